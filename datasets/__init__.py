@@ -1,0 +1,28 @@
+"""The data sets: `digits` comes with the package, `mnist` is found on the disk or downloaded.
+
+Each has `load_data()`, which gives `((x_train, y_train), (x_test, y_test))` as Keras does: uint8
+images (n, height, width) from 0 to 255 and uint8 labels (n,). `idx` reads and writes their file format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..engine.errors import unknown_name
+from . import digits, idx, mnist
+from .idx import Split, read_idx, write_idx
+
+__all__ = ["LOADERS", "Split", "digits", "idx", "load", "mnist", "read_idx", "write_idx"]
+
+LOADERS: dict[str, Callable[..., tuple[Split, Split]]] = {"digits": digits.load_data, "mnist": mnist.load_data}
+
+
+def load(name: str, **options: Any) -> tuple[Split, Split]:
+    """The data set called `name` ("digits" or "mnist"); `options` go to its `load_data`.
+
+    Raises `UsageError` for any other name, and `DataError` where the files are missing or damaged.
+    """
+    if name not in LOADERS:
+        raise unknown_name("data set", name, LOADERS)
+    return LOADERS[name](**options)

@@ -1,0 +1,191 @@
+"""The small language in which an equation is written, and its reader.
+
+An equation is Python's expression syntax with the field's names: `y = 1 / (1 + exp(-x))`,
+`z[n, k] = sum(a[n, j] * w[j, k], j) + b[k]`. What it may hold:
+
+- numbers, names, `+ - * / **`, comparisons, `and`, `or`, `not`, and `u if condition else v`;
+- the functions of `FUNCTIONS`, elementwise;
+- indices in brackets. A name in brackets that is no operand or parameter is an index, and runs over its
+  axis; `...` stands for all axes that are not named. In a primitive with an `axis` parameter the index after
+  `...` runs over that axis (or over all of them, flattened, when there are several);
+- `sum`, `mean`, `max`, `min` and `product` of an expression over the indices named after it, as in
+  `sum(x[..., j], j)`;
+- `x.flat[i]`, the elements in row-major order, and `x.shape`;
+- `y[index] += x`: adds, also where `index` names an element twice;
+- several statements, separated by `;`, of which the last gives the result.
+
+The text says what the textbook says; the kernel beside it may take any road to the same value.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import EquationError
+
+FUNCTIONS = frozenset(
+    [
+        "exp",
+        "log",
+        "log1p",
+        "expm1",
+        "sqrt",
+        "sin",
+        "cos",
+        "tanh",
+        "erf",
+        "abs",
+        "sign",
+        "clip",
+        "argmax",
+        "concatenate",
+        "stack",
+        "einsum",
+        "pad",
+        "crop",
+    ]
+)
+REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
+CONSTANTS = frozenset({"pi", "inf"})
+
+_SYNTAX = (
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.FloorDiv, ast.UnaryOp, ast.USub,
+    ast.Not, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.BoolOp, ast.And, ast.Or,
+    ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple, ast.Attribute,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One `target[indices] = expression`; `indices` is empty where the target has none; `adds` for `+=`."""
+
+    target: str
+    indices: tuple[ast.expr, ...]
+    expression: ast.expr
+    adds: bool = False
+
+
+@dataclass(frozen=True)
+class Equation:
+    """An equation that was read: its text, its statements, the values it reads and the indices it runs over."""
+
+    text: str
+    statements: tuple[Statement, ...]
+    values: frozenset[str]
+    indices: frozenset[str]
+
+    @property
+    def target(self) -> str:
+        """The name of the result: `y` in `y = exp(x)`."""
+        return self.statements[-1].target
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether it names no index, so that it holds for each element by itself."""
+        return not self.indices and "[" not in self.text
+
+    def evaluate(self, functions: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Evaluate an elementwise equation as it is written; returns the value of each target.
+
+        functions: what `exp`, `sqrt`, … mean (NumPy's, say). values: what the names mean.
+        Raises EquationError where the equation has indices.
+        """
+        if not self.elementwise:
+            raise EquationError(f"{self.text!r} has indices: it is evaluated by loops, not all elements at once.")
+        scope = dict(values)
+        for statement in self.statements:
+            code = compile(ast.fix_missing_locations(ast.Expression(statement.expression)), self.text, "eval")
+            scope[statement.target] = eval(code, {"__builtins__": {}, **functions}, scope)
+        return {statement.target: scope[statement.target] for statement in self.statements}
+
+
+def read_equation(text: str, values: Iterable[str]) -> Equation:
+    """Read `text`; `values` are the names of operands and parameters that it may use.
+
+    Raises EquationError that quotes the text and names what it cannot be: bad syntax, a function or
+    a name that is not known, an index that is summed over but runs over nothing.
+    """
+    reader = _Reader(text, frozenset(values))
+    statements = tuple(reader.statement(node) for node in reader.parse())
+    return Equation(text, statements, frozenset(reader.used), frozenset(reader.indices))
+
+
+class _Reader:
+    def __init__(self, text: str, values: frozenset[str]) -> None:
+        self.text, self.known = text, set(values)
+        self.used: set[str] = set()
+        self.indices: set[str] = set()
+
+    def error(self, why: str) -> EquationError:
+        return EquationError(f"cannot read the equation {self.text!r}: {why}.")
+
+    def parse(self) -> list[ast.stmt]:
+        try:
+            body = ast.parse(self.text).body
+        except SyntaxError as error:
+            raise self.error(f"{error.msg} at column {error.offset}") from None
+        if not body:
+            raise self.error("it is empty")
+        return body
+
+    def statement(self, node: ast.stmt) -> Statement:
+        adds = isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add)
+        if not adds and not (isinstance(node, ast.Assign) and len(node.targets) == 1):
+            raise self.error("each statement has the form target = expression")
+        assert isinstance(node, ast.AugAssign | ast.Assign)
+        target: ast.expr = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
+        indices: tuple[ast.expr, ...] = ()
+        if isinstance(target, ast.Subscript):
+            target, indices = target.value, _elements(target.slice)
+        if isinstance(target, ast.Attribute) and target.attr == "flat":
+            target = target.value
+        if not isinstance(target, ast.Name):
+            raise self.error("the target is a name, with or without indices")
+        expression = node.value
+        for part in (*indices, expression):
+            self.collect_indices(part, inside=part is not expression)
+        for part in (*indices, expression):
+            self.check(part)
+        self.known.add(target.id)
+        return Statement(target.id, indices, expression, adds)
+
+    def collect_indices(self, node: ast.AST, inside: bool) -> None:
+        """A name in brackets that is no known value is an index; so it may be used outside of them, too."""
+        if isinstance(node, ast.Subscript):
+            self.collect_indices(node.value, inside)
+            self.collect_indices(node.slice, True)
+            return
+        if inside and isinstance(node, ast.Name) and node.id not in self.known:
+            self.indices.add(node.id)
+        for child in ast.iter_child_nodes(node):
+            self.collect_indices(child, inside)
+
+    def check(self, node: ast.AST) -> None:
+        if not isinstance(node, _SYNTAX):
+            raise self.error(f"{type(node).__name__} is not part of the language")
+        if isinstance(node, ast.Call):
+            self.check_call(node)
+            return
+        if isinstance(node, ast.Attribute) and node.attr not in ("flat", "shape", "size"):
+            raise self.error(f".{node.attr} is not part of the language (only .flat, .shape and .size are)")
+        if isinstance(node, ast.Name):
+            if node.id in self.known:
+                self.used.add(node.id)
+            elif node.id not in self.indices and node.id not in CONSTANTS:
+                raise self.error(f"{node.id!r} is no operand, parameter or index; known are {sorted(self.known)}")
+        for child in ast.iter_child_nodes(node):
+            self.check(child)
+
+    def check_call(self, node: ast.Call) -> None:
+        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        if node.keywords or name not in FUNCTIONS | REDUCTIONS:
+            raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS | REDUCTIONS)}")
+        for argument in node.args:
+            self.check(argument)
+
+
+def _elements(node: ast.expr) -> tuple[ast.expr, ...]:
+    return tuple(node.elts) if isinstance(node, ast.Tuple) else (node,)

@@ -1,0 +1,46 @@
+"""The exceptions of chalkgrad: few, and all under one base class."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ChalkgradError(Exception):
+    """Base class of every error that chalkgrad raises on purpose."""
+
+
+class ShapeError(ChalkgradError, ValueError):
+    """Shapes that do not fit each other; the message names both."""
+
+
+class DtypeError(ChalkgradError, TypeError):
+    """A dtype that the operation cannot take (a gradient of an integer, an array of objects)."""
+
+
+class DeviceError(ChalkgradError, RuntimeError):
+    """Tensors of different devices were mixed, or a device is not there."""
+
+
+class GraphError(ChalkgradError, RuntimeError):
+    """The recorded graph cannot give the gradient that was asked for."""
+
+
+class EquationError(ChalkgradError, ValueError):
+    """An equation's text that the reader cannot read, or that does not match its kernel."""
+
+
+class DataError(ChalkgradError, ValueError):
+    """Data, labels or a file that are not what they should be; the message says where."""
+
+
+class UsageError(ChalkgradError, ValueError):
+    """A call that cannot mean anything: an unknown name, a batch size of 0, predict before build."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UsageError:
+    """The error for a `name` that is none of the `known` names of this `kind`, with the nearest ones."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "it takes one of " + ", ".join(map(repr, known)) + "."
+    return UsageError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,407 @@
+"""Primitives: an equation, its kernel and its gradient rules in one place, and the registry of them all.
+
+    @primitive("y = sin(x)", saves=("x",), method=True)
+    def sin(xp, x):
+        \"\"\"Sine, elementwise.\"\"\"
+        return xp.sin(x)
+
+    @sin.vjp("x", "gx = gy * cos(x)")
+    def _(xp, gy, x):
+        return gy * xp.cos(x)
+
+A kernel takes `xp` (numpy or cupy), then its operands, then its parameters. A parameter has a default or
+stands after `*`; everything else is an operand. A rule takes `xp`, the incoming gradient, and by name what it
+wants to see: what the primitive `saves` (`x`, the output `y`, or only a shape: "x.shape", seen as `x_shape`)
+and parameters. With `xp` set to the engine's own `namespace` a rule's arithmetic is recorded in turn, so
+derivatives of any order need no further rule.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy
+
+from . import backend
+from .equation import Equation, read_equation
+from .errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError
+from .tape import Node
+from .tensor import Tensor, tensor
+
+Kernel = Callable[..., Any]
+Domain = tuple[float, float] | range
+REALS = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Operand shapes and parameters that the primitive can be called with: what proofs draw inputs for."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def example(*shapes: tuple[int, ...], **parameters: Any) -> Example:
+    """An `Example`: one shape for each operand, then the parameters."""
+    return Example(shapes, parameters)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The gradient of a primitive with respect to one operand: equation, kernel, and what it asks to see."""
+
+    primitive: Primitive
+    operand: str
+    text: str
+    kernel: Kernel
+    wants: tuple[str, ...]
+
+    @cached_property
+    def equation(self) -> Equation:
+        """The rule's equation, read."""
+        result = self.primitive.equation.target
+        known = {*self.primitive.operands, *self.primitive.parameters, result, f"g{result}", "position"}
+        equation = read_equation(self.text, known)
+        if equation.target != f"g{self.operand}":
+            raise EquationError(f"{self.text!r}, a rule of {self.primitive.name}, should give g{self.operand}.")
+        return equation
+
+
+class Primitive:
+    """A function of tensors that knows its own gradient; made by the decorator `primitive`.
+
+    Calling it with tensors (or arrays and numbers, which are constants) computes, and records what the rules
+    will need where an operand requires a gradient.
+    """
+
+    def __init__(self, kernel: Kernel, text: str, **options: Any) -> None:
+        signature = list(inspect.signature(kernel).parameters.values())[1:]
+        operands = [p for p in signature if p.kind is not p.KEYWORD_ONLY and p.default is p.empty]
+        self.name: str = kernel.__name__
+        self.__doc__ = kernel.__doc__
+        self.kernel = kernel
+        self.text = text
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in operands)
+        self.operands = tuple(p.name for p in operands)
+        self.parameters = {p.name: p.default for p in signature if p not in operands}
+        self.domain: Mapping[str, Domain] = options["domain"]
+        self.saves: tuple[str, ...] = options["saves"]
+        self.kink: str | None = options["kink"]
+        self.analytic: bool = options["analytic"]
+        self.examples: tuple[Example, ...] = options["examples"]
+        self.binder: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] | None = options["bind"]
+        self.method: str | None = options["method"]
+        self.operators: tuple[str, ...] = options["operators"]
+        self.rules: dict[str, Rule] = {}
+        self.checker: Callable[..., None] | None = None
+        self._plans: dict[tuple[bool, ...], tuple[str, ...]] = {}
+        self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}: {self.text}>"
+
+    @cached_property
+    def equation(self) -> Equation:
+        """The equation, read."""
+        return read_equation(self.text, {*self.operands, *self.parameters})
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether any operand has a gradient rule."""
+        return bool(self.rules)
+
+    # Declaring
+
+    def vjp(self, operand: str, text: str) -> Callable[[Kernel], Rule]:
+        """Declare the gradient rule of `operand`; `text` is its equation, `gx = …`."""
+        if operand not in self.operands:
+            raise EquationError(f"{self.name} has no operand {operand!r}; it has {', '.join(self.operands)}.")
+
+        def declare(kernel: Kernel) -> Rule:
+            wants = tuple(inspect.signature(kernel).parameters)[2:]
+            seen = {save.replace(".", "_") for save in self.saves}
+            for name in wants:
+                if name not in {*seen, *self.parameters, "position"}:
+                    raise EquationError(
+                        f"the rule of {self.name} for {operand!r} wants {name!r}, which is neither saved "
+                        f"({', '.join(self.saves) or 'nothing is'}) nor a parameter."
+                    )
+            self.rules[operand] = Rule(self, operand, text, kernel, wants)
+            return self.rules[operand]
+
+        return declare
+
+    def check(self, function: Callable[..., None]) -> Callable[..., None]:
+        """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
+        self.checker = function
+        return function
+
+    # Computing
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute, and record. Operands are tensors, arrays or numbers; parameters as in the kernel's signature."""
+        return self.compute(*self.bind(args, kwargs))
+
+    def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
+        """Compute, and record, with operands and parameters apart, as the kernel has them."""
+        parameters = parameters if parameters.keys() == self.parameters.keys() else {**self._defaults, **parameters}
+        arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self.name) for x in operands])
+        if not any(hasattr(x, "dtype") for x in arrays):
+            arrays = tuple(tensor(x)._data for x in arrays)
+        xp = backend.common_namespace(arrays, self.name)
+        try:
+            if self.checker:
+                self.checker(*arrays, **parameters)
+            y = self.kernel(xp, *arrays, **parameters)
+        except ChalkgradError:
+            raise
+        except (ValueError, IndexError, TypeError) as error:
+            raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
+        result = Tensor(xp.asarray(y))
+        if result._data.base is not None:
+            self._share_version(result, operands)
+        flags = tuple([x.__class__ is Tensor and x.requires_grad for x in operands])
+        if True in flags and self.rules and result.dtype.kind == "f":
+            self._record(result, operands, flags, parameters)
+        return result
+
+    def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
+        """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
+        return self.compute(operands, parameters) if xp is namespace else self.kernel(xp, *operands, **parameters)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would."""
+        if self.binder:
+            return self.binder(*args, **kwargs)
+        count = len(self.operands)
+        if len(args) == count and not kwargs and len(self._defaults) == len(self.parameters):
+            return args, self._defaults
+        parameters = dict(self._defaults)
+        names = (*self.operands, *self.parameters)
+        if len(args) > len(names):
+            raise TypeError(f"{self.name}() takes {len(names)} arguments ({', '.join(names)}), got {len(args)}.")
+        given = dict(zip(names, args, strict=False))
+        for name, value in kwargs.items():
+            if name not in names or name in given:
+                raise TypeError(f"{self.name}() got {name!r} {'twice' if name in given else 'which it does not take'}.")
+            given[name] = value
+        parameters.update((name, given[name]) for name in self.parameters if name in given)
+        missing = [name for name in names if name not in given and name not in parameters]
+        if missing:
+            raise TypeError(f"{self.name}() needs {', '.join(missing)}: its arguments are {', '.join(names)}.")
+        return tuple(given[name] for name in self.operands), parameters
+
+    # Recording
+
+    def _record(
+        self, result: Tensor, operands: tuple[Any, ...], flags: tuple[bool, ...], parameters: Mapping[str, Any]
+    ) -> None:
+        parents: list[Any] = []
+        for i, (x, flag) in enumerate(zip(operands, flags, strict=True)):
+            parents.append((x._node or x) if flag and self.operand(i) in self.rules else None)
+        if not any(parent is not None for parent in parents):
+            return
+        wanted = self._plans.get(flags) or self._plan(flags)
+        saved: list[Any] = []
+        versions: list[Any] = []
+        for save in self.saves:
+            if save not in wanted:
+                saved.append(None)
+                continue
+            name, _, shape_only = save.partition(".")
+            if shape_only:
+                shapes = tuple(numpy.shape(_raw(x)) for x in self._named(name, operands))
+                saved.append(shapes if self.variadic else shapes[0])
+                continue
+            if name in self.operands:
+                values = self._named(name, operands)
+                saved.append(values if self.variadic else values[0])
+                versions += [(x, x._version, x._version[0]) for x in values if x.__class__ is Tensor]
+            else:
+                saved.append(result._data)
+                versions.append((None, result._version, 0))
+        result.requires_grad = True
+        result._node = Node(
+            self, tuple(parents), tuple(saved), tuple(versions), parameters, result._data.shape, result._data.dtype
+        )
+
+    def operand(self, position: int) -> str:
+        """The name of the operand at `position` (a variadic primitive has one name for all)."""
+        return self.operands[0] if self.variadic else self.operands[position]
+
+    def _named(self, name: str, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        return operands if self.variadic else (operands[self.operands.index(name)],)
+
+    def _plan(self, flags: tuple[bool, ...]) -> tuple[str, ...]:
+        """Which of `saves` the rules of the operands flagged as requiring a gradient ask to see."""
+        rules = [self.rules.get(self.operand(i)) for i, flag in enumerate(flags) if flag]
+        asked = {name for rule in rules if rule for name in rule.wants}
+        plan = tuple(save for save in self.saves if save.replace(".", "_") in asked)
+        self._plans[flags] = plan
+        return plan
+
+    def _share_version(self, result: Tensor, operands: tuple[Any, ...]) -> None:
+        """A view changes when its base is changed in place, so both count changes in one cell."""
+        base = result._data.base
+        for x in operands:
+            if x.__class__ is Tensor and (x._data is base or x._data.base is base or x._data is result._data):
+                result._version = x._version
+
+    # The reverse pass
+
+    def pull(self, node: Node, position: int, gy: Any, recorded: bool) -> Any:
+        """The gradient that `gy`, arriving at `node`, sends to its operand at `position`.
+
+        Un-broadcasts, and holds the rule to the operand's shape and dtype. `recorded`: gy is a Tensor and so is
+        the result.
+        """
+        rule = self.rules[self.operand(position)]
+        for owner, cell, version in node.versions:
+            if cell[0] != version:
+                raise self._changed(owner, node)
+        xp = namespace if recorded else backend.namespace_of(gy)
+        gx = rule.kernel(xp, gy, *[self._seen(name, node, position, recorded) for name in rule.wants])
+        if not recorded and gx.__class__ is not gy.__class__:
+            gx = xp.asarray(gx)
+        parent: Any = node.parents[position]
+        if gx.shape != parent.shape:
+            gx = self._unbroadcast(xp, gx, parent.shape, rule)
+        if gx.dtype != parent.dtype:
+            if gx.dtype != gy.dtype:
+                raise DtypeError(
+                    f"the rule {rule.text!r} of {self.name} gave dtype {gx.dtype} from an incoming {gy.dtype}: "
+                    "keep constants Python floats, and use zeros_like rather than zeros."
+                )
+            gx = gx.astype(parent.dtype)
+        return gx
+
+    def _seen(self, name: str, node: Node, position: int, recorded: bool) -> Any:
+        """The value of one name that a rule asks for."""
+        if name in self.parameters:
+            return node.parameters[name]
+        if name == "position":
+            return position
+        assert node.saved is not None
+        i = [save.replace(".", "_") for save in self.saves].index(name)
+        value = node.saved[i]
+        if name == self.equation.target and recorded:
+            return _tensor_of(node, value)
+        if not recorded:
+            return tuple(map(_raw, value)) if self.variadic and "." not in self.saves[i] else _raw(value)
+        return value
+
+    def _unbroadcast(self, xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
+        """Sum over the axes along which the operand was repeated."""
+        extra = len(gx.shape) - len(shape)
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, gx.shape[extra:], strict=True)):
+            raise ShapeError(
+                f"the rule {rule.text!r} of {self.name} gave shape {gx.shape} for an operand of shape {shape}."
+            )
+        axes = tuple(i for i, m in enumerate(gx.shape) if i < extra or (shape[i - extra] == 1 and m != 1))
+        return xp.reshape(xp.sum(gx, axis=axes, keepdims=True), shape)
+
+    # Errors
+
+    def _describe(self, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> str:
+        names = [self.operand(i) for i in range(len(arrays))]
+        parts = [f"{name} of shape {numpy.shape(x)}" for name, x in zip(names, arrays, strict=True)]
+        parts += [f"{name}={value!r}" for name, value in parameters.items()]
+        return f"{self.name} ({self.text}) cannot take {', '.join(parts)}"
+
+    def _changed(self, owner: Tensor | None, node: Node) -> GraphError:
+        what = "its result" if owner is None else f"its operand of shape {owner.shape}"
+        if owner is not None and owner.name:
+            what = f"its operand {owner.name!r} (shape {owner.shape})"
+        return GraphError(
+            f"{self.name} saved {what} for the reverse pass, and it was changed in place before backward(): "
+            "call backward() first, or compute a new tensor instead of assigning into this one."
+        )
+
+
+def _tensor_of(node: Node, value: Any) -> Tensor:
+    result = Tensor(value)
+    result.requires_grad, result._node = True, node
+    return result
+
+
+def _raw(value: Any) -> Any:
+    return value._data if value.__class__ is Tensor else value
+
+
+def _constant(value: Any, operation: str) -> Any:
+    """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant."""
+    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, numpy.generic):
+        return value
+    if isinstance(value, (list, tuple, numpy.ndarray, numpy.generic)):
+        array = tensor(value)._data if isinstance(value, (list, tuple)) else numpy.asarray(value)
+        if array.dtype.kind in "biuf":
+            return array
+        raise DtypeError(f"{operation} takes numbers, not an array of dtype {array.dtype}.")
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return value
+    raise DtypeError(f"{operation} takes tensors, arrays or numbers, not {type(value).__name__} ({value!r}).")
+
+
+class Namespace:
+    """The primitives under their names, to be handed to a rule as `xp`: with it the rule is recorded."""
+
+
+namespace: Any = Namespace()
+registry: dict[str, Primitive] = {}
+
+
+def primitive(
+    text: str,
+    *,
+    domain: Domain | Mapping[str, Domain] = REALS,
+    saves: tuple[str, ...] = (),
+    method: bool = False,
+    operators: tuple[str, ...] = (),
+    kink: str | None = None,
+    analytic: bool = False,
+    examples: tuple[Example, ...] = (),
+    bind: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] | None = None,
+) -> Callable[[Kernel], Primitive]:
+    """Make a primitive of a kernel, and register it under the kernel's name.
+
+    text: the equation. domain: where it is smooth, for all operands or by name; a range means integers.
+    saves: what rules may see. method: lend it to Tensor under its name. operators: lend it as these
+    (`__radd__`: with the operands exchanged). kink: an expression that is zero where the equation has no
+    derivative. analytic: the kernel also computes with complex numbers, so that the complex step applies.
+    examples: shapes and parameters to prove it on; without any it is taken to be elementwise. bind: the public
+    signature, where it differs from the kernel's; returns operands and parameters.
+    """
+
+    def declare(kernel: Kernel) -> Primitive:
+        made = Primitive(
+            kernel, text, saves=saves, kink=kink, analytic=analytic, examples=examples, bind=bind,
+            domain={}, method=kernel.__name__ if method else None, operators=operators,
+        )  # fmt: skip
+        common = REALS if isinstance(domain, Mapping) else domain
+        made.domain = dict.fromkeys(made.operands, common) | (domain if isinstance(domain, Mapping) else {})
+        if made.name in registry:
+            raise EquationError(f"a primitive named {made.name!r} is declared already: {registry[made.name]!r}.")
+        registry[made.name] = made
+        setattr(namespace, made.name, made)
+        for name in (*operators, *([made.name] if method else [])):
+            setattr(Tensor, name, _lend(made, exchanged=name.startswith("__r")))
+        return made
+
+    return declare
+
+
+def _lend(made: Primitive, exchanged: bool) -> Callable[..., Tensor]:
+    """The method of Tensor through which it is lent."""
+    if exchanged:
+        return lambda self, other: made(other, self)
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return made(self, *args, **kwargs)
+
+    method.__doc__, method.__name__ = made.__doc__, made.name
+    return method

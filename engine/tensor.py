@@ -1,0 +1,277 @@
+"""Tensor: an array, and the way back to what it was computed from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import numpy.typing
+
+from . import backend, tape
+from .backend import Array
+from .errors import DataError, DtypeError, GraphError, ShapeError, UsageError
+from .lent import Lent
+
+
+class Tensor(Lent):
+    """An n-dimensional array that records what is computed from it.
+
+    Made by `cg.tensor(…)` or by an operation; the constructor wraps an array of the backend as it is, without
+    a copy. Operators and methods (`x * y`, `x.exp()`) are lent by the primitives, with NumPy's arguments.
+
+    requires_grad: record what is computed from this tensor, so that `backward` gives it a gradient.
+    grad: the gradient, a tensor of the same shape and dtype, once `backward` has run; None before.
+    name: what error messages and explanations call it; free to choose.
+    """
+
+    __array_ufunc__ = None  # so that `array * tensor` asks Tensor, not NumPy
+    __slots__ = ("__weakref__", "_data", "_node", "_version", "grad", "name", "requires_grad")
+
+    def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
+        if requires_grad and data.dtype.kind != "f":
+            raise DtypeError(
+                f"a tensor of dtype {data.dtype} cannot require a gradient: only floating point can. "
+                "Give floats (1.0, not 1) or dtype='float32'."
+            )
+        self._data = data
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self.name = name
+        self._node: tape.Node | None = None
+        self._version = [0]
+
+    # What it is
+
+    @property
+    def data(self) -> Array:
+        """The array itself, on its device; read-only on the CPU. Assign to it, or use `assign`, to change it."""
+        view = self._data.view()
+        if isinstance(view, numpy.ndarray):
+            view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.assign(value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        shape: tuple[int, ...] = self._data.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> numpy.dtype[Any]:
+        """The dtype of the elements."""
+        dtype: numpy.dtype[Any] = self._data.dtype
+        return dtype
+
+    @property
+    def device(self) -> str:
+        """Where the elements live: "cpu" or "gpu:N"."""
+        return backend.device_of(self._data)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user rather than computed from tensors that require a gradient."""
+        return self._node is None
+
+    def numpy(self) -> numpy.typing.NDArray[Any]:
+        """The values as a NumPy array: a read-only view on the CPU, a copy from a GPU."""
+        view: numpy.typing.NDArray[Any] = backend.to_device(self.data, "cpu")
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.typing.NDArray[Any]:
+        if self.device != "cpu":
+            raise DtypeError(f"a tensor on {self.device} does not become a NumPy array by itself: use .numpy().")
+        return numpy.array(self.data, dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number; waits for the device."""
+        if self.size != 1:
+            raise ShapeError(f"item() takes a tensor of one element; this one has shape {self.shape}.")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.numpy().tolist()
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise ShapeError("a tensor without axes (shape ()) has no length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[row] for row in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: compare one element, or use .numpy().all()."
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu" or self.ndim:
+            raise DtypeError(f"only an integer tensor of shape () is an index, not {self.dtype} of shape {self.shape}.")
+        return int(self.item())
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item() if specification else str(self), specification)
+
+    def __hash__(self) -> int:  # `==` compares elementwise, so identity has to be asked for
+        return id(self)
+
+    def __repr__(self) -> str:
+        values = numpy.array2string(self.numpy(), separator=", ", prefix="tensor(")
+        parts = [values, f"dtype={self.dtype}"]
+        if self.device != "cpu":
+            parts.append(f"device={self.device!r}")
+        if self._node is not None:
+            parts.append(f"from={self._node.primitive.name}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
+    # Gradients
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:
+        """Add ∂self/∂leaf to `.grad` of every leaf that self was computed from, by the chain rule in reverse.
+
+        gradient: the incoming gradient, of the shape of self; may be left out where self is one element (then 1).
+        retain_graph: keep what was saved, so that backward can be called again. Without it the graph is
+            released as the pass goes.
+        Raises GraphError where nothing was recorded, where the graph was released already or where a saved value
+        has been changed in place; ShapeError where `gradient` is missing or has another shape.
+        """
+        if not self.requires_grad:
+            raise GraphError(
+                f"backward() on a tensor of shape {self.shape} that does not depend on any tensor with "
+                "requires_grad=True: there is nothing to differentiate."
+            )
+        seed = self._seed(gradient)
+        leaves = {self: seed} if self._node is None else tape.reverse(self._node, seed, retain=retain_graph)
+        seen = {id(gradient)}
+        for leaf, array in leaves.items():
+            if leaf.grad is not None:
+                leaf.grad = Tensor(leaf.grad._data + array)
+            else:  # never two names for one piece of memory: a later in-place change would be seen by both
+                leaf.grad = Tensor(array.copy() if array.base is not None or id(array) in seen else array)
+            seen.add(id(array))
+
+    def _seed(self, gradient: Any) -> Array:
+        if gradient is None:
+            if self.size != 1:
+                raise ShapeError(
+                    f"backward() on a tensor of shape {self.shape} needs gradient=, the incoming gradient of that "
+                    "shape; only a single number has an obvious one. For a loss, take its mean or sum first."
+                )
+            return backend.namespace_of(self._data).ones_like(self._data)
+        seed = tensor(gradient, dtype=self.dtype, device=self.device)._data
+        if seed.shape != self.shape:
+            raise ShapeError(f"backward() on a tensor of shape {self.shape} got a gradient of shape {seed.shape}.")
+        return seed
+
+    def detach(self) -> Tensor:
+        """The same values without the way back: shares memory, requires no gradient."""
+        result = Tensor(self._data, name=self.name)
+        result._version = self._version
+        return result
+
+    # Changes in place
+
+    def assign(self, value: Any) -> Tensor:
+        """Overwrite the elements in place, x ← value; returns self. Not recorded.
+
+        value: a tensor, array or number that broadcasts to the shape. If the reverse pass still needs the old
+        elements, `backward` will notice and raise. Raises GraphError for a tensor that was computed from others.
+        """
+        self[...] = value
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self._node is not None:
+            raise GraphError(
+                f"a tensor computed by {self._node.primitive.name} cannot be changed in place, since its gradient "
+                "would then be wrong: detach() it first, or compute a new one with cg.where."
+            )
+        source = value._data if isinstance(value, Tensor) else value
+        indices = tuple(i._data if isinstance(i, Tensor) else i for i in (index if type(index) is tuple else (index,)))
+        backend.common_namespace((self._data, source), "an assignment in place")
+        try:
+            self._data[indices] = source
+        except (ValueError, IndexError, TypeError) as error:
+            raise ShapeError(
+                f"cannot assign a value of shape {numpy.shape(source)} into a tensor of shape {self.shape}: {error}"
+            ) from None
+        self._version[0] += 1
+
+    # Where it lives
+
+    def to(self, device: str) -> Tensor:
+        """The tensor on another device ("cpu", "gpu", "gpu:1", "auto"); a leaf there, itself if already there.
+
+        Raises DeviceError where that device cannot be used.
+        """
+        if backend.resolve_device(device) == self.device:
+            return self
+        return Tensor(backend.to_device(self._data, device), requires_grad=self.requires_grad, name=self.name)
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: str = "cpu") -> Tensor:
+    """Make a tensor by copying `data`: a number, nested lists, an array or another tensor.
+
+    dtype: by default that of an array or tensor; Python floats become float32, the engine's default for models.
+    Raises DtypeError for objects or strings, or when a gradient is asked of integers; DataError for ragged lists.
+    """
+    if isinstance(data, Tensor):
+        data = data._data
+    elif not hasattr(data, "dtype"):
+        data = _from_python(data)
+        dtype = numpy.float32 if dtype is None and data.dtype == numpy.float64 else dtype
+    array = backend.namespace_of(data).array(data)
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(
+            f"a tensor holds numbers, not dtype {array.dtype} (first element: {next(iter(array.flat), None)!r}): "
+            "convert the data first, for instance with numpy.asarray(data, dtype='float32')."
+        )
+    if dtype is not None:
+        array = array.astype(_numeric_dtype(dtype), copy=False)
+    return Tensor(backend.to_device(array, device), requires_grad=requires_grad)
+
+
+def _from_python(data: Any) -> numpy.typing.NDArray[Any]:
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
+        data = [item.numpy() if isinstance(item, Tensor) else item for item in data]
+    try:
+        return numpy.asarray(data)
+    except ValueError as error:
+        raise DataError(f"cannot make a tensor of this {type(data).__name__}: {error}") from None
+
+
+def _numeric_dtype(dtype: Any) -> numpy.dtype[Any]:
+    try:
+        result = numpy.dtype(dtype)
+    except TypeError:
+        raise UsageError(f"unknown dtype {dtype!r}: use 'float32', 'float64', 'int64' or 'bool'.") from None
+    if result.kind not in "biuf":
+        raise DtypeError(f"a tensor holds numbers, not dtype {result}.")
+    return result

@@ -1,0 +1,140 @@
+"""Activation functions (the σ of D1 and D2), each exact in value and slope as far as the dtype goes."""
+
+from __future__ import annotations
+
+from ..engine.primitive import example, primitive
+from .special import normal_probability_values
+
+ALONG_AXIS = (example((3, 4)), example((2, 3, 4), axis=1), example((5,)))
+
+
+def _sigmoid(xp, x):
+    e = xp.exp(-xp.absolute(x))  # never overflows, and exact to the last digits on both sides
+    return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
+
+
+def _sigmoid_slope(xp, x):
+    e = xp.exp(-xp.absolute(x))
+    return e / ((1 + e) * (1 + e))  # s (1 - s) without the cancellation in 1 - s
+
+
+@primitive("y = 1 / (1 + exp(-x))", saves=("x",), domain=(-40, 40), method=True)
+def sigmoid(xp, x):
+    """Logistic function, elementwise (D1)."""
+    return _sigmoid(xp, x)
+
+
+@sigmoid.vjp("x", "gx = gy * y * (1 - y)")
+def _(xp, gy, x):
+    return gy * _sigmoid_slope(xp, x)
+
+
+@primitive("y = max(x, 0)", saves=("y",), kink="x", method=True)
+def relu(xp, x):
+    """Rectified linear unit, elementwise (D1, D8). At 0 the gradient is 0."""
+    return xp.maximum(x, 0)
+
+
+@relu.vjp("x", "gx = gy if x > 0 else 0")
+def _(xp, gy, y):
+    return gy * (y > 0)
+
+
+@primitive("y = x if x > 0 else negative_slope * x", saves=("x",), kink="x")
+def leaky_relu(xp, x, negative_slope=0.3):
+    """ReLU with a slope for x < 0, elementwise (Maas et al. 2013). At 0 the gradient is that slope."""
+    return xp.where(x > 0, x, negative_slope * x)
+
+
+@leaky_relu.vjp("x", "gx = gy if x > 0 else negative_slope * gy")
+def _(xp, gy, x, negative_slope):
+    return xp.where(x > 0, gy, negative_slope * gy)
+
+
+@primitive("y = x if x > 0 else alpha * (exp(x) - 1)", saves=("x",), kink="x", domain=(-40, 40))
+def elu(xp, x, alpha=1.0):
+    """Exponential linear unit, elementwise (Clevert et al. 2016)."""
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+@elu.vjp("x", "gx = gy if x > 0 else gy * alpha * exp(x)")
+def _(xp, gy, x, alpha):
+    return xp.where(x > 0, gy, gy * (alpha * xp.exp(xp.where(x > 0, xp.zeros_like(x), x))))
+
+
+@primitive("y = log(1 + exp(x))", saves=("x",), domain=(-80, 80))
+def softplus(xp, x):
+    """Smooth ReLU, elementwise (Dugas et al. 2001)."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@softplus.vjp("x", "gx = gy / (1 + exp(-x))")
+def _(xp, gy, x):
+    return gy * _sigmoid(xp, x)
+
+
+@primitive("y = x / (1 + exp(-x))", saves=("x",), domain=(-40, 40))
+def silu(xp, x):
+    """x times its own sigmoid, elementwise; "swish" (Elfwing et al. 2018)."""
+    return x * _sigmoid(xp, x)
+
+
+@silu.vjp("x", "s = 1 / (1 + exp(-x)); gx = gy * (s + x * s * (1 - s))")
+def _(xp, gy, x):
+    return gy * (_sigmoid(xp, x) + x * _sigmoid_slope(xp, x))
+
+
+@primitive("y = x * (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))
+def gelu(xp, x):
+    """x times the normal distribution's probability of less than x, elementwise (Hendrycks & Gimpel 2016); exact."""
+    return x * normal_probability_values(xp, x)
+
+
+@gelu.vjp("x", "gx = gy * ((1 + erf(x / sqrt(2))) / 2 + x * exp(-x**2 / 2) / sqrt(2 * pi))")
+def _(xp, gy, x):
+    density = 0.3989422804014327 * xp.exp(-0.5 * x * x)
+    return gy * (normal_probability.apply(xp, x) + x * density)
+
+
+@primitive("y = (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))
+def normal_probability(xp, x):
+    """The standard normal distribution's probability of less than x, elementwise."""
+    return normal_probability_values(xp, x)
+
+
+@normal_probability.vjp("x", "gx = gy * exp(-x**2 / 2) / sqrt(2 * pi)")
+def _(xp, gy, x):
+    return gy * (0.3989422804014327 * xp.exp(-0.5 * x * x))
+
+
+def softmax_values(xp, x, axis):
+    """exp(x) / Σ exp(x) along `axis` of an array, shifted so that it never overflows."""
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    e /= xp.sum(e, axis=axis, keepdims=True)
+    return e
+
+
+@primitive(
+    "y[..., j] = exp(x[..., j]) / sum(exp(x[..., k]), k)", saves=("y",), domain=(-700, 700), method=True,
+    examples=ALONG_AXIS,
+)  # fmt: skip
+def softmax(xp, x, axis=-1):
+    """Positive numbers that sum to 1 along `axis`, in the ratio of their exponentials."""
+    return softmax_values(xp, x, axis)
+
+
+@softmax.vjp("x", "gx[..., j] = y[..., j] * (gy[..., j] - sum(gy[..., k] * y[..., k], k))")
+def _(xp, gy, y, axis):
+    return y * (gy - xp.sum(gy * y, axis=axis, keepdims=True))
+
+
+@primitive("y[..., j] = x[..., j] - log(sum(exp(x[..., k]), k))", saves=("y",), domain=(-700, 700), examples=ALONG_AXIS)
+def log_softmax(xp, x, axis=-1):
+    """Logarithm of softmax along `axis`, without taking the logarithm of a rounded 0."""
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+@log_softmax.vjp("x", "gx[..., j] = gy[..., j] - exp(y[..., j]) * sum(gy[..., k], k)")
+def _(xp, gy, y, axis):
+    return gy - xp.exp(y) * xp.sum(gy, axis=axis, keepdims=True)

@@ -1,0 +1,247 @@
+"""Arithmetic, comparison and choice, elementwise with broadcasting."""
+
+from __future__ import annotations
+
+from ..engine.primitive import example, primitive
+
+
+@primitive("y = a + b", analytic=True, operators=("__add__", "__radd__"))
+def add(xp, a, b):
+    """Sum, elementwise. a, b: shapes that broadcast."""
+    return xp.add(a, b)
+
+
+@add.vjp("a", "ga = gy")
+def _(xp, gy):
+    return gy
+
+
+@add.vjp("b", "gb = gy")
+def _(xp, gy):
+    return gy
+
+
+@primitive("y = a - b", analytic=True, operators=("__sub__", "__rsub__"))
+def subtract(xp, a, b):
+    """Difference, elementwise. a, b: shapes that broadcast."""
+    return xp.subtract(a, b)
+
+
+@subtract.vjp("a", "ga = gy")
+def _(xp, gy):
+    return gy
+
+
+@subtract.vjp("b", "gb = -gy")
+def _(xp, gy):
+    return -gy
+
+
+@primitive("y = a * b", saves=("a", "b"), analytic=True, operators=("__mul__", "__rmul__"))
+def multiply(xp, a, b):
+    """Product, elementwise. a, b: shapes that broadcast."""
+    return xp.multiply(a, b)
+
+
+@multiply.vjp("a", "ga = gy * b")
+def _(xp, gy, b):
+    return gy * b
+
+
+@multiply.vjp("b", "gb = gy * a")
+def _(xp, gy, a):
+    return gy * a
+
+
+@primitive(
+    "y = a / b",
+    saves=("a", "b"),
+    domain={"a": (-1e3, 1e3), "b": (0.1, 1e3)},
+    analytic=True,
+    operators=("__truediv__", "__rtruediv__"),
+)
+def divide(xp, a, b):
+    """Quotient, elementwise. a, b: shapes that broadcast."""
+    return xp.divide(a, b)
+
+
+@divide.vjp("a", "ga = gy / b")
+def _(xp, gy, b):
+    return gy / b
+
+
+@divide.vjp("b", "gb = -gy * a / b**2")
+def _(xp, gy, a, b):
+    return -gy * (a / b) / b  # b² would overflow where the quotient does not
+
+
+@primitive("y = -x", analytic=True, method=True, operators=("__neg__",))
+def negative(xp, x):
+    """Negative, elementwise."""
+    return xp.negative(x)
+
+
+@negative.vjp("x", "gx = -gy")
+def _(xp, gy):
+    return -gy
+
+
+@primitive(
+    "y = a**b",
+    saves=("a", "b", "y"),
+    domain={"a": (0.1, 10), "b": (-3, 3)},
+    analytic=True,
+    operators=("__pow__", "__rpow__"),
+)
+def power(xp, a, b):
+    """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
+    return xp.power(a, b)
+
+
+@power.vjp("a", "ga = gy * b * a**(b - 1)")
+def _(xp, gy, a, b):
+    flat = b == 0  # a⁰ is constant, also at a = 0, where a⁻¹ is not there
+    return gy * (b * a ** xp.where(flat, b, b - 1))
+
+
+@power.vjp("b", "gb = gy * y * log(a)")
+def _(xp, gy, y, a):
+    return gy * (y * xp.log(xp.where(a > 0, a, xp.ones_like(a))))  # at a = 0 the slope in b is 0, as y is
+
+
+@primitive("y = abs(x)", saves=("x",), kink="x", method=True, operators=("__abs__",))
+def absolute(xp, x):
+    """Absolute value, elementwise. At 0 the gradient is 0."""
+    return xp.abs(x)
+
+
+@absolute.vjp("x", "gx = gy * sign(x)")
+def _(xp, gy, x):
+    return gy * xp.sign(x)
+
+
+@primitive("y = sign(x)", kink="x", method=True)
+def sign(xp, x):
+    """-1, 0 or 1, elementwise; constant, so no gradient passes."""
+    return xp.sign(x)
+
+
+@primitive("y = max(a, b)", saves=("a", "b"), kink="a - b")
+def maximum(xp, a, b):
+    """The greater of two, elementwise. A tie shares its gradient in halves."""
+    return xp.maximum(a, b)
+
+
+@maximum.vjp("a", "ga = gy if a > b else gy / 2 if a == b else 0")
+def _(xp, gy, a, b):
+    return _share(xp, gy, a > b, a == b)
+
+
+@maximum.vjp("b", "gb = gy if b > a else gy / 2 if a == b else 0")
+def _(xp, gy, a, b):
+    return _share(xp, gy, b > a, a == b)
+
+
+@primitive("y = min(a, b)", saves=("a", "b"), kink="a - b")
+def minimum(xp, a, b):
+    """The lesser of two, elementwise. A tie shares its gradient in halves."""
+    return xp.minimum(a, b)
+
+
+@minimum.vjp("a", "ga = gy if a < b else gy / 2 if a == b else 0")
+def _(xp, gy, a, b):
+    return _share(xp, gy, a < b, a == b)
+
+
+@minimum.vjp("b", "gb = gy if b < a else gy / 2 if a == b else 0")
+def _(xp, gy, a, b):
+    return _share(xp, gy, b < a, a == b)
+
+
+def _share(xp, gy, wins, ties):
+    return xp.where(wins, gy, xp.where(ties, 0.5 * gy, 0.0 * gy))
+
+
+@primitive("y = a if condition else b", saves=("condition",), domain={"condition": range(2)}, analytic=True)
+def where(xp, condition, a, b):
+    """a where the condition holds, else b, elementwise. condition: bool, no gradient passes through it."""
+    return xp.where(condition, a, b)
+
+
+@where.vjp("a", "ga = gy if condition else 0")
+def _(xp, gy, condition):
+    return xp.where(condition, gy, xp.zeros_like(gy))
+
+
+@where.vjp("b", "gb = 0 if condition else gy")
+def _(xp, gy, condition):
+    return xp.where(condition, xp.zeros_like(gy), gy)
+
+
+def _clip_arguments(x, min=None, max=None):
+    return (x,), {"min": min, "max": max}
+
+
+@primitive(
+    "y = clip(x, min, max)",
+    saves=("x",),
+    kink="(x - min) * (x - max)",
+    method=True,
+    examples=(example((3, 4), min=-1.0, max=0.5), example((5,), min=0.0)),
+    bind=_clip_arguments,
+)
+def clip(xp, x, *, min=None, max=None):
+    """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included."""
+    return xp.clip(x, min, max)
+
+
+@clip.vjp("x", "gx = gy if clip(x, min, max) == x else 0")
+def _(xp, gy, x, min, max):
+    return xp.where(xp.clip(x, min, max) == x, gy, xp.zeros_like(gy))
+
+
+@primitive("y = x", method=True, examples=(example((2, 3), dtype="float64"),))
+def astype(xp, x, *, dtype):
+    """The same values in another dtype; the gradient goes back to x's own."""
+    return x.astype(dtype)
+
+
+@astype.vjp("x", "gx = gy")
+def _(xp, gy):
+    return gy
+
+
+@primitive("y = a == b", kink="a - b", operators=("__eq__",))
+def equal(xp, a, b):
+    """Whether a = b, elementwise: bool, without gradient."""
+    return xp.equal(a, b)
+
+
+@primitive("y = a != b", kink="a - b", operators=("__ne__",))
+def not_equal(xp, a, b):
+    """Whether a ≠ b, elementwise: bool, without gradient."""
+    return xp.not_equal(a, b)
+
+
+@primitive("y = a < b", kink="a - b", operators=("__lt__",))
+def less(xp, a, b):
+    """Whether a < b, elementwise: bool, without gradient."""
+    return xp.less(a, b)
+
+
+@primitive("y = a <= b", kink="a - b", operators=("__le__",))
+def less_equal(xp, a, b):
+    """Whether a ≤ b, elementwise: bool, without gradient."""
+    return xp.less_equal(a, b)
+
+
+@primitive("y = a > b", kink="a - b", operators=("__gt__",))
+def greater(xp, a, b):
+    """Whether a > b, elementwise: bool, without gradient."""
+    return xp.greater(a, b)
+
+
+@primitive("y = a >= b", kink="a - b", operators=("__ge__",))
+def greater_equal(xp, a, b):
+    """Whether a ≥ b, elementwise: bool, without gradient."""
+    return xp.greater_equal(a, b)

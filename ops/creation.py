@@ -1,0 +1,37 @@
+"""Constants shaped like a tensor, and what depends on labels only: no gradient passes through these."""
+
+from __future__ import annotations
+
+from ..engine.primitive import example, namespace, primitive
+from ..engine.tensor import Tensor
+
+
+@primitive("y[i, k] = 1 if k == labels[i] else 0", domain={"labels": range(4)}, examples=(example((3,), classes=4),))
+def one_hot(xp, labels, *, classes):
+    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
+    return labels[..., None] == xp.arange(classes)
+
+
+@primitive("y[i, k] = 1 if i == k else 0", examples=(example((3,), size=3),))
+def identity_like(xp, x, *, size):
+    """The identity matrix of shape (size, size), of the dtype and on the device of x."""
+    return xp.eye(size, dtype=x.dtype)
+
+
+def zeros_like(x: Tensor) -> Tensor:
+    """Zeros of the shape, dtype and device of x."""
+    return _filled(x, 0)
+
+
+def ones_like(x: Tensor) -> Tensor:
+    """Ones of the shape, dtype and device of x."""
+    return _filled(x, 1)
+
+
+def _filled(x: Tensor, value: int) -> Tensor:
+    array = x._data.copy()
+    array[...] = value
+    return Tensor(array)
+
+
+namespace.zeros_like, namespace.ones_like = zeros_like, ones_like

@@ -1,0 +1,209 @@
+"""Products of matrices and tensors, and the affine map of a layer (D1)."""
+
+from __future__ import annotations
+
+from ..engine.errors import ShapeError
+from ..engine.primitive import example, primitive
+from .creation import identity_like
+from .shape import swap_last
+
+
+@primitive(
+    "y[..., i, k] = sum(a[..., i, j] * b[..., j, k], j)",
+    saves=("a", "b", "a.shape", "b.shape"),
+    analytic=True,
+    operators=("__matmul__", "__rmatmul__"),
+    examples=(
+        example((2, 3), (3, 4)),
+        example((5, 2, 3), (3, 4)),
+        example((5, 1, 2, 3), (4, 3, 2)),
+        example((3,), (3, 4)),
+        example((5, 2, 3), (3,)),
+        example((3,), (3,)),
+    ),
+)
+def matmul(xp, a, b):
+    """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
+    return xp.matmul(a, b)
+
+
+@matmul.check
+def _(a, b):
+    if not (getattr(a, "shape", ()) and getattr(b, "shape", ())):
+        raise ShapeError("matmul takes no single numbers: multiply with * instead.")
+    if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
+        raise ShapeError(
+            f"matmul cannot take a of shape {a.shape} and b of shape {b.shape}: a's last axis ({a.shape[-1]}) must be "
+            f"as long as b's {'last but one' if len(b.shape) > 1 else 'only one'} ({b.shape[-2:][0]})."
+        )
+
+
+@matmul.vjp("a", "ga[..., i, j] = sum(gy[..., i, k] * b[..., j, k], k)")
+def _(xp, gy, b, a_shape, b_shape):
+    matrix = b if len(b_shape) > 1 else xp.expand_dims(b, -1)
+    return xp.matmul(_as_matrix(xp, gy, a_shape, b_shape), swap_last(xp, matrix))
+
+
+@matmul.vjp("b", "gb[..., j, k] = sum(a[..., i, j] * gy[..., i, k], i)")
+def _(xp, gy, a, a_shape, b_shape):
+    matrix = a if len(a_shape) > 1 else xp.expand_dims(a, 0)
+    product = xp.matmul(swap_last(xp, matrix), _as_matrix(xp, gy, a_shape, b_shape))
+    return product if len(b_shape) > 1 else xp.squeeze(product, axis=-1)
+
+
+def _as_matrix(xp, gy, a_shape, b_shape):
+    """gy with the axes that a vector operand left out."""
+    if len(b_shape) == 1:
+        gy = xp.expand_dims(gy, -1)
+    return xp.expand_dims(gy, -2) if len(a_shape) == 1 else gy
+
+
+def _explicit(subscripts, shapes):
+    """The subscripts with `->` and without `…`: a list for the operands, and the result's."""
+    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(shapes):
+        raise ShapeError(f"einsum {subscripts!r} names {len(terms)} operands, got {len(shapes)}.")
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in subscripts]
+    most = max((len(s) - len(t) + 3 for t, s in zip(terms, shapes, strict=True) if "..." in t), default=0)
+    dots = "".join(free[:most])
+    if not arrow:
+        letters = sorted({c for c in inputs if c.isalpha() and inputs.count(c) == 1})
+        output = "..." * ("..." in inputs) + "".join(letters)
+    for n, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        if "..." in term:
+            terms[n] = term.replace("...", dots[most - (len(shape) - len(term) + 3) :])
+        if len(terms[n]) != len(shape):
+            raise ShapeError(f"einsum {subscripts!r}: operand {n} has shape {shape}, its subscripts are {term!r}.")
+    return terms, output.replace("...", dots)
+
+
+def _einsum_arguments(subscripts, *xs):
+    return xs, {"subscripts": subscripts}
+
+
+@primitive(
+    "y = einsum(subscripts, xs)",
+    saves=("xs", "xs.shape"),
+    analytic=True,
+    examples=(
+        example((2, 3), (3, 4), subscripts="ij,jk->ik"),
+        example((2, 3), (3,), subscripts="ij,j"),
+        example((2, 3), subscripts="ij->j"),
+        example((3, 3), subscripts="ii->"),
+        example((3, 3), (3,), subscripts="ii,i->i"),
+        example((2, 1, 3), (4, 3), (2,), subscripts="i...k,...k,i->..."),
+    ),
+    bind=_einsum_arguments,
+)
+def einsum(xp, *xs, subscripts):
+    """Einstein summation: products of operands, summed over the letters that the result does not name."""
+    return xp.einsum(subscripts, *xs, **({} if len(xs) < 3 else {"optimize": True}))
+
+
+@einsum.check
+def _(*xs, subscripts):
+    _explicit(subscripts, [x.shape for x in xs])
+
+
+@einsum.vjp("xs", "gxs = einsum(subscripts, gy, xs)")
+def _(xp, gy, xs, xs_shape, subscripts, position):
+    terms, output = _explicit(subscripts, xs_shape)
+    own, others = terms[position], [t for n, t in enumerate(terms) if n != position]
+    operands, inputs = [gy, *(x for n, x in enumerate(xs) if n != position)], [output, *others]
+    target = ""
+    for letter in own:
+        if letter in target:  # a diagonal: the second axis gets a letter of its own, tied to the first by a delta
+            fresh = next(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in "".join((*terms, *inputs, target)))
+            size = xs_shape[position][own.index(letter)]
+            operands.append(identity_like.apply(xp, gy, size=size))
+            inputs.append(letter + fresh)
+            target += fresh
+        else:
+            target += letter
+    known = "".join(inputs)
+    result = xp.einsum(f"{','.join(inputs)}->{''.join(c for c in target if c in known)}", *operands)
+    alone = tuple(i for i, c in enumerate(target) if c not in known)  # summed alone: each element counts once
+    if alone:
+        result = xp.expand_dims(result, alone)
+        result = xp.broadcast_to(
+            result, tuple(xs_shape[position][i] if i in alone else n for i, n in enumerate(result.shape))
+        )
+    return result
+
+
+AFFINE = (example((5, 3), (3, 4), (4,)), example((2, 5, 3), (3, 4), (4,)), example((3,), (3, 4), (4,)))
+
+
+def _check_affine(a, w, b):
+    if len(w.shape) != 2 or not a.shape or a.shape[-1] != w.shape[0] or b.shape != w.shape[1:]:
+        raise ShapeError(
+            f"affine cannot take a of shape {a.shape}, w of shape {w.shape} and b of shape {b.shape}: "
+            "a is (…, inputs), w is (inputs, units), b is (units,)."
+        )
+
+
+@primitive("z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]", saves=("a", "w"), analytic=True, examples=AFFINE)
+def affine(xp, a, w, b):
+    """The affine map of a layer, A W + b (D1, a batch as rows). a: (…, inputs), w: (inputs, units), b: (units,)."""
+    return xp.matmul(a, w) + b
+
+
+@affine.vjp("a", "ga[..., j] = sum(gz[..., k] * w[j, k], k)")
+def _(xp, gz, w):
+    return xp.matmul(gz, xp.transpose(w))
+
+
+@affine.vjp("w", "gw[j, k] = sum(a[..., j] * gz[..., k], ...)")
+def _(xp, gz, a):
+    return _outer(xp, a, gz)
+
+
+@affine.vjp("b", "gb[k] = sum(gz[..., k], ...)")
+def _(xp, gz):
+    return _rows(xp, gz)
+
+
+@primitive(
+    "z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]; y[..., k] = max(z[..., k], 0)",
+    saves=("a", "w", "y"),
+    kink="z",
+    examples=AFFINE,
+)
+def affine_relu(xp, a, w, b):
+    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8)."""
+    z = xp.matmul(a, w) + b
+    return xp.maximum(z, 0, out=z)
+
+
+affine.check(_check_affine)
+affine_relu.check(_check_affine)
+
+
+@affine_relu.vjp("a", "ga[..., j] = sum(gy[..., k] * w[j, k] if y[..., k] > 0 else 0, k)")
+def _(xp, gy, w, y):
+    return xp.matmul(_passed(xp, gy, y), xp.transpose(w))
+
+
+@affine_relu.vjp("w", "gw[j, k] = sum(a[..., j] * gy[..., k] if y[..., k] > 0 else 0, ...)")
+def _(xp, gy, a, y):
+    return _outer(xp, a, _passed(xp, gy, y))
+
+
+@affine_relu.vjp("b", "gb[k] = sum(gy[..., k] if y[..., k] > 0 else 0, ...)")
+def _(xp, gy, y):
+    return _rows(xp, _passed(xp, gy, y))
+
+
+def _passed(xp, gy, y):
+    return gy * (y > 0)
+
+
+def _outer(xp, a, gz):
+    """Σ over the batch of a outer gz."""
+    rows = xp.reshape(a, (-1, a.shape[-1])), xp.reshape(gz, (-1, gz.shape[-1]))
+    return xp.matmul(xp.transpose(rows[0]), rows[1])
+
+
+def _rows(xp, gz):
+    return xp.sum(gz, axis=tuple(range(len(gz.shape) - 1)))

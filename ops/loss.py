@@ -1,0 +1,149 @@
+"""Losses: each a single number, the mean over the batch. They refuse shapes that would only broadcast."""
+
+from __future__ import annotations
+
+import math
+
+from ..engine.errors import ShapeError
+from ..engine.primitive import example, primitive
+from .activation import _sigmoid, log_softmax, softmax
+from .creation import one_hot
+
+
+def _check_same_shape(name, first, a, second, b):
+    if getattr(a, "shape", None) != getattr(b, "shape", None):
+        raise ShapeError(
+            f"{name} compares element with element: {first} has shape {getattr(a, 'shape', ())}, {second} has shape "
+            f"{getattr(b, 'shape', ())}. Reshape one of them, for instance with .reshape(-1, 1)."
+        )
+    if not a.size:
+        raise ShapeError(f"{name} of no elements: {first} and {second} have shape {a.shape}.")
+
+
+@primitive(
+    "loss = mean((y_pred[n] - y_true[n])**2, n)",
+    saves=("y_pred", "y_true"),
+    analytic=True,
+    examples=(example((3, 4), (3, 4)), example((5,), (5,))),
+)
+def mean_squared_error(xp, y_pred, y_true):
+    """Mean over every element of the squared difference (D10)."""
+    difference = y_pred - y_true
+    return xp.mean(difference * difference)
+
+
+@mean_squared_error.check
+def _(y_pred, y_true):
+    _check_same_shape("mean_squared_error", "y_pred", y_pred, "y_true", y_true)
+
+
+@mean_squared_error.vjp("y_pred", "gy_pred[n] = gloss * 2 * (y_pred[n] - y_true[n]) / y_pred.size")
+def _(xp, gloss, y_pred, y_true):
+    return gloss * ((y_pred - y_true) * (2 / y_pred.size))
+
+
+@mean_squared_error.vjp("y_true", "gy_true[n] = gloss * 2 * (y_true[n] - y_pred[n]) / y_pred.size")
+def _(xp, gloss, y_pred, y_true):
+    return gloss * ((y_true - y_pred) * (2 / y_pred.size))
+
+
+@primitive(
+    "loss = mean(log(1 + exp(logits[n])) - targets[n] * logits[n], n)",
+    saves=("logits", "targets"),
+    domain={"logits": (-30, 30), "targets": (0, 1)},
+    examples=(example((3, 4), (3, 4)), example((5,), (5,))),
+)
+def binary_cross_entropy(xp, logits, targets):
+    """Mean cross-entropy of sigmoid(logits) with targets in [0, 1]: -t log p - (1 - t) log(1 - p), fused and stable."""
+    return xp.mean(xp.maximum(logits, 0) - logits * targets + xp.log1p(xp.exp(-xp.abs(logits))))
+
+
+@binary_cross_entropy.check
+def _(logits, targets):
+    _check_same_shape("binary_cross_entropy", "logits", logits, "targets", targets)
+
+
+@binary_cross_entropy.vjp("logits", "glogits[n] = gloss * (1 / (1 + exp(-logits[n])) - targets[n]) / logits.size")
+def _(xp, gloss, logits, targets):
+    return gloss * ((_sigmoid(xp, logits) - targets) * (1 / logits.size))
+
+
+@binary_cross_entropy.vjp("targets", "gtargets[n] = -gloss * logits[n] / logits.size")
+def _(xp, gloss, logits):
+    return gloss * (logits * (-1 / logits.size))
+
+
+@primitive(
+    "loss = mean(sum(targets[..., k] * (log(sum(exp(logits[..., j]), j)) - logits[..., k]), k), ...)",
+    saves=("logits", "targets"),
+    domain={"logits": (-30, 30), "targets": (0, 1)},
+    examples=(example((3, 4), (3, 4)), example((2, 3, 4), (2, 3, 4))),
+)
+def categorical_cross_entropy(xp, logits, targets):
+    """Mean cross-entropy of softmax(logits) with rows of probabilities, -Σ t log p. logits, targets: (…, classes)."""
+    return xp.mean(xp.sum(targets * _surprise(xp, logits), axis=-1))
+
+
+@categorical_cross_entropy.check
+def _(logits, targets):
+    _check_same_shape("categorical_cross_entropy", "logits", logits, "targets", targets)
+
+
+@categorical_cross_entropy.vjp(
+    "logits",
+    "p[..., k] = exp(logits[..., k]) / sum(exp(logits[..., j]), j); "
+    "glogits[..., k] = gloss * (p[..., k] * sum(targets[..., i], i) - targets[..., k]) / sum(1, ...)",
+)
+def _(xp, gloss, logits, targets):
+    whole = xp.sum(targets, axis=-1, keepdims=True)
+    difference = softmax.apply(xp, logits) * whole - targets
+    return gloss * (difference * (1 / _rows(logits)))
+
+
+@categorical_cross_entropy.vjp(
+    "targets", "gtargets[..., k] = gloss * (log(sum(exp(logits[..., j]), j)) - logits[..., k]) / sum(1, ...)"
+)
+def _(xp, gloss, logits):
+    return gloss * (-log_softmax.apply(xp, logits) * (1 / _rows(logits)))
+
+
+@primitive(
+    "loss = mean(log(sum(exp(logits[..., j]), j)) - logits[..., labels[...]], ...)",
+    saves=("logits", "labels"),
+    domain={"logits": (-30, 30), "labels": range(4)},
+    examples=(example((3, 4), (3,)), example((2, 3, 4), (2, 3))),
+)
+def sparse_categorical_cross_entropy(xp, logits, labels):
+    """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
+    return xp.mean(xp.take_along_axis(_surprise(xp, logits), labels[..., None], axis=-1))
+
+
+@sparse_categorical_cross_entropy.check
+def _(logits, labels):
+    if logits.shape[:-1] != labels.shape or labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"sparse_categorical_cross_entropy takes logits of shape (…, classes) and integer labels of shape (…), not "
+            f"{logits.shape} and {labels.dtype} {labels.shape}. One-hot rows go to categorical_cross_entropy."
+        )
+    if not labels.size:
+        raise ShapeError(f"sparse_categorical_cross_entropy of no rows: logits have shape {logits.shape}.")
+
+
+@sparse_categorical_cross_entropy.vjp(
+    "logits",
+    "p[..., k] = exp(logits[..., k]) / sum(exp(logits[..., j]), j); "
+    "glogits[..., k] = gloss * (p[..., k] - (1 if k == labels[...] else 0)) / sum(1, ...)",
+)
+def _(xp, gloss, logits, labels):
+    difference = softmax.apply(xp, logits) - one_hot.apply(xp, labels, classes=logits.shape[-1])
+    return gloss * (difference * (1 / _rows(logits)))
+
+
+def _surprise(xp, logits):
+    """-log softmax(logits) along the last axis."""
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    return xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted
+
+
+def _rows(logits):
+    return math.prod(logits.shape[:-1])

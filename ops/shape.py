@@ -1,0 +1,222 @@
+"""Moving elements about: shapes, slices, joining and padding. No arithmetic is done on the values."""
+
+from __future__ import annotations
+
+from ..engine.primitive import example, primitive
+from ..engine.tensor import Tensor
+
+
+def _shape_arguments(x, *shape):
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    return (x,), {"shape": shape}
+
+
+@primitive(
+    "y.flat[i] = x.flat[i]",
+    saves=("x.shape",),
+    analytic=True,
+    method=True,
+    examples=(example((2, 3), shape=(3, 2)), example((2, 3), shape=(-1,)), example((), shape=(1, 1))),
+    bind=_shape_arguments,
+)
+def reshape(xp, x, *, shape):
+    """The same elements in row-major order under another shape; one length may be -1, then it follows."""
+    return xp.reshape(x, shape)
+
+
+@reshape.vjp("x", "gx.flat[i] = gy.flat[i]")
+def _(xp, gy, x_shape):
+    return xp.reshape(gy, x_shape)
+
+
+def _axes_arguments(x, *axes):
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0]
+    return (x,), {"axes": tuple(axes) if axes else None}
+
+
+@primitive(
+    "y[i[axes]] = x[i]",
+    analytic=True,
+    method=True,
+    examples=(example((2, 3)), example((2, 3, 4), axes=(1, 2, 0))),
+    bind=_axes_arguments,
+)
+def transpose(xp, x, axes=None):
+    """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
+    return xp.transpose(x, axes)
+
+
+@transpose.vjp("x", "gx[i] = gy[i[axes]]")
+def _(xp, gy, axes):
+    return xp.transpose(gy, axes and tuple(sorted(range(len(axes)), key=lambda k: axes[k] % len(axes))))
+
+
+Tensor.T = property(transpose, doc="The tensor with its axes reversed.")
+
+
+def swap_last(xp, x):
+    """The last two axes exchanged: the transpose of each matrix."""
+    n = len(x.shape)
+    return xp.transpose(x, (*range(n - 2), n - 1, n - 2))
+
+
+@primitive("y = x", analytic=True, examples=(example((3, 1), shape=(2, 3, 4)), example((), shape=(2,))))
+def broadcast_to(xp, x, *, shape):
+    """x repeated to `shape`, by the rules of broadcasting."""
+    return xp.broadcast_to(x, shape)
+
+
+@broadcast_to.vjp("x", "gx = gy")
+def _(xp, gy):
+    return gy  # the engine sums over the repeated axes
+
+
+@primitive(
+    "y.flat[i] = x.flat[i]",
+    saves=("x.shape",),
+    analytic=True,
+    method=True,
+    examples=(example((1, 3, 1)), example((1, 3, 1), axis=2)),
+)
+def squeeze(xp, x, axis=None):
+    """Without the axes of length 1 (all of them, or those of `axis`)."""
+    return xp.squeeze(x, axis=axis)
+
+
+@squeeze.vjp("x", "gx.flat[i] = gy.flat[i]")
+def _(xp, gy, x_shape):
+    return xp.reshape(gy, x_shape)
+
+
+@primitive(
+    "y.flat[i] = x.flat[i]",
+    saves=("x.shape",),
+    analytic=True,
+    examples=(example((2, 3), axis=1), example((3,), axis=(0, -1))),
+)
+def expand_dims(xp, x, *, axis):
+    """With an axis of length 1 put in at `axis`."""
+    return xp.expand_dims(x, axis)
+
+
+@expand_dims.vjp("x", "gx.flat[i] = gy.flat[i]")
+def _(xp, gy, x_shape):
+    return xp.reshape(gy, x_shape)
+
+
+def _raw_index(index):
+    parts = index if type(index) is tuple else (index,)
+    return tuple(part._data if isinstance(part, Tensor) else part for part in parts)
+
+
+def _index_arguments(x, index):
+    return (x,), {"index": _raw_index(index)}
+
+
+@primitive(
+    "y = x[index]",
+    saves=("x.shape",),
+    analytic=True,
+    operators=("__getitem__",),
+    examples=(
+        example((4, 3), index=(slice(1, None, 2),)),
+        example((4, 3), index=([0, 2, 2],)),
+        example((4, 3), index=([0, 3, 0], [1, 1, 1])),
+        example((4, 3), index=(..., None, -1)),
+    ),
+    bind=_index_arguments,
+)
+def getitem(xp, x, *, index):
+    """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
+    return x[index]
+
+
+@getitem.vjp("x", "gx[index] += gy")
+def _(xp, gy, x_shape, index):
+    return scatter_add.apply(xp, gy, index=index, shape=x_shape)
+
+
+@primitive(
+    "y[index] += x",
+    analytic=True,
+    examples=(example((3,), index=([0, 2, 2],), shape=(4,)), example((2, 3), index=(slice(1, 3),), shape=(4, 3))),
+)
+def scatter_add(xp, x, *, index, shape):
+    """Zeros of `shape`, to which x is added at `index`: the adjoint of taking x[index]."""
+    y = xp.zeros(shape, dtype=x.dtype)
+    if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index):
+        y[index] = x  # no element twice
+    else:
+        xp.add.at(y, index, x)
+    return y
+
+
+@scatter_add.vjp("x", "gx = gy[index]")
+def _(xp, gy, index):
+    return gy[index]
+
+
+def _sequence_arguments(xs, axis=0):
+    return tuple(xs), {"axis": axis}
+
+
+@primitive(
+    "y = concatenate(xs, axis)",
+    saves=("xs.shape",),
+    analytic=True,
+    examples=(example((2, 3), (4, 3)), example((2, 3), (2, 1), (2, 2), axis=-1)),
+    bind=_sequence_arguments,
+)
+def concatenate(xp, *xs, axis=0):
+    """Tensors one after another along `axis`; the other axes agree."""
+    return xp.concatenate(xs, axis=axis)
+
+
+@concatenate.vjp("xs", "gxs = gy[position]")
+def _(xp, gy, xs_shape, axis, position):
+    start = sum(shape[axis] for shape in xs_shape[:position])
+    return gy[(slice(None),) * (axis % len(gy.shape)) + (slice(start, start + xs_shape[position][axis]),)]
+
+
+@primitive(
+    "y = stack(xs, axis)",
+    analytic=True,
+    examples=(example((2, 3), (2, 3)), example((2,), (2,), (2,), axis=-1)),
+    bind=_sequence_arguments,
+)
+def stack(xp, *xs, axis=0):
+    """Tensors of one shape side by side along a new axis."""
+    return xp.stack(xs, axis=axis)
+
+
+@stack.vjp("xs", "gxs = gy[position]")
+def _(xp, gy, axis, position):
+    return gy[(slice(None),) * (axis % len(gy.shape)) + (position,)]
+
+
+def _pad_arguments(x, pad_width, constant_values=0.0):
+    shape = x.shape
+    if isinstance(pad_width, int):
+        pad_width = ((pad_width, pad_width),) * len(shape)
+    elif len(pad_width) == 2 and all(isinstance(n, int) for n in pad_width):
+        pad_width = (tuple(pad_width),) * len(shape)
+    return (x,), {"pad_width": tuple(map(tuple, pad_width)), "constant_values": constant_values}
+
+
+@primitive(
+    "y = pad(x, pad_width, constant_values)",
+    saves=("x.shape",),
+    analytic=True,
+    examples=(example((2, 3), pad_width=((1, 0), (0, 2))), example((3,), pad_width=((2, 2),), constant_values=1.5)),
+    bind=_pad_arguments,
+)
+def pad(xp, x, *, pad_width, constant_values=0.0):
+    """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
+    return xp.pad(x, pad_width, constant_values=constant_values)
+
+
+@pad.vjp("x", "gx = crop(gy, pad_width)")
+def _(xp, gy, x_shape, pad_width):
+    return gy[tuple(slice(before, before + n) for (before, _), n in zip(pad_width, x_shape, strict=True))]
