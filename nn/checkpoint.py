@@ -1,0 +1,161 @@
+"""The model file: safetensors, with the architecture in its metadata. No pickle, so a file is only data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from ..engine import backend
+from ..engine.errors import ChalkgradError, DataError, UsageError
+from ..engine.files import replacing
+from ..engine.tensor import Tensor
+from ..optim import make_optimizer
+from .callbacks import History
+from .layers import make_layer
+from .losses import LOSSES, make_loss
+from .metrics import make_metric
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+FORMAT = "chalkgrad model 1"
+
+
+def save(model: Sequential, path: str | os.PathLike[str]) -> None:
+    """Write the model to `path`; see Sequential.save."""
+    from safetensors.numpy import save as serialize
+
+    arrays = {str(w.name): w for layer in model.layers for w in layer.weights.values()}
+    tensors = {_tensor_name(layer.name, key): w for layer in model.layers for key, w in layer.weights.items()}
+    assert len(tensors) == len(arrays)
+    state = model.optimizer.state if model.optimizer else {}
+    contents = {name: _plain(w) for name, w in tensors.items()}
+    contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
+    data = serialize(contents, metadata={"format": FORMAT, "model": json.dumps(describe(model))})
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def describe(model: Sequential) -> dict[str, Any]:
+    """Everything about a model but its numbers, as plain values. Raises UsageError for a function of the user's own."""
+    layers = [layer.config() for layer in model.layers]
+    for config in layers:
+        for key, value in config.items():
+            if callable(value) or (key == "activation" and value is None and _has_function(model, config["name"])):
+                raise UsageError(
+                    f"the layer {config['name']!r} has a function of its own as {key}, which a file cannot hold: "
+                    "use one by name, or keep the weights with get_weights()."
+                )
+    description: dict[str, Any] = {
+        "name": model.name,
+        "seed": model.seed,
+        "dtype": model.dtype,
+        "input_shape": list(model.shapes[0]),
+        "layers": layers,
+        "history": {"epoch": model.history.epoch, "history": model.history.history},
+    }
+    if model.optimizer and model.loss and model.loss.name in LOSSES:
+        description["compile"] = {
+            "optimizer": model.optimizer.config(),
+            "iterations": model.optimizer.iterations,
+            "loss": model.loss.name,
+            "from_logits": model.loss.from_logits,
+            "metrics": [m.name for m in model.metrics if _known_metric(m.name, model)],
+        }
+    return description
+
+
+def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Sequential:
+    """Make a model of the class `cls` from the file; see Sequential.load."""
+    from dataclasses import replace
+
+    description, tensors = read(path)
+    try:
+        model = cls(
+            [make_layer(config) for config in description["layers"]],
+            seed=description["seed"], dtype=description["dtype"], name=description["name"], device=device,
+        )  # fmt: skip
+        model.build(tuple(description["input_shape"]))
+        model.history = History()
+        model.history.epoch = list(description["history"]["epoch"])
+        model.history.history = dict(description["history"]["history"])
+        compiled = description.get("compile")
+        if compiled:
+            loss = replace(make_loss(compiled["loss"]), from_logits=compiled["from_logits"])
+            model.compile(make_optimizer(compiled["optimizer"]), loss, compiled["metrics"])
+            assert model.optimizer is not None
+            model.optimizer.iterations = compiled["iterations"]
+    except (ChalkgradError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: its description of the model cannot be used ({error}).") from error
+    _fill(model, path, tensors)
+    if model.optimizer:
+        for slot in model.optimizer.update.slots:
+            if f"optimizer/{slot}" in tensors:
+                model.optimizer.state[slot] = backend.to_device(tensors[f"optimizer/{slot}"].copy(), model.device)
+        model.optimizer.prepare(model.flat.data)
+    return model
+
+
+def load_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
+    """Take the weights of the file; see Sequential.load_weights."""
+    _fill(model, path, read(path)[1])
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The description and the arrays of a model file; raises DataError where it is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} is no model file, or it is damaged ({error}).") from error
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is a safetensors file, but not {FORMAT!r}: it says {metadata.get('format')!r}.")
+    try:
+        return json.loads(metadata["model"]), tensors
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: its description of the model is damaged ({error}).") from error
+
+
+def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, Any]) -> None:
+    own = {_tensor_name(layer.name, key): w for layer in model.layers for key, w in layer.weights.items()}
+    stored = {name: array for name, array in tensors.items() if not name.startswith("optimizer/")}
+    ours, theirs = ({name: tuple(x.shape) for name, x in group.items()} for group in (own, stored))
+    if ours != theirs:
+        differing = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+        name = differing[0]
+        raise DataError(
+            f"{path} holds another architecture: {name!r} has shape {ours.get(name, 'none')} in the model and "
+            f"{theirs.get(name, 'none')} in the file ({len(differing)} such). Load it with Sequential.load instead."
+        )
+    model.set_weights([stored[name] for name in own])
+
+
+def _tensor_name(layer: str, weight: str) -> str:
+    return f"{layer}/{weight}"
+
+
+def _plain(x: Tensor) -> Any:
+    """C-contiguous, since safetensors writes an array's memory as it lies."""
+    return numpy.ascontiguousarray(x.numpy())
+
+
+def _has_function(model: Sequential, name: str) -> bool:
+    return any(layer.name == name and getattr(layer, "function", None) for layer in model.layers)
+
+
+def _known_metric(name: str, model: Sequential) -> bool:
+    assert model.loss is not None
+    try:
+        make_metric(name, model.loss)
+    except UsageError:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Losses by name: what `compile(loss=…)` takes, from outputs or, fused, from logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..engine.errors import unknown_name
+from ..engine.tensor import Tensor
+from ..ops import loss as equations
+from ..ops.arithmetic import absolute, clip
+from ..ops.creation import one_hot
+from ..ops.elementary import log
+from ..ops.reduction import mean, sum
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+EPSILON = 1e-7
+"""How far probabilities are kept from 0 and 1 before their logarithm is taken (Keras's value)."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss J(targets, outputs), the mean over the batch.
+
+    targets: what they are: "values" (the outputs' shape), "classes" (rows of probabilities over the last axis),
+    "labels" (integers, without that axis), "probabilities" (each in [0, 1]) or "any" (a loss of the user's own).
+    fuses: the activation with which it computes from logits by itself; from_logits: outputs are logits already.
+    """
+
+    name: str
+    targets: str
+    function: LossFunction
+    on_logits: LossFunction | None = None
+    fuses: str | None = None
+    from_logits: bool = False
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, logits: bool = False) -> Tensor:
+        """J, a single number. logits: y_pred are logits rather than probabilities."""
+        fused = (logits or self.from_logits) and self.on_logits
+        return fused(y_true, y_pred) if fused else self.function(y_true, y_pred)
+
+
+def _squared(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return equations.mean_squared_error(y_pred, y_true)
+
+
+def _absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    return mean(absolute(y_pred - y_true))
+
+
+def _categorical(y_true: Tensor, p: Tensor) -> Tensor:
+    p = clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)
+    return mean(-sum(y_true * log(p), axis=-1))
+
+
+def _sparse(labels: Tensor, p: Tensor) -> Tensor:
+    p = clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)
+    return mean(-sum(one_hot(labels, classes=p.shape[-1]) * log(p), axis=-1))
+
+
+def _binary(y_true: Tensor, p: Tensor) -> Tensor:
+    p = clip(p, EPSILON, 1 - EPSILON)
+    return mean(-(y_true * log(p) + (1 - y_true) * log(1 - p)))
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("mean_squared_error", "values", _squared),
+        Loss("mean_absolute_error", "values", _absolute),
+        Loss(
+            "categorical_crossentropy", "classes", _categorical,
+            lambda y, z: equations.categorical_cross_entropy(z, y), "softmax",
+        ),
+        Loss(
+            "sparse_categorical_crossentropy", "labels", _sparse,
+            lambda y, z: equations.sparse_categorical_cross_entropy(z, y), "softmax",
+        ),
+        Loss(
+            "binary_crossentropy", "probabilities", _binary,
+            lambda y, z: equations.binary_cross_entropy(z, y), "sigmoid",
+        ),
+    )
+}  # fmt: skip
+ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+
+
+def MeanSquaredError() -> Loss:
+    """Mean squared error (D10)."""
+    return LOSSES["mean_squared_error"]
+
+
+def CategoricalCrossentropy(from_logits: bool = False) -> Loss:
+    """Cross-entropy with rows of probabilities; from_logits: the model's outputs are logits."""
+    return replace(LOSSES["categorical_crossentropy"], from_logits=from_logits)
+
+
+def SparseCategoricalCrossentropy(from_logits: bool = False) -> Loss:
+    """Cross-entropy with integer labels; from_logits: the model's outputs are logits."""
+    return replace(LOSSES["sparse_categorical_crossentropy"], from_logits=from_logits)
+
+
+def BinaryCrossentropy(from_logits: bool = False) -> Loss:
+    """Cross-entropy of single probabilities; from_logits: the model's outputs are logits."""
+    return replace(LOSSES["binary_crossentropy"], from_logits=from_logits)
+
+
+def make_loss(value: str | Loss | LossFunction) -> Loss:
+    """A loss of its name, of itself, or of a function (y_true, y_pred) -> single number of the user's own."""
+    if isinstance(value, Loss):
+        return value
+    if callable(value):
+        return Loss(getattr(value, "__name__", "loss"), "any", value)
+    name = ALIASES.get(value, value)
+    if name not in LOSSES:
+        raise unknown_name("loss", value, [*LOSSES, *ALIASES])
+    return LOSSES[name]

@@ -1,0 +1,5 @@
+"""Models, where Keras has them."""
+
+from .sequential import Sequential
+
+__all__ = ["Sequential"]

@@ -1,0 +1,74 @@
+"""How training shows itself: a live bar on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .callbacks import Callback, Logs
+
+
+def format_logs(logs: Logs) -> str:
+    """The numbers of an epoch on one line; running means are called so."""
+    parts = []
+    for name, value in logs.items():
+        label = name if name.startswith(("val_", "train_")) else f"{name} (running mean)"
+        parts.append(f"{label} {value:.4f}")
+    return " · ".join(parts)
+
+
+class LineProgress(Callback):
+    """One line an epoch."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        seconds = time.perf_counter() - self.started
+        print(f"epoch {epoch + 1}/{self.params['epochs']} · {seconds:.2f} s · {format_logs(logs)}", flush=True)
+
+
+class BarProgress(LineProgress):
+    """A live bar for the epoch under way, above it a line for each epoch done. Needs a terminal."""
+
+    def on_train_begin(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"), transient=True,
+        )  # fmt: skip
+        self.progress.start()
+        self.task: Any = None
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        super().on_epoch_begin(epoch)
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        name = f"epoch {epoch + 1}/{self.params['epochs']}"
+        self.task = self.progress.add_task(name, total=self.params["steps"], numbers="")
+        self.drawn = self.started
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        now = time.perf_counter()
+        if now - self.drawn > 0.1:  # reading the numbers waits for the device, so not after each batch
+            self.drawn = now
+            self.progress.update(self.task, completed=batch + 1, numbers=f"loss {logs['loss']:.4f}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        seconds = time.perf_counter() - self.started
+        self.progress.print(f"epoch {epoch + 1}/{self.params['epochs']} · {seconds:.2f} s · {format_logs(logs)}")
+
+    def on_train_end(self) -> None:
+        self.progress.stop()
+
+
+def progress_for(verbose: int | str) -> Callback | None:
+    """The callback for `verbose`: 0 nothing, 1 or "auto" a bar (lines where there is no terminal), 2 lines."""
+    if verbose in (0, False):
+        return None
+    if verbose in (1, "auto", True):
+        from rich.console import Console
+
+        return BarProgress() if Console().is_terminal else LineProgress()
+    return LineProgress()

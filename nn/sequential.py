@@ -1,0 +1,324 @@
+"""Sequential: layers one after another, trained, evaluated, applied and saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy
+import numpy.typing
+
+from ..engine import backend, random
+from ..engine.errors import ShapeError, UsageError
+from ..engine.flat import Flat
+from ..engine.tensor import Tensor, tensor
+from ..optim import Optimizer, make_optimizer
+from . import checkpoint, training
+from .callbacks import Callback, History
+from .layers import Layer
+from .losses import Loss, LossFunction, make_loss
+from .metrics import Metric, MetricFunction, make_metric
+from .samples import Samples, Shape, split_off
+from .summary import summary_text
+
+
+class Sequential:
+    """A model that applies its layers one after another, with Keras's methods and meanings.
+
+    layers: the layers; the first may name its `input_shape`, else the first batch tells it. seed: what the weights
+    are drawn from; the same seed gives the same weights. dtype: of weights and computation. device: where they live.
+    All weights lie in one flat buffer, `flat`, of which the layers' weights are views.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer] = (),
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "cpu",
+        name: str = "sequential",
+    ) -> None:
+        self.layers: list[Layer] = []
+        self.seed, self.dtype, self.name = seed, numpy.dtype(dtype).name, name
+        self.device = backend.resolve_device(device)
+        self.optimizer: Optimizer | None = None
+        self.loss: Loss | None = None
+        self.metrics: list[Metric] = []
+        self.history = History()
+        self.stop_training = False
+        self.shapes: list[Shape] = []
+        self._flat: Flat | None = None
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer. Raises UsageError for what is no layer, or once the model is built."""
+        if not isinstance(layer, Layer):
+            raise UsageError(f"a model consists of layers, not of {type(layer).__name__} ({layer!r}).")
+        if self.built:
+            raise UsageError("the model is built already: its weights have their shapes. Make a new Sequential.")
+        if layer in self.layers:
+            raise UsageError(f"the layer {layer.name!r} is in the model already: make a second one.")
+        taken = {other.name for other in self.layers}
+        base, number = layer.name, 1
+        while layer.name in taken:
+            layer.name, number = f"{base}_{number}", number + 1
+        self.layers.append(layer)
+        if len(self.layers) == 1 and layer.input_shape is not None:
+            self._first_shape: Shape = layer.input_shape
+
+    # Weights
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights are there."""
+        return bool(self.shapes)
+
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Draw the weights for samples of `input_shape`, by default the first layer's. Nothing happens the second time."""
+        if self.built:
+            return
+        if not self.layers:
+            raise UsageError("the model has no layers: add some first.")
+        shape = input_shape or self.layers[0].input_shape
+        if shape is None:
+            raise UsageError(
+                "the model does not know the shape of a sample yet: give input_shape= to the first layer, "
+                "or call fit(x, y) or build(input_shape) first."
+            )
+        if self.layers[0].input_shape not in (None, tuple(shape)):
+            raise ShapeError(f"samples have shape {shape}, but the model was made for {self.layers[0].input_shape}.")
+        shapes: list[Shape] = [tuple(shape)]
+        for number, layer in enumerate(self.layers):
+            generator = random.generator(self.seed, f"weights {number}")
+            shapes.append(layer.build(shapes[-1], generator, self.dtype))
+            for weight in layer.weights.values():
+                weight._data = backend.to_device(weight._data, self.device)
+        self.shapes = shapes
+        self._flat = Flat(self.weights) if self.weights else None
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All weights, in the order of the layers."""
+        return [w for layer in self.layers for w in layer.weights.values()]
+
+    @property
+    def flat(self) -> Flat:
+        """The one buffer that holds all weights. Raises UsageError where there are none."""
+        if self._flat is None:
+            raise UsageError("the model has no weights: build it first, with a layer that learns.")
+        return self._flat
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of one output."""
+        self.build()
+        return self.shapes[-1]
+
+    def count_params(self) -> int:
+        """How many numbers the model learns."""
+        self.build()
+        return sum(layer.parameters for layer in self.layers)
+
+    def get_weights(self) -> list[numpy.typing.NDArray[Any]]:
+        """Copies of all weights as NumPy arrays."""
+        return [w.numpy().copy() for w in self.weights]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Overwrite all weights; raises ShapeError, before any is changed, where number or shapes differ."""
+        given, own = [numpy.shape(v) for v in values], [w.shape for w in self.weights]
+        if given != own:
+            raise ShapeError(f"the model has weights of shapes {own}, got {given}.")
+        for weight, value in zip(self.weights, values, strict=True):
+            weight.assign(tensor(value, dtype=self.dtype, device=self.device))
+
+    # Computing
+
+    def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
+        """The model's output for a batch, recorded, so that a loss of it can be differentiated."""
+        x = x if isinstance(x, Tensor) else tensor(x, device=self.device)
+        self.build(x.shape[1:])
+        self.check_input(x.shape)
+        return self.forward(x, recorded=True, training=training, generator=generator)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        recorded: bool,
+        training: bool = False,
+        generator: numpy.random.Generator | None = None,
+        logits: bool = False,
+    ) -> Tensor:
+        """The layers one after another. recorded: the weights ask for gradients. logits: stop before the last σ."""
+        for layer in self.layers:
+            weights = layer.weights if recorded else {name: w.detach() for name, w in layer.weights.items()}
+            if logits and layer is self.layers[-1]:
+                x = layer.linear(weights, x)  # type: ignore[attr-defined]
+            else:
+                x = layer.apply(weights, x, training=training, generator=generator)
+        return x
+
+    def check_input(self, shape: Shape) -> None:
+        """Raise ShapeError where a batch of this shape is not what the model was built for."""
+        if shape[1:] != self.shapes[0]:
+            raise ShapeError(
+                f"the model takes batches of shape (batch, {', '.join(map(str, self.shapes[0]))}), not {shape}."
+            )
+
+    # Training
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: str | Loss | LossFunction | None = None,
+        metrics: Sequence[str | Metric | MetricFunction] | None = None,
+    ) -> None:
+        """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object."""
+        if loss is None:
+            raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
+        if isinstance(metrics, str):
+            raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
+        self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
+        self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
+        self._check_softmax_once()
+
+    def _check_softmax_once(self) -> None:
+        last = getattr(self.layers[-1], "activation", None) if self.layers else None
+        if self.loss and self.loss.from_logits and self.loss.fuses and last == self.loss.fuses:
+            raise UsageError(
+                f"{last} would be taken twice: the last layer applies it, and the loss has from_logits=True. "
+                "Leave one of them out; the loss is fused to logits by itself."
+            )
+
+    @property
+    def fuses_loss(self) -> bool:
+        """Whether the last layer's σ and the loss are computed in one, from logits."""
+        last = getattr(self.layers[-1], "activation", None)
+        return self.loss is not None and self.loss.fuses is not None and self.loss.fuses == last
+
+    @property
+    def metric_names(self) -> list[str]:
+        """What `evaluate` returns, in its order."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        seed: int = 0,
+        evaluate_training: bool = False,
+    ) -> History:
+        """Train the model; returns the history: the values of loss and metrics, one an epoch.
+
+        x, y: samples and targets, the first axis being the samples. batch_size: samples an update. epochs: the
+        number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets.
+        validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
+        for it instead. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal), 2 lines. shuffle:
+        another order in each epoch, drawn from `seed`, as is dropout. evaluate_training: add train_loss, … of the
+        weights at the epoch's end; `loss` itself is the running mean while they change.
+
+        Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
+        DataError that names the first row at fault (labels out of range, values not finite).
+        """
+        loss = self._compiled("fit")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("epochs", epochs, 0),
+            ("initial_epoch", initial_epoch, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < least:
+                raise UsageError(f"fit({name}={value!r}): it is an integer of {least} or more.")
+        if validation_data is None and validation_split:
+            (x, y), validation_data = split_off(x, y, validation_split)
+        samples = self._samples(x, y, loss, "")
+        validation = None if validation_data is None else self._samples(*validation_data, loss, "validation ")
+        assert self.optimizer is not None
+        self.optimizer.prepare(self.flat.data)
+        self.history = self.history.before(initial_epoch)
+        return training.fit(
+            self, samples, validation, batch_size=int(batch_size), epochs=epochs, initial_epoch=initial_epoch,
+            shuffle=shuffle, seed=seed, verbose=verbose, callbacks=callbacks or (),
+            evaluate_training=evaluate_training, history=self.history,
+        )  # fmt: skip
+
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = "auto", return_dict: bool = False
+    ) -> Any:
+        """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
+
+        batch_size changes speed and memory, not the result. return_dict: by name instead. verbose: 0 prints nothing.
+        """
+        loss = self._compiled("evaluate")
+        self._built("evaluate")
+        results = training.evaluate(self, self._samples(x, y, loss, ""), batch_size or training.EVALUATION_BATCH)
+        if verbose:
+            print(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
+        if return_dict:
+            return results
+        return list(results.values()) if self.metrics else results["loss"]
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = "auto") -> numpy.typing.NDArray[Any]:
+        """The model's outputs for all samples, as a NumPy array; nothing is recorded, nothing printed."""
+        self._built("predict")
+        samples = Samples(x, None, self.dtype, self.device)
+        self.check_input(samples.x.shape)
+        outputs: numpy.typing.NDArray[Any] = training.predict(self, samples, batch_size or training.EVALUATION_BATCH)
+        return outputs
+
+    def _compiled(self, what: str) -> Loss:
+        if self.loss is None:
+            raise UsageError(f"{what} before compile: call model.compile(optimizer=…, loss=…) first.")
+        self._check_softmax_once()
+        return self.loss
+
+    def _built(self, what: str) -> None:
+        if not self.built and (not self.layers or self.layers[0].input_shape is None):
+            raise UsageError(
+                f"{what} before build: the model has no weights yet. Call fit first, load a model, "
+                "or give input_shape= to the first layer."
+            )
+        self.build()
+
+    def _samples(self, x: Any, y: Any, loss: Loss, what: str) -> Samples:
+        samples = Samples(x, y, self.dtype, self.device, what)
+        self.build(samples.x.shape[1:])
+        self.check_input(samples.x.shape)
+        samples.prepare_targets(loss, self.output_shape)
+        return samples
+
+    # Showing and keeping
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers with output shapes and numbers of parameters."""
+        self.build()
+        print_fn(summary_text(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write architecture, weights, optimiser state and history into one safetensors file, whole or not at all.
+
+        Raises DataError where it cannot be written (what stood there is kept), UsageError before build or where a
+        layer has a function of the user's own, which a file cannot hold.
+        """
+        self._built("save")
+        checkpoint.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
+        """Make a model from a file that `save` wrote; raises DataError where it is damaged or none of ours."""
+        return checkpoint.load(cls, path, device)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
+        self._built("load_weights")
+        checkpoint.load_weights(self, path)

@@ -1,0 +1,25 @@
+"""The table that `summary()` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+
+def summary_text(model: Sequential) -> str:
+    """Layers with output shapes and numbers of parameters, as text."""
+    rows = [("layer (type)", "output shape", "parameters")]
+    for layer, shape in zip(model.layers, model.shapes[1:], strict=True):
+        lengths = ", ".join(map(str, (None, *shape)))
+        rows.append(
+            (f"{layer.name} ({type(layer).__name__})", f"({lengths}{'' if shape else ','})", f"{layer.parameters:,}")
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+    rule = "─" * len(lines[0])
+    total = sum(layer.parameters for layer in model.layers)
+    bytes_each = sum(w.size * w.dtype.itemsize for w in model.weights)
+    foot = f"{total:,} parameters, {bytes_each / 1024:,.1f} KiB in {model.dtype}"
+    return "\n".join((f"model {model.name!r}", rule, lines[0], rule, *lines[1:], rule, foot))

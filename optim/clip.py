@@ -1,0 +1,31 @@
+"""Gradient clipping by the global norm (Pascanu, Mikolov & Bengio 2013)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..engine import backend
+from ..engine.errors import UsageError
+from ..engine.tensor import Tensor
+
+
+def clip_by_global_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
+    """Scale the gradients of all parameters by min(1, max_norm / ‖g‖), ‖g‖² = Σ g² over all; returns ‖g‖ before.
+
+    Parameters without a gradient are left out. Raises UsageError where max_norm is not above 0.
+    """
+    if not max_norm > 0:
+        raise UsageError(f"clip_by_global_norm needs max_norm above 0, not {max_norm!r}.")
+    gradients = [x.grad for x in parameters if x.grad is not None]
+    norm = math.sqrt(sum(float((g._data.astype("float64") ** 2).sum()) for g in gradients))
+    if norm > max_norm:
+        for g in gradients:
+            g.assign(g._data * (max_norm / norm))
+    return norm
+
+
+def scale_to_norm(xp: backend.Namespace, gradient: backend.Array, max_norm: float) -> None:
+    """The same for one flat gradient, in place and without waiting for the device."""
+    norm = xp.sqrt(xp.dot(gradient, gradient))
+    xp.multiply(gradient, max_norm / xp.maximum(norm, max_norm), out=gradient)

@@ -1,0 +1,204 @@
+"""Optimisers: an update equation with its hyper-parameters and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..engine import backend
+from ..engine.errors import DataError, UsageError, unknown_name
+from ..engine.flat import Flat
+from ..engine.tensor import Tensor
+from . import update
+from .clip import scale_to_norm
+from .schedule import Schedule, make_schedule
+from .update import Update
+
+
+class Optimizer:
+    """What the optimisers have in common: the learning rate, clipping, the state, and the step.
+
+    learning_rate: α, a number or a schedule. global_clipnorm: the norm over all gradients that they are scaled
+    down to where they exceed it; None leaves them.
+    """
+
+    def __init__(
+        self, update: Update, learning_rate: float | Schedule, global_clipnorm: float | None, **hyperparameters: float
+    ) -> None:
+        for name, value in hyperparameters.items():
+            if not value >= 0 or (name.startswith(("beta", "rho", "momentum")) and value >= 1):
+                limits = "[0, 1)" if name.startswith(("beta", "rho", "momentum")) else "[0, ∞)"
+                raise UsageError(f"{type(self).__name__}({name}={value!r}): it lies in {limits}.")
+        if global_clipnorm is not None and not global_clipnorm > 0:
+            raise UsageError(f"{type(self).__name__}(global_clipnorm={global_clipnorm!r}): it is greater than 0.")
+        self.update = update
+        self.schedule = make_schedule(learning_rate)
+        self.global_clipnorm = global_clipnorm
+        self.hyperparameters = {name: float(value) for name, value in hyperparameters.items()}
+        self.iterations = 0
+        self.state: dict[str, backend.Array] = {}
+        self._flat: Flat | None = None
+        self._scratch: backend.Array = None
+
+    @property
+    def learning_rate(self) -> float:
+        """α of the next update. Setting it replaces the schedule by that number."""
+        return self.schedule(self.iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float | Schedule) -> None:
+        self.schedule = make_schedule(value)
+
+    def step(self, parameters: Sequence[Tensor] | Flat) -> None:
+        """Update the parameters in place by their `.grad`; where that is None, by a gradient of 0.
+
+        The first step lays the parameters into one flat buffer; later steps take the same ones.
+        Raises UsageError where they are others.
+        """
+        if self._flat is None:
+            self._flat = parameters if isinstance(parameters, Flat) else Flat(parameters)
+        elif parameters is not self._flat and tuple(getattr(parameters, "tensors", parameters)) != self._flat.tensors:
+            raise UsageError(
+                f"this {type(self).__name__} keeps the state of other parameters: make one optimiser for each set."
+            )
+        flat = self._flat
+        self.apply(flat.data, flat.collect())
+        flat.changed()
+
+    def zero_grad(self, parameters: Sequence[Tensor]) -> None:
+        """Set `.grad` of each parameter to None, so that the next backward starts afresh."""
+        for x in parameters:
+            x.grad = None
+
+    def apply(self, theta: backend.Array, gradient: backend.Array) -> None:
+        """One update of the flat buffer theta, in place. The gradient may be overwritten, by clipping."""
+        xp = backend.namespace_of(theta)
+        self.prepare(theta)
+        if self.global_clipnorm is not None:
+            scale_to_norm(xp, gradient, self.global_clipnorm)
+        values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.iterations + 1}
+        self.update(xp, theta, gradient, self._scratch, self.state, **values)
+        self.iterations += 1
+
+    def prepare(self, theta: backend.Array) -> None:
+        """Make the state for theta where there is none yet; raises DataError where it is for another size."""
+        xp = backend.namespace_of(theta)
+        for slot in self.update.slots:
+            if slot not in self.state:
+                self.state[slot] = xp.zeros_like(theta)
+            elif self.state[slot].shape != theta.shape:
+                raise DataError(
+                    f"the optimiser's state {slot!r} is for {self.state[slot].size} parameters, not {theta.size}."
+                )
+        if self._scratch is None or self._scratch.shape != theta.shape:
+            self._scratch = xp.empty_like(theta)
+
+    def config(self) -> dict[str, Any]:
+        """Name and hyper-parameters as plain values; `make_optimizer` reads them back."""
+        return {
+            "name": type(self).__name__,
+            "learning_rate": self.schedule.config(),
+            "global_clipnorm": self.global_clipnorm,
+            **self.hyperparameters,
+        }
+
+
+class GradientDescent(Optimizer):
+    """θ ← θ - α ∇J(θ) (D3)."""
+
+    def __init__(self, learning_rate: float | Schedule = 0.01, global_clipnorm: float | None = None) -> None:
+        super().__init__(update.gradient_descent, learning_rate, global_clipnorm)
+
+
+class Momentum(Optimizer):
+    """v ← μ v - α ∇J, θ ← θ + v; with nesterov=True, θ ← θ + μ v - α ∇J (Sutskever et al. 2013)."""
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        self.nesterov = nesterov
+        chosen = update.nesterov if nesterov else update.momentum
+        super().__init__(chosen, learning_rate, global_clipnorm, momentum=momentum)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "nesterov": self.nesterov}
+
+
+class RMSprop(Optimizer):
+    """v ← ρ v + (1 - ρ) ∇J², θ ← θ - α ∇J / √(v + ε) (Tieleman & Hinton 2012)."""
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        rho: float = 0.9,
+        epsilon: float = 1e-7,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(update.rmsprop, learning_rate, global_clipnorm, rho=rho, epsilon=epsilon)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, Algorithm 1). bias_correction=False is D4-D6 to the letter: without the correction."""
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        bias_correction: bool = True,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        self.bias_correction = bias_correction
+        chosen = update.adam if bias_correction else update.adam_documented
+        super().__init__(chosen, learning_rate, global_clipnorm, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "bias_correction": self.bias_correction}
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: θ shrinks by α λ θ besides (Loshchilov & Hutter 2019)."""
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        options = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon, "weight_decay": weight_decay}
+        super().__init__(update.adamw, learning_rate, global_clipnorm, **options)
+
+
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {
+    "gradient_descent": GradientDescent,
+    "sgd": GradientDescent,
+    "momentum": Momentum,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+"""Optimisers by the names that `compile` and the command take."""
+
+
+def make_optimizer(value: str | Optimizer | dict[str, Any]) -> Optimizer:
+    """An optimiser of its name, of itself, or of its `config()`. Raises UsageError for a name that is none."""
+    if isinstance(value, Optimizer):
+        return value
+    if isinstance(value, dict):
+        options = dict(value)
+        kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
+        name = options.pop("name", None)
+        if name not in kinds:
+            raise unknown_name("optimizer", name, kinds)
+        return kinds[name](**options)
+    if not isinstance(value, str) or value.lower() not in OPTIMIZERS:
+        raise unknown_name("optimizer", value, OPTIMIZERS)
+    return OPTIMIZERS[value.lower()]()

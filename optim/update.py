@@ -1,0 +1,168 @@
+"""Updates: the equations by which parameters follow their gradient, each with one fused kernel.
+
+The equation is the reference: a test holds the kernel to it, evaluated as it is written. In it `theta` are the
+parameters, `g` is the gradient, `t` counts the updates from 1; every other target is state, kept from one update to
+the next and 0 at first. The kernel changes theta and the state in place and allocates nothing; `scratch` is a
+buffer of theta's shape that it may overwrite.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from ..engine.backend import Array, Namespace
+from ..engine.equation import Equation, read_equation
+
+
+class Update:
+    """An update equation and its kernel; made by the decorator `update`."""
+
+    def __init__(self, kernel: Callable[..., None], text: str) -> None:
+        self.name = kernel.__name__
+        self.__doc__ = kernel.__doc__
+        self.kernel = kernel
+        self.text = text
+        names = list(inspect.signature(kernel).parameters.values())
+        self.hyperparameters = tuple(p.name for p in names if p.kind is p.KEYWORD_ONLY)
+        self.slots = tuple(p.name for p in names[4:] if p.kind is not p.KEYWORD_ONLY)
+
+    @cached_property
+    def equation(self) -> Equation:
+        """The equation, read."""
+        return read_equation(self.text, {"theta", "g", *self.slots, *self.hyperparameters})
+
+    def __call__(
+        self, xp: Namespace, theta: Array, g: Array, scratch: Array, state: Mapping[str, Array], **values: Any
+    ) -> None:
+        """Update theta and the state in place."""
+        hyperparameters = {name: values[name] for name in self.hyperparameters}
+        self.kernel(xp, theta, g, scratch, *(state[slot] for slot in self.slots), **hyperparameters)
+
+
+updates: dict[str, Update] = {}
+
+
+def update(text: str) -> Callable[[Callable[..., None]], Update]:
+    """Make an update of a kernel and list it in `updates` under the kernel's name. text: its equation."""
+
+    def declare(kernel: Callable[..., None]) -> Update:
+        updates[kernel.__name__] = Update(kernel, text)
+        return updates[kernel.__name__]
+
+    return declare
+
+
+@update("theta = theta - learning_rate * g")
+def gradient_descent(xp: Namespace, theta: Array, g: Array, scratch: Array, *, learning_rate: float) -> None:
+    """Gradient descent (D3, D17)."""
+    xp.multiply(g, learning_rate, out=scratch)
+    xp.subtract(theta, scratch, out=theta)
+
+
+@update("v = momentum * v - learning_rate * g; theta = theta + v")
+def momentum(
+    xp: Namespace, theta: Array, g: Array, scratch: Array, v: Array, *, learning_rate: float, momentum: float
+) -> None:
+    """Gradient descent with momentum (Polyak 1964)."""
+    _push(xp, g, scratch, v, learning_rate, momentum)
+    xp.add(theta, v, out=theta)
+
+
+@update("v = momentum * v - learning_rate * g; theta = theta + momentum * v - learning_rate * g")
+def nesterov(
+    xp: Namespace, theta: Array, g: Array, scratch: Array, v: Array, *, learning_rate: float, momentum: float
+) -> None:
+    """Nesterov's accelerated gradient, with the gradient taken at theta (Sutskever et al. 2013)."""
+    _push(xp, g, scratch, v, learning_rate, momentum)
+    xp.subtract(theta, scratch, out=theta)
+    xp.multiply(v, momentum, out=scratch)
+    xp.add(theta, scratch, out=theta)
+
+
+def _push(xp: Namespace, g: Array, scratch: Array, v: Array, learning_rate: float, momentum: float) -> None:
+    xp.multiply(v, momentum, out=v)
+    xp.multiply(g, learning_rate, out=scratch)
+    xp.subtract(v, scratch, out=v)
+
+
+@update("v = rho * v + (1 - rho) * g**2; theta = theta - learning_rate * g / sqrt(v + epsilon)")
+def rmsprop(
+    xp: Namespace, theta: Array, g: Array, scratch: Array, v: Array, *, learning_rate: float, rho: float, epsilon: float
+) -> None:
+    """RMSprop (Tieleman & Hinton 2012): the gradient over the root of its mean square."""
+    _average(xp, v, scratch, g, rho, square=True)
+    xp.add(v, epsilon, out=scratch)
+    xp.sqrt(scratch, out=scratch)
+    xp.divide(g, scratch, out=scratch)
+    xp.multiply(scratch, learning_rate, out=scratch)
+    xp.subtract(theta, scratch, out=theta)
+
+
+MOMENTS = "m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2; "
+CORRECTED = "learning_rate * (m / (1 - beta_1**t)) / (sqrt(v / (1 - beta_2**t)) + epsilon)"
+
+
+@update(MOMENTS + "theta = theta - learning_rate * m / (sqrt(v) + epsilon)")
+def adam_documented(
+    xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float,
+) -> None:  # fmt: skip
+    """Adam as documented (D4, D5, D6): without correction of the moments' bias towards 0."""
+    _average(xp, m, scratch, g, beta_1)
+    _average(xp, v, scratch, g, beta_2, square=True)
+    _adam_step(xp, theta, scratch, m, v, learning_rate, epsilon)
+
+
+@update(MOMENTS + f"theta = theta - {CORRECTED}")
+def adam(
+    xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, t: int,
+) -> None:  # fmt: skip
+    """Adam (Kingma & Ba 2015, Algorithm 1): D4-D6 with both moments corrected for their start at 0."""
+    _average(xp, m, scratch, g, beta_1)
+    _average(xp, v, scratch, g, beta_2, square=True)
+    rate, root = _corrected(learning_rate, beta_1, beta_2, t)
+    _adam_step(xp, theta, scratch, m, v, rate, epsilon * root)
+
+
+@update(MOMENTS + f"theta = theta - learning_rate * weight_decay * theta - {CORRECTED}")
+def adamw(
+    xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, weight_decay: float, t: int,
+) -> None:  # fmt: skip
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2)."""
+    xp.multiply(theta, 1 - learning_rate * weight_decay, out=theta)
+    _average(xp, m, scratch, g, beta_1)
+    _average(xp, v, scratch, g, beta_2, square=True)
+    rate, root = _corrected(learning_rate, beta_1, beta_2, t)
+    _adam_step(xp, theta, scratch, m, v, rate, epsilon * root)
+
+
+def _corrected(learning_rate: float, beta_1: float, beta_2: float, t: int) -> tuple[float, float]:
+    """Both corrections folded into the rate, and the factor that keeps epsilon where the equation has it."""
+    root = math.sqrt(1 - beta_2**t)
+    return learning_rate * root / (1 - beta_1**t), root
+
+
+def _average(xp: Namespace, average: Array, scratch: Array, g: Array, beta: float, square: bool = False) -> None:
+    """average ← β average + (1 - β) g, or g²."""
+    xp.multiply(average, beta, out=average)
+    xp.multiply(g, 1 - beta, out=scratch)
+    if square:
+        xp.multiply(scratch, g, out=scratch)
+    xp.add(average, scratch, out=average)
+
+
+def _adam_step(
+    xp: Namespace, theta: Array, scratch: Array, m: Array, v: Array, learning_rate: float, epsilon: float
+) -> None:
+    """θ ← θ - α m / (√v + ε)."""
+    xp.sqrt(v, out=scratch)
+    xp.add(scratch, epsilon, out=scratch)
+    xp.divide(m, scratch, out=scratch)
+    xp.multiply(scratch, learning_rate, out=scratch)
+    xp.subtract(theta, scratch, out=theta)
