@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy
 
@@ -83,7 +83,7 @@ def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:
 
     Raises DeviceError that names both devices where they differ: nothing is moved silently.
     """
-    device, first = None, None
+    device, first = None, cast(Array, None)
     for array in arrays:
         if hasattr(array, "dtype"):
             here = device_of(array)

@@ -139,7 +139,7 @@ class _Reader:
         target: ast.expr = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
         indices: tuple[ast.expr, ...] = ()
         if isinstance(target, ast.Subscript):
-            target, indices = target.value, _elements(target.slice)
+            indices, target = _elements(target.slice), target.value
         if isinstance(target, ast.Attribute) and target.attr == "flat":
             target = target.value
         if not isinstance(target, ast.Name):

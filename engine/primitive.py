@@ -383,7 +383,7 @@ def primitive(
             domain={}, method=kernel.__name__ if method else None, operators=operators,
         )  # fmt: skip
         common = REALS if isinstance(domain, Mapping) else domain
-        made.domain = dict.fromkeys(made.operands, common) | (domain if isinstance(domain, Mapping) else {})
+        made.domain = dict.fromkeys(made.operands, common) | (dict(domain) if isinstance(domain, Mapping) else {})
         if made.name in registry:
             raise EquationError(f"a primitive named {made.name!r} is declared already: {registry[made.name]!r}.")
         registry[made.name] = made

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy
-import numpy.typing
+from numpy.typing import NDArray
 
 from . import backend, tape
 from .backend import Array
@@ -88,12 +88,12 @@ class Tensor(Lent):
         """Whether it was made by the user rather than computed from tensors that require a gradient."""
         return self._node is None
 
-    def numpy(self) -> numpy.typing.NDArray[Any]:
+    def numpy(self) -> NDArray[Any]:
         """The values as a NumPy array: a read-only view on the CPU, a copy from a GPU."""
-        view: numpy.typing.NDArray[Any] = backend.to_device(self.data, "cpu")
+        view: NDArray[Any] = backend.to_device(self.data, "cpu")
         return view
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.typing.NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if self.device != "cpu":
             raise DtypeError(f"a tensor on {self.device} does not become a NumPy array by itself: use .numpy().")
         return numpy.array(self.data, dtype=dtype, copy=copy)
@@ -258,7 +258,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     return Tensor(backend.to_device(array, device), requires_grad=requires_grad)
 
 
-def _from_python(data: Any) -> numpy.typing.NDArray[Any]:
+def _from_python(data: Any) -> NDArray[Any]:
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
         data = [item.numpy() if isinstance(item, Tensor) else item for item in data]
     try:
@@ -269,7 +269,7 @@ def _from_python(data: Any) -> numpy.typing.NDArray[Any]:
 
 def _numeric_dtype(dtype: Any) -> numpy.dtype[Any]:
     try:
-        result = numpy.dtype(dtype)
+        result: numpy.dtype[Any] = numpy.dtype(dtype)
     except TypeError:
         raise UsageError(f"unknown dtype {dtype!r}: use 'float32', 'float64', 'int64' or 'bool'.") from None
     if result.kind not in "biuf":

@@ -3,3 +3,5 @@
 from . import callbacks, initializers, layers, losses, metrics, models, utils
 from .callbacks import History
 from .sequential import Sequential
+
+__all__ = ["History", "Sequential", "callbacks", "initializers", "layers", "losses", "metrics", "models", "utils"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 import numpy.typing
 
 from ..engine.errors import unknown_name
 
-Initializer = Callable[[numpy.random.Generator, tuple[int, ...]], numpy.typing.NDArray[Any]]
+Initializer: TypeAlias = "Callable[[numpy.random.Generator, tuple[int, ...]], numpy.typing.NDArray[Any]]"
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

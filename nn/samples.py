@@ -97,7 +97,7 @@ class Samples:
 
     def __init__(self, x: Any, y: Any, dtype: Any, device: str, what: str = "") -> None:
         self.x = backend.to_device(as_array(x, f"{what}x"), device)
-        self.y = None if y is None else backend.to_device(as_array(y, f"{what}y"), device)
+        self.y: backend.Array = None if y is None else backend.to_device(as_array(y, f"{what}y"), device)
         if self.y is not None and len(self.x) != len(self.y):
             raise ShapeError(
                 f"{what}x has {len(self.x)} samples, {what}y has {len(self.y)}: one target for each sample."

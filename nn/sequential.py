@@ -77,7 +77,7 @@ class Sequential:
         return bool(self.shapes)
 
     def build(self, input_shape: Shape | None = None) -> None:
-        """Draw the weights for samples of `input_shape`, by default the first layer's. Nothing happens the second time."""
+        """Draw the weights for samples of `input_shape`, by default the first layer's. Once is enough."""
         if self.built:
             return
         if not self.layers:

@@ -23,4 +23,5 @@ def to_categorical(labels: Any, num_classes: int | None = None) -> numpy.typing.
     if wrong.any():
         row = int(numpy.argmax(wrong))
         raise DataError(f"label {labels.flat[row]} in row {row} is not an integer of 0 … {classes - 1}.")
-    return numpy.eye(classes, dtype=numpy.float32)[labels.astype(numpy.int64)]
+    rows: numpy.typing.NDArray[Any] = numpy.eye(classes, dtype=numpy.float32)[labels.astype(numpy.int64)]
+    return rows

@@ -7,9 +7,8 @@ from ..engine.tensor import Tensor
 
 
 def _shape_arguments(x, *shape):
-    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-        shape = tuple(shape[0])
-    return (x,), {"shape": shape}
+    nested = len(shape) == 1 and isinstance(shape[0], (tuple, list))
+    return (x,), {"shape": tuple(shape[0] if nested else shape)}
 
 
 @primitive(
@@ -31,9 +30,9 @@ def _(xp, gy, x_shape):
 
 
 def _axes_arguments(x, *axes):
-    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
-    return (x,), {"axes": tuple(axes) if axes else None}
+    nested = len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list)))
+    chosen = axes[0] if nested else axes
+    return (x,), {"axes": tuple(chosen) if chosen else None}
 
 
 @primitive(
@@ -53,7 +52,7 @@ def _(xp, gy, axes):
     return xp.transpose(gy, axes and tuple(sorted(range(len(axes)), key=lambda k: axes[k] % len(axes))))
 
 
-Tensor.T = property(transpose, doc="The tensor with its axes reversed.")
+setattr(Tensor, "T", property(transpose, doc="The tensor with its axes reversed."))  # noqa: B010 (lent, as methods are)
 
 
 def swap_last(xp, x):

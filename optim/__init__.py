@@ -13,3 +13,23 @@ from .optimizer import (
 )
 from .schedule import Constant, CosineDecay, Schedule, StepDecay, WarmUp, make_schedule
 from .update import Update, updates
+
+__all__ = [
+    "OPTIMIZERS",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "CosineDecay",
+    "GradientDescent",
+    "Momentum",
+    "Optimizer",
+    "RMSprop",
+    "Schedule",
+    "StepDecay",
+    "Update",
+    "WarmUp",
+    "clip_by_global_norm",
+    "make_optimizer",
+    "make_schedule",
+    "updates",
+]

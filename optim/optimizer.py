@@ -57,7 +57,7 @@ class Optimizer:
         """
         if self._flat is None:
             self._flat = parameters if isinstance(parameters, Flat) else Flat(parameters)
-        elif parameters is not self._flat and tuple(getattr(parameters, "tensors", parameters)) != self._flat.tensors:
+        elif parameters is not self._flat and not _same(parameters, self._flat):
             raise UsageError(
                 f"this {type(self).__name__} keeps the state of other parameters: make one optimiser for each set."
             )
@@ -188,6 +188,11 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {
 """Optimisers by the names that `compile` and the command take."""
 
 
+def _same(parameters: Sequence[Tensor] | Flat, flat: Flat) -> bool:
+    tensors = parameters.tensors if isinstance(parameters, Flat) else tuple(parameters)
+    return len(tensors) == len(flat.tensors) and all(a is b for a, b in zip(tensors, flat.tensors, strict=True))
+
+
 def make_optimizer(value: str | Optimizer | dict[str, Any]) -> Optimizer:
     """An optimiser of its name, of itself, or of its `config()`. Raises UsageError for a name that is none."""
     if isinstance(value, Optimizer):
@@ -201,4 +206,5 @@ def make_optimizer(value: str | Optimizer | dict[str, Any]) -> Optimizer:
         return kinds[name](**options)
     if not isinstance(value, str) or value.lower() not in OPTIMIZERS:
         raise unknown_name("optimizer", value, OPTIMIZERS)
-    return OPTIMIZERS[value.lower()]()
+    made: Any = OPTIMIZERS[value.lower()]  # each has defaults of its own
+    return made()  # type: ignore[no-any-return]

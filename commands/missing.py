@@ -1,0 +1,27 @@
+"""What to say where an optional library is missing."""
+
+from __future__ import annotations
+
+from ..engine.errors import ChalkgradError
+
+EXTRAS = {
+    "plot": ("matplotlib", "pillow"),
+    "bench": ("torch",),
+    "test": ("pytest", "hypothesis", "pytest-xdist"),
+}
+"""The distributions that each extra brings, but for the GPU's, of which there is one for each CUDA."""
+
+
+class MissingExtraError(ChalkgradError, ImportError):
+    """Something was asked for that an optional library does, and the library is not there."""
+
+
+def install_command(extra: str) -> str:
+    """The command that installs chalkgrad with this extra."""
+    return f"pip install 'chalkgrad[{extra}]'"
+
+
+def missing_extra(purpose: str, library: str) -> MissingExtraError:
+    """The error for a `library` that `purpose` needs; it names the command to run."""
+    extra = next(extra for extra, libraries in EXTRAS.items() if library in libraries)
+    return MissingExtraError(f"{purpose} needs {library}, which is not installed: {install_command(extra)}")
