@@ -1,6 +1,8 @@
 """chalkgrad: a neural-net engine that you can read off the blackboard, prove, and run at GPU speed."""
 
+import sys as _sys
 from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
 
 from . import engine, ops
 from .engine.errors import ChalkgradError
@@ -16,30 +18,40 @@ globals().update(registry)  # cg.exp, cg.matmul, …: every primitive under its 
 LATER = {
     "History": "nn.callbacks",
     "Sequential": "nn.sequential",
-    "callbacks": "nn",
-    "datasets": "",
-    "initializers": "nn",
-    "layers": "nn",
-    "losses": "nn",
-    "metrics": "nn",
-    "models": "nn",
-    "nn": "",
-    "optim": "",
-    "utils": "nn",
+    "callbacks": "nn.callbacks",
+    "datasets": "datasets",
+    "initializers": "nn.initializers",
+    "layers": "nn.layers",
+    "losses": "nn.losses",
+    "metrics": "nn.metrics",
+    "models": "nn.models",
+    "nn": "nn",
+    "optim": "optim",
+    "optimizers": "optim",
+    "utils": "nn.utils",
 }
 """What is imported when it is first asked for, and from where: a script on tensors alone does not pay for it."""
 
 
+class _Later(_ModuleType):
+    """A module under Keras's name, so that `from chalkgrad.layers import Dense` works."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(__getattr__(self.__name__.rpartition(".")[2]), name)
+
+
+for _name, _place in LATER.items():
+    if _name != _place and _name[0].islower():
+        _sys.modules[f"{__name__}.{_name}"] = _Later(f"{__name__}.{_name}")
+
+
 def __getattr__(name: str) -> object:
-    if name == "optimizers":  # Keras's name for it
-        return _import_module(".optim", __name__)
     if name not in LATER:
         raise AttributeError(f"module 'chalkgrad' has no attribute {name!r}")
-    room = LATER[name]
-    value = getattr(_import_module(f".{room}", __name__), name) if room else _import_module(f".{name}", __name__)
-    globals()[name] = value
-    return value
+    module = _import_module(f".{LATER[name]}", __name__)
+    globals()[name] = getattr(module, name) if name[0].isupper() else module
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *LATER, "optimizers"})
+    return sorted({*globals(), *LATER})

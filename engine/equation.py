@@ -4,7 +4,7 @@ An equation is Python's expression syntax with the field's names: `y = 1 / (1 + 
 `z[n, k] = sum(a[n, j] * w[j, k], j) + b[k]`. What it may hold:
 
 - numbers, names, `+ - * / **`, comparisons, `and`, `or`, `not`, and `u if condition else v`;
-- the functions of `FUNCTIONS`, elementwise;
+- the functions of `ELEMENTWISE`, and those of `STRUCTURAL`, which take whole arrays;
 - indices in brackets. A name in brackets that is no operand or parameter is an index, and runs over its
   axis; `...` stands for all axes that are not named. In a primitive with an `axis` parameter the index after
   `...` runs over that axis (or over all of them, flattened, when there are several);
@@ -26,28 +26,9 @@ from typing import Any
 
 from .errors import EquationError
 
-FUNCTIONS = frozenset(
-    [
-        "exp",
-        "log",
-        "log1p",
-        "expm1",
-        "sqrt",
-        "sin",
-        "cos",
-        "tanh",
-        "erf",
-        "abs",
-        "sign",
-        "clip",
-        "argmax",
-        "concatenate",
-        "stack",
-        "einsum",
-        "pad",
-        "crop",
-    ]
-)
+ELEMENTWISE = frozenset({"abs", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "sign", "sin", "sqrt", "tanh"})
+STRUCTURAL = frozenset({"argmax", "concatenate", "crop", "einsum", "pad", "stack"})
+FUNCTIONS = ELEMENTWISE | STRUCTURAL
 REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
 CONSTANTS = frozenset({"pi", "inf"})
 
@@ -85,7 +66,7 @@ class Equation:
     @property
     def elementwise(self) -> bool:
         """Whether it names no index, so that it holds for each element by itself."""
-        return not self.indices and "[" not in self.text
+        return not self.indices and "[" not in self.text and not any(f"{name}(" in self.text for name in STRUCTURAL)
 
     def evaluate(self, functions: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate an elementwise equation as it is written; returns the value of each target.

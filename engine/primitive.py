@@ -206,7 +206,7 @@ class Primitive:
             parents.append((x._node or x) if flag and self.operand(i) in self.rules else None)
         if not any(parent is not None for parent in parents):
             return
-        wanted = self._plans.get(flags) or self._plan(flags)
+        wanted = self._plans[flags] if flags in self._plans else self._plan(flags)
         saved: list[Any] = []
         versions: list[Any] = []
         for save in self.saves:
@@ -219,12 +219,12 @@ class Primitive:
                 saved.append(shapes if self.variadic else shapes[0])
                 continue
             if name in self.operands:
-                values = self._named(name, operands)
+                values = tuple([_kept(x, result) for x in self._named(name, operands)])
                 saved.append(values if self.variadic else values[0])
                 versions += [(x, x._version, x._version[0]) for x in values if x.__class__ is Tensor]
             else:
                 saved.append(result._data)
-                versions.append((None, result._version, 0))
+                versions.append((None, result._version, result._version[0]))
         result.requires_grad = True
         result._node = Node(
             self, tuple(parents), tuple(saved), tuple(versions), parameters, result._data.shape, result._data.dtype
@@ -331,6 +331,14 @@ def _tensor_of(node: Node, value: Any) -> Tensor:
 
 def _raw(value: Any) -> Any:
     return value._data if value.__class__ is Tensor else value
+
+
+def _kept(value: Any, result: Tensor) -> Any:
+    """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
+    if value.__class__ is Tensor:
+        return value
+    xp = backend.namespace_of(result._data)
+    return value.copy() if hasattr(value, "dtype") else xp.asarray(value, dtype=result._data.dtype)
 
 
 def _constant(value: Any, operation: str) -> Any:

@@ -18,7 +18,7 @@ Logs = Mapping[str, float]
 class Callback:
     """Base class; override what is needed.
 
-    model: the model in training; setting `model.stop_training = True` ends it after the epoch.
+    model: the model in training; setting `model.stop_training = True` ends it after the batch or epoch under way.
     params: {"epochs", "steps", "samples", "verbose"} of the run. Reading a number of a batch's `logs` waits for
     the device; those of an epoch are there already.
     """
@@ -54,9 +54,11 @@ class History(Callback):
         self.history: dict[str, list[float]] = {}
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        for name in logs:  # where it begins later, the epochs stay aligned
+            self.history.setdefault(name, [math.nan] * len(self.epoch))
         self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+        for name, values in self.history.items():
+            values.append(logs.get(name, math.nan))
 
     def before(self, epoch: int) -> History:
         """The part of it before `epoch`: what a training that goes on from there has behind it."""
@@ -151,7 +153,7 @@ class ModelCheckpoint(Callback):
             self.best = value
         try:
             path = self.filepath.format(epoch=epoch + 1, **logs)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise UsageError(
                 f"filepath={self.filepath!r} cannot be filled in: {error!r}; known: {list(logs)}."
             ) from None

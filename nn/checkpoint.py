@@ -16,26 +16,24 @@ from ..engine.tensor import Tensor
 from ..optim import make_optimizer
 from .callbacks import History
 from .layers import make_layer
-from .losses import LOSSES, make_loss
-from .metrics import make_metric
+from .losses import LOSSES, Loss, make_loss
+from .metrics import Metric, make_metric
 
 if TYPE_CHECKING:
     from .sequential import Sequential
 
-FORMAT = "chalkgrad model 1"
+KEY = "chalkgrad"
+FORMAT = 1
 
 
 def save(model: Sequential, path: str | os.PathLike[str]) -> None:
     """Write the model to `path`; see Sequential.save."""
     from safetensors.numpy import save as serialize
 
-    arrays = {str(w.name): w for layer in model.layers for w in layer.weights.values()}
-    tensors = {_tensor_name(layer.name, key): w for layer in model.layers for key, w in layer.weights.items()}
-    assert len(tensors) == len(arrays)
     state = model.optimizer.state if model.optimizer else {}
-    contents = {name: _plain(w) for name, w in tensors.items()}
+    contents = {name: _plain(w) for name, w in _named_weights(model).items()}
     contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
-    data = serialize(contents, metadata={"format": FORMAT, "model": json.dumps(describe(model))})
+    data = serialize(contents, metadata={KEY: json.dumps({"format": FORMAT, **describe(model)}, default=_as_python)})
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -58,13 +56,14 @@ def describe(model: Sequential) -> dict[str, Any]:
         "layers": layers,
         "history": {"epoch": model.history.epoch, "history": model.history.history},
     }
-    if model.optimizer and model.loss and model.loss.name in LOSSES:
+    loss = model.loss
+    if model.optimizer and loss and loss.name in LOSSES and loss.function is LOSSES[loss.name].function:
         description["compile"] = {
             "optimizer": model.optimizer.config(),
             "iterations": model.optimizer.iterations,
-            "loss": model.loss.name,
-            "from_logits": model.loss.from_logits,
-            "metrics": [m.name for m in model.metrics if _known_metric(m.name, model)],
+            "loss": loss.name,
+            "from_logits": loss.from_logits,
+            "metrics": [m.name for m in model.metrics if _is_known(m, loss)],
         }
     return description
 
@@ -113,20 +112,24 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise DataError(f"{path}: there is no such file.")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise DataError(f"{path} is a safetensors file, but no model of chalkgrad's: it does not say so.")
+            description = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        if isinstance(error, ChalkgradError):
+            raise
         raise DataError(f"{path} is no model file, or it is damaged ({error}).") from error
-    if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is a safetensors file, but not {FORMAT!r}: it says {metadata.get('format')!r}.")
-    try:
-        return json.loads(metadata["model"]), tensors
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{path}: its description of the model is damaged ({error}).") from error
+    if not isinstance(description, dict):
+        raise DataError(f"{path}: its description of the model cannot be used (it is a {type(description).__name__}).")
+    if description.get("format") != FORMAT:
+        raise DataError(f"{path} has format {description.get('format')!r}; this version reads format {FORMAT}.")
+    return description, tensors
 
 
 def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, Any]) -> None:
-    own = {_tensor_name(layer.name, key): w for layer in model.layers for key, w in layer.weights.items()}
+    own = _named_weights(model)
     stored = {name: array for name, array in tensors.items() if not name.startswith("optimizer/")}
     ours, theirs = ({name: tuple(x.shape) for name, x in group.items()} for group in (own, stored))
     if ours != theirs:
@@ -139,8 +142,8 @@ def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, An
     model.set_weights([stored[name] for name in own])
 
 
-def _tensor_name(layer: str, weight: str) -> str:
-    return f"{layer}/{weight}"
+def _named_weights(model: Sequential) -> dict[str, Tensor]:
+    return {f"layers/{layer.name}/{key}": w for layer in model.layers for key, w in layer.weights.items()}
 
 
 def _plain(x: Tensor) -> Any:
@@ -152,10 +155,13 @@ def _has_function(model: Sequential, name: str) -> bool:
     return any(layer.name == name and getattr(layer, "function", None) for layer in model.layers)
 
 
-def _known_metric(name: str, model: Sequential) -> bool:
-    assert model.loss is not None
+def _is_known(metric: Metric, loss: Loss) -> bool:
     try:
-        make_metric(name, model.loss)
+        return make_metric(metric.name, loss) == metric
     except UsageError:
         return False
-    return True
+
+
+def _as_python(value: Any) -> Any:
+    """NumPy's numbers in a layer's or schedule's options, as JSON has them."""
+    return value.item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -38,6 +39,8 @@ class Layer:
         self.built_for: Shape | None = None
 
     def __init_subclass__(cls) -> None:
+        if cls.__name__ in LAYERS and LAYERS[cls.__name__].__module__ == __name__ != cls.__module__:
+            raise UsageError(f"model files mean our own layer by the name {cls.__name__}: call yours otherwise.")
         LAYERS[cls.__name__] = cls
 
     def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
@@ -90,10 +93,14 @@ class Activation(Layer):
     ) -> None:
         super().__init__(input_shape, name)
         self.function = make_activation(activation)
-        self.activation = activation if isinstance(activation, str) else getattr(activation, "name", None)
+        self.activation = activation_name(self.function)
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         return self.function(x) if self.function else x
+
+    def linear(self, weights: Weights, x: Tensor) -> Tensor:
+        """x itself: the logits, where σ is softmax or sigmoid."""
+        return x
 
 
 class Dense(Layer):
@@ -120,7 +127,7 @@ class Dense(Layer):
             raise UsageError(f"Dense(units={units!r}): units is an integer of 1 or more.")
         self.units, self.use_bias = int(units), use_bias
         self.function = make_activation(activation)
-        self.activation = activation if isinstance(activation, str) else getattr(activation, "name", None)
+        self.activation = activation_name(self.function)
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
         self._initializers = make_initializer(kernel_initializer), make_initializer(bias_initializer)
 
@@ -195,6 +202,11 @@ def activations() -> dict[str, Primitive]:
     return family | {"tanh": registry["tanh"], "swish": registry["silu"]}
 
 
+def activation_name(function: Callable[[Tensor], Tensor] | None) -> str | None:
+    """The name by which `make_activation` gives this function; None for the identity, or a function of the user's."""
+    return next((name for name, known in activations().items() if known is function), None)
+
+
 def make_layer(config: Mapping[str, Any]) -> Layer:
     """The layer that a `config()` describes; raises UsageError for a kind that is not known."""
     options = dict(config)
@@ -206,7 +218,7 @@ def make_layer(config: Mapping[str, Any]) -> Layer:
 
 def _checked_shape(shape: Any) -> Shape:
     try:
-        checked = tuple(int(n) for n in shape)
+        checked = tuple(operator.index(n) for n in shape)
     except TypeError:
         raise UsageError(f"input_shape={shape!r}: it is the shape of one sample, such as (784,).") from None
     if any(n < 1 for n in checked):

@@ -45,10 +45,12 @@ def _squared(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def _absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    _same_shape("mean_absolute_error", y_true, y_pred)
     return mean(absolute(y_pred - y_true))
 
 
 def _categorical(y_true: Tensor, p: Tensor) -> Tensor:
+    _same_shape("categorical_crossentropy", y_true, p)
     p = clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)
     return mean(-sum(y_true * log(p), axis=-1))
 
@@ -59,8 +61,13 @@ def _sparse(labels: Tensor, p: Tensor) -> Tensor:
 
 
 def _binary(y_true: Tensor, p: Tensor) -> Tensor:
+    _same_shape("binary_crossentropy", y_true, p)
     p = clip(p, EPSILON, 1 - EPSILON)
     return mean(-(y_true * log(p) + (1 - y_true) * log(1 - p)))
+
+
+def _same_shape(name: str, y_true: Tensor, y_pred: Tensor) -> None:
+    equations.check_same_shape(name, "y_true", y_true, "y_pred", y_pred)
 
 
 LOSSES = {

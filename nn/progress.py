@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..engine.errors import UsageError
 from .callbacks import Callback, Logs
 
 
@@ -65,9 +66,11 @@ class BarProgress(LineProgress):
 
 def progress_for(verbose: int | str) -> Callback | None:
     """The callback for `verbose`: 0 nothing, 1 or "auto" a bar (lines where there is no terminal), 2 lines."""
-    if verbose in (0, False):
+    if verbose not in (0, 1, 2, "auto"):
+        raise UsageError(f"verbose={verbose!r}: it is 0 (silent), 1 or 'auto' (a bar on a terminal), or 2 (lines).")
+    if not verbose:
         return None
-    if verbose in (1, "auto", True):
+    if verbose in (1, "auto"):
         from rich.console import Console
 
         return BarProgress() if Console().is_terminal else LineProgress()

@@ -42,12 +42,12 @@ def check_finite(values: backend.Array, what: str) -> None:
         raise DataError(f"{what} is not finite in row {bad} (NaN or infinity), the first such: clean the data first.")
 
 
-def check_targets(y: backend.Array, loss: Loss, output_shape: Shape) -> None:
+def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str = "y") -> None:
     """Raise where the targets do not suit the loss or the model's output; the first bad row is named."""
-    check_finite(y, "y")
+    check_finite(y, what)
     outputs = output_shape[-1] if output_shape else 1
     if loss.targets == "labels":
-        _check_labels(y, outputs, output_shape)
+        _check_labels(y, outputs, output_shape, what)
     elif loss.targets != "any" and y.shape[1:] != output_shape:
         hint = ""
         if loss.targets == "classes" and y.shape[1:] == output_shape[:-1] and y.dtype.kind in "iu":
@@ -55,7 +55,7 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape) -> None:
         elif y.ndim == 1 and output_shape == (1,):
             hint = " Reshape y with y.reshape(-1, 1)."
         raise ShapeError(
-            f"y has shape {y.shape}, but the model's output has shape (batch, {_inner(output_shape)}).{hint}"
+            f"{what} has shape {y.shape}, but the model's output has shape (batch, {_inner(output_shape)}).{hint}"
         )
     if loss.targets in ("classes", "probabilities"):
         xp = backend.namespace_of(y)
@@ -64,15 +64,15 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape) -> None:
         if outside.any():
             bad = int(xp.argmax(outside))
             raise DataError(
-                f"y is not in [0, 1] in row {bad}, the first such: {y[bad]}; {loss.name} takes probabilities."
+                f"{what} is not in [0, 1] in row {bad}, the first such: {y[bad]}; {loss.name} takes probabilities."
             )
 
 
-def _check_labels(y: backend.Array, classes: int, output_shape: Shape) -> None:
+def _check_labels(y: backend.Array, classes: int, output_shape: Shape, what: str) -> None:
     xp = backend.namespace_of(y)
     if y.shape[1:] != output_shape[:-1]:
         raise ShapeError(
-            f"y has shape {y.shape}, but labels for outputs of shape (batch, {_inner(output_shape)}) have shape "
+            f"{what} has shape {y.shape}, but labels for outputs of shape (batch, {_inner(output_shape)}) have shape "
             f"(batch{''.join(f', {n}' for n in output_shape[:-1])},). One-hot rows go to 'categorical_crossentropy'."
         )
     rows = y.reshape(len(y), -1)
@@ -80,7 +80,7 @@ def _check_labels(y: backend.Array, classes: int, output_shape: Shape) -> None:
     if wrong.any():
         bad = int(xp.argmax(wrong))
         raise DataError(
-            f"y has a label outside of 0 … {classes - 1} in row {bad}, the first such: {y[bad]}. "
+            f"{what} has a label outside of 0 … {classes - 1} in row {bad}, the first such: {y[bad]}. "
             f"The model has {classes} outputs, so {classes} classes."
         )
 
@@ -103,7 +103,7 @@ class Samples:
                 f"{what}x has {len(self.x)} samples, {what}y has {len(self.y)}: one target for each sample."
             )
         check_finite(self.x, f"{what}x")
-        self.dtype = numpy.dtype(dtype)
+        self.dtype, self.what = numpy.dtype(dtype), what
         self._buffers: dict[str, backend.Array] = {}
 
     def __len__(self) -> int:
@@ -111,7 +111,9 @@ class Samples:
 
     def prepare_targets(self, loss: Loss, output_shape: Shape) -> None:
         """Check the targets for this loss, and give them the dtype it computes with."""
-        check_targets(self.y, loss, output_shape)
+        if loss.targets == "labels" and self.y.shape[1:] == (*output_shape[:-1], 1):
+            self.y = self.y[..., 0]
+        check_targets(self.y, loss, output_shape, f"{self.what}y")
         if loss.targets == "labels":
             self.y = self.y.astype("int64", copy=False)
         elif self.y.dtype.kind == "f" or loss.targets != "any":

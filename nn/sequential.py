@@ -41,7 +41,8 @@ class Sequential:
         name: str = "sequential",
     ) -> None:
         self.layers: list[Layer] = []
-        self.seed, self.dtype, self.name = seed, numpy.dtype(dtype).name, name
+        random.generator(seed)  # refuses what is no seed
+        self.seed, self.dtype, self.name = int(seed), numpy.dtype(dtype).name, name
         self.device = backend.resolve_device(device)
         self.optimizer: Optimizer | None = None
         self.loss: Loss | None = None
@@ -66,8 +67,6 @@ class Sequential:
         while layer.name in taken:
             layer.name, number = f"{base}_{number}", number + 1
         self.layers.append(layer)
-        if len(self.layers) == 1 and layer.input_shape is not None:
-            self._first_shape: Shape = layer.input_shape
 
     # Weights
 
@@ -80,9 +79,22 @@ class Sequential:
         """Draw the weights for samples of `input_shape`, by default the first layer's. Once is enough."""
         if self.built:
             return
+        shapes = self.infer_shapes(input_shape)
+        for layer in self.layers:
+            if layer.built_for is not None:
+                raise UsageError(f"the layer {layer.name!r} has its weights already: make a new one for this model.")
+        for number, (layer, shape) in enumerate(zip(self.layers, shapes, strict=False)):
+            layer.build(shape, random.generator(self.seed, f"weights {number}"), self.dtype)
+            for weight in layer.weights.values():
+                weight._data = backend.to_device(weight._data, self.device)
+        self.shapes = shapes
+        self._flat = Flat(self.weights) if self.weights else None
+
+    def infer_shapes(self, input_shape: Shape | None = None) -> list[Shape]:
+        """The shape of a sample before the first layer and after each; raises where a layer cannot take what comes."""
         if not self.layers:
             raise UsageError("the model has no layers: add some first.")
-        shape = input_shape or self.layers[0].input_shape
+        shape = self.layers[0].input_shape if input_shape is None else input_shape
         if shape is None:
             raise UsageError(
                 "the model does not know the shape of a sample yet: give input_shape= to the first layer, "
@@ -91,13 +103,9 @@ class Sequential:
         if self.layers[0].input_shape not in (None, tuple(shape)):
             raise ShapeError(f"samples have shape {shape}, but the model was made for {self.layers[0].input_shape}.")
         shapes: list[Shape] = [tuple(shape)]
-        for number, layer in enumerate(self.layers):
-            generator = random.generator(self.seed, f"weights {number}")
-            shapes.append(layer.build(shapes[-1], generator, self.dtype))
-            for weight in layer.weights.values():
-                weight._data = backend.to_device(weight._data, self.device)
-        self.shapes = shapes
-        self._flat = Flat(self.weights) if self.weights else None
+        for layer in self.layers:
+            shapes.append(layer.output_shape(shapes[-1]))
+        return shapes
 
     @property
     def weights(self) -> list[Tensor]:
@@ -141,6 +149,7 @@ class Sequential:
         x = x if isinstance(x, Tensor) else tensor(x, device=self.device)
         self.build(x.shape[1:])
         self.check_input(x.shape)
+        x = x if x.dtype == self.dtype else x.astype(self.dtype)
         return self.forward(x, recorded=True, training=training, generator=generator)
 
     def forward(
@@ -163,10 +172,9 @@ class Sequential:
 
     def check_input(self, shape: Shape) -> None:
         """Raise ShapeError where a batch of this shape is not what the model was built for."""
-        if shape[1:] != self.shapes[0]:
-            raise ShapeError(
-                f"the model takes batches of shape (batch, {', '.join(map(str, self.shapes[0]))}), not {shape}."
-            )
+        own = self.shapes[0] if self.built else self.infer_shapes(shape[1:])[0]
+        if shape[1:] != own:
+            raise ShapeError(f"the model takes batches of shape (batch, {', '.join(map(str, own))}), not {shape}.")
 
     # Training
 
@@ -183,6 +191,8 @@ class Sequential:
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
+        if len(set(self.metric_names)) != len(self.metric_names):
+            raise UsageError(f"each metric is named once: {self.metric_names}.")
         self._check_softmax_once()
 
     def _check_softmax_once(self) -> None:
@@ -232,23 +242,31 @@ class Sequential:
         DataError that names the first row at fault (labels out of range, values not finite).
         """
         loss = self._compiled("fit")
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("epochs", epochs, 0),
-            ("initial_epoch", initial_epoch, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < least:
-                raise UsageError(f"fit({name}={value!r}): it is an integer of {least} or more.")
+        batch_size, epochs = _count("fit", "batch_size", batch_size, 1), _count("fit", "epochs", epochs, 0)
+        initial_epoch = _count("fit", "initial_epoch", initial_epoch, 0)
+        random.generator(seed)  # refuses what is no seed
+        if not isinstance(callbacks, (list, tuple, type(None))):
+            raise UsageError(f"callbacks is a list, not {callbacks!r}.")
+        followers = list(callbacks or ())
+        for follower in followers:
+            if not isinstance(follower, Callback):
+                raise UsageError(f"callbacks holds {follower!r}, which is no Callback.")
         if validation_data is None and validation_split:
             (x, y), validation_data = split_off(x, y, validation_split)
-        samples = self._samples(x, y, loss, "")
-        validation = None if validation_data is None else self._samples(*validation_data, loss, "validation ")
+        if validation_data is not None and not (
+            isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
+        ):
+            raise UsageError("validation_data is a pair: (x, y).")
+        samples, validation = self._samples(x, y, loss, ""), None
+        if validation_data is not None:
+            validation = self._samples(*validation_data, loss, "validation ")
+        self.build(samples.x.shape[1:])
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
         self.history = self.history.before(initial_epoch)
         return training.fit(
-            self, samples, validation, batch_size=int(batch_size), epochs=epochs, initial_epoch=initial_epoch,
-            shuffle=shuffle, seed=seed, verbose=verbose, callbacks=callbacks or (),
+            self, samples, validation, batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch,
+            shuffle=shuffle, seed=seed, verbose=verbose, callbacks=followers,
             evaluate_training=evaluate_training, history=self.history,
         )  # fmt: skip
 
@@ -261,7 +279,8 @@ class Sequential:
         """
         loss = self._compiled("evaluate")
         self._built("evaluate")
-        results = training.evaluate(self, self._samples(x, y, loss, ""), batch_size or training.EVALUATION_BATCH)
+        size = training.EVALUATION_BATCH if batch_size is None else _count("evaluate", "batch_size", batch_size, 1)
+        results = training.evaluate(self, self._samples(x, y, loss, ""), size)
         if verbose:
             print(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
         if return_dict:
@@ -273,7 +292,8 @@ class Sequential:
         self._built("predict")
         samples = Samples(x, None, self.dtype, self.device)
         self.check_input(samples.x.shape)
-        outputs: numpy.typing.NDArray[Any] = training.predict(self, samples, batch_size or training.EVALUATION_BATCH)
+        size = training.EVALUATION_BATCH if batch_size is None else _count("predict", "batch_size", batch_size, 1)
+        outputs: numpy.typing.NDArray[Any] = training.predict(self, samples, size)
         return outputs
 
     def _compiled(self, what: str) -> Loss:
@@ -291,10 +311,11 @@ class Sequential:
         self.build()
 
     def _samples(self, x: Any, y: Any, loss: Loss, what: str) -> Samples:
+        if y is None:
+            raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
         samples = Samples(x, y, self.dtype, self.device, what)
-        self.build(samples.x.shape[1:])
         self.check_input(samples.x.shape)
-        samples.prepare_targets(loss, self.output_shape)
+        samples.prepare_targets(loss, self.infer_shapes(samples.x.shape[1:])[-1])
         return samples
 
     # Showing and keeping
@@ -322,3 +343,14 @@ class Sequential:
         """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
         self._built("load_weights")
         checkpoint.load_weights(self, path)
+
+
+def _check_pair(validation_data: Any) -> None:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise UsageError("validation_data is a pair: (x, y).")
+
+
+def _count(method: str, name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < least:
+        raise UsageError(f"{method}({name}={value!r}): it is an integer of {least} or more.")
+    return int(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,9 @@ def measure(
     assert loss is not None
     outputs = model.forward(x, recorded=training, training=training, generator=generator, logits=fused)
     value = loss(y, outputs, logits=fused)
-    if value.size != 1:
-        raise UsageError(f"the loss {loss.name!r} returned shape {value.shape}: it is one number, the batch's mean.")
+    if not isinstance(value, Tensor) or value.size != 1:
+        found = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+        raise UsageError(f"the loss {loss.name!r} returned {found}: it is a tensor of one number, the batch's mean.")
     xp = backend.namespace_of(outputs._data)
     predicted = None
     values = [value._data]
@@ -60,7 +62,10 @@ def measure(
         if fused and not metric.on_logits and predicted is None:
             predicted = model.layers[-1].function(outputs.detach())._data  # type: ignore[attr-defined]
         chosen = outputs._data if metric.on_logits or not fused else predicted
-        values.append(xp.asarray(metric.function(xp, y._data, chosen)))
+        number = xp.asarray(metric.function(xp, y._data, chosen))
+        if number.size != 1:
+            raise UsageError(f"the metric {metric.name!r} returned shape {number.shape}: it is the batch's mean.")
+        values.append(number)
     return value, values
 
 
@@ -94,10 +99,9 @@ def fit(
         follower.params = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
     watchers = [f for f in followers if type(f).on_train_batch_end is not Callback.on_train_batch_end]
     model.stop_training = False
-    begun: list[Callback] = []
-    try:
+    with contextlib.ExitStack() as endings:
         for follower in followers:
-            begun.append(follower)
+            endings.callback(follower.on_train_end)
             follower.on_train_begin()
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
@@ -112,9 +116,6 @@ def fit(
                 follower.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-    finally:
-        for follower in begun:
-            follower.on_train_end()
     return history
 
 

@@ -18,7 +18,7 @@ def to_categorical(labels: Any, num_classes: int | None = None) -> numpy.typing.
     labels = numpy.asarray(labels)
     if labels.dtype.kind not in "iuf" or not labels.size:
         raise DataError(f"to_categorical takes integer labels, not {labels.dtype} of shape {labels.shape}.")
-    classes = int(labels.max()) + 1 if num_classes is None else num_classes
+    classes = int(numpy.nan_to_num(labels).max()) + 1 if num_classes is None else num_classes
     wrong = (labels < 0) | (labels >= classes) | (labels != numpy.floor(labels))
     if wrong.any():
         row = int(numpy.argmax(wrong))

@@ -100,8 +100,8 @@ def power(xp, a, b):
 
 @power.vjp("a", "ga = gy * b * a**(b - 1)")
 def _(xp, gy, a, b):
-    flat = b == 0  # a⁰ is constant, also at a = 0, where a⁻¹ is not there
-    return gy * (b * a ** xp.where(flat, b, b - 1))
+    below = xp.where(b == 0, b, b - 1)  # a⁰ is constant, also at a = 0, where a⁻¹ is not there
+    return gy * (b * a**below)
 
 
 @power.vjp("b", "gb = gy * y * log(a)")

@@ -10,7 +10,8 @@ from .activation import _sigmoid, log_softmax, softmax
 from .creation import one_hot
 
 
-def _check_same_shape(name, first, a, second, b):
+def check_same_shape(name, first, a, second, b):
+    """Raise ShapeError, naming both, where a loss is asked to compare arrays of different shapes, or of none."""
     if getattr(a, "shape", None) != getattr(b, "shape", None):
         raise ShapeError(
             f"{name} compares element with element: {first} has shape {getattr(a, 'shape', ())}, {second} has shape "
@@ -34,7 +35,7 @@ def mean_squared_error(xp, y_pred, y_true):
 
 @mean_squared_error.check
 def _(y_pred, y_true):
-    _check_same_shape("mean_squared_error", "y_pred", y_pred, "y_true", y_true)
+    check_same_shape("mean_squared_error", "y_pred", y_pred, "y_true", y_true)
 
 
 @mean_squared_error.vjp("y_pred", "gy_pred[n] = gloss * 2 * (y_pred[n] - y_true[n]) / y_pred.size")
@@ -60,7 +61,7 @@ def binary_cross_entropy(xp, logits, targets):
 
 @binary_cross_entropy.check
 def _(logits, targets):
-    _check_same_shape("binary_cross_entropy", "logits", logits, "targets", targets)
+    check_same_shape("binary_cross_entropy", "logits", logits, "targets", targets)
 
 
 @binary_cross_entropy.vjp("logits", "glogits[n] = gloss * (1 / (1 + exp(-logits[n])) - targets[n]) / logits.size")
@@ -86,7 +87,7 @@ def categorical_cross_entropy(xp, logits, targets):
 
 @categorical_cross_entropy.check
 def _(logits, targets):
-    _check_same_shape("categorical_cross_entropy", "logits", logits, "targets", targets)
+    check_same_shape("categorical_cross_entropy", "logits", logits, "targets", targets)
 
 
 @categorical_cross_entropy.vjp(

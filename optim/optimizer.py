@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy
+
 from ..engine import backend
 from ..engine.errors import DataError, UsageError, unknown_name
 from ..engine.flat import Flat
@@ -26,6 +28,8 @@ class Optimizer:
         self, update: Update, learning_rate: float | Schedule, global_clipnorm: float | None, **hyperparameters: float
     ) -> None:
         for name, value in hyperparameters.items():
+            if not isinstance(value, (int, float, numpy.integer, numpy.floating)):
+                raise UsageError(f"{type(self).__name__}({name}={value!r}): it is a number.")
             if not value >= 0 or (name.startswith(("beta", "rho", "momentum")) and value >= 1):
                 limits = "[0, 1)" if name.startswith(("beta", "rho", "momentum")) else "[0, ∞)"
                 raise UsageError(f"{type(self).__name__}({name}={value!r}): it lies in {limits}.")

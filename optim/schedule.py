@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy
+
 from ..engine.errors import UsageError, unknown_name
 
 
@@ -15,6 +17,10 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # checked and made plain, in a frozen dataclass
 
     def config(self) -> dict[str, Any]:
         """The schedule as plain values; `make_schedule` reads it back."""
@@ -26,6 +32,9 @@ class Constant(Schedule):
     """α(step) = learning_rate."""
 
     learning_rate: float
+
+    def __post_init__(self) -> None:
+        self._set(learning_rate=_rate(self.learning_rate))
 
     def __call__(self, step: int) -> float:
         return self.learning_rate
@@ -40,7 +49,7 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _positive("StepDecay", every=self.every)
+        self._set(learning_rate=_rate(self.learning_rate), every=_count("StepDecay", "every", self.every))
 
     def __call__(self, step: int) -> float:
         return float(self.learning_rate * self.factor ** (step // self.every))
@@ -55,7 +64,8 @@ class CosineDecay(Schedule):
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive("CosineDecay", steps=self.steps)
+        self._set(learning_rate=_rate(self.learning_rate), final=_rate(self.final))
+        self._set(steps=_count("CosineDecay", "steps", self.steps))
 
     def __call__(self, step: int) -> float:
         fraction = min(step, self.steps) / self.steps
@@ -70,7 +80,7 @@ class WarmUp(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _positive("WarmUp", steps=self.steps)
+        self._set(after=make_schedule(self.after), steps=_count("WarmUp", "steps", self.steps))
 
     def __call__(self, step: int) -> float:
         return self.after(0) * (step + 1) / self.steps if step < self.steps else self.after(step - self.steps)
@@ -95,12 +105,17 @@ def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
             options["after"] = make_schedule(options["after"])
         made: Schedule = SCHEDULES[kind](**options)
         return made
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
+    return Constant(value)
+
+
+def _rate(value: Any) -> float:
+    number = isinstance(value, (int, float, numpy.integer, numpy.floating)) and not isinstance(value, bool)
+    if not number or not (math.isfinite(value) and value >= 0):
         raise UsageError(f"a learning rate is a number of 0 or more, or a schedule, not {value!r}.")
-    return Constant(float(value))
+    return float(value)
 
 
-def _positive(what: str, **values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise UsageError(f"{what} needs {name} of 1 or more, not {value}.")
+def _count(what: str, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < 1:
+        raise UsageError(f"{what} needs {name}, an integer of 1 or more, not {value!r}.")
+    return int(value)

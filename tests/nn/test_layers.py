@@ -1,0 +1,252 @@
+"""Layers: their values against NumPy, their gradients against differences, and what they refuse."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chalkgrad as cg
+from chalkgrad.engine import random
+from chalkgrad.engine.errors import DtypeError, ShapeError, UsageError
+from chalkgrad.nn.layers import LAYERS, Activation, Dense, Dropout, Flatten, Layer, activations, make_layer
+
+OURS = {name: kind for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")}
+
+# For each layer: how to make it, and the shape of one sample.
+CASES = {
+    "Dense": [
+        (lambda: Dense(4, "tanh"), (3,)),
+        (lambda: Dense(2, "softmax", use_bias=False), (2, 3)),
+        (lambda: Dense(1, bias_initializer="ones"), (5,)),
+    ],
+    "Activation": [(lambda: Activation("gelu"), (2, 3)), (lambda: Activation("linear"), (3,))],
+    "Flatten": [(lambda: Flatten(), (2, 3)), (lambda: Flatten(), (4,))],
+    "Dropout": [(lambda: Dropout(0.4), (3, 2))],
+}
+
+
+def cases(name):
+    assert name in CASES, f"the layer {name} has no test case: add one to CASES"
+    return CASES[name]
+
+
+def ready(make, shape, rng):
+    """A layer in float64 with random weights, and a batch for it."""
+    layer = make()
+    layer.build(shape, rng, "float64")
+    for w in layer.weights.values():
+        w.assign(rng.standard_normal(w.shape))
+    return layer, rng.standard_normal((3, *shape))
+
+
+def differences(f, x, step=1e-5):
+    """∂f/∂x by central differences, element by element; x is put back."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(*x.shape):
+        kept = x[i]
+        x[i] = kept + step
+        ahead = f()
+        x[i] = kept - step
+        gradient[i] = (ahead - f()) / (2 * step)
+        x[i] = kept
+    return gradient
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_gradients_of_whole_layers(name, seed):
+    for make, shape in cases(name):
+        rng = np.random.default_rng(seed)
+        layer, x = ready(make, shape, rng)
+        values = {key: w.numpy().copy() for key, w in layer.weights.items()} | {"input": x}
+        cotangent = rng.standard_normal((3, *layer.output_shape(shape)))
+
+        def run(record=False, layer=layer, values=values):
+            tensors = {key: cg.tensor(v, requires_grad=record) for key, v in values.items()}
+            batch = tensors["input"]
+            return tensors, layer.apply(tensors, batch, training=True, generator=random.generator(5))
+
+        tensors, y = run(record=True)
+        assert y.shape == cotangent.shape
+        y.backward(cotangent)
+        for key, v in values.items():
+            expected = differences(lambda c=cotangent, run=run: float((run()[1].numpy() * c).sum()), v)
+            np.testing.assert_allclose(tensors[key].grad, expected, rtol=1e-7, atol=1e-8, err_msg=f"{name}: {key}")
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_output_shape_and_dtype_are_those_promised(name, dtype):
+    for make, shape in cases(name):
+        layer = make()
+        promised = layer.build(shape, np.random.default_rng(0), dtype)
+        y = layer(np.ones((2, *shape), dtype), training=True, generator=np.random.default_rng(0))
+        assert y.shape == (2, *promised)
+        assert y.dtype == dtype
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_configuration_makes_the_same_layer_again(name):
+    for make, shape in cases(name):
+        layer = make()
+        again = make_layer(layer.config())
+        assert type(again) is type(layer)
+        assert again.config() == layer.config()
+        assert again.output_shape(shape) == layer.output_shape(shape)
+
+
+# Dense
+
+
+def test_dense_is_sigma_of_a_w_plus_b():
+    layer, a = ready(lambda: Dense(4, "relu"), (3,), np.random.default_rng(0))
+    w, b = (layer.weights[key].numpy() for key in ("kernel", "bias"))
+    np.testing.assert_allclose(layer(a), np.maximum(a @ w + b, 0), rtol=1e-13)
+
+
+def test_dense_without_bias():
+    layer, a = ready(lambda: Dense(4, use_bias=False), (3,), np.random.default_rng(1))
+    assert list(layer.weights) == ["kernel"]
+    np.testing.assert_allclose(layer(a), a @ layer.weights["kernel"].numpy(), rtol=1e-13)
+
+
+def test_dense_works_on_the_last_axis():
+    layer, a = ready(lambda: Dense(4), (5, 3), np.random.default_rng(2))
+    expected = np.einsum("bti,io->bto", a, layer.weights["kernel"].numpy()) + layer.weights["bias"].numpy()
+    np.testing.assert_allclose(layer(a), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", activations())
+def test_every_activation_by_name(name):
+    layer, a = ready(lambda: Dense(4, name), (3,), np.random.default_rng(3))
+    z = a @ layer.weights["kernel"].numpy() + layer.weights["bias"].numpy()
+    expected = activations()[name](cg.tensor(z))
+    np.testing.assert_allclose(layer(a), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(Activation(name)(z), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_an_activation_of_ones_own():
+    layer, a = ready(lambda: Dense(2, lambda z: z * z), (3,), np.random.default_rng(4))
+    np.testing.assert_allclose(layer(a), layer.linear(layer.weights, cg.tensor(a)).numpy() ** 2)
+    np.testing.assert_array_equal(Activation(cg.exp)(np.zeros(3)), 1)
+
+
+@pytest.mark.parametrize("none", [None, "linear"])
+def test_no_activation(none):
+    a = np.random.default_rng(5).standard_normal((2, 3))
+    np.testing.assert_array_equal(Activation(none)(a), a)
+
+
+@pytest.mark.parametrize("units", [0, -1, 2.0, True, "3", None])
+def test_units_that_are_none(units):
+    with pytest.raises(UsageError, match="units is an integer of 1 or more"):
+        Dense(units)
+
+
+@pytest.mark.parametrize("make", [lambda: Dense(3, "rleu"), lambda: Activation("rleu")])
+def test_unknown_activations_get_a_hint(make):
+    with pytest.raises(UsageError, match="unknown activation 'rleu': did you mean 'relu'"):
+        make()
+
+
+def test_dense_takes_no_single_numbers():
+    with pytest.raises(ShapeError, match=r"dense: .*single numbers. Reshape them to \(batch, 1\)"):
+        Dense(3)(np.ones(4))
+
+
+def test_dense_refuses_other_inputs_than_it_was_built_for():
+    layer = Dense(3)
+    layer(np.ones((2, 4), "float32"))
+    with pytest.raises(ShapeError, match=r"\(2, 5\)"):
+        layer(np.ones((2, 5), "float32"))
+
+
+def test_integers_have_no_gradient():
+    with pytest.raises(DtypeError, match="int64"):
+        Dense(3)(np.ones((2, 4), int))
+
+
+@pytest.mark.parametrize("shape", [784, (None, 8), (0, 3), (-1,)])
+def test_input_shapes_that_are_none(shape):
+    with pytest.raises(UsageError, match="input_shape="):
+        Dense(3, input_shape=shape)
+
+
+@pytest.mark.parametrize("shape", [(2.5,), "ab"])
+def test_input_shapes_that_are_no_integers(shape):
+    with pytest.raises(UsageError, match="input_shape="):
+        Dense(3, input_shape=shape)
+
+
+def test_unknown_layers_get_a_hint():
+    with pytest.raises(UsageError, match="unknown layer 'Dens': did you mean 'Dense'"):
+        make_layer({"layer": "Dens"})
+
+
+# Flatten
+
+
+def test_flatten_keeps_the_order():
+    x = np.random.default_rng(0).standard_normal((2, 3, 4))
+    np.testing.assert_array_equal(Flatten()(x), x.reshape(2, 12))
+    assert Flatten().output_shape((3, 4)) == (12,)
+
+
+# Dropout
+
+
+def test_dropout_of_rate_zero_and_outside_of_training_is_the_identity():
+    x = cg.tensor(np.random.default_rng(0).standard_normal((3, 4)))
+    assert Dropout(0.0)(x, training=True) is x
+    assert Dropout(0.9)(x) is x
+
+
+@given(st.floats(0.05, 0.95), st.integers(0, 100))
+@settings(max_examples=20, deadline=None)
+def test_dropout_scales_what_it_keeps(rate, seed):
+    x = np.random.default_rng(seed).uniform(1, 2, (40, 50))
+    y = Dropout(rate)(x, training=True, generator=np.random.default_rng(seed)).numpy()
+    kept = y != 0
+    np.testing.assert_allclose(y[kept], x[kept] / (1 - rate), rtol=1e-12)
+    assert abs(kept.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / x.size)
+
+
+def test_dropout_keeps_the_mean():
+    y = Dropout(0.3)(np.ones((500, 400)), training=True, generator=np.random.default_rng(1)).numpy()
+    assert abs(y.mean() - 1) < 0.01
+
+
+def test_dropout_draws_from_the_generator_only():
+    x = np.ones((20, 20))
+    one, two, other = (Dropout(0.5)(x, training=True, generator=random.generator(s)).numpy() for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_dropout_in_training_needs_a_generator():
+    with pytest.raises(UsageError, match="dropout in training draws random numbers: give generator="):
+        Dropout(0.5)(np.ones((2, 2)), training=True)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 50, float("nan")])
+def test_rates_that_are_none(rate):
+    with pytest.raises(UsageError, match=r"rate lies in \[0, 1\)"):
+        Dropout(rate)
+
+
+# A layer of one's own
+
+
+def test_a_layer_of_ones_own_learns():
+    class Scale(Layer):
+        def make_weights(self, input_shape, generator):
+            return {"factor": np.ones(input_shape)}
+
+        def apply(self, weights, x, *, training, generator):
+            return x * weights["factor"]
+
+    x = np.random.default_rng(0).standard_normal((30, 2)).astype("float32")
+    model = cg.Sequential([Scale(input_shape=(2,))])
+    model.compile(cg.optimizers.GradientDescent(0.5), "mse")
+    model.fit(x, x * np.array([3, -2], "float32"), epochs=60, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0], [3, -2], atol=1e-3)
