@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Ink = numpy.typing.NDArray[numpy.float32]
 
-STROKE = 0.2
+STROKE = 0.25
 """The least ink, in parts of the darkest, that belongs to the digit: paper and JPEG leave less around it."""
 
 MARGIN_FROM = 16
@@ -38,11 +38,10 @@ def read_image(path: str, side: int) -> Ink:
 
 
 def fit_square(ink: Ink, side: int) -> Ink:
-    """The digit cropped to its box, scaled with its aspect kept, and centred in `side` × `side`.
+    """The digit cropped to its box, scaled with its aspect kept, and put into the middle of `side` × `side`.
 
-    With a side of 28 this is MNIST's convention: a box of 20 × 20, whose centre of mass is the middle of the image.
-    Small inputs, such as the 8 × 8 of digits, are filled from edge to edge, centred by the box. Either way each
-    pixel is the mean of what it covers.
+    With a side of 28 this is MNIST's convention: a box of 20 × 20, whose centre of mass is the image's centre. Small
+    inputs, such as the 8 × 8 of digits, are filled from edge to edge. Each pixel is the mean of what it covers.
     """
     from PIL import Image
 
@@ -50,23 +49,19 @@ def fit_square(ink: Ink, side: int) -> Ink:
     strokes = ink >= STROKE
     rows, columns = numpy.flatnonzero(strokes.any(axis=1)), numpy.flatnonzero(strokes.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = ink.shape
-    inner = round(side * 20 / 28) if side >= MARGIN_FROM else side
-    pixel = max(height, width) / inner  # of the input, measured in pixels of the image
-    if side >= MARGIN_FROM:
-        middle = _centre_of_mass(ink)
-    else:
-        middle = height / 2, width / 2
-    # Whole pixels of the input lie between its edge and the box, as where the data sets were made: the box is
-    # scaled first and then put into the middle. Half a pixel aside would blur every stroke.
-    top, left = (math.floor(side / 2 - at / pixel + 0.5) for at in middle)
+    margin = side >= MARGIN_FROM
+    pixel = max(ink.shape) / (round(side * 20 / 28) if margin else side)  # of the input, in pixels of the image
+    middle = side / 2 + (0.5 if margin else 0)  # MNIST was centred by numbers of pixels: its mean is 14.5, not 14
+    top, left = (
+        min(max(middle - at / pixel, 0), side - extent / pixel)  # the whole digit stays inside
+        for at, extent in zip(_centre_of_mass(ink), ink.shape, strict=True)
+    )
     frame = math.ceil(side * pixel) + 1
-    padded = numpy.pad(ink, frame)
-    start = frame - left * pixel, frame - top * pixel
-    window = (*start, start[0] + side * pixel, start[1] + side * pixel)
-    image = Image.fromarray(padded.astype(numpy.float32))
+    image = Image.fromarray(numpy.pad(ink, frame))
+    x, y = frame - left * pixel, frame - top * pixel
     filtering = Image.Resampling.BOX if pixel >= 1 else Image.Resampling.BILINEAR
-    return numpy.clip(numpy.asarray(image.resize((side, side), filtering, box=window), numpy.float32), 0, 1)
+    resized = image.resize((side, side), filtering, box=(x, y, x + side * pixel, y + side * pixel))
+    return numpy.clip(numpy.asarray(resized, numpy.float32), 0, 1)
 
 
 def _centre_of_mass(ink: Ink) -> tuple[float, float]:
@@ -82,7 +77,8 @@ def _ink(brightness: Ink, path: str) -> Ink:
     darker, lighter = float(-difference.min()), float(difference.max())
     if max(darker, lighter) < 0.05:
         raise DataError(f"{path} is of one even colour: there is no digit to be seen on it.")
-    return numpy.maximum(-difference if darker > lighter else difference, 0).astype(numpy.float32)
+    ink: Ink = numpy.maximum(-difference if darker > lighter else difference, 0).astype(numpy.float32)
+    return ink
 
 
 def _brightness(path: str) -> Ink:
@@ -109,12 +105,12 @@ def _grey(image: Image.Image) -> Ink:
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow would clip them to 8
         values: Any = numpy.asarray(image, numpy.float64)
         top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
-        return numpy.clip(values / top, 0, 1).astype(numpy.float32)
+        return numpy.asarray(numpy.clip(values / top, 0, 1), numpy.float32)
     if image.has_transparency_data:
         layers = numpy.asarray(image.convert("RGBA"), numpy.float32) / 255
-        grey = layers[..., :3] @ numpy.array([0.299, 0.587, 0.114], numpy.float32)
+        grey = layers[..., :3] @ numpy.array([0.299, 0.587, 0.114], numpy.float32)  # as Pillow's own mode L
         opaque = layers[..., 3]
         drawn = float((grey * opaque).sum() / max(float(opaque.sum()), 1e-9))
         ground = 0.0 if drawn > 0.5 else 1.0  # so that white ink on a transparent ground can be seen as well
         return numpy.asarray(grey * opaque + ground * (1 - opaque), numpy.float32)
-    return numpy.asarray(image.convert("L"), numpy.float32) / 255
+    return numpy.asarray(numpy.asarray(image.convert("L"), numpy.float32) / 255, numpy.float32)

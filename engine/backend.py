@@ -29,14 +29,14 @@ def load_cupy() -> ModuleType:
     """Import cupy and see that it has a device; raises DeviceError that says what is missing and what to do."""
     try:
         cupy = importlib.import_module("cupy")
-    except ImportError as error:
+    except Exception as error:  # a broken installation raises what it likes: ImportError, OSError, AttributeError
         raise DeviceError(
-            f"the GPU needs CuPy, which could not be imported ({error}): "
+            f"the GPU needs CuPy, which could not be imported ({type(error).__name__}: {error}): "
             "pip install 'chalkgrad[gpu]' for CUDA 13, 'chalkgrad[gpu-cuda12]' for CUDA 12; then `chalkgrad doctor`."
         ) from error
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except Exception as error:
         raise DeviceError(
             f"CuPy {cupy.__version__} is installed, but CUDA cannot be used ({error}): "
             "install or update the NVIDIA driver; then `chalkgrad doctor`."

@@ -10,7 +10,7 @@ An equation is Python's expression syntax with the field's names: `y = 1 / (1 + 
   `...` runs over that axis (or over all of them, flattened, when there are several);
 - `sum`, `mean`, `max`, `min` and `product` of an expression over the indices named after it, as in
   `sum(x[..., j], j)`;
-- `x.flat[i]`, the elements in row-major order, and `x.shape`;
+- `x.flat[i]`, the elements in row-major order, `x.shape` and `x.size`;
 - `y[index] += x`: adds, also where `index` names an element twice;
 - several statements, separated by `;`, of which the last gives the result.
 
@@ -33,7 +33,7 @@ REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
 CONSTANTS = frozenset({"pi", "inf"})
 
 _SYNTAX = (
-    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.FloorDiv, ast.UnaryOp, ast.USub,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.UnaryOp, ast.USub,
     ast.Not, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.BoolOp, ast.And, ast.Or,
     ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple, ast.Attribute,
 )  # fmt: skip
@@ -129,7 +129,8 @@ class _Reader:
         for part in (*indices, expression):
             self.collect_indices(part, inside=part is not expression)
         for part in (*indices, expression):
-            self.check(part)
+            if part is expression or not is_ellipsis(part):
+                self.check(part)
         self.known.add(target.id)
         return Statement(target.id, indices, expression, adds)
 
@@ -150,6 +151,14 @@ class _Reader:
         if isinstance(node, ast.Call):
             self.check_call(node)
             return
+        if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
+            raise self.error(f"{node.value!r} is no number, and `...` stands only in brackets or after what is summed")
+        if isinstance(node, ast.Subscript):
+            self.check(node.value)
+            for part in _elements(node.slice):
+                if not is_ellipsis(part):
+                    self.check(part)
+            return
         if isinstance(node, ast.Attribute) and node.attr not in ("flat", "shape", "size"):
             raise self.error(f".{node.attr} is not part of the language (only .flat, .shape and .size are)")
         if isinstance(node, ast.Name):
@@ -164,8 +173,14 @@ class _Reader:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if node.keywords or name not in FUNCTIONS | REDUCTIONS:
             raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS | REDUCTIONS)}")
-        for argument in node.args:
-            self.check(argument)
+        for place, argument in enumerate(node.args):
+            if not (place and name in REDUCTIONS and is_ellipsis(argument)):
+                self.check(argument)
+
+
+def is_ellipsis(node: ast.expr) -> bool:
+    """Whether this is `...`, all axes that are not named."""
+    return isinstance(node, ast.Constant) and node.value is Ellipsis
 
 
 def _elements(node: ast.expr) -> tuple[ast.expr, ...]:

@@ -151,8 +151,8 @@ class Primitive:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
         parameters = parameters if parameters.keys() == self.parameters.keys() else {**self._defaults, **parameters}
         arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self.name) for x in operands])
-        if not any(hasattr(x, "dtype") for x in arrays):
-            arrays = tuple(tensor(x)._data for x in arrays)
+        if any(x.__class__ in (list, tuple) for x in arrays) or not all(hasattr(x, "dtype") for x in arrays):
+            arrays = self._with_arrays(arrays)
         xp = backend.common_namespace(arrays, self.name)
         try:
             if self.checker:
@@ -163,9 +163,9 @@ class Primitive:
         except (ValueError, IndexError, TypeError) as error:
             raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
         result = Tensor(xp.asarray(y))
-        if result._data.base is not None:
+        if result._data.base is not None or any(result._data is x for x in arrays):
             self._share_version(result, operands)
-        flags = tuple([x.__class__ is Tensor and x.requires_grad for x in operands])
+        flags = tuple([x.__class__ is Tensor and x._requires_grad for x in operands])
         if True in flags and self.rules and result.dtype.kind == "f":
             self._record(result, operands, flags, parameters)
         return result
@@ -196,6 +196,23 @@ class Primitive:
             raise TypeError(f"{self.name}() needs {', '.join(missing)}: its arguments are {', '.join(names)}.")
         return tuple(given[name] for name in self.operands), parameters
 
+    def _with_arrays(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Lists as arrays, of the floating dtype of the others; numbers too, where the equation is about whole arrays.
+
+        A number in an elementwise equation stays one: NumPy then gives it the dtype of the array beside it.
+        """
+        dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
+        dtype = numpy.result_type(*dtypes) if dtypes else None
+        lonely = not any(hasattr(x, "dtype") for x in operands)
+        arrays = []
+        for x in operands:
+            listed = isinstance(x, (list, tuple))
+            if listed or (not hasattr(x, "dtype") and (lonely or not self.equation.elementwise)):
+                array = tensor(x)._data if dtype is None else numpy.asarray(x)
+                x = array if dtype is None or array.dtype.kind != "f" else array.astype(dtype)
+            arrays.append(x)
+        return tuple(arrays)
+
     # Recording
 
     def _record(
@@ -225,7 +242,7 @@ class Primitive:
             else:
                 saved.append(result._data)
                 versions.append((None, result._version, result._version[0]))
-        result.requires_grad = True
+        result._requires_grad = True
         result._node = Node(
             self, tuple(parents), tuple(saved), tuple(versions), parameters, result._data.shape, result._data.dtype
         )
@@ -272,7 +289,7 @@ class Primitive:
         if gx.shape != parent.shape:
             gx = self._unbroadcast(xp, gx, parent.shape, rule)
         if gx.dtype != parent.dtype:
-            if gx.dtype != gy.dtype:
+            if gx.dtype != gy.dtype or parent.dtype.kind != "f":
                 raise DtypeError(
                     f"the rule {rule.text!r} of {self.name} gave dtype {gx.dtype} from an incoming {gy.dtype}: "
                     "keep constants Python floats, and use zeros_like rather than zeros."
@@ -325,7 +342,7 @@ class Primitive:
 
 def _tensor_of(node: Node, value: Any) -> Tensor:
     result = Tensor(value)
-    result.requires_grad, result._node = True, node
+    result._requires_grad, result._node = True, node
     return result
 
 
@@ -343,10 +360,13 @@ def _kept(value: Any, result: Tensor) -> Any:
 
 def _constant(value: Any, operation: str) -> Any:
     """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant."""
-    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, numpy.generic):
+    if isinstance(value, (bool, int, float)) and not isinstance(value, numpy.generic):
         return value
-    if isinstance(value, (list, tuple, numpy.ndarray, numpy.generic)):
-        array = tensor(value)._data if isinstance(value, (list, tuple)) else numpy.asarray(value)
+    if isinstance(value, (list, tuple)):
+        tensor(value)  # refuses what is no array of numbers
+        return value
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        array = numpy.asarray(value)
         if array.dtype.kind in "biuf":
             return array
         raise DtypeError(f"{operation} takes numbers, not an array of dtype {array.dtype}.")

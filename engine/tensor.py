@@ -27,22 +27,33 @@ class Tensor(Lent):
     """
 
     __array_ufunc__ = None  # so that `array * tensor` asks Tensor, not NumPy
-    __slots__ = ("__weakref__", "_data", "_node", "_version", "grad", "name", "requires_grad")
+    __slots__ = ("__weakref__", "_data", "_node", "_requires_grad", "_version", "grad", "name")
 
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
-        if requires_grad and data.dtype.kind != "f":
-            raise DtypeError(
-                f"a tensor of dtype {data.dtype} cannot require a gradient: only floating point can. "
-                "Give floats (1.0, not 1) or dtype='float32'."
-            )
         self._data = data
-        self.requires_grad = requires_grad
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = True
         self.grad: Tensor | None = None
         self.name = name
         self._node: tape.Node | None = None
         self._version = [0]
 
     # What it is
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether what is computed from it is recorded. Setting it on integers raises DtypeError."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._data.dtype.kind != "f":
+            raise DtypeError(
+                f"a tensor of dtype {self._data.dtype} cannot require a gradient: only floating point can. "
+                "Give floats (1.0, not 1) or dtype='float32'."
+            )
+        self._requires_grad = value
 
     @property
     def data(self) -> Array:
@@ -169,13 +180,9 @@ class Tensor(Lent):
             )
         seed = self._seed(gradient)
         leaves = {self: seed} if self._node is None else tape.reverse(self._node, seed, retain=retain_graph)
-        seen = {id(gradient)}
-        for leaf, array in leaves.items():
-            if leaf.grad is not None:
-                leaf.grad = Tensor(leaf.grad._data + array)
-            else:  # never two names for one piece of memory: a later in-place change would be seen by both
-                leaf.grad = Tensor(array.copy() if array.base is not None or id(array) in seen else array)
-            seen.add(id(array))
+        arrays = [array if leaf.grad is None else leaf.grad._data + array for leaf, array in leaves.items()]
+        for leaf, array in zip(leaves, own_arrays(arrays), strict=True):
+            leaf.grad = Tensor(array)
 
     def _seed(self, gradient: Any) -> Array:
         if gradient is None:
@@ -236,6 +243,23 @@ class Tensor(Lent):
         return Tensor(backend.to_device(self._data, device), requires_grad=self.requires_grad, name=self.name)
 
 
+def own_arrays(arrays: list[Array], besides: Array = None) -> list[Array]:
+    """The arrays, each with memory of its own, so that changing one in place is not seen through another.
+
+    A rule may hand on the incoming gradient itself or a view of it; those are copied. None stays None.
+    """
+    seen = {id(besides)}
+    owned = []
+    for array in arrays:
+        if array is not None:
+            array = backend.namespace_of(array).asarray(array)
+            if array.base is not None or id(array) in seen:
+                array = array.copy()
+            seen.add(id(array))
+        owned.append(array)
+    return owned
+
+
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: str = "cpu") -> Tensor:
     """Make a tensor by copying `data`: a number, nested lists, an array or another tensor.
 
@@ -245,8 +269,9 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     if isinstance(data, Tensor):
         data = data._data
     elif not hasattr(data, "dtype"):
+        nested = isinstance(data, (list, tuple)) and any(hasattr(item, "dtype") for item in data)
         data = _from_python(data)
-        dtype = numpy.float32 if dtype is None and data.dtype == numpy.float64 else dtype
+        dtype = numpy.float32 if dtype is None and data.dtype == numpy.float64 and not nested else dtype
     array = backend.namespace_of(data).array(data)
     if array.dtype.kind not in "biuf":
         raise DtypeError(
@@ -254,7 +279,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
             "convert the data first, for instance with numpy.asarray(data, dtype='float32')."
         )
     if dtype is not None:
-        array = array.astype(_numeric_dtype(dtype), copy=False)
+        array = array.astype(numeric_dtype(dtype), copy=False)
     return Tensor(backend.to_device(array, device), requires_grad=requires_grad)
 
 
@@ -267,7 +292,8 @@ def _from_python(data: Any) -> NDArray[Any]:
         raise DataError(f"cannot make a tensor of this {type(data).__name__}: {error}") from None
 
 
-def _numeric_dtype(dtype: Any) -> numpy.dtype[Any]:
+def numeric_dtype(dtype: Any) -> numpy.dtype[Any]:
+    """The dtype of that name, if it is one of real numbers; raises UsageError or DtypeError."""
     try:
         result: numpy.dtype[Any] = numpy.dtype(dtype)
     except TypeError:

@@ -5,13 +5,14 @@ They nest, to any order: a gradient asked for inside a function that is being di
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import backend, tape
 from .errors import ShapeError, UsageError
 from .primitive import namespace
-from .tensor import Tensor, tensor
+from .tensor import Tensor, own_arrays, tensor
 
 Function = Callable[..., Tensor]
 
@@ -37,7 +38,12 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ..
             found = {root: gradient} if isinstance(root, Tensor) else tape.reverse(
                 root, gradient, wanted=set(keys), retain=True, recorded=recorded
             )  # fmt: skip
-        return tuple(_as_tensor(found.get(key), x) for key, x in zip(keys, inputs, strict=True))
+        if recorded:
+            return tuple(found.get(key, _filled_like(x, 0.0)) for key, x in zip(keys, inputs, strict=True))
+        owned = own_arrays([found.get(key) for key in keys], besides=seed._data)
+        return tuple(
+            _filled_like(x, 0.0) if array is None else Tensor(array) for x, array in zip(inputs, owned, strict=True)
+        )
 
     return (y if outer else y.detach()), pull
 
@@ -48,12 +54,15 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..
     The gradient is a tensor, or a tuple of them where argnums is a sequence. Raises ShapeError where f returns
     more than one number.
     """
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    single = not isinstance(argnums, Sequence)
+    positions = [operator.index(n) for n in (argnums if isinstance(argnums, Sequence) else (argnums,))]
 
     def differentiated(*xs: Any, **options: Any) -> tuple[Tensor, Any]:
         if any(not -len(xs) <= n < len(xs) for n in positions):
             raise UsageError(f"argnums={argnums!r} names an argument that is not there: {len(xs)} were given.")
         chosen = [n % len(xs) for n in positions]
+        if len(set(chosen)) != len(chosen):
+            raise UsageError(f"argnums={argnums!r} names an argument twice.")
 
         def of_chosen(*values: Tensor) -> Tensor:
             arguments = list(xs)
@@ -68,7 +77,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..
                 "sum or average it, or use vjp, jacobian."
             )
         gradients = pull(_filled_like(y, 1.0))
-        return y, gradients[0] if isinstance(argnums, int) else gradients
+        return y, gradients[0] if single else gradients
 
     return differentiated
 
@@ -111,7 +120,7 @@ def jacobian(f: Function, argnums: int = 0) -> Callable[..., Tensor]:
     def differentiated(*xs: Any) -> Tensor:
         if not -len(xs) <= argnums < len(xs):
             raise UsageError(f"argnums={argnums} names an argument that is not there: {len(xs)} were given.")
-        n = argnums % len(xs)
+        n = operator.index(argnums) % len(xs)
         x = _as_input(xs[n])
         y, pull = vjp(lambda value: f(*xs[:n], value, *xs[n + 1 :]), x)
         rows = []
@@ -151,11 +160,5 @@ def _as_input(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else tensor(x)
 
 
-def _as_tensor(gradient: Any, x: Tensor) -> Tensor:
-    if gradient is None:
-        return _filled_like(x, 0.0)
-    return gradient if isinstance(gradient, Tensor) else Tensor(gradient)
-
-
 def _filled_like(x: Tensor, value: float) -> Tensor:
-    return Tensor(backend.namespace_of(x._data).full_like(x._data, value))
+    return Tensor(backend.namespace_of(x._data).full(x.shape, value, x.dtype))

@@ -11,11 +11,10 @@ from .callbacks import Callback, Logs
 
 def format_logs(logs: Logs) -> str:
     """The numbers of an epoch on one line; running means are called so."""
-    parts = []
-    for name, value in logs.items():
-        label = name if name.startswith(("val_", "train_")) else f"{name} (running mean)"
-        parts.append(f"{label} {value:.4f}")
-    return " · ".join(parts)
+    exact = {name: value for name, value in logs.items() if name.startswith(("val_", "train_"))}
+    running = {name: value for name, value in logs.items() if name not in exact}
+    groups = [" ".join(f"{name} {value:.4f}" for name, value in group.items()) for group in (running, exact)]
+    return "running means: " + " · ".join(filter(None, groups))
 
 
 class LineProgress(Callback):

@@ -8,25 +8,21 @@ from .special import normal_probability_values
 ALONG_AXIS = (example((3, 4)), example((2, 3, 4), axis=1), example((5,)))
 
 
-def _sigmoid(xp, x):
-    e = xp.exp(-xp.absolute(x))  # never overflows, and exact to the last digits on both sides
-    return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
-
-
-def _sigmoid_slope(xp, x):
-    e = xp.exp(-xp.absolute(x))
-    return e / ((1 + e) * (1 + e))  # s (1 - s) without the cancellation in 1 - s
-
-
 @primitive("y = 1 / (1 + exp(-x))", saves=("x",), domain=(-40, 40), method=True)
 def sigmoid(xp, x):
     """Logistic function, elementwise (D1)."""
-    return _sigmoid(xp, x)
+    e = xp.exp(-xp.abs(x))  # never overflows, and exact to the last digits on both sides
+    return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
 
 
 @sigmoid.vjp("x", "gx = gy * y * (1 - y)")
 def _(xp, gy, x):
-    return gy * _sigmoid_slope(xp, x)
+    return gy * sigmoid_slope(xp, x)
+
+
+def sigmoid_slope(xp, x):
+    """σ(x) σ(-x), which is y (1 - y) without the cancellation in 1 - y."""
+    return sigmoid.apply(xp, x) * sigmoid.apply(xp, -x)
 
 
 @primitive("y = max(x, 0)", saves=("y",), kink="x", method=True)
@@ -70,18 +66,18 @@ def softplus(xp, x):
 
 @softplus.vjp("x", "gx = gy / (1 + exp(-x))")
 def _(xp, gy, x):
-    return gy * _sigmoid(xp, x)
+    return gy * sigmoid.apply(xp, x)
 
 
 @primitive("y = x / (1 + exp(-x))", saves=("x",), domain=(-40, 40))
 def silu(xp, x):
     """x times its own sigmoid, elementwise; "swish" (Elfwing et al. 2018)."""
-    return x * _sigmoid(xp, x)
+    return x * sigmoid.apply(xp, x)
 
 
 @silu.vjp("x", "s = 1 / (1 + exp(-x)); gx = gy * (s + x * s * (1 - s))")
 def _(xp, gy, x):
-    return gy * (_sigmoid(xp, x) + x * _sigmoid_slope(xp, x))
+    return gy * (sigmoid.apply(xp, x) + x * sigmoid_slope(xp, x))
 
 
 @primitive("y = x * (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..engine.primitive import example, primitive
+from ..engine.tensor import numeric_dtype
 
 
 @primitive("y = a + b", analytic=True, operators=("__add__", "__radd__"))
@@ -200,7 +201,11 @@ def _(xp, gy, x, min, max):
     return xp.where(xp.clip(x, min, max) == x, gy, xp.zeros_like(gy))
 
 
-@primitive("y = x", method=True, examples=(example((2, 3), dtype="float64"),))
+def _dtype_arguments(x, dtype):
+    return (x,), {"dtype": numeric_dtype(dtype)}
+
+
+@primitive("y = x", method=True, examples=(example((2, 3), dtype="float64"),), bind=_dtype_arguments)
 def astype(xp, x, *, dtype):
     """The same values in another dtype; the gradient goes back to x's own."""
     return x.astype(dtype)

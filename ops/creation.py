@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..engine.backend import namespace_of
 from ..engine.primitive import example, namespace, primitive
 from ..engine.tensor import Tensor
 
@@ -29,9 +30,8 @@ def ones_like(x: Tensor) -> Tensor:
 
 
 def _filled(x: Tensor, value: int) -> Tensor:
-    array = x._data.copy()
-    array[...] = value
-    return Tensor(array)
+    array = x._data if isinstance(x, Tensor) else x
+    return Tensor(namespace_of(array).full_like(array, value))
 
 
 namespace.zeros_like, namespace.ones_like = zeros_like, ones_like

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from ..engine.errors import ShapeError
+from ..engine.backend import device_of
+from ..engine.errors import DataError, ShapeError
 from ..engine.primitive import example, primitive
-from .activation import _sigmoid, log_softmax, softmax
+from .activation import log_softmax, sigmoid, softmax
 from .creation import one_hot
 
 
-def check_same_shape(name, first, a, second, b):
+def check_same_shape(name: str, first: str, a: Any, second: str, b: Any) -> None:
     """Raise ShapeError, naming both, where a loss is asked to compare arrays of different shapes, or of none."""
     if getattr(a, "shape", None) != getattr(b, "shape", None):
         raise ShapeError(
@@ -66,7 +68,7 @@ def _(logits, targets):
 
 @binary_cross_entropy.vjp("logits", "glogits[n] = gloss * (1 / (1 + exp(-logits[n])) - targets[n]) / logits.size")
 def _(xp, gloss, logits, targets):
-    return gloss * ((_sigmoid(xp, logits) - targets) * (1 / logits.size))
+    return gloss * ((sigmoid.apply(xp, logits) - targets) * (1 / logits.size))
 
 
 @binary_cross_entropy.vjp("targets", "gtargets[n] = -gloss * logits[n] / logits.size")
@@ -82,7 +84,7 @@ def _(xp, gloss, logits):
 )
 def categorical_cross_entropy(xp, logits, targets):
     """Mean cross-entropy of softmax(logits) with rows of probabilities, -Σ t log p. logits, targets: (…, classes)."""
-    return xp.mean(xp.sum(targets * _surprise(xp, logits), axis=-1))
+    return xp.mean(xp.sum(_as_float(targets, logits) * _surprise(xp, logits), axis=-1))
 
 
 @categorical_cross_entropy.check
@@ -96,8 +98,8 @@ def _(logits, targets):
     "glogits[..., k] = gloss * (p[..., k] * sum(targets[..., i], i) - targets[..., k]) / sum(1, ...)",
 )
 def _(xp, gloss, logits, targets):
-    whole = xp.sum(targets, axis=-1, keepdims=True)
-    difference = softmax.apply(xp, logits) * whole - targets
+    targets = _as_float(targets, logits)
+    difference = softmax.apply(xp, logits) * xp.sum(targets, axis=-1, keepdims=True) - targets
     return gloss * (difference * (1 / _rows(logits)))
 
 
@@ -128,6 +130,10 @@ def _(logits, labels):
         )
     if not labels.size:
         raise ShapeError(f"sparse_categorical_cross_entropy of no rows: logits have shape {logits.shape}.")
+    classes = logits.shape[-1]
+    if device_of(labels) == "cpu" and not (labels.min() >= 0 and labels.max() < classes):  # a GPU is not waited for
+        row = int(((labels < 0) | (labels >= classes)).reshape(-1).argmax())
+        raise DataError(f"label {labels.flat[row]} in row {row}, the first such, is none of the {classes} classes.")
 
 
 @sparse_categorical_cross_entropy.vjp(
@@ -144,6 +150,11 @@ def _surprise(xp, logits):
     """-log softmax(logits) along the last axis."""
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted
+
+
+def _as_float(targets, logits):
+    """One-hot rows of bools or integers in the dtype of the logits."""
+    return targets if targets.dtype.kind == "f" else targets.astype(logits.dtype)
 
 
 def _rows(logits):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy
+
+from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor
 
@@ -106,8 +109,14 @@ def _(xp, gy, x_shape):
 
 
 def _raw_index(index):
-    parts = index if type(index) is tuple else (index,)
-    return tuple(part._data if isinstance(part, Tensor) else part for part in parts)
+    """The index as a tuple; arrays are copied, since their owner may change them before the reverse pass."""
+    parts = []
+    for part in index if type(index) is tuple else (index,):
+        part = part._data if isinstance(part, Tensor) else part
+        if isinstance(part, list):
+            part = numpy.array(part, dtype=None if part else "int64")
+        parts.append(part.copy() if hasattr(part, "dtype") else part)
+    return tuple(parts)
 
 
 def _index_arguments(x, index):
@@ -158,6 +167,8 @@ def _(xp, gy, index):
 
 
 def _sequence_arguments(xs, axis=0):
+    if axis is None:
+        return tuple(reshape(x, -1) for x in xs), {"axis": 0}
     return tuple(xs), {"axis": axis}
 
 
@@ -196,12 +207,14 @@ def _(xp, gy, axis, position):
 
 
 def _pad_arguments(x, pad_width, constant_values=0.0):
-    shape = x.shape
-    if isinstance(pad_width, int):
-        pad_width = ((pad_width, pad_width),) * len(shape)
-    elif len(pad_width) == 2 and all(isinstance(n, int) for n in pad_width):
-        pad_width = (tuple(pad_width),) * len(shape)
-    return (x,), {"pad_width": tuple(map(tuple, pad_width)), "constant_values": constant_values}
+    axes = len(numpy.shape(x) if isinstance(x, (list, tuple)) else x.shape)
+    try:
+        widths = numpy.broadcast_to(pad_width, (axes, 2)).tolist()
+    except ValueError:
+        raise ShapeError(
+            f"pad takes one width, one pair (before, after), or a pair for each of the {axes} axes, not {pad_width!r}."
+        ) from None
+    return (x,), {"pad_width": tuple(map(tuple, widths)), "constant_values": constant_values}
 
 
 @primitive(

@@ -330,7 +330,7 @@ def test_a_line_an_epoch_where_there_is_no_terminal(points, classifier, capsys, 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("epoch 2/2 · ")
-    assert f"loss (running mean) {history['loss'][1]:.4f}" in lines[1]
+    assert f"running means: loss {history['loss'][1]:.4f} accuracy" in lines[1]
     assert f"train_loss {history['train_loss'][1]:.4f}" in lines[1]
     assert f"val_accuracy {history['val_accuracy'][1]:.4f}" in lines[1]
     assert lines[1].count("running mean") == 2

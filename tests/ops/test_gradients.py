@@ -82,3 +82,35 @@ def test_second_derivatives_agree_with_differences(primitive, example):
     exact = cg.grad(slope, argnums=range(len(xs)))(*xs)
     numeric = directional(lambda *values: slope(*map(cg.tensor, values)).item(), xs, vs)
     close(sum(np.vdot(g, v) for g, v in zip(exact, vs, strict=True)), numeric, 1e-7)
+
+
+@pytest.mark.parametrize(("primitive", "example"), DIFFERENTIABLE)
+def test_float32_stays_float32(primitive, example):
+    operands = [x.astype("float32") if x.dtype.kind == "f" else x for x in draw(primitive, example)]
+    tensors = [cg.tensor(x, requires_grad=n in ruled(primitive, operands)) for n, x in enumerate(operands)]
+    y = primitive.compute(tuple(tensors), example.parameters)
+    if primitive.name != "astype":
+        assert y.dtype == "float32"
+    y.backward(np.ones(y.shape))
+    assert all(x.grad.dtype == "float32" for x in tensors if x.requires_grad)
+
+
+@pytest.mark.parametrize("number", [2, 0.5, 0, True])
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"])
+def test_a_python_number_takes_the_dtype_of_the_tensor(name, number):
+    for exchanged in (False, True):
+        if name == "divide" and not number:
+            continue
+        x = cg.tensor([0.5, 1.5], requires_grad=True)
+        f = cg.registry[name]
+        (f(number, x) if exchanged and number else f(x, number)).sum().backward()
+        assert x.grad.dtype == "float32"
+
+
+def test_a_constant_array_may_change_after_it_was_used():
+    constant = np.array([2.0, 3.0])
+    x = cg.tensor(np.array([1.0, 1.0]), requires_grad=True)
+    y = (x * constant).sum()
+    constant[:] = 100
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 3.0])

@@ -1,0 +1,212 @@
+"""The `chalkgrad` command: its options and their texts. What they do is in commands/."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import click
+
+from . import __version__
+from .commands.train import DEFAULTS, Settings
+from .commands.train import train as run_training
+from .datasets import LOADERS
+from .engine import backend
+from .engine.errors import ChalkgradError, UsageError, unknown_name
+from .optim import OPTIMIZERS
+
+
+class Failure(click.ClickException):
+    """An error of ours as the command tells it: one line, no traceback."""
+
+    def show(self, file: Any = None) -> None:
+        """Print it to stderr."""
+        click.echo(f"{click.style('error:', fg='red')} {self.message}", err=True)
+
+
+class Commands(click.Group):
+    """A group whose commands end with exit code 1 for errors of ours and 130 after Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ChalkgradError as error:
+            raise Failure(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted.", err=True)
+            ctx.exit(130)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but an unknown command is answered with the nearest."""
+        if args[0].isidentifier() and args[0] not in self.commands:
+            ctx.fail(str(unknown_name("command", args[0], self.commands)))
+        return super().resolve_command(ctx, args)
+
+
+class Name(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
+    """One of several names; an unknown one is answered with the nearest."""
+
+    def __init__(self, kind: str, known: Any) -> None:
+        super().__init__(list(known))
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            self.fail(str(unknown_name(self.kind, value, self.choices)), param, ctx)
+        return str(value)
+
+
+class Whole(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.2
+    """A whole number of `least` or more."""
+
+    name = "whole number"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = self.least - 1
+        if number < self.least:
+            self.fail(f"{value!r} is not a whole number of {self.least} or more.", param, ctx)
+        return number
+
+
+class Sizes(click.ParamType):  # type: ignore[type-arg]
+    """Sizes of hidden layers: "128", or several as in "128,64"."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        return tuple(Whole(1).convert(part, param, ctx) for part in str(value).split(","))
+
+
+def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """The device's full name; a name that is none is wrong usage, a GPU that is not there an error of ours."""
+    try:
+        return backend.resolve_device(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+def _check_rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:  # false for NaN as well
+        raise click.BadParameter(f"{value} is not a number greater than 0.", ctx, param)
+    return value
+
+
+def _by_dataset(option: str) -> str:
+    """The default that each data set has for the option, as the help shows it."""
+    return "  [default: " + ", ".join(f"{values[option]} for {name}" for name, values in DEFAULTS.items()) + "]"
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try `chalkgrad train`: it takes a second and needs no network.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="chalkgrad")
+def cli() -> None:
+    """A neural-net engine that you can read off the blackboard, prove, and run at GPU speed."""
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  chalkgrad train
+  chalkgrad train mnist --epochs 5 --device auto
+  chalkgrad train digits --hidden 64,32 --optimizer rmsprop --seed 7 --out runs/small"""
+)
+@click.argument("dataset", type=Name("data set", LOADERS), default="digits")
+@click.option("--epochs", type=Whole(1), metavar="N", help=f"Passes over the data.{_by_dataset('epochs')}")
+@click.option("--batch-size", type=Whole(1), metavar="N", help=f"Images an update.{_by_dataset('batch_size')}")
+@click.option(
+    "--learning-rate", type=float, metavar="α", callback=_check_rate, help="Step size.  [default: the optimizer's own]"
+)
+@click.option(
+    "--optimizer", type=Name("optimizer", OPTIMIZERS), metavar="NAME", default="adam", show_default=True,
+    help=f"The update equation: {', '.join(OPTIMIZERS)}.",
+)  # fmt: skip
+@click.option(
+    "--hidden", type=Sizes(), metavar="N,…", multiple=True, default=("128",),
+    help="Units of each hidden layer, as in 128,64.  [default: 128]",
+)  # fmt: skip
+@click.option(
+    "--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What weights and order are drawn from."
+)
+@click.option(
+    "--device", metavar="NAME", default="cpu", show_default=True, callback=_check_device,
+    help="cpu, gpu, gpu:N, or auto: a GPU where one works, else cpu.",
+)  # fmt: skip
+@click.option("--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/DATASET-TIME]")
+@click.option(
+    "--verbose", type=Name("verbosity", ("0", "1", "2", "auto")), default="auto", show_default=True,
+    help="0: the result alone; 1, auto: a live bar on a terminal; 2: a line an epoch.",
+)  # fmt: skip
+@click.pass_context
+def train(
+    ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], **options: Any
+) -> None:
+    """Train a network on handwritten digits and keep it.
+
+    DATASET is digits (8×8, comes with chalkgrad) or mnist (28×28, downloaded once).
+
+    The run's folder gets the model of the last whole epoch (also after Ctrl-C), the history as CSV and JSON, the
+    settings, the learning curves, and the test digits that it is most mistaken about.
+    """
+    settings = Settings(hidden=tuple(size for sizes in hidden for size in sizes), **options)
+    ctx.exit(run_training(settings, out, verbose if verbose == "auto" else int(verbose)))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  chalkgrad predict runs/mnist-20260131-120000 seven.png
+  chalkgrad predict runs/small/model.safetensors scans/*.png"""
+)
+@click.argument("run")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.pass_context
+def predict(ctx: click.Context, /, run: str, images: tuple[str, ...]) -> None:
+    """Tell which digit is on each IMAGE.
+
+    RUN is the folder of a run, or a model file.
+
+    Images may have any size and colour, dark on light or light on dark: the digit is cropped, scaled and centred as
+    in the data that the model was trained on. An image of just the model's size is taken as it is. Drawings of your
+    own are better read by a model trained on mnist: 8×8 pixels are few.
+    """
+    from .commands.predict import predict
+
+    ctx.exit(predict(run, images))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
+  chalkgrad doctor
+  chalkgrad doctor --json"""
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs and bug reports.")
+def doctor(as_json: bool) -> None:
+    """Say what is installed and what is missing.
+
+    It looks at versions, BLAS and its threads, CuPy, driver and GPUs, data sets and optional extras, and names the
+    command for what is missing.
+    """
+    from .commands.doctor import doctor
+
+    doctor(as_json)
+
+
+def main() -> None:
+    """The entry point of the `chalkgrad` command. Exit codes: 0, 1 an error, 2 wrong usage, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # where the terminal lacks a character, a question mark, not a traceback
+            stream.reconfigure(errors="replace")
+    cli(prog_name="chalkgrad")

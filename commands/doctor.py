@@ -1,0 +1,128 @@
+"""`chalkgrad doctor`: what is there, what is missing, and the one command that mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+import click
+import numpy
+
+from .. import __version__, datasets
+from ..datasets import mnist
+from ..engine.errors import DataError
+from .finding import MISSING, OK, WRONG, Finding, first_line
+from .gpu import gpu_findings
+from .missing import EXTRAS, install_command
+
+COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def doctor(as_json: bool) -> None:
+    """Print the findings, as text or as one JSON object; whatever is broken on the machine, it is a finding."""
+    sections = {name: _careful(name, find) for name, find in SECTIONS.items()}
+    if as_json:
+        contents = {name: {found.name: _plain(found) for found in findings} for name, findings in sections.items()}
+        click.echo(json.dumps(contents, indent=2, ensure_ascii=False))
+        return
+    for name, findings in sections.items():
+        click.secho(name, bold=True)
+        width = max(len(found.name) for found in findings)
+        for found in findings:
+            mark = click.style(f"{found.state:<7}", fg=COLOURS[found.state])
+            click.echo(f"  {mark}  {found.name:<{width}}  {found.value}")
+            if found.command:
+                click.echo(f"  {'':<7}  {'':<{width}}  → " + click.style(found.command, bold=True))
+    states = [found.state for findings in sections.values() for found in findings]
+    if WRONG in states:
+        click.echo(f"{states.count(WRONG)} wrong: see above.")
+    else:
+        click.echo("Nothing is wrong" + (": what is missing is optional." if MISSING in states else "."))
+
+
+def _careful(name: str, find: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings, or the failure to find any: the doctor is called where something is broken."""
+    try:
+        return find()
+    except Exception as error:  # whatever it is
+        return [Finding(name, f"could not be looked into: {type(error).__name__}: {first_line(error)}", WRONG)]
+
+
+def _versions() -> list[Finding]:
+    names = ("click", "rich", "pooch", "safetensors")
+    others = [Finding(name, _version(name) or "not installed", OK if _version(name) else WRONG) for name in names]
+    for found in others:
+        if found.state == WRONG:
+            found.command = f"pip install {found.name}"
+    system = f"{platform.python_implementation()} on {platform.system()} {platform.machine()}"
+    return [
+        Finding("chalkgrad", __version__),
+        Finding("python", f"{platform.python_version()} ({system})"),
+        Finding("numpy", numpy.__version__),
+        *others,
+    ]
+
+
+def _processor() -> list[Finding]:
+    machine = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    config: Any = numpy.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    kind = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+    given = [f"{name}={os.environ[name]}" for name in THREADS if os.environ.get(name)]
+    threads = ", ".join(given) if given else f"no {THREADS[0]} or {THREADS[1]} set: one for each usable CPU"
+    return [
+        Finding("CPUs", f"{usable} usable of {machine}"),
+        Finding("BLAS", kind),
+        Finding("BLAS threads", threads),
+    ]
+
+
+def _data() -> list[Finding]:
+    (images, _), (test_images, _) = datasets.digits.load_data()
+    digits = Finding("digits", f"{len(images) + len(test_images):,} images, in the package")
+    given = os.environ.get(mnist.VARIABLE)
+    where = f"{mnist.VARIABLE}={given}" if given else "the cache"
+    try:
+        mnist.load_data(mirrors=(), progress=False)  # no mirror: what is on this machine
+    except DataError as error:
+        if given:
+            return [digits, Finding("mnist", first_line(error), WRONG, f"unset {mnist.VARIABLE}")]
+        return [digits, Finding("mnist", "not on this machine; downloaded once", MISSING, "chalkgrad train mnist")]
+    return [digits, Finding("mnist", f"70,000 images, in {where}, whole and original")]
+
+
+def _extras() -> list[Finding]:
+    findings = []
+    for extra, names in EXTRAS.items():
+        versions = {name: _version(name) for name in names}
+        missing = [name for name, version in versions.items() if version is None]
+        value = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+        findings.append(Finding(extra, value, MISSING, install_command(extra)) if missing else Finding(extra, value))
+    return findings
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(found: Finding) -> dict[str, Any]:
+    return {key: value for key, value in asdict(found).items() if key != "name" and value is not None}
+
+
+SECTIONS: dict[str, Callable[[], list[Finding]]] = {
+    "versions": _versions,
+    "processor": _processor,
+    "gpu": gpu_findings,
+    "data": _data,
+    "extras": _extras,
+}

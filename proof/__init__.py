@@ -1,0 +1,1 @@
+"""Proofs of gradients: for our primitives, and for functions of your own."""

@@ -1,0 +1,147 @@
+"""Numbers at 50 digits that carry their derivatives: forward differentiation of an equation as it is written.
+
+A dual number is a value with the partial derivatives in the variables it depends on (Clifford 1873; Wengert 1964).
+No step size, so nothing to argue about: what comes out is the derivative of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from ..engine.errors import UsageError
+
+DIGITS = 50
+
+
+@cache
+def load_mpmath() -> Any:
+    """mpmath, set to 50 digits in a context of its own; raises UsageError that says how to get it."""
+    try:
+        import mpmath  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UsageError("proofs at 50 digits need mpmath: pip install 'chalkgrad[proof]'.") from error
+    context = mpmath.MPContext()
+    context.dps = DIGITS
+    return context
+
+
+class Dual:
+    """A value and its partial derivatives, `slopes[variable]`; a variable that is not there has slope 0."""
+
+    __slots__ = ("slopes", "value")
+
+    def __init__(self, value: Any, slopes: dict[Any, Any] | None = None) -> None:
+        self.value = value
+        self.slopes = slopes or {}
+
+    def chain(self, value: Any, slope: Any) -> Dual:
+        """f(self), whose value and derivative at self.value are given."""
+        return Dual(value, {k: slope * d for k, d in self.slopes.items()})
+
+    def __add__(self, other: Any) -> Dual:
+        other = lift(other)
+        return Dual(self.value + other.value, _sum(self.slopes, other.slopes))
+
+    def __mul__(self, other: Any) -> Dual:
+        other = lift(other)
+        left = {k: d * other.value for k, d in self.slopes.items()}
+        return Dual(self.value * other.value, _sum(left, {k: d * self.value for k, d in other.slopes.items()}))
+
+    def __neg__(self) -> Dual:
+        return self.chain(-self.value, -1)
+
+    def __sub__(self, other: Any) -> Dual:
+        return self + (-lift(other))
+
+    def __rsub__(self, other: Any) -> Dual:
+        return lift(other) - self
+
+    def __truediv__(self, other: Any) -> Dual:
+        divisor: Dual = lift(other)
+        return self * divisor.chain(1 / divisor.value, -1 / divisor.value**2)
+
+    def __rtruediv__(self, other: Any) -> Dual:
+        return lift(other) / self
+
+    def __pow__(self, other: Any) -> Dual:
+        other = lift(other)
+        a, b = self.value, other.value
+        whole = self.chain(a**b, b * a ** (b - 1) if b else b)
+        if not other.slopes:
+            return whole
+        log = load_mpmath().log(a) if a > 0 else 0
+        return Dual(whole.value, _sum(whole.slopes, {k: whole.value * log * d for k, d in other.slopes.items()}))
+
+    def __rpow__(self, other: Any) -> Dual:
+        result: Dual = lift(other) ** self
+        return result
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.value < lift(other).value)
+
+    def __le__(self, other: Any) -> bool:
+        return bool(self.value <= lift(other).value)
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self.value > lift(other).value)
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(self.value >= lift(other).value)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value == lift(other).value)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __index__(self) -> int:
+        return int(self.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def lift(x: Any) -> Dual:
+    """A number as a dual number that depends on nothing."""
+    return x if isinstance(x, Dual) else Dual(load_mpmath().mpf(x))
+
+
+def _sum(a: dict[Any, Any], b: dict[Any, Any]) -> dict[Any, Any]:
+    if not a or not b:
+        return a or b
+    return a | {k: a[k] + d if k in a else d for k, d in b.items()}
+
+
+@cache
+def functions() -> dict[str, Callable[[Dual], Dual]]:
+    """The elementwise functions of the equations' language, on dual numbers."""
+    mp = load_mpmath()
+    table: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+        "exp": (mp.exp, mp.exp),
+        "expm1": (mp.expm1, mp.exp),
+        "log": (mp.log, lambda x: 1 / x),
+        "log1p": (mp.log1p, lambda x: 1 / (1 + x)),
+        "sqrt": (mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)) if x else mp.inf),
+        "sin": (mp.sin, mp.cos),
+        "cos": (mp.cos, lambda x: -mp.sin(x)),
+        "tanh": (mp.tanh, lambda x: mp.sech(x) ** 2),
+        "erf": (mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-(x**2))),
+        "abs": (abs, mp.sign),
+        "sign": (mp.sign, lambda x: 0),
+    }
+
+    def on_duals(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Dual]:
+        def function(x: Any) -> Dual:
+            dual: Dual = lift(x)
+            return dual.chain(value(dual.value), slope(dual.value) if dual.slopes else 0)
+
+        return function
+
+    return {name: on_duals(*pair) for name, pair in table.items()}

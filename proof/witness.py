@@ -1,0 +1,397 @@
+"""The equation as a witness: its text, evaluated by plain loops at 50 digits, with its derivatives.
+
+This reads what the equation says and nothing of the kernel: no array library takes part in the arithmetic.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy
+
+from ..engine.equation import REDUCTIONS, Equation, Statement
+from ..engine.errors import EquationError
+from .dual import Dual, functions, lift, load_mpmath
+
+Exact = Any
+"""An array of dual numbers (NumPy, dtype object)."""
+
+REST = "..."
+"""The name under which the axes of `...` are looked up, as one multi-index."""
+
+
+def exact(values: Any, variable: str | None = None) -> Exact:
+    """Floats or integers as dual numbers, exactly; with `variable` each element is a variable (variable, index)."""
+    values = numpy.asarray(values)
+    result = numpy.empty(values.shape, dtype=object)
+    for index in numpy.ndindex(values.shape):
+        number = load_mpmath().mpf(values[index].item())
+        result[index] = Dual(number, {(variable, index): load_mpmath().one} if variable else None)
+    return result
+
+
+def evaluate(equation: Equation, values: Mapping[str, Any], shape: tuple[int, ...], axis: Any = ()) -> Exact:
+    """The value of the equation's target, an array of dual numbers of `shape`.
+
+    values: operands and gradients as arrays of dual numbers, parameters as they are. axis: what the index after
+    `...` runs over, where the primitive has such a parameter; () where it has none.
+    Raises EquationError where an index has no extent, or different ones.
+    """
+    loops = _Loops(equation, values, shape, axis)
+    for statement in equation.statements:
+        loops.run(statement)
+    result = loops.scope[equation.target]
+    if axis != () and isinstance(result, numpy.ndarray) and result.shape != shape:
+        result = _back(result, shape, axis)
+    return result
+
+
+def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))) if ndim else ()
+
+
+def _front(x: Exact, axis: Any, ndim: int) -> Exact:
+    """x with the axes `axis` as one at the end (or, where it was reduced over them already, without them)."""
+    axes = _axes(ndim, axis)
+    rest = [i for i in range(x.ndim) if i not in axes]
+    if x.ndim < ndim:
+        return x
+    return x.transpose([*rest, *axes]).reshape([x.shape[i] for i in rest] + [-1])
+
+
+def _back(y: Exact, shape: tuple[int, ...], axis: Any) -> Exact:
+    """The inverse of `_front`, for a result of `shape`."""
+    axes = _axes(len(shape), axis)
+    rest = [i for i in range(len(shape)) if i not in axes]
+    order = [*rest, *axes]
+    return y.reshape([shape[i] for i in order]).transpose(numpy.argsort(order) if order else ())
+
+
+class _Loops:
+    def __init__(self, equation: Equation, values: Mapping[str, Any], shape: tuple[int, ...], axis: Any) -> None:
+        self.equation, self.shape = equation, shape
+        self.scope: dict[str, Any] = dict(values)
+        if axis != ():
+            arrays = [v for v in values.values() if isinstance(v, numpy.ndarray)]
+            ndim = max(len(shape), *(v.ndim for v in arrays))
+            for name, value in values.items():
+                if isinstance(value, numpy.ndarray) and self.is_indexed(name):
+                    self.scope[name] = _without(value, axis) if self.lacks_axis(name) else _front(value, axis, ndim)
+            target = equation.statements[-1]
+            if target.indices:
+                probe = numpy.empty(shape, dtype=object)
+                reduced = len(target.indices) == 1
+                self.shape = _without(probe, axis, ndim).shape if reduced else _front(probe, axis, ndim).shape
+        self.extents: dict[str, Any] = {}
+        self.find_extents()
+
+    # What indices run over
+
+    def references(self) -> Iterator[tuple[str, tuple[ast.expr, ...]]]:
+        for statement in self.equation.statements:
+            for node in ast.walk(statement.expression):
+                if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+                    yield node.value.id, _elements(node.slice)
+                elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
+                    yield node.value.value.id + ".flat", _elements(node.slice)  # type: ignore[attr-defined]
+
+    def is_indexed(self, name: str) -> bool:
+        return any(name == other for other, _ in self.references())
+
+    def lacks_axis(self, name: str) -> bool:
+        return all(len(parts) == 1 for other, parts in self.references() if other == name)
+
+    def find_extents(self) -> None:
+        last = self.equation.statements[-1]
+        found = [(self.scope[name.removesuffix(".flat")], name, parts) for name, parts in self.references()
+                 if isinstance(self.scope.get(name.removesuffix(".flat")), numpy.ndarray)]  # fmt: skip
+        target = numpy.empty(self.shape, dtype=object)
+        flat = ".flat" in self.equation.text
+        for array, name, parts in [*found, (target, last.target + ".flat" * flat, last.indices)]:
+            shape = (array.size,) if name.endswith(".flat") else array.shape
+            if parts:
+                self.bind(shape, parts)
+
+    def bind(self, shape: tuple[int, ...], parts: tuple[ast.expr, ...]) -> None:
+        if len(parts) == 1 and isinstance(parts[0], ast.Name) and len(shape) != 1:
+            self.extend(parts[0].id, shape)  # a lone index is a multi-index over all axes
+            return
+        if len(parts) == 1 and isinstance(parts[0], ast.Subscript):
+            return  # that multi-index in another order
+        rest = [i for i, part in enumerate(parts) if _is_rest(part)]
+        if rest:
+            after = len(parts) - rest[0] - 1
+            cut = len(shape) - after
+            self.extend(REST, shape[rest[0] : cut])
+            parts, shape = parts[rest[0] + 1 :], shape[cut:]
+        for part, length in zip(parts, shape, strict=True):
+            if isinstance(part, ast.Name) and part.id in self.equation.indices:
+                self.extend(part.id, length)
+
+    def extend(self, name: str, extent: Any) -> None:
+        known = self.extents.get(name)
+        if name == REST and known is not None:
+            extent = numpy.broadcast_shapes(known, extent)
+        elif known is not None and known != extent:
+            raise EquationError(f"{self.equation.text!r}: the index {name} runs over {known} and over {extent}.")
+        self.extents[name] = extent
+
+    def span(self, name: str) -> Any:
+        if name not in self.extents:
+            raise EquationError(f"{self.equation.text!r}: nothing tells what the index {name} runs over.")
+        extent = self.extents[name]
+        return numpy.ndindex(extent) if isinstance(extent, tuple) else range(extent)
+
+    # Running it
+
+    def run(self, statement: Statement) -> None:
+        if not statement.indices and not self.equation.elementwise:
+            self.scope[statement.target] = _whole(statement, self.scope, self)
+            return
+        if not statement.indices:
+            self.scope[statement.target] = self.broadcast(statement)
+            return
+        if statement.adds:
+            self.scope[statement.target] = _scatter(statement, self.scope, self.shape)
+            return
+        names = [n for part in statement.indices for n in _index_names(part, self.equation.indices)]
+        result: dict[Any, Any] = {}
+        for values in itertools.product(*(self.span(name) for name in names)):
+            at = dict(zip(names, values, strict=True))
+            result[self.place(statement.indices, at)] = lift(self.value(statement.expression, at))
+        last = statement is self.equation.statements[-1]
+        flat = last and ".flat" in self.equation.text
+        shape = self.shape
+        if result and not flat:  # where `...` was broadcast it is larger than the operand's: the engine sums
+            shape = tuple(max(axis) + 1 for axis in zip(*result, strict=True))
+        array = numpy.empty((int(numpy.prod(shape)),) if flat else shape, dtype=object)
+        for place, value in result.items():
+            array[place] = value
+        self.scope[statement.target] = array.reshape(shape) if flat else array
+
+    def broadcast(self, statement: Statement) -> Exact:
+        """An equation without indices: element by element."""
+        arrays = {n: v for n, v in self.scope.items() if isinstance(v, numpy.ndarray) and n in self.equation.values}
+        arrays |= {s.target: self.scope[s.target] for s in self.equation.statements if s.target in self.scope}
+        shape = numpy.broadcast_shapes(*(v.shape for v in arrays.values())) if arrays else self.shape
+        views = {n: numpy.broadcast_to(v, shape) for n, v in arrays.items()}
+        result = numpy.empty(shape, dtype=object)
+        for index in numpy.ndindex(shape):
+            self.scope |= {name: view[index] for name, view in views.items()}
+            result[index] = lift(self.value(statement.expression, {}))
+        self.scope |= arrays
+        last = statement is self.equation.statements[-1]
+        return numpy.broadcast_to(result, self.shape).copy() if last and result.ndim < len(self.shape) else result
+
+    def place(self, parts: tuple[ast.expr, ...], at: Mapping[str, Any]) -> tuple[int, ...]:
+        where: list[int] = []
+        for part in parts:
+            value = at[REST] if _is_rest(part) else self.value(part, at)
+            where.extend(value if isinstance(value, tuple) else (int(value),))
+        return tuple(where)
+
+    def value(self, node: ast.expr, at: Mapping[str, Any]) -> Any:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self.name(node.id, at)
+        if isinstance(node, ast.BinOp):
+            return _OPERATORS[type(node.op)](self.value(node.left, at), self.value(node.right, at))
+        if isinstance(node, ast.UnaryOp):
+            value = self.value(node.operand, at)
+            return not value if isinstance(node.op, ast.Not) else -value
+        if isinstance(node, ast.Compare):
+            values = [self.value(part, at) for part in (node.left, *node.comparators)]
+            return all(
+                _COMPARE[type(op)](a, b) for op, (a, b) in zip(node.ops, itertools.pairwise(values), strict=True)
+            )
+        if isinstance(node, ast.IfExp):
+            return self.value(node.body if self.value(node.test, at) else node.orelse, at)
+        if isinstance(node, ast.Call):
+            return self.call(node, at)
+        if isinstance(node, ast.Attribute):
+            owner = self.scope[node.value.id]  # type: ignore[attr-defined]
+            return owner.size if node.attr == "size" else owner.shape
+        if isinstance(node, ast.Subscript):
+            return self.element(node, at)
+        raise EquationError(f"{self.equation.text!r}: cannot evaluate {ast.unparse(node)!r}.")
+
+    def name(self, name: str, at: Mapping[str, Any]) -> Any:
+        if name in at:
+            return at[name]
+        if name in ("pi", "inf"):
+            return getattr(load_mpmath(), name)
+        value = self.scope[name]
+        return value[()] if isinstance(value, numpy.ndarray) and not value.ndim else value
+
+    def element(self, node: ast.Subscript, at: Mapping[str, Any]) -> Any:
+        parts = _elements(node.slice)
+        if isinstance(node.value, ast.Name) and node.value.id in at:  # a multi-index in another order
+            index, order = at[node.value.id], self.value(parts[0], at)
+            return tuple(index[k] for k in (order if order is not None else range(len(index) - 1, -1, -1)))
+        if isinstance(node.value, ast.Attribute):
+            return self.scope[node.value.value.id].reshape(-1)[self.place(parts, at)]  # type: ignore[attr-defined]
+        array = self.scope[node.value.id]  # type: ignore[attr-defined]
+        place = self.place(parts, at)
+        if any(_is_rest(part) for part in parts):  # `...` broadcasts, aligned at the right
+            place = tuple(
+                0 if n == 1 else i for i, n in zip(place[len(place) - array.ndim :], array.shape, strict=True)
+            )
+        return array[place]
+
+    def call(self, node: ast.Call, at: Mapping[str, Any]) -> Any:
+        name = node.func.id  # type: ignore[attr-defined]
+        over = [REST if _is_rest(a) else a.id for a in node.args[1:] if _is_rest(a) or self.is_index(a)]  # type: ignore
+        if name in REDUCTIONS and over:
+            runs = itertools.product(*(self.span(index) for index in over))
+            values = [self.value(node.args[0], {**at, **dict(zip(over, run, strict=True))}) for run in runs]
+            return _REDUCE[name](values)
+        arguments = [self.value(argument, at) for argument in node.args]
+        if name in ("max", "min"):
+            return (max if name == "max" else min)(map(lift, arguments))
+        if name == "clip":
+            x, low, high = arguments
+            x = lift(x)
+            return lift(low) if low is not None and x < low else lift(high) if high is not None and x > high else x
+        return functions()[name](arguments[0])
+
+    def is_index(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id in self.equation.indices
+
+
+_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: lift(a) / b, ast.Pow: lambda a, b: a**b,
+}  # fmt: skip
+_COMPARE: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b, ast.Gt: lambda a, b: a > b,
+    ast.GtE: lambda a, b: a >= b, ast.Eq: lambda a, b: a == b, ast.NotEq: lambda a, b: a != b,
+}  # fmt: skip
+_REDUCE: dict[str, Callable[[list[Any]], Any]] = {
+    "sum": lambda values: sum(values, lift(0)),
+    "mean": lambda values: sum(values, lift(0)) / len(values),
+    "max": lambda values: max(map(lift, values)),
+    "min": lambda values: min(map(lift, values)),
+    "product": lambda values: numpy.prod(values),
+}
+
+
+def _elements(node: ast.expr) -> tuple[ast.expr, ...]:
+    return tuple(node.elts) if isinstance(node, ast.Tuple) else (node,)
+
+
+def _is_rest(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is Ellipsis
+
+
+def _index_names(node: ast.expr, indices: frozenset[str]) -> list[str]:
+    if _is_rest(node):
+        return [REST]
+    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in indices]
+
+
+def _without(x: Exact, axis: Any, ndim: int | None = None) -> Exact:
+    """x of a reduction with keepdims, without the axes of length 1 that it kept."""
+    full = x.ndim if ndim is None else ndim
+    if ndim is not None and x.ndim < ndim:
+        return x
+    axes = [a for a in _axes(full, axis) if a < x.ndim and x.shape[a] == 1]
+    return x.squeeze(tuple(axes)) if len(axes) == len(_axes(full, axis)) else x
+
+
+# Equations about whole arrays: they move elements and do no arithmetic, but for einsum
+
+
+def _scatter(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Exact:
+    source, where = scope[ast.unparse(statement.expression)], scope[ast.unparse(statement.indices[0])]
+    positions = numpy.arange(int(numpy.prod(shape))).reshape(shape)[where]
+    flat = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1]
+    for position, value in zip(positions.flat, numpy.broadcast_to(source, positions.shape).flat, strict=True):
+        flat[position] = flat[position] + value
+    return flat.reshape(shape)
+
+
+def _whole(statement: Statement, scope: Mapping[str, Any], loops: _Loops) -> Any:
+    node = statement.expression
+    if isinstance(node, ast.Subscript):
+        array, index = scope[ast.unparse(node.value)], ast.unparse(node.slice)
+        return array[scope[index]] if index != "position" else _part(array, scope)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        name = node.func.id
+        if name in _STRUCTURE:
+            result = _STRUCTURE[name](*(scope[ast.unparse(argument)] for argument in node.args))
+            return result if isinstance(result, numpy.ndarray) else numpy.array(result, dtype=object)
+        if name == "einsum":
+            return _einsum(scope, loops.shape, with_gradient="gy" in ast.unparse(node))
+    array = numpy.empty((), dtype=object)
+    array[()] = lift(loops.value(node, {}))
+    return array
+
+
+def _part(gy: Exact, scope: Mapping[str, Any]) -> Exact:
+    """What of a joined array belongs to the operand at `position`: a slice (concatenate) or one layer (stack)."""
+    xs, position, axis = scope["xs"], scope["position"], scope["axis"]
+    gy = numpy.moveaxis(gy, axis, 0)
+    if gy.ndim > xs[position].ndim:
+        return gy[position]
+    start = sum(x.shape[axis] for x in xs[:position])
+    return numpy.moveaxis(gy[start : start + xs[position].shape[axis]], 0, axis)
+
+
+def _pad(x: Exact, width: Any, value: Any) -> Exact:
+    result = numpy.empty([n + sum(w) for n, w in zip(x.shape, width, strict=True)], dtype=object)
+    result.fill(lift(value))
+    result[tuple(slice(w[0], w[0] + n) for n, w in zip(x.shape, width, strict=True))] = x
+    return result
+
+
+_STRUCTURE: dict[str, Callable[..., Any]] = {
+    "argmax": lambda x, axis: numpy.argmax(numpy.vectorize(lambda d: float(d.value))(x), axis=axis),
+    "concatenate": lambda xs, axis: numpy.concatenate(xs, axis=axis),
+    "stack": lambda xs, axis: numpy.stack(xs, axis=axis),
+    "pad": _pad,
+    "crop": lambda gy, width: gy[tuple(slice(w[0], n - w[1]) for n, w in zip(gy.shape, width, strict=True))],
+}
+
+
+def _einsum(scope: Mapping[str, Any], shape: tuple[int, ...], with_gradient: bool) -> Exact:
+    """Einstein summation by loops over all letters; with gy, the gradient of the operand at `position`."""
+    xs = scope["xs"]
+    terms, output = _einsum_terms(scope["subscripts"], [x.ndim for x in xs])
+    extents: dict[str, int] = {}
+    for term, x in zip(terms, xs, strict=True):
+        for letter, n in zip(term, x.shape, strict=True):
+            extents[letter] = max(n, extents.get(letter, 1))
+    result = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1].reshape(shape)
+    for run in itertools.product(*(range(n) for n in extents.values())):
+        at = dict(zip(extents, run, strict=True))
+        places = [
+            tuple(at[c] if n > 1 else 0 for c, n in zip(t, x.shape, strict=True))
+            for t, x in zip(terms, xs, strict=True)
+        ]
+        factors = [x[place] for x, place in zip(xs, places, strict=True)]
+        place = tuple(at[c] for c in output)
+        if with_gradient:
+            place, factors[scope["position"]] = places[scope["position"]], scope["gy"][place]
+        product = lift(1)
+        for factor in factors:
+            product = product * factor
+        result[place] = result[place] + product
+    return result
+
+
+def _einsum_terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow:
+        output = "..." * ("..." in left) + "".join(sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1))
+    widest = max([n - len(t) + 3 for t, n in zip(terms, ndims, strict=True) if "..." in t], default=0)
+    names = [chr(ord("A") + i) for i in range(widest)]
+    expand = [t.replace("...", "".join(names[widest - (n - len(t) + 3) :])) if "..." in t else t
+              for t, n in zip(terms, ndims, strict=True)]  # fmt: skip
+    return expand, output.replace("...", "".join(names))

@@ -1,0 +1,221 @@
+"""The language of equations: what it reads, what it refuses, and that the registry's equations are true."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+from sampling import CASES, NAMES, draw
+
+import chalkgrad as cg
+from chalkgrad.engine.equation import read_equation
+from chalkgrad.engine.errors import EquationError
+
+KNOWN = ("x", "y0", "a", "b", "axis", "index", "labels", "low", "high")
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "values", "indices"),
+    [
+        ("y = 2.5", "y", "", ""),
+        ("y = -x + a - b * x / a ** b", "y", "x a b", ""),
+        ("y = x if x > 0 and not a == b or a <= b else 0", "y", "x a b", ""),
+        ("y = exp(log(sqrt(abs(sin(cos(tanh(erf(sign(x)))))))))", "y", "x", ""),
+        ("y = expm1(log1p(x)) + clip(x, low, high)", "y", "x low high", ""),
+        ("y = 2 * pi * x - inf", "y", "x", ""),
+        ("y = max(a, b) + min(a, 0)", "y", "a b", ""),
+        ("z[n, k] = sum(a[n, j] * b[j, k], j) + x[k]", "z", "a b x", "n k j"),
+        ("y[...] = mean(x[..., j], j)", "y", "x", "j"),
+        ("y[...] = max(x[..., j], j) - min(x[..., j], j) + product(x[..., j], j)", "y", "x", "j"),
+        ("y[i] = sum(x[i, j] if j <= i else 0, j)", "y", "x", "i j"),
+        ("y = sum(1, j) * x[j]", "y", "x", "j"),
+        ("y[i] = x[i, labels[i]]", "y", "x labels", "i"),
+        ("y[i] = x[2 * i + 1]", "y", "x", "i"),
+        ("y = argmax(x, axis)", "y", "x axis", ""),
+        ("y.flat[i] = x.flat[i]", "y", "x", "i"),
+        ("y = x.size", "y", "x", ""),
+        ("y[index] += x", "y", "index x", ""),
+        ("m = mean(x[i], i); y[i] = x[i] - m", "y", "x m", "i"),
+        ("e = exp(-x); y = e / (1 + e)", "y", "x e", ""),
+        ("y = x.shape[0]", "y", "x", ""),
+    ],
+)
+def test_what_it_reads(text, target, values, indices):
+    equation = read_equation(text, KNOWN)
+    assert equation.text == text
+    assert equation.target == target
+    assert equation.values == set(values.split())
+    assert equation.indices == set(indices.split())
+    assert equation.elementwise == ("[" not in text and "argmax" not in text)
+
+
+def test_statements():
+    first, second = read_equation("m[i] = x[i]; y[i, index] += m[i]", KNOWN).statements
+    assert (first.target, len(first.indices), first.adds) == ("m", 1, False)
+    assert (second.target, len(second.indices), second.adds) == ("y", 2, True)
+    assert read_equation("y = x", KNOWN).statements[0].indices == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        ("y =", "invalid syntax at column 4"),
+        ("y = (x", r"'\(' was never closed"),
+        ("y = x +* a", "invalid syntax"),
+        ("x + a", "target = expression"),
+        ("y -= x", "target = expression"),
+        ("y = z = x", "target = expression"),
+        ("import os", "target = expression"),
+        ("y: int = x", "target = expression"),
+        ("y, z = x", "target is a name"),
+        ("y.data = x", "target is a name"),
+        ("y() = x", "cannot assign"),
+        ("y = q", "'q' is no operand, parameter or index"),
+        ("y = a * speed", r"'speed' is no operand.*known are \['a', 'axis'"),
+        ("y = sum(x[j], k)", "'k' is no operand, parameter or index"),
+        ("y = exp", "'exp' is no operand"),
+        ("y = y", "'y' is no operand"),
+        ("y = m; m = x", "'m' is no operand"),
+        ("y = sigmoid(x)", r"sigmoid\(…\) is not one of \[.*'exp'"),
+        ("y = eval(x)", r"eval\(…\) is not one of"),
+        ("y = x.sum()", r"x\.sum\(…\) is not one of"),
+        ("y = numpy.exp(x)", r"numpy\.exp\(…\) is not one of"),
+        ("y = (lambda v: v)(x)", r"lambda v: v.*is not one of"),
+        ("y = clip(x, low=0)", r"clip\(…\) is not one of"),
+        ("y = sum(x[j], axis=j)", r"sum\(…\) is not one of"),
+        ("y = lambda: x", "Lambda is not part"),
+        ("y = x.T", r"\.T is not part of the language"),
+        ("y = x.__class__", r"\.__class__ is not part"),
+        ("y = [x for x in a]", "ListComp is not part"),
+        ("y = sum(x for x in a)", "GeneratorExp is not part"),
+        ("y = [x]", "List is not part"),
+        ("y = {x}", "Set is not part"),
+        ("y = {x: a}", "Dict is not part"),
+        ("y = x @ a", "MatMult is not part"),
+        ("y = x & a", "BitAnd is not part"),
+        ("y = ~x", "Invert is not part"),
+        ("y = x in a", "In is not part"),
+        ("y = x is a", "Is is not part"),
+        ("y = x[1:2]", "Slice is not part"),
+        ("y = exp(*x)", "Starred is not part"),
+        ("y = f'{x}'", "JoinedStr is not part"),
+        ("y = (z := x)", "NamedExpr is not part"),
+        ("y = await x", "Await|await"),
+        ("y = x; import os", "target = expression"),
+        ("y[lambda: 0] = x", "Lambda is not part"),
+    ],
+)
+def test_what_it_refuses_and_quotes(text, why):
+    with pytest.raises(EquationError, match=why) as error:
+        read_equation(text, KNOWN)
+    assert f"cannot read the equation {text!r}" in str(error.value)
+
+
+@pytest.mark.parametrize("constant", ["'text'", "b'bytes'", "None", "True", "1j", "..."])
+def test_a_constant_is_a_real_number(constant):
+    with pytest.raises(EquationError):
+        read_equation(f"y = {constant}", KNOWN)
+
+
+# Evaluating
+
+
+def test_evaluation_gives_each_target():
+    equation = read_equation("e = exp(-x); y = 1 / (1 + e)", ["x"])
+    assert equation.evaluate({"exp": math.exp}, {"x": 0.0}) == {"e": 1.0, "y": 0.5}
+
+
+def test_evaluation_does_not_change_the_values_given():
+    values = {"x": 1.0}
+    read_equation("e = 2 * x; y = e", ["x"]).evaluate({}, values)
+    assert values == {"x": 1.0}
+
+
+def test_an_equation_with_indices_is_not_evaluated_elementwise():
+    with pytest.raises(EquationError, match=r"'y\[i\] = x\[i\]' has indices"):
+        read_equation("y[i] = x[i]", ["x"]).evaluate({}, {"x": 1.0})
+
+
+def test_evaluation_sees_no_builtins():
+    with pytest.raises(NameError, match="abs"):
+        read_equation("y = abs(x)", ["x"]).evaluate({}, {"x": 1.0})
+
+
+# The registry
+
+
+RULES = [pytest.param(rule, id=f"{p.name}-{name}") for p in cg.registry.values() for name, rule in p.rules.items()]
+
+
+@pytest.mark.parametrize("made", cg.registry.values(), ids=str)
+def test_every_equation_reads(made):
+    assert made.equation.values <= {*made.operands, *made.parameters, *(s.target for s in made.equation.statements)}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_reads_and_gives_its_gradient(rule):
+    assert rule.equation.target == f"g{rule.operand}"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_s_kernel_takes_the_result_s_gradient(rule):
+    assert list(inspect.signature(rule.kernel).parameters)[1] == f"g{rule.primitive.equation.target}"
+
+
+SCALAR = {name: getattr(np, name) for name in ["exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh", "sign"]}
+SCALAR |= {"abs": np.abs, "erf": math.erf, "max": np.maximum, "min": np.minimum, "clip": np.clip, "pi": math.pi}
+
+
+def evaluate(equation, values, parameters):
+    """Element by element, so that `u if condition else v` chooses for each."""
+    arrays = dict(zip(values, np.broadcast_arrays(*values.values()), strict=True))
+    shape = next(iter(arrays.values())).shape
+    elements = [
+        equation.evaluate(SCALAR, {n: v[i] for n, v in arrays.items()} | parameters)[equation.target]
+        for i in np.ndindex(shape)
+    ]
+    return np.array(elements).reshape(shape)
+
+
+ELEMENTWISE = [pytest.param(p, e, id=name) for (p, e), name in zip(CASES, NAMES, strict=True) if p.equation.elementwise]
+ELEMENTWISE_RULES = [
+    pytest.param(rule, e, id=f"{rule.operand}-{name}")
+    for (p, e), name in zip(CASES, NAMES, strict=True)
+    for rule in p.rules.values()
+    if rule.equation.elementwise
+]
+
+
+def test_what_is_not_evaluated_here_has_indices_or_takes_whole_arrays():
+    left_out = [p for p in cg.registry.values() if not p.equation.elementwise and "[" not in p.text]
+    assert {p.name for p in left_out} <= {"argmax", "concatenate", "stack", "einsum", "pad"}
+    with pytest.raises(EquationError, match="is evaluated by loops"):
+        left_out[0].equation.evaluate({}, {})
+
+
+@pytest.mark.parametrize(("primitive", "example"), ELEMENTWISE)
+def test_kernels_compute_their_equations(primitive, example):
+    operands = draw(primitive, example)
+    parameters = {**primitive._defaults, **example.parameters}
+    expected = evaluate(primitive.equation, dict(zip(primitive.operands, operands, strict=True)), parameters)
+    value = primitive.kernel(np, *operands, **parameters)
+    if primitive.name != "broadcast_to":
+        assert np.shape(value) == np.shape(expected)
+    np.testing.assert_allclose(value, np.broadcast_to(expected, np.shape(value)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rule", "example"), ELEMENTWISE_RULES)
+def test_rules_compute_their_equations(rule, example):
+    primitive = rule.primitive
+    operands = draw(primitive, example)
+    parameters = {**primitive._defaults, **example.parameters}
+    y = np.asarray(primitive.kernel(np, *operands, **parameters))
+    gy = np.random.default_rng(4).standard_normal(y.shape)
+    result = primitive.equation.target
+    values = dict(zip(primitive.operands, operands, strict=True)) | {result: y, f"g{result}": gy}
+    seen = values | parameters | {f"{name}_shape": np.shape(v) for name, v in values.items()}
+    gx = rule.kernel(np, gy, *(seen[name] for name in rule.wants))
+    asked = {n: v for n, v in values.items() if n in rule.equation.values or n == f"g{result}"}
+    expected = evaluate(rule.equation, asked, parameters)
+    np.testing.assert_allclose(np.broadcast_to(gx, y.shape), expected, rtol=1e-12, atol=1e-12)
