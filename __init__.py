@@ -28,6 +28,7 @@ LATER = {
     "nn": "nn",
     "optim": "optim",
     "optimizers": "optim",
+    "proof": "proof",
     "utils": "nn.utils",
 }
 """What is imported when it is first asked for, and from where: a script on tensors alone does not pay for it."""

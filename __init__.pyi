@@ -32,6 +32,7 @@ from .nn import metrics as metrics
 from .nn import models as models
 from . import nn as nn
 from . import optim as optim
+from . import proof as proof
 from .nn import utils as utils
 
 TensorLike: TypeAlias = Tensor | numpy.typing.ArrayLike
@@ -51,6 +52,8 @@ def softplus(x: TensorLike) -> Tensor:
     """Smooth ReLU, elementwise (Dugas et al. 2001)."""
 def silu(x: TensorLike) -> Tensor:
     """x times its own sigmoid, elementwise; "swish" (Elfwing et al. 2018)."""
+def gaussian(x: TensorLike, scale: float = 1.0) -> Tensor:
+    """The bell curve exp(-scale x²), elementwise, exact to the last digits also where it is small."""
 def gelu(x: TensorLike) -> Tensor:
     """x times the normal distribution's probability of less than x, elementwise (Hendrycks & Gimpel 2016); exact."""
 def normal_probability(x: TensorLike) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..engine.primitive import example, primitive
-from .special import normal_probability_values
+from .special import gaussian_values, normal_probability_values
 
 ALONG_AXIS = (example((3, 4)), example((2, 3, 4), axis=1), example((5,)))
 
@@ -80,6 +80,17 @@ def _(xp, gy, x):
     return gy * (sigmoid.apply(xp, x) + x * sigmoid_slope(xp, x))
 
 
+@primitive("y = exp(-scale * x**2)", saves=("x", "y"), domain=(-8, 8))
+def gaussian(xp, x, scale=1.0):
+    """The bell curve exp(-scale x²), elementwise, exact to the last digits also where it is small."""
+    return gaussian_values(xp, x, scale)
+
+
+@gaussian.vjp("x", "gx = gy * y * (-2 * scale * x)")
+def _(xp, gy, x, y, scale):
+    return gy * (y * (-2 * scale * x))
+
+
 @primitive("y = x * (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))
 def gelu(xp, x):
     """x times the normal distribution's probability of less than x, elementwise (Hendrycks & Gimpel 2016); exact."""
@@ -88,8 +99,7 @@ def gelu(xp, x):
 
 @gelu.vjp("x", "gx = gy * ((1 + erf(x / sqrt(2))) / 2 + x * exp(-x**2 / 2) / sqrt(2 * pi))")
 def _(xp, gy, x):
-    density = 0.3989422804014327 * xp.exp(-0.5 * x * x)
-    return gy * (normal_probability.apply(xp, x) + x * density)
+    return gy * (normal_probability.apply(xp, x) + x * (0.3989422804014327 * gaussian.apply(xp, x, scale=0.5)))
 
 
 @primitive("y = (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))
@@ -100,7 +110,7 @@ def normal_probability(xp, x):
 
 @normal_probability.vjp("x", "gx = gy * exp(-x**2 / 2) / sqrt(2 * pi)")
 def _(xp, gy, x):
-    return gy * (0.3989422804014327 * xp.exp(-0.5 * x * x))
+    return gy * (0.3989422804014327 * gaussian.apply(xp, x, scale=0.5))
 
 
 def softmax_values(xp, x, axis):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..engine.primitive import primitive
-from .activation import sigmoid_slope
+from .activation import gaussian, sigmoid_slope
 from .special import erf_values
 
 
@@ -103,4 +103,4 @@ def erf(xp, x):
 
 @erf.vjp("x", "gx = gy * 2 / sqrt(pi) * exp(-x**2)")
 def _(xp, gy, x):
-    return gy * (1.1283791670955126 * xp.exp(-x * x))
+    return gy * (1.1283791670955126 * gaussian.apply(xp, x))

@@ -30,7 +30,7 @@ _BORDER, _FAR_BORDER = 0.46875, 4.0
 def erf_values(xp, x):
     """erf(x) for an array x; float, any shape."""
     t = xp.maximum(xp.abs(x), _BORDER)
-    far = xp.where(x < 0, -1.0, 1.0) * (1.0 - gaussian(xp, t, 1.0) * _tail(xp, t))
+    far = xp.where(x < 0, -1.0, 1.0) * (1.0 - gaussian_values(xp, t, 1.0) * _tail(xp, t))
     return xp.where(xp.abs(x) <= _BORDER, _near(xp, x), far).astype(x.dtype)
 
 
@@ -38,11 +38,11 @@ def normal_probability_values(xp, x):
     """(1 + erf(x / √2)) / 2 for an array x, with its full relative precision in the left tail."""
     t = x * 0.7071067811865476
     magnitude = xp.maximum(xp.abs(t), _BORDER)
-    tail = 0.5 * gaussian(xp, x, 0.5) * _tail(xp, magnitude)  # exp(-x²/2) from x itself: t is rounded
+    tail = 0.5 * gaussian_values(xp, x, 0.5) * _tail(xp, magnitude)  # exp(-x²/2) from x itself: t is rounded
     return xp.where(xp.abs(t) <= _BORDER, 0.5 + 0.5 * _near(xp, t), xp.where(x > 0, 1.0 - tail, tail)).astype(x.dtype)
 
 
-def gaussian(xp, x, scale):
+def gaussian_values(xp, x, scale):
     """exp(-scale x²), where the rounding error of x² is not magnified: x² = s² + (x - s)(x + s) with s² exact."""
     s = xp.trunc(x * 16.0) / 16.0
     return xp.exp(-scale * s * s) * xp.exp(-scale * (x - s) * (x + s))

@@ -14,22 +14,20 @@ import numpy
 
 from ..engine.equation import REDUCTIONS, Equation, Statement
 from ..engine.errors import EquationError
+from .arrays import Exact, scatter, whole
 from .dual import Dual, functions, lift, load_mpmath
-
-Exact = Any
-"""An array of dual numbers (NumPy, dtype object)."""
 
 REST = "..."
 """The name under which the axes of `...` are looked up, as one multi-index."""
 
 
-def exact(values: Any, variable: str | None = None) -> Exact:
+def exact(values: Any, variable: Any = None) -> Exact:
     """Floats or integers as dual numbers, exactly; with `variable` each element is a variable (variable, index)."""
     values = numpy.asarray(values)
     result = numpy.empty(values.shape, dtype=object)
     for index in numpy.ndindex(values.shape):
         number = load_mpmath().mpf(values[index].item())
-        result[index] = Dual(number, {(variable, index): load_mpmath().one} if variable else None)
+        result[index] = Dual(number, {(variable, index): load_mpmath().one} if variable is not None else None)
     return result
 
 
@@ -151,13 +149,17 @@ class _Loops:
 
     def run(self, statement: Statement) -> None:
         if not statement.indices and not self.equation.elementwise:
-            self.scope[statement.target] = _whole(statement, self.scope, self)
+            moved = whole(statement, self.scope, self.shape)
+            if moved is None:
+                moved = numpy.empty((), dtype=object)
+                moved[()] = lift(self.value(statement.expression, {}))
+            self.scope[statement.target] = moved
             return
         if not statement.indices:
             self.scope[statement.target] = self.broadcast(statement)
             return
         if statement.adds:
-            self.scope[statement.target] = _scatter(statement, self.scope, self.shape)
+            self.scope[statement.target] = scatter(statement, self.scope, self.shape)
             return
         names = [n for part in statement.indices for n in _index_names(part, self.equation.indices)]
         result: dict[Any, Any] = {}
@@ -302,96 +304,3 @@ def _without(x: Exact, axis: Any, ndim: int | None = None) -> Exact:
         return x
     axes = [a for a in _axes(full, axis) if a < x.ndim and x.shape[a] == 1]
     return x.squeeze(tuple(axes)) if len(axes) == len(_axes(full, axis)) else x
-
-
-# Equations about whole arrays: they move elements and do no arithmetic, but for einsum
-
-
-def _scatter(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Exact:
-    source, where = scope[ast.unparse(statement.expression)], scope[ast.unparse(statement.indices[0])]
-    positions = numpy.arange(int(numpy.prod(shape))).reshape(shape)[where]
-    flat = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1]
-    for position, value in zip(positions.flat, numpy.broadcast_to(source, positions.shape).flat, strict=True):
-        flat[position] = flat[position] + value
-    return flat.reshape(shape)
-
-
-def _whole(statement: Statement, scope: Mapping[str, Any], loops: _Loops) -> Any:
-    node = statement.expression
-    if isinstance(node, ast.Subscript):
-        array, index = scope[ast.unparse(node.value)], ast.unparse(node.slice)
-        return array[scope[index]] if index != "position" else _part(array, scope)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        name = node.func.id
-        if name in _STRUCTURE:
-            result = _STRUCTURE[name](*(scope[ast.unparse(argument)] for argument in node.args))
-            return result if isinstance(result, numpy.ndarray) else numpy.array(result, dtype=object)
-        if name == "einsum":
-            return _einsum(scope, loops.shape, with_gradient="gy" in ast.unparse(node))
-    array = numpy.empty((), dtype=object)
-    array[()] = lift(loops.value(node, {}))
-    return array
-
-
-def _part(gy: Exact, scope: Mapping[str, Any]) -> Exact:
-    """What of a joined array belongs to the operand at `position`: a slice (concatenate) or one layer (stack)."""
-    xs, position, axis = scope["xs"], scope["position"], scope["axis"]
-    gy = numpy.moveaxis(gy, axis, 0)
-    if gy.ndim > xs[position].ndim:
-        return gy[position]
-    start = sum(x.shape[axis] for x in xs[:position])
-    return numpy.moveaxis(gy[start : start + xs[position].shape[axis]], 0, axis)
-
-
-def _pad(x: Exact, width: Any, value: Any) -> Exact:
-    result = numpy.empty([n + sum(w) for n, w in zip(x.shape, width, strict=True)], dtype=object)
-    result.fill(lift(value))
-    result[tuple(slice(w[0], w[0] + n) for n, w in zip(x.shape, width, strict=True))] = x
-    return result
-
-
-_STRUCTURE: dict[str, Callable[..., Any]] = {
-    "argmax": lambda x, axis: numpy.argmax(numpy.vectorize(lambda d: float(d.value))(x), axis=axis),
-    "concatenate": lambda xs, axis: numpy.concatenate(xs, axis=axis),
-    "stack": lambda xs, axis: numpy.stack(xs, axis=axis),
-    "pad": _pad,
-    "crop": lambda gy, width: gy[tuple(slice(w[0], n - w[1]) for n, w in zip(gy.shape, width, strict=True))],
-}
-
-
-def _einsum(scope: Mapping[str, Any], shape: tuple[int, ...], with_gradient: bool) -> Exact:
-    """Einstein summation by loops over all letters; with gy, the gradient of the operand at `position`."""
-    xs = scope["xs"]
-    terms, output = _einsum_terms(scope["subscripts"], [x.ndim for x in xs])
-    extents: dict[str, int] = {}
-    for term, x in zip(terms, xs, strict=True):
-        for letter, n in zip(term, x.shape, strict=True):
-            extents[letter] = max(n, extents.get(letter, 1))
-    result = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1].reshape(shape)
-    for run in itertools.product(*(range(n) for n in extents.values())):
-        at = dict(zip(extents, run, strict=True))
-        places = [
-            tuple(at[c] if n > 1 else 0 for c, n in zip(t, x.shape, strict=True))
-            for t, x in zip(terms, xs, strict=True)
-        ]
-        factors = [x[place] for x, place in zip(xs, places, strict=True)]
-        place = tuple(at[c] for c in output)
-        if with_gradient:
-            place, factors[scope["position"]] = places[scope["position"]], scope["gy"][place]
-        product = lift(1)
-        for factor in factors:
-            product = product * factor
-        result[place] = result[place] + product
-    return result
-
-
-def _einsum_terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
-    left, arrow, output = subscripts.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if not arrow:
-        output = "..." * ("..." in left) + "".join(sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1))
-    widest = max([n - len(t) + 3 for t, n in zip(terms, ndims, strict=True) if "..." in t], default=0)
-    names = [chr(ord("A") + i) for i in range(widest)]
-    expand = [t.replace("...", "".join(names[widest - (n - len(t) + 3) :])) if "..." in t else t
-              for t, n in zip(terms, ndims, strict=True)]  # fmt: skip
-    return expand, output.replace("...", "".join(names))

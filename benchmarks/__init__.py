@@ -1,0 +1,1 @@
+"""Comparisons with other engines: what the figures in the documentation come from."""

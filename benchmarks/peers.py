@@ -1,0 +1,39 @@
+"""What the comparisons share: which peers are installed, and how results are written."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..engine.files import replacing
+
+
+def version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Python's version and those of the packages; "not installed" where one is missing."""
+    found = {package: version(package) or "not installed" for package in packages}
+    return {"python": platform.python_version(), **found}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; the first column is aligned left, the others centred."""
+    lines = [list(map(str, head)), ["---"] + [":-:"] * (len(head) - 1), *(list(map(str, row)) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(path: str, content: str | dict[str, Any]) -> None:
+    """Write a text, or values as JSON; raises DataError where the folder cannot be written to."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text.rstrip() + "\n", encoding="utf-8")

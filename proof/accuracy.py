@@ -1,0 +1,274 @@
+"""How exact each primitive is: its values and gradients against its own equation at 50 digits, in ulp.
+
+One ulp is the distance to the next floating-point number at the exact result. The gradient is held to the derivative
+of the equation's text, found by dual numbers: no step size, no tolerance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from ..engine.equation import read_equation
+from ..engine.errors import ChalkgradError
+from ..engine.primitive import Example, Primitive
+from ..engine.tensor import tensor
+from .arrays import Exact
+from .cases import Values, chosen, draw, examples
+from .dual import lift, load_mpmath
+from .report import Report, Verdict
+from .witness import evaluate, exact
+
+POINTS = 96
+LIMIT = 4.0
+"""How many ulp an elementwise value or gradient may be off."""
+
+LIMIT_OF_SUMS = 8.0
+"""The same where terms are summed, in ulp of the largest element of the result."""
+
+_ROOT = "it crosses zero where two terms near 1 cancel: the error is below 1 ulp of either term"
+EXPLAINED = {
+    ("silu", "x"): f"{_ROOT} (at x = -1.2785)",
+    ("gelu", "x"): f"{_ROOT} (at x = -0.7518)",
+    (
+        "softmax",
+        "x",
+    ): "gy less its weighted mean: where gy is nearly constant the terms cancel, within the bound of the sum",
+}
+"""Gradients beyond those limits, and why."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The worst error of a primitive's value (`of` = "value") or of its gradient in the operand `of`.
+
+    ulp: in units in the last place; elementwise of each element, else of the largest element of the result (a sum's
+    terms may cancel, and no sum in floating point is exact to the ulp of what is left). at: the operands there.
+    """
+
+    primitive: str
+    of: str
+    dtype: str
+    ulp: float
+    at: tuple[float, ...]
+    elementwise: bool
+
+
+def accuracy(
+    names: list[str] | None = None, dtypes: tuple[str, ...] = ("float64", "float32"), seed: int = 0
+) -> list[Accuracy]:
+    """The worst error of each primitive's value and gradients over its domain and at its ends, in ulp.
+
+    Raises EquationError where an equation cannot be evaluated, UsageError for an unknown name.
+    """
+    found: list[Accuracy] = []
+    for primitive in chosen(names):
+        for dtype in dtypes:
+            worst: dict[str, Accuracy] = {}
+            for example, operands in _points(primitive, seed, dtype):
+                for one in _measure(primitive, example, operands, dtype, seed):
+                    if one.of not in worst or one.ulp > worst[one.of].ulp:
+                        worst[one.of] = one
+            found += worst.values()
+    return found
+
+
+def equation_holds(primitive: Primitive, seed: int = 0) -> Report:
+    """Hold the kernel, each rule, and each rule's own equation to the primitive's equation at 50 digits."""
+    started = time.perf_counter()
+    name, detail = f"{primitive.name}: {primitive.text}", ""
+    try:
+        for rule in primitive.rules.values():
+            rule.equation  # noqa: B018 (reading it is the check)
+        for example in examples(primitive):
+            detail = detail or _mismatch(primitive, example, draw(primitive, example, seed), seed)
+    except ChalkgradError as error:
+        detail = str(error)
+    verdict = Verdict.WRONG if detail else Verdict.PROVEN
+    seconds = time.perf_counter() - started
+    return Report(name, verdict, detail, checks=("the equation at 50 digits",), seed=seed, seconds=seconds)
+
+
+def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> str:
+    """What differs between equation, code, rules and the rules' equations; empty where nothing does."""
+    for one in _measure(primitive, example, operands, "float64", seed):
+        if one.ulp > 256:
+            return f"the code's {one.of} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
+    witness = _Witness(primitive, example, operands, seed)
+    for i in witness.ruled:
+        truth, stated = witness.gradient(i), witness.stated_gradient(i)
+        size = max([abs(v) for v in truth.flat], default=load_mpmath().zero)
+        for index in numpy.ndindex(truth.shape):
+            if abs(truth[index] - stated[index]) > 1e-35 * (size + 1):
+                rule = primitive.rules[primitive.operand(i)]
+                return f"the rule's equation {rule.text!r} is not the derivative: {stated[index]} is not {truth[index]}"
+    return ""
+
+
+class _Witness:
+    """A primitive's equation on given operands, with a random incoming gradient."""
+
+    def __init__(self, primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> None:
+        self.primitive, self.operands = primitive, operands
+        self.parameters = {**primitive._defaults, **example.parameters}
+        self.ruled = [i for i in range(len(operands)) if primitive.operand(i) in primitive.rules]
+        self.y = numpy.asarray(primitive.kernel(numpy, *operands, **self.parameters))
+        self.axis = self.parameters.get("axis", ()) if "..." in primitive.text and "axis" in self.parameters else ()
+        self.promote = primitive.name == "matmul" and any(x.ndim == 1 for x in operands)
+        self.exact_y = _array(self._run(primitive.equation, self._values(variables=True), self.y.shape))
+        dtype = self.y.dtype if self.y.dtype.kind == "f" else numpy.float64
+        self.gy = numpy.asarray(numpy.random.default_rng(seed).uniform(0.5, 2, self.y.shape)).astype(dtype)
+
+    def value(self) -> Exact:
+        """The equation's value."""
+        return _numbers(self.exact_y)
+
+    def gradient(self, i: int) -> Exact:
+        """The derivative of ⟨gy, equation⟩ in operand i."""
+        result = numpy.full(self.operands[i].shape, load_mpmath().zero, dtype=object)
+        for index in numpy.ndindex(self.y.shape):
+            weight = load_mpmath().mpf(self.gy[index].item())
+            for (variable, place), slope in lift(self.exact_y[index]).slopes.items():
+                if variable == i:
+                    result[place] += weight * slope
+        return result
+
+    def stated_gradient(self, i: int) -> Exact:
+        """What the rule's own equation gives, summed where the operand was broadcast."""
+        rule = self.primitive.rules[self.primitive.operand(i)]
+        target = self.primitive.equation.target
+        values = {**self._values(), target: self._plain(self.exact_y), f"g{target}": exact(self.gy), "position": i}
+        shape = self.operands[i].shape
+        result = _numbers(self._run(rule.equation, values, shape, operand=i))
+        while result.ndim > len(shape):
+            result = numpy.asarray(result.sum(axis=0), dtype=object)
+        for axis, (n, m) in enumerate(zip(result.shape, shape, strict=True)):
+            if n != m:
+                result = result.sum(axis=axis, keepdims=True)
+        return numpy.asarray(result, dtype=object).reshape(shape)
+
+    def _values(self, variables: bool = False) -> dict[str, Any]:
+        arrays = [exact(x, i if variables else None) for i, x in enumerate(self.operands)]
+        if self.primitive.variadic:
+            return {**self.parameters, self.primitive.operands[0]: arrays}
+        return {**self.parameters, **dict(zip(self.primitive.operands, arrays, strict=True))}
+
+    def _run(self, equation: Any, values: dict[str, Any], shape: tuple[int, ...], operand: int | None = None) -> Exact:
+        if not self.promote:
+            return evaluate(equation, values, shape, self.axis)
+        # matmul takes a vector as a matrix of one row (left) or one column (right), and leaves that axis out again
+        a, b = (x.ndim == 1 for x in self.operands)
+        values = {
+            **values,
+            "a": values["a"][None] if a else values["a"],
+            "b": values["b"][:, None] if b else values["b"],
+        }
+        for name in ("y", "gy"):
+            if name in values:
+                wide = values[name][..., None] if b else values[name]
+                values[name] = wide[..., None, :] if a else wide
+        wide_shape = {0: values["a"].shape, 1: values["b"].shape}.get(operand) if operand is not None else None
+        if wide_shape is None:
+            inner = shape if not b else (*shape, 1)
+            wide_shape = (*inner[:-1], 1, inner[-1]) if a else inner
+        return (
+            evaluate(equation, values, wide_shape, ())
+            .reshape(shape if operand is None else (-1, *shape))
+            .sum(axis=0 if operand is not None else ())
+        )
+
+    def _plain(self, values: Exact) -> Exact:
+        result = numpy.empty(values.shape, dtype=object)
+        for index in numpy.ndindex(values.shape):
+            result[index] = lift(lift(values[index]).value)
+        return result
+
+
+def _array(values: Any) -> Exact:
+    return numpy.asarray(values, dtype=object)  # NumPy hands a single object out of its array
+
+
+def _numbers(values: Exact) -> Exact:
+    values = _array(values)
+    result = numpy.empty(values.shape, dtype=object)
+    for index in numpy.ndindex(result.shape):
+        result[index] = lift(values[index]).value
+    return result
+
+
+def _measure(
+    primitive: Primitive, example: Example, operands: tuple[Values, ...], dtype: str, seed: int
+) -> Iterator[Accuracy]:
+    """The errors of value and gradients at these operands."""
+    witness = _Witness(primitive, example, operands, seed)
+    whole = not primitive.equation.elementwise
+    if witness.y.size:
+        yield _worst(primitive.name, "value", dtype, witness.y, witness.value(), operands, whole)
+    for i in witness.ruled:
+        if not operands[i].size:
+            continue
+        variables = tuple(tensor(x, requires_grad=n == i) for n, x in enumerate(operands))
+        primitive.compute(variables, example.parameters).backward(witness.gy)
+        gradient = variables[i].grad
+        assert gradient is not None
+        of = primitive.operand(i)
+        broadcast = whole or operands[i].shape != witness.y.shape
+        yield _worst(primitive.name, of, dtype, gradient.numpy(), witness.gradient(i), operands, broadcast)
+
+
+def _worst(
+    name: str, of: str, dtype: str, found: Values, truth: Exact, operands: tuple[Values, ...], whole: bool
+) -> Accuracy:
+    kind = found.dtype if found.dtype.kind == "f" else numpy.dtype("float64")
+    largest = max(abs(t) for t in truth.flat)
+    worst, at = -1.0, ()
+    for index in numpy.ndindex(truth.shape):
+        off = abs(load_mpmath().mpf(found[index].item()) - truth[index])
+        ulps = float(off / _ulp(largest if whole else truth[index], kind))
+        if ulps > worst:
+            worst, at = ulps, index
+    same = [x for x in operands if x.shape == truth.shape]
+    return Accuracy(name, of, dtype, worst, tuple(float(x[at]) for x in same), not whole)
+
+
+def _ulp(value: Any, dtype: numpy.dtype[Any]) -> Any:
+    """The distance between floating-point numbers at `value`, at least the smallest one above 0."""
+    info = numpy.finfo(dtype)
+    mp = load_mpmath()
+    smallest = mp.mpf(float(info.smallest_normal)) * mp.mpf(2) ** -int(info.nmant)
+    if not value:
+        return smallest
+    exponent = mp.frexp(abs(value))[1] - 1
+    return max(mp.mpf(2) ** (exponent - int(info.nmant)), smallest)
+
+
+def _points(primitive: Primitive, seed: int, dtype: str) -> Iterator[tuple[Example, tuple[Values, ...]]]:
+    """The declared examples; for an elementwise primitive its whole domain, with the ends and small numbers."""
+    if not primitive.equation.elementwise or primitive.examples:
+        for example in examples(primitive):
+            yield example, draw(primitive, example, seed, dtype)
+        return
+    rng = numpy.random.default_rng(seed)
+    columns: list[Values] = []
+    for name in primitive.operands:
+        domain = primitive.domain[name]
+        if isinstance(domain, range):
+            columns.append(rng.integers(domain.start, domain.stop, POINTS))
+            continue
+        low, high = max(domain[0], -1e3), min(domain[1], 1e3)
+        points = numpy.concatenate([
+            numpy.linspace(low, high, POINTS // 3), rng.uniform(max(low, -2), min(high, 2), POINTS // 3),
+            [low, high], *([[10.0**-k, -(10.0**-k)] for k in range(1, 16)] if low < 0 < high else [[low + 1e-9] * 30]),
+        ])  # fmt: skip
+        columns.append(rng.permutation(points).astype(dtype) if len(primitive.operands) > 1 else points.astype(dtype))
+    count = min(map(len, columns))
+    operands = [c[:count] for c in columns]
+    if primitive.kink:  # there is no derivative to be right about there
+        kink = read_equation(f"k = {primitive.kink}", primitive.operands)
+        clear = kink.evaluate({}, dict(zip(primitive.operands, operands, strict=True)))["k"] != 0
+        operands = [c[clear] for c in operands]
+    yield Example(tuple(c.shape for c in operands)), tuple(operands)

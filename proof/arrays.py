@@ -1,0 +1,106 @@
+"""Equations about whole arrays, on arrays of dual numbers: they move elements, and only einsum does arithmetic."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy
+
+from ..engine.equation import Statement
+from .dual import lift
+
+Exact = Any
+"""An array of dual numbers (NumPy, dtype object)."""
+
+
+def whole(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
+    """The value of an expression about whole arrays, for a result of `shape`; None where it is not one."""
+    node = statement.expression
+    if isinstance(node, ast.Subscript):
+        array, index = scope[ast.unparse(node.value)], ast.unparse(node.slice)
+        return array[scope[index]] if index != "position" else _part(array, scope)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        name = node.func.id
+        if name in _STRUCTURE:
+            result = _STRUCTURE[name](*(scope[ast.unparse(argument)] for argument in node.args))
+            return result if isinstance(result, numpy.ndarray) else numpy.array(result, dtype=object)
+        if name == "einsum":
+            return _einsum(scope, shape, with_gradient="gy" in ast.unparse(node))
+    return None
+
+
+def scatter(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Exact:
+    """`y[index] += x`: zeros of `shape`, to which x is added."""
+    source, where = scope[ast.unparse(statement.expression)], scope[ast.unparse(statement.indices[0])]
+    positions = numpy.arange(int(numpy.prod(shape))).reshape(shape)[where]
+    flat = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1]
+    for position, value in zip(positions.flat, numpy.broadcast_to(source, positions.shape).flat, strict=True):
+        flat[position] = flat[position] + value
+    return flat.reshape(shape)
+
+
+def _part(gy: Exact, scope: Mapping[str, Any]) -> Exact:
+    """What of a joined array belongs to the operand at `position`: a slice (concatenate) or one layer (stack)."""
+    xs, position, axis = scope["xs"], scope["position"], scope["axis"]
+    gy = numpy.moveaxis(gy, axis, 0)
+    if gy.ndim > xs[position].ndim:
+        return gy[position]
+    start = sum(x.shape[axis] for x in xs[:position])
+    return numpy.moveaxis(gy[start : start + xs[position].shape[axis]], 0, axis)
+
+
+def _pad(x: Exact, width: Any, value: Any) -> Exact:
+    result = numpy.empty([n + sum(w) for n, w in zip(x.shape, width, strict=True)], dtype=object)
+    result.fill(lift(value))
+    result[tuple(slice(w[0], w[0] + n) for n, w in zip(x.shape, width, strict=True))] = x
+    return result
+
+
+_STRUCTURE: dict[str, Callable[..., Any]] = {
+    "argmax": lambda x, axis: numpy.argmax(numpy.vectorize(lambda d: float(d.value))(x), axis=axis),
+    "concatenate": lambda xs, axis: numpy.concatenate(xs, axis=axis),
+    "stack": lambda xs, axis: numpy.stack(xs, axis=axis),
+    "pad": _pad,
+    "crop": lambda gy, width: gy[tuple(slice(w[0], n - w[1]) for n, w in zip(gy.shape, width, strict=True))],
+}
+
+
+def _einsum(scope: Mapping[str, Any], shape: tuple[int, ...], with_gradient: bool) -> Exact:
+    """Einstein summation by loops over all letters; with gy, the gradient of the operand at `position`."""
+    xs = scope["xs"]
+    terms, output = _einsum_terms(scope["subscripts"], [x.ndim for x in xs])
+    extents: dict[str, int] = {}
+    for term, x in zip(terms, xs, strict=True):
+        for letter, n in zip(term, x.shape, strict=True):
+            extents[letter] = max(n, extents.get(letter, 1))
+    result = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1].reshape(shape)
+    for run in itertools.product(*(range(n) for n in extents.values())):
+        at = dict(zip(extents, run, strict=True))
+        places = [
+            tuple(at[c] if n > 1 else 0 for c, n in zip(t, x.shape, strict=True))
+            for t, x in zip(terms, xs, strict=True)
+        ]
+        factors = [x[place] for x, place in zip(xs, places, strict=True)]
+        place = tuple(at[c] for c in output)
+        if with_gradient:
+            place, factors[scope["position"]] = places[scope["position"]], scope["gy"][place]
+        product = lift(1)
+        for factor in factors:
+            product = product * factor
+        result[place] = result[place] + product
+    return result
+
+
+def _einsum_terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not arrow:
+        output = "..." * ("..." in left) + "".join(sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1))
+    widest = max([n - len(t) + 3 for t, n in zip(terms, ndims, strict=True) if "..." in t], default=0)
+    names = [chr(ord("A") + i) for i in range(widest)]
+    expand = [t.replace("...", "".join(names[widest - (n - len(t) + 3) :])) if "..." in t else t
+              for t, n in zip(terms, ndims, strict=True)]  # fmt: skip
+    return expand, output.replace("...", "".join(names))

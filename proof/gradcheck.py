@@ -1,0 +1,90 @@
+"""gradcheck: is this gradient the derivative of this function? A verdict, and where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy
+
+from ..engine import transform
+from ..engine.tensor import Tensor
+from .check import Check
+from .report import GradientError, Report, Verdict
+from .reproduction import reproduction
+from .subject import OfTensors, Subject, Values, as_input, make_subject
+
+
+def gradcheck(
+    f: Any,
+    *inputs: Any,
+    vjp: Callable[..., Any] | None = None,
+    gradient: Callable[..., Any] | None = None,
+    order: int = 1,
+    seed: int = 0,
+    samples: int = 3,
+    max_seconds: float = 60.0,
+    name: str | None = None,
+) -> Report:
+    """Check a function's gradient at `inputs`; returns a report with a verdict.
+
+    f: a chalkgrad function of tensors; or any function of NumPy arrays, with vjp(gy, *xs) -> one gradient an
+        argument (None where there is none), or, where its value is one number, gradient(*xs); or a pair (f, vjp).
+    inputs: float32 or float64 arrays, tensors, lists or floats. order: 2 also checks the gradient's own gradient
+    (chalkgrad functions). samples: random cotangents and directions to try. seed: of these. max_seconds: then the
+    verdict is UNDECIDED. A float32 gradient is held to the float64 one, within what the point's condition explains.
+
+    Raises UsageError for what cannot be checked: integer or complex inputs, a function without one real array.
+    """
+    xs = tuple(as_input(x, i) for i, x in enumerate(inputs))
+    return check(make_subject(f, vjp, gradient, name), xs, order, seed, samples, max_seconds)
+
+
+def check(
+    subject: Subject,
+    xs: tuple[Values, ...],
+    order: int = 1,
+    seed: int = 0,
+    samples: int = 3,
+    max_seconds: float = 60.0,
+) -> Report:
+    """`gradcheck` of a subject at arrays xs."""
+    report = Check(subject, xs, seed, samples).run(max_seconds)
+    code = reproduction(subject.name, xs, {"seed": seed, "order": order})
+    if order > 1 and report.verdict in (Verdict.PROVEN, Verdict.KINK) and isinstance(subject, OfTensors) and xs:
+        second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds)
+        if not second.proven or report.proven:
+            checks = (*report.checks, "second order")
+            report = replace(second, name=subject.name, checks=checks, seconds=report.seconds + second.seconds)
+    return replace(report, reproduce=code, order=order)
+
+
+def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
+    """`gradcheck`, raising GradientError with the report where the verdict is not PROVEN; returns the report."""
+    report = gradcheck(f, *inputs, **options)
+    if not report.proven:
+        raise GradientError(report)
+    return report
+
+
+def _second_order(
+    subject: OfTensors, xs: tuple[Values, ...], order: int, seed: int, samples: int, max_seconds: float
+) -> Report:
+    """Check the gradient as a function of inputs and incoming gradient: a number, by random weights."""
+    rng = numpy.random.default_rng(seed + 1)
+    y = subject.f(*(Tensor(x) for x in xs))
+    weights = [numpy.asarray(rng.standard_normal(x.shape)) for x in xs]
+
+    def weighted(*values: Tensor) -> Tensor:
+        _, pull = transform.vjp(subject.f, *values[:-1])
+        total: Any = 0.0
+        for g, w in zip(pull(values[-1]), weights, strict=True):
+            total = total + (g * w.astype(g.dtype)).sum()
+        return total  # type: ignore[no-any-return]
+
+    gy = numpy.asarray(rng.standard_normal(y.shape)).astype(y.dtype)
+    return gradcheck(
+        weighted, *xs, gy, order=order - 1, seed=seed, samples=samples, max_seconds=max(max_seconds, 0.001),
+        name=f"gradient of {subject.name}",
+    )  # fmt: skip

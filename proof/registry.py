@@ -1,0 +1,61 @@
+"""The registry, proven: every primitive by enumeration, with no list by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy
+
+from ..engine.primitive import Primitive
+from .accuracy import equation_holds
+from .cases import Case, cases, chosen
+from .gradcheck import check
+from .report import Report, Verdict
+from .subject import OfTensors
+
+
+def prove(
+    names: list[str] | None = None,
+    dtypes: Sequence[str] = ("float64", "float32"),
+    orders: Sequence[int] = (1, 2),
+    seed: int = 0,
+    samples: int = 3,
+) -> Iterator[Report]:
+    """A report for every primitive × example × layout × dtype × order, and one for each equation.
+
+    names: the primitives to prove; all by default. A primitive without a rule is proven by its equation alone.
+    samples: random cotangents a case. Raises UsageError for a name that is none.
+    """
+    for primitive in chosen(names):
+        yield equation_holds(primitive, seed)
+        if not primitive.rules:
+            continue
+        for dtype in dtypes:
+            for case in cases(primitive, seed, dtype):
+                for order in orders:
+                    if order == 1 or case.layout == "rows":
+                        yield prove_case(case, order, seed, samples)
+        if len(primitive.operands) == 2 and not primitive.variadic and not primitive.kink and not primitive.examples:
+            yield _used_twice(primitive, seed)
+
+
+def prove_case(case: Case, order: int = 1, seed: int = 0, samples: int = 3) -> Report:
+    """The gradient check of one case."""
+    subject = OfTensors(case.call, case.label)
+    if case.primitive.analytic:
+        subject.analytic = case.kernel
+    return check(subject, case.inputs, order=order, seed=seed, samples=samples)
+
+
+def _used_twice(primitive: Primitive, seed: int) -> Report:
+    """f(x, x): both gradients reach the one x."""
+    domains: list[Any] = list(primitive.domain.values())
+    low, high = max(-3.0, *(d[0] for d in domains)), min(3.0, *(d[1] for d in domains))
+    x = numpy.random.default_rng(seed).uniform(low, high, (2, 3))
+    return check(OfTensors(lambda x: primitive(x, x), f"{primitive.name}(x, x)"), (x,), seed=seed)
+
+
+def summary(reports: Sequence[Report]) -> dict[Verdict, int]:
+    """How many reports came to each verdict."""
+    return {verdict: count for verdict in Verdict if (count := sum(r.verdict is verdict for r in reports))}

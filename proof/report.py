@@ -1,0 +1,125 @@
+"""What a proof says: a verdict, the worst difference, and code that reproduces it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from ..engine.errors import ChalkgradError
+
+
+class Verdict(StrEnum):
+    """The outcome of a gradient check. Only PROVEN is a success; KINK means right wherever there is a derivative."""
+
+    PROVEN = "proven"
+    WRONG = "wrong"
+    KINK = "kink"
+    PRECISION = "precision-limited"
+    RANDOM = "non-deterministic"
+    MUTATES = "mutates"
+    SHAPE = "wrong shape or dtype"
+    NOT_FINITE = "not finite"
+    UNDECIDED = "undecided"
+
+
+class GradientError(ChalkgradError, AssertionError):
+    """Raised by `assert_gradients`; `report` says all."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where the given gradient and the numerical derivative were compared.
+
+    argument, index: the element of the inputs; index is () for a whole random direction. analytic: what the
+    gradient under test gives, numeric: what the function's values give, bound: the difference that rounding
+    explains. step: h (1e-20 for the complex step). one_sided: the derivatives from the left and from the right, where
+    they were taken.
+    """
+
+    argument: int
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    bound: float
+    step: float
+    one_sided: tuple[float, float] | None = None
+
+    @property
+    def absolute(self) -> float:
+        """|analytic - numeric|."""
+        return abs(self.analytic - self.numeric)
+
+    @property
+    def relative(self) -> float:
+        """|analytic - numeric| / max(|analytic|, |numeric|)."""
+        largest = max(abs(self.analytic), abs(self.numeric))
+        return self.absolute / largest if largest else 0.0
+
+    def __str__(self) -> str:
+        where = f"argument {self.argument}" + (f" at {list(self.index)}" if self.index else "")
+        text = (
+            f"{where}: given {self.analytic:.10g}, numeric {self.numeric:.10g}, off by {self.absolute:.2g} "
+            f"(relative {self.relative:.2g}; rounding explains {self.bound:.1g}; h = {self.step:.1g})"
+        )
+        return (
+            text
+            if self.one_sided is None
+            else f"{text}; from the left {self.one_sided[0]:.6g}, right {self.one_sided[1]:.6g}"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `gradcheck`. True where the verdict is PROVEN.
+
+    name: of the function. detail: the verdict's reason in one sentence. worst: the largest difference in units of
+    its bound. kinks: elements where the one-sided derivatives differ and the gradient lies between them.
+    checks: what was done. curve: (h, error) pairs of the worst element, whose V shape shows why h matters.
+    reproduce: code that, pasted, gives this report again.
+    """
+
+    name: str
+    verdict: Verdict
+    detail: str = ""
+    worst: Difference | None = None
+    kinks: tuple[Difference, ...] = ()
+    checks: tuple[str, ...] = ()
+    dtype: str = "float64"
+    order: int = 1
+    seed: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    curve: tuple[tuple[float, float], ...] = ()
+    reproduce: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether the verdict is PROVEN."""
+        return self.verdict is Verdict.PROVEN
+
+    def __bool__(self) -> bool:
+        return self.proven
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.verdict.upper()}" + (f" - {self.detail}" if self.detail else "")]
+        if self.worst is not None:
+            lines.append(f"  worst  {self.worst}")
+        lines += [f"  kink   {kink}" for kink in self.kinks[:5]]
+        if len(self.kinks) > 5:
+            lines.append(f"  kink   … and {len(self.kinks) - 5} more")
+        done = ", ".join(self.checks) or "nothing"
+        lines.append(
+            f"  checked {done} ({self.dtype}, order {self.order}, {self.evaluations} evaluations, {self.seconds:.2f} s)"
+        )
+        if not self.proven and self.reproduce:
+            lines += ["  to reproduce:", *(f"    {line}" for line in self.reproduce.splitlines())]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON."""
+        return {**asdict(self), "verdict": str(self.verdict)}
