@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy
 
-from . import backend
+from . import backend, recording
 from .equation import Equation, read_equation
-from .errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError
-from .tape import Node
+from .errors import ChalkgradError, DtypeError, EquationError, ShapeError
+from .recording import namespace
 from .tensor import Tensor, tensor
 
 Kernel = Callable[..., Any]
@@ -99,7 +99,7 @@ class Primitive:
         self.operators: tuple[str, ...] = options["operators"]
         self.rules: dict[str, Rule] = {}
         self.checker: Callable[..., None] | None = None
-        self._plans: dict[tuple[bool, ...], tuple[str, ...]] = {}
+        self.plans: dict[tuple[bool, ...], tuple[str, ...]] = {}  # what to save, by which operands need a gradient
         self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
     def __repr__(self) -> str:
@@ -164,10 +164,10 @@ class Primitive:
             raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
         result = Tensor(xp.asarray(y))
         if result._data.base is not None or any(result._data is x for x in arrays):
-            self._share_version(result, operands)
+            recording.share_version(result, operands)
         flags = tuple([x.__class__ is Tensor and x._requires_grad for x in operands])
         if True in flags and self.rules and result.dtype.kind == "f":
-            self._record(result, operands, flags, parameters)
+            recording.record(self, result, operands, flags, parameters)
         return result
 
     def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
@@ -213,114 +213,14 @@ class Primitive:
             arrays.append(x)
         return tuple(arrays)
 
-    # Recording
-
-    def _record(
-        self, result: Tensor, operands: tuple[Any, ...], flags: tuple[bool, ...], parameters: Mapping[str, Any]
-    ) -> None:
-        parents: list[Any] = []
-        for i, (x, flag) in enumerate(zip(operands, flags, strict=True)):
-            parents.append((x._node or x) if flag and self.operand(i) in self.rules else None)
-        if not any(parent is not None for parent in parents):
-            return
-        wanted = self._plans[flags] if flags in self._plans else self._plan(flags)
-        saved: list[Any] = []
-        versions: list[Any] = []
-        for save in self.saves:
-            if save not in wanted:
-                saved.append(None)
-                continue
-            name, _, shape_only = save.partition(".")
-            if shape_only:
-                shapes = tuple(numpy.shape(_raw(x)) for x in self._named(name, operands))
-                saved.append(shapes if self.variadic else shapes[0])
-                continue
-            if name in self.operands:
-                values = tuple([_kept(x, result) for x in self._named(name, operands)])
-                saved.append(values if self.variadic else values[0])
-                versions += [(x, x._version, x._version[0]) for x in values if x.__class__ is Tensor]
-            else:
-                saved.append(result._data)
-                versions.append((None, result._version, result._version[0]))
-        result._requires_grad = True
-        result._node = Node(
-            self, tuple(parents), tuple(saved), tuple(versions), parameters, result._data.shape, result._data.dtype
-        )
-
     def operand(self, position: int) -> str:
         """The name of the operand at `position` (a variadic primitive has one name for all)."""
         return self.operands[0] if self.variadic else self.operands[position]
 
-    def _named(self, name: str, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-        return operands if self.variadic else (operands[self.operands.index(name)],)
+    # What the tape asks of it
 
-    def _plan(self, flags: tuple[bool, ...]) -> tuple[str, ...]:
-        """Which of `saves` the rules of the operands flagged as requiring a gradient ask to see."""
-        rules = [self.rules.get(self.operand(i)) for i, flag in enumerate(flags) if flag]
-        asked = {name for rule in rules if rule for name in rule.wants}
-        plan = tuple(save for save in self.saves if save.replace(".", "_") in asked)
-        self._plans[flags] = plan
-        return plan
-
-    def _share_version(self, result: Tensor, operands: tuple[Any, ...]) -> None:
-        """A view changes when its base is changed in place, so both count changes in one cell."""
-        base = result._data.base
-        for x in operands:
-            if x.__class__ is Tensor and (x._data is base or x._data.base is base or x._data is result._data):
-                result._version = x._version
-
-    # The reverse pass
-
-    def pull(self, node: Node, position: int, gy: Any, recorded: bool) -> Any:
-        """The gradient that `gy`, arriving at `node`, sends to its operand at `position`.
-
-        Un-broadcasts, and holds the rule to the operand's shape and dtype. `recorded`: gy is a Tensor and so is
-        the result.
-        """
-        rule = self.rules[self.operand(position)]
-        for owner, cell, version in node.versions:
-            if cell[0] != version:
-                raise self._changed(owner, node)
-        xp = namespace if recorded else backend.namespace_of(gy)
-        gx = rule.kernel(xp, gy, *[self._seen(name, node, position, recorded) for name in rule.wants])
-        if not recorded and gx.__class__ is not gy.__class__:
-            gx = xp.asarray(gx)
-        parent: Any = node.parents[position]
-        if gx.shape != parent.shape:
-            gx = self._unbroadcast(xp, gx, parent.shape, rule)
-        if gx.dtype != parent.dtype:
-            if gx.dtype != gy.dtype or parent.dtype.kind != "f":
-                raise DtypeError(
-                    f"the rule {rule.text!r} of {self.name} gave dtype {gx.dtype} from an incoming {gy.dtype}: "
-                    "keep constants Python floats, and use zeros_like rather than zeros."
-                )
-            gx = gx.astype(parent.dtype)
-        return gx
-
-    def _seen(self, name: str, node: Node, position: int, recorded: bool) -> Any:
-        """The value of one name that a rule asks for."""
-        if name in self.parameters:
-            return node.parameters[name]
-        if name == "position":
-            return position
-        assert node.saved is not None
-        i = [save.replace(".", "_") for save in self.saves].index(name)
-        value = node.saved[i]
-        if name == self.equation.target and recorded:
-            return _tensor_of(node, value)
-        if not recorded:
-            return tuple(map(_raw, value)) if self.variadic and "." not in self.saves[i] else _raw(value)
-        return value
-
-    def _unbroadcast(self, xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
-        """Sum over the axes along which the operand was repeated."""
-        extra = len(gx.shape) - len(shape)
-        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, gx.shape[extra:], strict=True)):
-            raise ShapeError(
-                f"the rule {rule.text!r} of {self.name} gave shape {gx.shape} for an operand of shape {shape}."
-            )
-        axes = tuple(i for i, m in enumerate(gx.shape) if i < extra or (shape[i - extra] == 1 and m != 1))
-        return xp.reshape(xp.sum(gx, axis=axes, keepdims=True), shape)
+    pull = recording.pull
+    unbroadcast = recording.unbroadcast
 
     # Errors
 
@@ -329,33 +229,6 @@ class Primitive:
         parts = [f"{name} of shape {numpy.shape(x)}" for name, x in zip(names, arrays, strict=True)]
         parts += [f"{name}={value!r}" for name, value in parameters.items()]
         return f"{self.name} ({self.text}) cannot take {', '.join(parts)}"
-
-    def _changed(self, owner: Tensor | None, node: Node) -> GraphError:
-        what = "its result" if owner is None else f"its operand of shape {owner.shape}"
-        if owner is not None and owner.name:
-            what = f"its operand {owner.name!r} (shape {owner.shape})"
-        return GraphError(
-            f"{self.name} saved {what} for the reverse pass, and it was changed in place before backward(): "
-            "call backward() first, or compute a new tensor instead of assigning into this one."
-        )
-
-
-def _tensor_of(node: Node, value: Any) -> Tensor:
-    result = Tensor(value)
-    result._requires_grad, result._node = True, node
-    return result
-
-
-def _raw(value: Any) -> Any:
-    return value._data if value.__class__ is Tensor else value
-
-
-def _kept(value: Any, result: Tensor) -> Any:
-    """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
-    if value.__class__ is Tensor:
-        return value
-    xp = backend.namespace_of(result._data)
-    return value.copy() if hasattr(value, "dtype") else xp.asarray(value, dtype=result._data.dtype)
 
 
 def _constant(value: Any, operation: str) -> Any:
@@ -375,11 +248,6 @@ def _constant(value: Any, operation: str) -> Any:
     raise DtypeError(f"{operation} takes tensors, arrays or numbers, not {type(value).__name__} ({value!r}).")
 
 
-class Namespace:
-    """The primitives under their names, to be handed to a rule as `xp`: with it the rule is recorded."""
-
-
-namespace: Any = Namespace()
 registry: dict[str, Primitive] = {}
 
 

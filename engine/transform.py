@@ -11,7 +11,7 @@ from typing import Any
 
 from . import backend, tape
 from .errors import ShapeError, UsageError
-from .primitive import namespace
+from .recording import namespace
 from .tensor import Tensor, own_arrays, tensor
 
 Function = Callable[..., Tensor]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..engine.backend import namespace_of
-from ..engine.primitive import example, namespace, primitive
+from ..engine.primitive import example, primitive
+from ..engine.recording import namespace
 from ..engine.tensor import Tensor
 
 

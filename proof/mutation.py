@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.primitive import Primitive, Rule, namespace
+from ..engine.primitive import Primitive, Rule
+from ..engine.recording import namespace
 from .cases import Values, cases, chosen
 from .registry import prove_case
 
@@ -204,7 +205,7 @@ def _broken_engine(primitive: Primitive, unbroadcast: Callable[..., Any] | None)
         finally:
             scatter.kernel = right
         return
-    method = type(primitive)._unbroadcast
+    method = type(primitive).unbroadcast
 
     def broken(xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
         if xp is namespace:
@@ -213,8 +214,8 @@ def _broken_engine(primitive: Primitive, unbroadcast: Callable[..., Any] | None)
         tally["differs"] |= not numpy.array_equal(wrong, method(primitive, xp, gx, shape, rule))
         return wrong
 
-    primitive._unbroadcast = broken  # type: ignore[method-assign]
+    primitive.unbroadcast = broken  # type: ignore[method-assign]
     try:
         yield tally
     finally:
-        del primitive._unbroadcast
+        del primitive.unbroadcast

@@ -14,7 +14,7 @@ from chalkgrad.proof import GradientError, Verdict, assert_gradients, gradcheck,
 from chalkgrad.proof.reproduction import literal, reproduction
 
 DTYPES = ["float64", "float32"]
-FEW = settings(max_examples=20, deadline=None, derandomize=True, database=None)
+FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 VERY_FEW = settings(FEW, max_examples=3, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 SIMPLEST = settings(max_examples=1000, derandomize=True, database=None, report_multiple_bugs=False)
 ANY = settings(SIMPLEST, max_examples=300, phases=[Phase.generate])
