@@ -94,6 +94,17 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str
         raise click.BadParameter(str(error), ctx, param) from error
 
 
+class Shape(click.ParamType):  # type: ignore[type-arg]
+    """A shape: "3x4", "5", and "1" or "()" for a number."""
+
+    name = "shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple) or value in ("1", "()"):
+            return value if isinstance(value, tuple) else ()
+        return tuple(Whole(0).convert(part, param, ctx) for part in str(value).replace("×", "x").split("x"))
+
+
 def _check_rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not 0 < value < math.inf:  # false for NaN as well
         raise click.BadParameter(f"{value} is not a number greater than 0.", ctx, param)
@@ -202,6 +213,62 @@ def doctor(as_json: bool) -> None:
     from .commands.doctor import doctor
 
     doctor(as_json)
+
+
+@cli.command(
+    epilog="""\b
+A function's inputs are, by the first of these that is there:
+  --shape 3x4               once for each argument; drawn, standard normal, with --seed
+  f.inputs or f_inputs      in the file: a tuple, or a function that returns one
+  def f(x=np.ones(3)):      the leading defaults, where they are floats or arrays of floats;
+                            a number is drawn for an argument annotated `x: float`
+\b
+A function of NumPy arrays also needs its gradient, in the file, as attribute or beside it:
+  f.vjp, f_vjp(gy, *inputs)            one gradient for each input
+  f.gradient, f_gradient(*inputs)      the same where the value of f is one number
+\b
+Examples:
+  chalkgrad prove
+  chalkgrad prove sigmoid matmul --order 2
+  chalkgrad prove model.py:loss --shape 3x4 --shape 4
+  chalkgrad prove --html proof.html --json proof.json"""
+)
+@click.argument("what", metavar="[WHAT]...", nargs=-1)
+@click.option(
+    "--order", type=Name("order", ("1", "2")), metavar="1|2",
+    help="2: the gradient's own gradient too.  [default: both for a primitive, 1 for a function]",
+)  # fmt: skip
+@click.option(
+    "--dtype", type=Name("dtype", ("float64", "float32")), metavar="NAME",
+    help="float64 or float32.  [default: both for a primitive, that of its inputs for a function]",
+)  # fmt: skip
+@click.option(
+    "--shape", "shapes", type=Shape(), metavar="3x4", multiple=True,
+    help="Shape of a function's argument, once for each; 1 or () for a number.",
+)  # fmt: skip
+@click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What all is drawn from.")
+@click.option("--max-seconds", type=float, metavar="S", callback=_check_rate, help="Time for everything together.")
+@click.option("--json", "json_file", metavar="FILE", help="All reports; - for standard output.")
+@click.option("--html", "html_file", metavar="FILE", help="One page with every proof, for a browser.")
+@click.pass_context
+def prove(
+    ctx: click.Context, /, what: tuple[str, ...], json_file: str | None, html_file: str | None,
+    order: str | None, **options: Any,
+) -> None:  # fmt: skip
+    """Prove that gradients are derivatives.
+
+    WHAT is a primitive, or FILE.py:FUNCTION for a function of yours; all primitives where it is left out. A primitive
+    that your file declares is proven as our own are.
+
+    Exit code 0: everything is proven. 1: something is not. 2: wrong usage.
+    """
+    from .commands.prove import Options, prove
+
+    try:
+        settings = Options(order=int(order) if order else None, **options)
+        ctx.exit(prove(what, settings, json_file, html_file))
+    except UsageError as error:
+        raise click.UsageError(str(error), ctx) from error
 
 
 def main() -> None:

@@ -45,7 +45,8 @@ def normal_probability_values(xp, x):
 def gaussian_values(xp, x, scale):
     """exp(-scale x²), where the rounding error of x² is not magnified: x² = s² + (x - s)(x + s) with s² exact."""
     s = xp.trunc(x * 16.0) / 16.0
-    return xp.exp(-scale * s * s) * xp.exp(-scale * (x - s) * (x + s))
+    e = xp.exp(-scale * s * s)
+    return e + e * xp.expm1(-scale * (x - s) * (x + s))
 
 
 def _ratio(coefficients, t):

@@ -76,28 +76,37 @@ def measured_noise(value: Callable[[float], Values], u: Values) -> float:
 
 
 def extrapolated(phi: Differences) -> Derivative:
-    """The derivative at 0, from differences at geometrically shrinking steps."""
-    powers = phi.powers
+    """The derivative at 0, from differences at geometrically shrinking steps.
+
+    Each row of the extrapolation table offers its best estimate and error. They are taken from the smallest step
+    up, and a larger step is believed only where it agrees with what the smaller ones allow: far out, a function that
+    oscillates can agree with itself by chance.
+    """
     table: list[float] = []
-    best = Derivative(math.nan, math.inf, LARGEST_STEP)
+    offers = []
     path = []
     h = LARGEST_STEP
     for row in range(STEPS):
         estimates = [phi(h) / h]
-        noise = phi.noise
         path.append((h, estimates[0]))
+        best = Derivative(math.nan, math.inf, h)
         for column in range(1, min(row, 6) + 1):
-            weight = FACTOR ** (powers * column)
+            weight = FACTOR ** (phi.powers * column)
             estimates.append((weight * estimates[-1] - table[column - 1]) / (weight - 1))
             spread = max(abs(estimates[-1] - estimates[-2]), abs(estimates[-1] - table[column - 1]))
-            error = spread + 2 * noise / h
-            if row > 1 and math.isfinite(error) and error < best.error:
+            error = spread + 2 * phi.noise / h
+            if math.isfinite(error) and error < best.error:
                 best = Derivative(estimates[-1], error, h)
+        offers.append(best)
         table = estimates
-        if row > 4 and 2 * noise / h > best.error:
-            break  # smaller steps only magnify rounding
         h /= FACTOR
-    return Derivative(best.value, best.error, best.step, tuple(path))
+    chosen = offers.pop()
+    for offer in reversed(offers[2:]):
+        if (
+            offer.error < chosen.error and abs(offer.value - chosen.value) <= offer.error + chosen.error
+        ) or not math.isfinite(chosen.error):
+            chosen = offer
+    return Derivative(chosen.value, chosen.error, chosen.step, tuple(path))
 
 
 def complex_step(value: Callable[[complex], Values], u: Values) -> float | None:
