@@ -6,8 +6,9 @@ from ..engine.errors import ChalkgradError
 
 EXTRAS = {
     "plot": ("matplotlib", "pillow"),
-    "bench": ("torch",),
-    "test": ("pytest", "hypothesis", "pytest-xdist"),
+    "proof": ("mpmath", "hypothesis"),
+    "bench": ("torch", "jax", "autograd"),
+    "test": ("pytest", "pytest-xdist"),
 }
 """The distributions that each extra brings, but for the GPU's, of which there is one for each CUDA."""
 

@@ -97,7 +97,8 @@ def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ..
     """What differs between equation, code, rules and the rules' equations; empty where nothing does."""
     for one in _measure(primitive, example, operands, "float64", seed):
         if one.ulp > 256:
-            return f"the code's {one.of} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
+            what = "value" if one.of == "value" else f"gradient in {one.of}"
+            return f"the code's {what} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
     witness = _Witness(primitive, example, operands, seed)
     for i in witness.ruled:
         truth, stated = witness.gradient(i), witness.stated_gradient(i)

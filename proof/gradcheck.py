@@ -9,11 +9,12 @@ from typing import Any
 import numpy
 
 from ..engine import transform
+from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
 from .check import Check
 from .report import GradientError, Report, Verdict
 from .reproduction import reproduction
-from .subject import OfTensors, Subject, Values, as_input, make_subject
+from .subject import OfArrays, OfTensors, Subject, Values, as_input, make_subject
 
 
 def gradcheck(
@@ -38,7 +39,12 @@ def gradcheck(
     Raises UsageError for what cannot be checked: integer or complex inputs, a function without one real array.
     """
     xs = tuple(as_input(x, i) for i, x in enumerate(inputs))
-    return check(make_subject(f, vjp, gradient, name), xs, order, seed, samples, max_seconds)
+    subject = make_subject(f, vjp, gradient, name)
+    if order not in (1, 2) or (order == 2 and not isinstance(subject, OfTensors)):
+        raise UsageError(
+            f"order={order!r}: it is 1, or 2 for a chalkgrad function, whose gradient has a gradient itself."
+        )
+    return check(subject, xs, order, seed, samples, max_seconds)
 
 
 def check(
@@ -51,7 +57,8 @@ def check(
 ) -> Report:
     """`gradcheck` of a subject at arrays xs."""
     report = Check(subject, xs, seed, samples).run(max_seconds)
-    code = reproduction(subject.name, xs, {"seed": seed, "order": order})
+    options = {"seed": seed, "order": order, **({"vjp": subject.vjp} if isinstance(subject, OfArrays) else {})}
+    code = reproduction("gradcheck", (_Code(subject.code) if subject.code else subject.f, *xs), options)
     if order > 1 and report.verdict in (Verdict.PROVEN, Verdict.KINK) and isinstance(subject, OfTensors) and xs:
         second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds)
         if not second.proven or report.proven:
@@ -62,10 +69,21 @@ def check(
 
 def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
     """`gradcheck`, raising GradientError with the report where the verdict is not PROVEN; returns the report."""
+    __tracebackhide__ = True  # pytest shows the caller's line, not this one
     report = gradcheck(f, *inputs, **options)
     if not report.proven:
         raise GradientError(report)
     return report
+
+
+class _Code:
+    """A function that is printed as the code it stands for."""
+
+    def __init__(self, code: str) -> None:
+        self.__name__ = code
+
+    def __call__(self) -> None:
+        raise NotImplementedError
 
 
 def _second_order(

@@ -39,29 +39,46 @@ Values = NDArray[Any]
 class Differences:
     """h ↦ ⟨u, difference of f at step h⟩, taken element by element, with the rounding error it may have.
 
-    An element that does not depend on the step cancels exactly, and so adds no noise, however large it is.
-    side: 0 for (f(h) - f(-h)) / 2, 1 for f(h) - f(0), -1 for f(0) - f(-h).
+    An element of f that does not depend on the step cancels exactly, and so adds no noise, however large it is; which
+    ones depend is seen far out, at h = ±1 and ±64. side: 0 for (f(h) - f(-h)) / 2, 1 for f(h) - f(0), -1 for f(0) - f(-h).
     """
 
     def __init__(self, value: Callable[[float], Values], u: Values, side: int = 0, floor: float = 0.0) -> None:
         self.value, self.u, self.side, self.floor = value, u, side, floor
         self.powers = 1 if side else 2
-        self.moves: Any = False
-        self.eps = 0.0
+        self.here = value(0.0)
+        depends = numpy.zeros(self.here.shape, dtype=bool)
+        for far in (1.0, -1.0, 64.0, -64.0):
+            depends |= value(far) != self.here
+        self.eps = float(numpy.finfo(self.here.dtype).eps)
+        self.size = float((numpy.abs(u * self.here) * depends).sum())
+        self.bends: list[float] = []
 
     def __call__(self, h: float) -> float:
-        ahead = self.value(0.0 if self.side < 0 else h)
-        behind = self.value(0.0 if self.side > 0 else -h)
-        self.eps = float(numpy.finfo(ahead.dtype).eps)
-        difference = ahead.astype("float64") - behind
-        self.moves = self.moves | (difference != 0)
-        self.size = float((numpy.abs(self.u * ahead) * self.moves).sum())
-        return float((self.u * difference).sum()) / (1 if self.side else 2)
+        ahead = self.here if self.side < 0 else self.value(h)
+        behind = self.here if self.side > 0 else self.value(-h)
+        if not self.side:
+            bend = numpy.abs(self.u * ((ahead.astype("float64") - self.here) - (self.here.astype("float64") - behind)))
+            self.bends.append(float(bend.sum()) / h)
+        return float((self.u * (ahead.astype("float64") - behind)).sum()) / (1 if self.side else 2)
 
     @property
     def noise(self) -> float:
-        """The rounding error of what was returned last: four units in each element, or `floor` where that is more."""
+        """The rounding error of one value: four units in each element that depends on h, or `floor`."""
         return max(4 * self.eps * self.size, self.floor)
+
+    @property
+    def kink(self) -> float:
+        """How much the slope jumps at 0: the part of the bend per h that does not shrink with h; 0 where it does.
+
+        A smooth bend, of order h², falls to a quarter from one step to the next; at a kink it stays.
+        """
+        for row in range(len(self.bends) - 1, 5, -1):
+            h = LARGEST_STEP / FACTOR**row
+            near, far = self.bends[row], self.bends[row - 2]
+            if near > 64 * self.noise / h:
+                return near if near > 0.5 * far else 0.0
+        return 0.0
 
 
 def measured_noise(value: Callable[[float], Values], u: Values) -> float:
@@ -70,9 +87,11 @@ def measured_noise(value: Callable[[float], Values], u: Values) -> float:
     A smooth function's fourth difference is of order h⁴; what is left is noise, magnified by √70 (Hamming 1971;
     Moré & Wild 2011, "Estimating computational noise").
     """
-    values = numpy.array([(u * value(k * NOISE_STEP)).sum() for k in range(-6, 7)], dtype="float64")
-    differences = numpy.abs(numpy.diff(values, 4))
-    return float(3 * differences.max() / math.sqrt(70))
+    worst = 0.0
+    for side in (1, -1):  # each side by itself: a kink at 0 is no noise
+        values = [float((u * value(side * k * NOISE_STEP)).sum()) for k in range(1, 10)]
+        worst = max(worst, float(numpy.abs(numpy.diff(values, 4)).max()))
+    return 3 * worst / math.sqrt(70)
 
 
 def extrapolated(phi: Differences) -> Derivative:

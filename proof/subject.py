@@ -26,6 +26,7 @@ class Subject:
 
     def __init__(self, f: Callable[..., Any], name: str) -> None:
         self.f, self.name = f, name
+        self.code = ""  # how to write f, where its name alone does not say
         self.analytic: Callable[..., Values] | None = None  # f on complex arrays, where it can be tried
         self.evaluations = 0
         self.stop = threading.Event()
