@@ -53,7 +53,7 @@ def _gradients(case: Case, gy: Values, xs: Sequence[Values]) -> tuple[Any, ...]:
 
 
 def _check_with_ours(case: Case, inputs: tuple[Values, ...]) -> Answer:
-    proof = import_module("..proof.gradcheck", __package__)
+    proof = import_module("..proof.gradients", __package__)
     report = proof.gradcheck(case.f, *inputs, vjp=case.vjp, name=case.name)
     if report.verdict in ("precision-limited", "undecided"):
         return Answer(None, f"{report.verdict}: {report.detail}")

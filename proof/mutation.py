@@ -219,3 +219,20 @@ def _broken_engine(primitive: Primitive, unbroadcast: Callable[..., Any] | None)
         yield tally
     finally:
         del primitive.unbroadcast
+
+
+def main() -> None:
+    """Print the kill rate, and every survivor by name."""
+    found = list(mutants())
+    survivors = [m for m in found if m.survived]
+    killed = sum(m.killed_by is not None for m in found)
+    for m in survivors:
+        print(f"survived: {m.kind} in {m.primitive}, ∂/∂{m.operand}")
+    print(f"{killed:,} of {killed + len(survivors):,} mutants killed, {len(KINDS) + len(ENGINE_KINDS)} kinds of error;")
+    print(f"{len(found) - killed - len(survivors):,} more changed nothing:")
+    for kind, why in WHY_EQUIVALENT.items():
+        print(f"  {sum(m.kind == kind and not m.differs for m in found):4}  {kind}: {why}")
+
+
+if __name__ == "__main__":
+    main()

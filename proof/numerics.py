@@ -40,7 +40,8 @@ class Differences:
     """h ↦ ⟨u, difference of f at step h⟩, taken element by element, with the rounding error it may have.
 
     An element of f that does not depend on the step cancels exactly, and so adds no noise, however large it is; which
-    ones depend is seen far out, at h = ±1 and ±64. side: 0 for (f(h) - f(-h)) / 2, 1 for f(h) - f(0), -1 for f(0) - f(-h).
+    ones depend is seen far out, at h = ±1 and ±64. side: 0 for (f(h) - f(-h)) / 2, 1 for f(h) - f(0), -1 for
+    f(0) - f(-h).
     """
 
     def __init__(self, value: Callable[[float], Values], u: Values, side: int = 0, floor: float = 0.0) -> None:
@@ -58,8 +59,8 @@ class Differences:
         ahead = self.here if self.side < 0 else self.value(h)
         behind = self.here if self.side > 0 else self.value(-h)
         if not self.side:
-            bend = numpy.abs(self.u * ((ahead.astype("float64") - self.here) - (self.here.astype("float64") - behind)))
-            self.bends.append(float(bend.sum()) / h)
+            bend = (ahead.astype("float64") - self.here) - (self.here.astype("float64") - behind)
+            self.bends.append(float(numpy.abs(self.u * bend).sum()) / h)
         return float((self.u * (ahead.astype("float64") - behind)).sum()) / (1 if self.side else 2)
 
     @property

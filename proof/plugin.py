@@ -122,7 +122,7 @@ class _Proofs:
     def prove(self, case: Case) -> Report:
         """The report of a case; options that it lacks come from the command line."""
         __tracebackhide__ = True
-        from .gradcheck import gradcheck as check
+        from .gradients import gradcheck as check
 
         f, inputs, options = case
         try:

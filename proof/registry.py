@@ -8,10 +8,10 @@ from typing import Any
 import numpy
 
 from ..engine.primitive import Primitive
-from .accuracy import equation_holds
 from .cases import Case, cases, chosen
 from .dual import load_mpmath
-from .gradcheck import check
+from .exactness import equation_holds
+from .gradients import check
 from .report import Report, Verdict
 from .subject import OfTensors
 

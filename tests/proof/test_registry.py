@@ -7,7 +7,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad.engine.errors import UsageError
-from chalkgrad.proof.accuracy import EXPLAINED, LIMIT, LIMIT_OF_SUMS, accuracy, equation_holds
+from chalkgrad.proof.exactness import EXPLAINED, LIMIT, LIMIT_OF_SUMS, accuracy, equation_holds
 from chalkgrad.proof.mutation import ENGINE_KINDS, KINDS, WHY_EQUIVALENT, mutants
 from chalkgrad.proof.registry import prove
 

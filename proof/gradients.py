@@ -58,7 +58,9 @@ def check(
     """`gradcheck` of a subject at arrays xs."""
     report = Check(subject, xs, seed, samples).run(max_seconds)
     options = {"seed": seed, "order": order, **({"vjp": subject.vjp} if isinstance(subject, OfArrays) else {})}
-    code = reproduction("gradcheck", (_Code(subject.code) if subject.code else subject.f, *xs), options)
+    code = "import chalkgrad as cg\nfrom chalkgrad.proof import gradcheck\n" + reproduction(
+        "gradcheck", (_Code(subject.code) if subject.code else subject.f, *xs), options
+    )
     if order > 1 and report.verdict in (Verdict.PROVEN, Verdict.KINK) and isinstance(subject, OfTensors) and xs:
         second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds)
         if not second.proven or report.proven:
