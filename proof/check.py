@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
-from ..engine.errors import ShapeError
+from . import laws
 from .numerics import COMPLEX_STEP, Derivative, Differences, complex_step, extrapolated, measured_noise
+from .point import ROUNDING, Found, Point
 from .report import Difference, Report, Verdict
 from .subject import OfTensors, OutOfTime, Subject, Values
-
-ROUNDING = 64.0
-"""How many units of rounding a sum of products may be off by, in each of its terms."""
 
 RESOLUTION = 1e-4
 """An agreement that rounding makes looser than this, relatively, is not called proven but precision-limited."""
@@ -32,14 +30,6 @@ values can show in more than a few digits: it is compared, but does not make the
 MOST_KINKS = 64
 Path = tuple[tuple[float, float], ...]
 """(h, estimate) pairs."""
-
-
-class Found(Exception):
-    """Ends the check with this verdict."""
-
-    def __init__(self, verdict: Verdict, detail: str, worst: Difference | None = None, **more: Any) -> None:
-        super().__init__(detail)
-        self.verdict, self.detail, self.worst, self.more = verdict, detail, worst, more
 
 
 @dataclass(frozen=True)
@@ -56,17 +46,12 @@ class _Along:
         return self.difference.absolute / self.difference.bound
 
 
-class Check:
-    """One function with its gradient at one point."""
+class Check(Point):
+    """The checks of a gradient at one point, in turn."""
 
     def __init__(self, subject: Subject, xs: tuple[Values, ...], seed: int, samples: int) -> None:
-        self.subject, self.xs, self.samples = subject, xs, samples
-        self.rng = numpy.random.default_rng(seed)
-        self.exact = tuple(x.astype("float64") for x in xs)
-        self.seed = seed
-        self.single = any(x.dtype.itemsize == 4 for x in xs)
-        self.checks: list[str] = []
-        self.kinks: list[Difference] = []
+        super().__init__(subject, xs, seed)
+        self.seed, self.samples = seed, samples
         self.worst: Difference | None = None
         self.loosest = 0.0
         self.noise: list[Values] | None = None
@@ -110,11 +95,11 @@ class Check:
             with numpy.errstate(all="ignore"):
                 self.contract()
                 self.directions()
-                self.linearity()
+                laws.linearity(self)
                 if isinstance(self.subject, OfTensors):
-                    self.adjoint()
+                    laws.adjoint(self)
                 if self.single:
-                    self.single_precision()
+                    laws.single_precision(self)
         except Found as found:
             return self.report(found.verdict, found.detail, worst=found.worst or self.worst, **found.more)
         if self.kinks:
@@ -127,83 +112,6 @@ class Check:
                 Verdict.PRECISION, f"agrees, but rounding hides errors up to {self.loosest:.1g} relative"
             )
         return self.report(Verdict.PROVEN, "")
-
-    # What must hold before any number is compared
-
-    def contract(self) -> None:
-        """Finite, deterministic, of the right shape and dtype, and nothing changed that is not its own."""
-        kept = [x.copy() for x in self.xs]
-        self.y, pull = self.linearized(self.xs)
-        self.pull = pull
-        again = self.subject.value(*self.xs)
-        self.checks.append("determinism")
-        if not _same(self.y, again):
-            raise Found(Verdict.RANDOM, "two calls with the same inputs gave different values")
-        if not numpy.isfinite(self.y).all():
-            at = [int(i) for i in numpy.argwhere(~numpy.isfinite(self.y))[0]] if self.y.ndim else []
-            raise Found(Verdict.NOT_FINITE, f"the value at {at} is {self.y[tuple(at)]}")
-        gy = self.cotangent()
-        gy_kept = gy.copy()
-        self.gradients = self.pulled(pull, gy)
-        self.gy = gy_kept
-        self.unchanged(kept, gy, gy_kept)
-        second = self.pulled(pull, gy_kept.copy())
-        third = self.pulled(self.linearized(self.xs)[1], gy_kept.copy())
-        for i, (g, h, k) in enumerate(zip(self.gradients, second, third, strict=True)):
-            if not (_same(g, h) and _same(g, k)):
-                if _same(g, k):
-                    detail = f"the gradient of argument {i} is another when it is pulled back a second time: "
-                    raise Found(Verdict.MUTATES, detail + "the rule changes its saved values")
-                raise Found(Verdict.RANDOM, f"two calls gave different gradients of argument {i}")
-            if not numpy.isfinite(g).all():
-                at = [int(n) for n in numpy.argwhere(~numpy.isfinite(g))[0]]
-                raise Found(Verdict.NOT_FINITE, f"the gradient of argument {i} at {at} is {g[tuple(at)]}")
-        self.unchanged(kept, gy_kept, gy_kept)
-        self.checks += ["shape and dtype", "no changes in place"]
-
-    def linearized(self, xs: tuple[Values, ...]) -> tuple[Values, Any]:
-        """Value and pullback; an error of the engine about a rule's shape becomes the verdict."""
-        try:
-            return self.subject.linearize(*xs)
-        except ShapeError as error:
-            if "the rule" in str(error):
-                raise Found(Verdict.SHAPE, str(error)) from error
-            raise
-
-    def pulled(self, pull: Any, gy: Values) -> tuple[Values, ...]:
-        """The gradients of all arguments for gy, held to shape and dtype; None counts as zeros."""
-        try:
-            gradients = pull(gy)
-        except TypeError as error:  # the engine's own assertion of a rule's shape or dtype
-            if "the rule" in str(error):
-                raise Found(Verdict.SHAPE, str(error)) from error
-            raise
-        except ShapeError as error:
-            raise Found(Verdict.SHAPE, str(error)) from error
-        checked = []
-        for i, (x, g) in enumerate(zip(self.xs, gradients, strict=True)):
-            if g is None:
-                g = numpy.zeros(x.shape, x.dtype)
-            if g.shape != x.shape or g.dtype != x.dtype:
-                raise Found(
-                    Verdict.SHAPE,
-                    f"argument {i} has shape {x.shape} and {x.dtype}, its gradient {g.shape} and {g.dtype}",
-                )
-            checked.append(g.copy())
-        return tuple(checked)
-
-    def unchanged(self, kept: list[Values], gy: Values, gy_kept: Values) -> None:
-        """Raise Found where inputs or the incoming gradient were changed in place."""
-        for i, (x, before) in enumerate(zip(self.xs, kept, strict=True)):
-            if not numpy.array_equal(x, before, equal_nan=True):
-                raise Found(Verdict.MUTATES, f"argument {i} was changed in place")
-        if not numpy.array_equal(gy, gy_kept, equal_nan=True):
-            raise Found(Verdict.MUTATES, "the incoming gradient was changed in place")
-
-    def cotangent(self) -> Values:
-        """A random incoming gradient."""
-        values: Values = numpy.asarray(self.rng.standard_normal(self.y.shape)).astype(self.y.dtype)
-        return values
 
     # Random directions
 
@@ -227,19 +135,6 @@ class Check:
                         if kink.argument == i:
                             mask[kink.index] = False
                     self.search(i, g, mask)
-
-    def reference_gradients(self) -> tuple[Values, ...]:
-        """The gradients to compare in float64: those of float32 inputs are asked for at float64 inputs."""
-        if not self.single:
-            return self.gradients
-        y, pull = self.subject.linearize(*self.exact)
-        if y.dtype != numpy.float64:
-            return tuple(g.astype("float64") for g in self.gradients)
-        gradients = pull(self.gy.astype("float64"))
-        return tuple(
-            numpy.zeros(x.shape) if g is None else numpy.asarray(g, "float64")
-            for g, x in zip(gradients, self.exact, strict=True)
-        )
 
     def search(self, i: int, g: Values, mask: Values) -> None:
         """Compare along a direction; where it disagrees, find the elements, and tell kinks from errors."""
@@ -266,6 +161,9 @@ class Check:
                 raise Found(Verdict.WRONG, "the gradient and the derivative differ", found.difference, curve=curve)
             self.kinks.append(judged)
             mask[found.difference.index] = False
+        if mask.any():
+            detail = f"more than {MOST_KINKS} elements stand on kinks; choose inputs away from them"
+            raise Found(Verdict.UNDECIDED, detail)
 
     def bisect(self, i: int, g: Values, v: Values, mask: Values, along: _Along) -> _Along | None:
         """The element with the largest disagreement (or, where all agree, on a kink), by halving the set of elements.
@@ -342,18 +240,6 @@ class Check:
             self.checks.append("complex step")
         return exact
 
-    def along(self, i: int, v: Values, f: Callable[..., Values] | None = None) -> Callable[[Any], Values]:
-        """f as a function of how far argument i is moved along v."""
-        value = f or self.subject.value
-        return lambda t: value(*self.exact[:i], self.exact[i] + t * v, *self.exact[i + 1 :])
-
-    @property
-    def y64(self) -> Values:
-        """The value at float64 inputs, whose dtype tells how precise differences can be."""
-        if not hasattr(self, "_y64"):
-            self._y64 = self.subject.value(*self.exact) if self.single else self.y
-        return self._y64
-
     def judge(self, i: int, g: Values, found: Difference) -> Difference | None:
         """The difference as a kink, where left and right derivatives differ and the gradient lies between them."""
         v = numpy.zeros(g.shape)
@@ -375,90 +261,6 @@ class Check:
             self.loosest = max(self.loosest, min((difference.bound - self.floor) / size, 1.0))
         if self.worst is None or difference.absolute / difference.bound > self.worst.absolute / self.worst.bound:
             self.worst = difference
-
-    # What holds of every gradient
-
-    def linearity(self) -> None:
-        """The pullback is linear: that of a u + b w is a times that of u plus b times that of w."""
-        self.checks.append("linearity in gy")
-        a, b = 0.75, -1.5  # exact in binary, so that scaling adds no rounding
-        u, w = self.cotangent(), self.cotangent()
-        gu, gw = self.pulled(self.pull, u.copy()), self.pulled(self.pull, w.copy())
-        both = self.pulled(self.pull, (a * u + b * w).astype(u.dtype))
-        for i, (one, other, together) in enumerate(zip(gu, gw, both, strict=True)):
-            size = numpy.abs(one).max(initial=0) + numpy.abs(other).max(initial=0) + self.natural_size(i)
-            off = numpy.abs(together - (a * one + b * other)).max(initial=0)
-            eps = max(numpy.finfo(one.dtype).eps, numpy.finfo(self.y.dtype).eps)
-            if off > 16 * ROUNDING * eps * max(size, 1e-300):
-                raise Found(Verdict.WRONG, f"the gradient of argument {i} is not linear in gy (off by {off:.2g})")
-
-    def natural_size(self, i: int) -> float:
-        """|y| / |x|, the size of a gradient whose terms do not cancel."""
-        return float(numpy.abs(self.y).max(initial=0) / max(numpy.abs(self.exact[i]).max(initial=0), 1.0))
-
-    def adjoint(self) -> None:
-        """⟨u, J v⟩ = ⟨Jᵀ u, v⟩, with J v from the rules run forward."""
-        if any(not x.size for x in self.xs) or not self.y.size:
-            return
-        assert isinstance(self.subject, OfTensors)
-        self.checks.append("adjoint identity")
-        vs = tuple(numpy.asarray(self.rng.standard_normal(x.shape)).astype(x.dtype) for x in self.xs)
-        u = self.cotangent()
-        forward = (u.astype("float64") * self.subject.jvp(self.xs, vs)).astype("float64")
-        backward = [g.astype("float64") * v for g, v in zip(self.pulled(self.pull, u.copy()), vs, strict=True)]
-        size = numpy.abs(forward).sum() + sum(float(numpy.abs(term).sum()) for term in backward)
-        eps = max(float(numpy.finfo(a.dtype).eps) for a in (self.y, *self.xs))
-        off = abs(float(forward.sum()) - sum(float(term.sum()) for term in backward))
-        if off > 16 * ROUNDING * eps * max(float(size), 1e-300):
-            raise Found(Verdict.WRONG, f"⟨u, J v⟩ and ⟨Jᵀ u, v⟩ differ by {off:.2g}")
-
-    def moved(self, eps: float, units: int) -> list[Values]:
-        """The condition, measured: how far the gradient moves when inputs and gy move by a few units of rounding."""
-        reference = self.reference_gradients()
-        moved = [numpy.zeros(g.shape) for g in reference]
-        for _ in range(4):
-            xs = tuple(x * (1 + units * eps * self.rng.uniform(-1, 1, x.shape)) for x in self.exact)
-            gy = self.gy * (1 + units * eps * self.rng.uniform(-1, 1, self.gy.shape))
-            near = self.subject.linearize(*xs)[1](numpy.asarray(gy, self.y64.dtype))
-            for m, g, n in zip(moved, reference, near, strict=True):
-                numpy.maximum(m, 2 * numpy.abs((0 if n is None else n) - g), out=m)
-        return moved
-
-    def single_precision(self) -> None:
-        """The float32 gradient against the float64 one, element by element, within what the point's condition explains.
-
-        The condition is measured, by `moved` at float32 rounding.
-        """
-        if self.y64.dtype != numpy.float64:
-            raise Found(
-                Verdict.PRECISION, "its value is float32 at float64 inputs, too: only differences in float32 remain"
-            )
-        self.checks.append("float32 against float64")
-        eps = float(numpy.finfo("float32").eps)
-        reference = self.reference_gradients()
-        moved = self.moved(eps, 8)
-        for i, (g, r, m) in enumerate(zip(self.gradients, reference, moved, strict=True)):
-            if not g.size or self.xs[i].dtype != numpy.float32:
-                continue
-            bound = 16 * eps * (numpy.abs(r) + numpy.abs(r).mean()) + 8 * m + 1e-37
-            off = numpy.abs(g - r)
-            at = numpy.unravel_index(int(numpy.argmax(off / bound)), g.shape) if g.ndim else ()
-            if off[at] > bound[at]:
-                if any(kink.argument == i for kink in self.kinks):
-                    continue
-                index = tuple(int(n) for n in at)
-                worst = Difference(i, index, float(g[at]), float(r[at]), float(bound[at]), 0.0)
-                raise Found(
-                    Verdict.WRONG, "the float32 gradient is further from the float64 one than rounding explains", worst
-                )
-
-
-def _same(a: Values, b: Values) -> bool:
-    """Equal but for the last digits, which may depend on where in memory an array happens to lie."""
-    with numpy.errstate(all="ignore"):
-        size = numpy.abs(a).max(initial=0)
-        tolerance = ROUNDING * numpy.finfo(a.dtype).eps * (size if numpy.isfinite(size) else 0)
-        return bool(((numpy.abs(a - b) <= tolerance) | (a == b) | ((a != a) & (b != b))).all())
 
 
 def _magnitudes(g: Values) -> list[Values]:

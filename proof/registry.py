@@ -27,7 +27,8 @@ def prove(
     """A report for every primitive × example × layout × dtype × order, and one for each equation.
 
     names: the primitives to prove; all by default. A primitive without a rule is proven by its equation alone.
-    samples: random cotangents a case. layouts: other memory layouts than rows, too. Raises UsageError for a name that is none.
+    samples: random cotangents a case. layouts: other memory layouts than rows, too.
+    Raises UsageError for a name that is none.
     """
     load_mpmath()  # so that a missing mpmath is told as such
     for primitive in chosen(names):
