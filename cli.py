@@ -262,7 +262,8 @@ def prove(
 
     Exit code 0: everything is proven. 1: something is not. 2: wrong usage.
     """
-    from .commands.prove import Options, prove
+    from .commands.prove import prove
+    from .commands.prove_targets import Options
 
     try:
         settings = Options(order=int(order) if order else None, **options)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chalkgrad.commands import prove as prove_module
-from chalkgrad.commands import prove_page
+from chalkgrad.commands import prove_curve, prove_targets
 from chalkgrad.engine.errors import UsageError
 from chalkgrad.engine.primitive import registry
 from chalkgrad.proof import Report, Verdict
@@ -43,7 +43,7 @@ def test_primitives(chalkgrad):
 
 
 def test_without_names_all_are_meant():
-    assert prove_module.find_targets((), prove_module.Options()) == list(registry.values())
+    assert prove_targets.find_targets((), prove_targets.Options()) == list(registry.values())
 
 
 def test_order_dtype_and_seed_are_kept_to(chalkgrad):
@@ -311,23 +311,23 @@ def test_page(chalkgrad, write, folder):
 
 
 def test_a_curve_is_a_v():
-    curve = prove_page.error_curve(prove_page.representative(registry["exp"]))
+    curve = prove_curve.error_curve(prove_curve.representative(registry["exp"]))
     h, error = curve.best
     assert 1e-8 < h < 1e-4
     assert error < 1e-9
     assert curve.points[0][1] > 1e4 * error < curve.points[-1][1]
     assert curve.complex_error < 1e-14
     assert curve.truncates
-    assert "Truncation falls with h²" in prove_page.explain(curve)
+    assert "Truncation falls with h²" in prove_curve.explain(curve)
 
 
 @pytest.mark.parametrize(("name", "words"), [("add", "degree two at most"), ("affine_relu", "reach over a kink")])
 def test_a_curve_that_is_none(name, words):
-    assert words in prove_page.explain(prove_page.error_curve(prove_page.representative(registry[name])))
+    assert words in prove_curve.explain(prove_curve.error_curve(prove_curve.representative(registry[name])))
 
 
 def test_every_curve_can_be_drawn():
     for number, primitive in enumerate(p for p in registry.values() if p.rules):
-        curve = prove_page.error_curve(prove_page.representative(primitive))
+        curve = prove_curve.error_curve(prove_curve.representative(primitive))
         if curve is not None:
-            Page(prove_page.draw(curve, number))
+            Page(prove_curve.draw(curve, number))
