@@ -10,6 +10,7 @@ from ..proof.report import Report
 from .prove import EQUATION_CHECK, Proof, error_to_bound, headline
 from .prove_curve import curve_of, draw, error_curve, explain, representative
 
+
 def page(proofs: Sequence[Proof], versions: Mapping[str, str], seed: int, seconds: float) -> str:
     """The whole page."""
     sections = "\n".join(_section(proof, number, seed) for number, proof in enumerate(proofs))

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from chalkgrad.proof import strategies  # noqa: F401 (loaded once, or each inner run would load it anew)
+# Loaded once, or each inner run would load its own, whose classes are not those of the plugin that runs already
+import chalkgrad.proof.gradients
+import chalkgrad.proof.strategies  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
