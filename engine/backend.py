@@ -86,7 +86,7 @@ def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:
     device, first = None, cast(Array, None)
     for array in arrays:
         if hasattr(array, "dtype"):
-            here = device_of(array)
+            here = "cpu" if array.__class__ is numpy.ndarray else device_of(array)
             if device is None:
                 device, first = here, array
             elif here != device:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .errors import EquationError
@@ -63,7 +64,7 @@ class Equation:
         """The name of the result: `y` in `y = exp(x)`."""
         return self.statements[-1].target
 
-    @property
+    @cached_property
     def elementwise(self) -> bool:
         """Whether it names no index, so that it holds for each element by itself."""
         return not self.indices and "[" not in self.text and not any(f"{name}(" in self.text for name in STRUCTURAL)

@@ -62,6 +62,12 @@ class Rule:
     wants: tuple[str, ...]
 
     @cached_property
+    def slots(self) -> tuple[tuple[str, int | None], ...]:
+        """What the rule wants, each name with its place among what is saved; None for a parameter."""
+        places = {save.replace(".", "_"): i for i, save in enumerate(self.primitive.saves)}
+        return tuple((name, None if name in self.primitive.parameters else places.get(name)) for name in self.wants)
+
+    @cached_property
     def equation(self) -> Equation:
         """The rule's equation, read."""
         result = self.primitive.equation.target
@@ -99,7 +105,7 @@ class Primitive:
         self.operators: tuple[str, ...] = options["operators"]
         self.rules: dict[str, Rule] = {}
         self.checker: Callable[..., None] | None = None
-        self.plans: dict[tuple[bool, ...], tuple[str, ...]] = {}  # what to save, by which operands need a gradient
+        self.plans: dict[tuple[bool, ...], Any] = {}  # what to save, by which operands need a gradient
         self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
     def __repr__(self) -> str:
@@ -132,6 +138,7 @@ class Primitive:
                         f"({', '.join(self.saves) or 'nothing is'}) nor a parameter."
                     )
             self.rules[operand] = Rule(self, operand, text, kernel, wants)
+            self.plans.clear()
             return self.rules[operand]
 
         return declare
@@ -151,9 +158,12 @@ class Primitive:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
         parameters = parameters if parameters.keys() == self.parameters.keys() else {**self._defaults, **parameters}
         arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self.name) for x in operands])
-        if any(x.__class__ in (list, tuple) for x in arrays) or not all(hasattr(x, "dtype") for x in arrays):
-            arrays = self._with_arrays(arrays)
-        xp = backend.common_namespace(arrays, self.name)
+        xp: Any = numpy
+        for x in arrays:
+            if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
+                arrays = self._with_arrays(arrays)
+                xp = backend.common_namespace(arrays, self.name)
+                break
         try:
             if self.checker:
                 self.checker(*arrays, **parameters)
@@ -163,7 +173,7 @@ class Primitive:
         except (ValueError, IndexError, TypeError) as error:
             raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
         result = Tensor(xp.asarray(y))
-        if result._data.base is not None or any(result._data is x for x in arrays):
+        if result._data.base is not None or any([result._data is x for x in arrays]):
             recording.share_version(result, operands)
         flags = tuple([x.__class__ is Tensor and x._requires_grad for x in operands])
         if True in flags and self.rules and result.dtype.kind == "f":
@@ -201,6 +211,9 @@ class Primitive:
 
         A number in an elementwise equation stays one: NumPy then gives it the dtype of the array beside it.
         """
+        lists = any([x.__class__ in (list, tuple) for x in operands])
+        if not lists and self.equation.elementwise and any([hasattr(x, "dtype") for x in operands]):
+            return operands
         dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
         dtype = numpy.result_type(*dtypes) if dtypes else None
         lonely = not any(hasattr(x, "dtype") for x in operands)

@@ -31,47 +31,69 @@ def record(
     parameters: Mapping[str, Any],
 ) -> None:
     """Make the node behind `result`, with what the rules of the operands flagged as needing a gradient ask to see."""
-    parents: list[Any] = []
-    for i, (x, flag) in enumerate(zip(operands, flags, strict=True)):
-        parents.append((x._node or x) if flag and primitive.operand(i) in primitive.rules else None)
-    if not any(parent is not None for parent in parents):
+    plan = primitive.plans.get(flags)
+    if plan is None:
+        plan = primitive.plans[flags] = _plan(primitive, flags)
+    ruled, saves = plan
+    if not ruled:
         return
-    wanted = primitive.plans[flags] if flags in primitive.plans else _plan(primitive, flags)
+    parents: list[Any] = [None] * len(operands)
+    for i in ruled:
+        parents[i] = operands[i]._node or operands[i]
     saved: list[Any] = []
     versions: list[Any] = []
-    for save in primitive.saves:
-        if save not in wanted:
+    for place in saves:
+        if place is None:
             saved.append(None)
-            continue
-        name, _, shape_only = save.partition(".")
-        if shape_only:
-            shapes = tuple(numpy.shape(_raw(x)) for x in _named(primitive, name, operands))
-            saved.append(shapes if primitive.variadic else shapes[0])
-            continue
-        if name in primitive.operands:
-            values = tuple([_kept(x, result) for x in _named(primitive, name, operands)])
-            saved.append(values if primitive.variadic else values[0])
-            versions += [(x, x._version, x._version[0]) for x in values if x.__class__ is Tensor]
+        elif place.__class__ is int:  # an operand by itself
+            x = operands[place]
+            if x.__class__ is Tensor:
+                versions.append((x, x._version, x._version[0]))
+            else:
+                x = _kept(x, result)
+            saved.append(x)
         else:
-            saved.append(result._data)
-            versions.append((None, result._version, result._version[0]))
+            saved.append(_gathered(place, operands, result, versions))
+    array = result._data
     result._requires_grad = True
-    result._node = Node(
-        primitive, tuple(parents), tuple(saved), tuple(versions), parameters, result._data.shape, result._data.dtype
-    )
+    result._node = Node(primitive, tuple(parents), tuple(saved), tuple(versions), parameters, array.shape, array.dtype)
 
 
-def _named(primitive: Primitive, name: str, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-    return operands if primitive.variadic else (operands[primitive.operands.index(name)],)
+def _plan(primitive: Primitive, flags: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """For operands flagged so: which of them get a gradient, and for each of `saves` where it is taken from.
+
+    That is None where no rule asks for it, the operand's position, or "y" (the result), "all" (the operands of a
+    variadic primitive) and, for shapes, ("shape", position) or ("shapes",).
+    """
+    ruled = tuple(i for i, flag in enumerate(flags) if flag and primitive.operand(i) in primitive.rules)
+    asked = {name for i in ruled for name in primitive.rules[primitive.operand(i)].wants}
+    places: list[Any] = []
+    for save in primitive.saves:
+        name, _, shape_only = save.partition(".")
+        if save.replace(".", "_") not in asked:
+            places.append(None)
+        elif name not in primitive.operands:
+            places.append("y")
+        elif primitive.variadic:
+            places.append(("shapes",) if shape_only else "all")
+        else:
+            position = primitive.operands.index(name)
+            places.append(("shape", position) if shape_only else position)
+    return ruled, tuple(places)
 
 
-def _plan(primitive: Primitive, flags: tuple[bool, ...]) -> tuple[str, ...]:
-    """Which of `saves` the rules of the operands flagged as requiring a gradient ask to see."""
-    rules = [primitive.rules.get(primitive.operand(i)) for i, flag in enumerate(flags) if flag]
-    asked = {name for rule in rules if rule for name in rule.wants}
-    plan = tuple(save for save in primitive.saves if save.replace(".", "_") in asked)
-    primitive.plans[flags] = plan
-    return plan
+def _gathered(place: Any, operands: tuple[Any, ...], result: Tensor, versions: list[Any]) -> Any:
+    """What a plan's place means, where it is not one operand; notes the version of what may be changed in place."""
+    if place == "y":
+        versions.append((None, result._version, result._version[0]))
+        return result._data
+    if place == "all":
+        kept = tuple([_kept(x, result) for x in operands])
+        versions.extend((x, x._version, x._version[0]) for x in kept if x.__class__ is Tensor)
+        return kept
+    if place[0] == "shape":
+        return numpy.shape(_raw(operands[place[1]]))
+    return tuple(numpy.shape(_raw(x)) for x in operands)
 
 
 def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:
@@ -92,7 +114,7 @@ def pull(primitive: Primitive, node: Node, position: int, gy: Any, recorded: boo
         if cell[0] != version:
             raise _changed(primitive, owner)
     xp = namespace if recorded else backend.namespace_of(gy)
-    gx = rule.kernel(xp, gy, *[_seen(primitive, name, node, position, recorded) for name in rule.wants])
+    gx = rule.kernel(xp, gy, *[_seen(primitive, name, slot, node, position, recorded) for name, slot in rule.slots])
     if not recorded and gx.__class__ is not gy.__class__:
         gx = xp.asarray(gx)
     parent: Any = node.parents[position]
@@ -108,18 +130,17 @@ def pull(primitive: Primitive, node: Node, position: int, gy: Any, recorded: boo
     return gx
 
 
-def _seen(primitive: Primitive, name: str, node: Node, position: int, recorded: bool) -> Any:
-    """The value of one name that a rule asks for."""
-    if name in primitive.parameters:
-        return node.parameters[name]
-    if name == "position":
-        return position
+def _seen(primitive: Primitive, name: str, slot: int | None, node: Node, position: int, recorded: bool) -> Any:
+    """The value of one name that a rule asks for; `slot` is its place among what was saved."""
+    if slot is None:
+        return position if name == "position" else node.parameters[name]
     assert node.saved is not None
-    i = [save.replace(".", "_") for save in primitive.saves].index(name)
-    value = node.saved[i]
+    value = node.saved[slot]
     if recorded:
         return _tensor_of(node, value) if name == primitive.equation.target else value
-    return tuple(map(_raw, value)) if primitive.variadic and "." not in primitive.saves[i] else _raw(value)
+    if value.__class__ is Tensor:
+        return value._data
+    return tuple(map(_raw, value)) if primitive.variadic and "." not in primitive.saves[slot] else value
 
 
 def unbroadcast(primitive: Primitive, xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
