@@ -253,10 +253,8 @@ class Sequential:
                 raise UsageError(f"callbacks holds {follower!r}, which is no Callback.")
         if validation_data is None and validation_split:
             (x, y), validation_data = split_off(x, y, validation_split)
-        if validation_data is not None and not (
-            isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
-        ):
-            raise UsageError("validation_data is a pair: (x, y).")
+        if validation_data is not None:
+            _check_pair(validation_data)
         samples, validation = self._samples(x, y, loss, ""), None
         if validation_data is not None:
             validation = self._samples(*validation_data, loss, "validation ")

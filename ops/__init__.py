@@ -1,5 +1,3 @@
 """The equations: each a primitive, with its gradient beside it, one family a file."""
 
 from . import activation, arithmetic, creation, elementary, linalg, loss, reduction, shape
-
-FAMILIES = (arithmetic, elementary, reduction, linalg, shape, activation, loss, creation)
