@@ -58,7 +58,7 @@ def single_precision(point: Point) -> None:
         if not g.size or point.xs[i].dtype != numpy.float32:
             continue
         bound = 16 * eps * (numpy.abs(r) + numpy.abs(r).mean()) + 8 * m + 1e-37
-        off = numpy.abs(g - r)
+        off = numpy.asarray(numpy.abs(g - r))  # an array also where it is a single number
         for kink in point.kinks:
             if kink.argument == i:
                 off[kink.index] = 0

@@ -134,6 +134,13 @@ def test_kinks_are_listed_with_their_one_sided_derivatives():
         assert min(kink.one_sided) <= kink.analytic <= max(kink.one_sided)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_single_number_on_a_kink(dtype):
+    report = gradcheck(cg.relu, np.array(0.0, dtype))
+    assert report.verdict is Verdict.KINK
+    assert [kink.index for kink in report.kinks] == [()]
+
+
 def test_a_wrong_second_derivative_is_found():
     def leaky(x):
         return cg.where(x.detach() > 0, x, x)  # right in value and slope
