@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +71,6 @@ def describe(model: Sequential) -> dict[str, Any]:
 
 def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Sequential:
     """Make a model of the class `cls` from the file; see Sequential.load."""
-    from dataclasses import replace
-
     description, tensors = read(path)
     try:
         model = cls(

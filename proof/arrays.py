@@ -36,10 +36,16 @@ def scatter(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ..
     """`y[index] += x`: zeros of `shape`, to which x is added."""
     source, where = scope[ast.unparse(statement.expression)], scope[ast.unparse(statement.indices[0])]
     positions = numpy.arange(int(numpy.prod(shape))).reshape(shape)[where]
-    flat = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1]
+    flat = _zeros(shape).reshape(-1)
     for position, value in zip(positions.flat, numpy.broadcast_to(source, positions.shape).flat, strict=True):
         flat[position] = flat[position] + value
     return flat.reshape(shape)
+
+
+def _zeros(shape: tuple[int, ...]) -> Exact:
+    result = numpy.empty(shape, dtype=object)
+    result.fill(lift(0))  # one number for all: dual numbers are never changed in place
+    return result
 
 
 def _part(gy: Exact, scope: Mapping[str, Any]) -> Exact:
@@ -76,7 +82,7 @@ def _einsum(scope: Mapping[str, Any], shape: tuple[int, ...], with_gradient: boo
     for term, x in zip(terms, xs, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
             extents[letter] = max(n, extents.get(letter, 1))
-    result = numpy.array([lift(0) for _ in range(int(numpy.prod(shape)))] + [None], dtype=object)[:-1].reshape(shape)
+    result = _zeros(shape)
     for run in itertools.product(*(range(n) for n in extents.values())):
         at = dict(zip(extents, run, strict=True))
         places = [

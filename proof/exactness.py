@@ -34,10 +34,7 @@ _ROOT = "it crosses zero where two terms near 1 cancel: the error is below 1 ulp
 EXPLAINED = {
     ("silu", "x"): f"{_ROOT} (at x = -1.2785)",
     ("gelu", "x"): f"{_ROOT} (at x = -0.7518)",
-    (
-        "softmax",
-        "x",
-    ): "gy less its weighted mean: where gy is nearly constant the terms cancel, within the bound of the sum",
+    ("softmax", "x"): "gy less its weighted mean: where gy is nearly constant the terms cancel, as a sum's may",
 }
 """Gradients beyond those limits, and why."""
 
@@ -72,7 +69,7 @@ def accuracy(
         for dtype in dtypes:
             worst: dict[str, Accuracy] = {}
             for example, operands in _points(primitive, seed, dtype):
-                for one in _measure(primitive, example, operands, dtype, seed):
+                for one in _measure(_Witness(primitive, example, operands, seed), dtype):
                     if one.of not in worst or one.ulp > worst[one.of].ulp:
                         worst[one.of] = one
             found += worst.values()
@@ -100,7 +97,7 @@ def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ..
     witness = _Witness(primitive, example, operands, seed)
     # An error is no mismatch where it is rounding of the terms that cancel, such as where a gradient crosses zero
     rounding = 256 * float(numpy.finfo("float64").eps) * 2 * float(numpy.abs(witness.y).max(initial=0))
-    for one in _measure(primitive, example, operands, "float64", seed):
+    for one in _measure(witness, "float64"):
         if one.ulp > 256 and one.error > rounding:
             what = "value" if one.of == "value" else f"gradient in {one.of}"
             return f"the code's {what} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
@@ -118,7 +115,7 @@ class _Witness:
     """A primitive's equation on given operands, with a random incoming gradient."""
 
     def __init__(self, primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> None:
-        self.primitive, self.operands = primitive, operands
+        self.primitive, self.example, self.operands = primitive, example, operands
         self.parameters = {**primitive._defaults, **example.parameters}
         self.ruled = [i for i in range(len(operands)) if primitive.operand(i) in primitive.rules]
         self.y = numpy.asarray(primitive.kernel(numpy, *operands, **self.parameters))
@@ -146,7 +143,7 @@ class _Witness:
         """What the rule's own equation gives, summed where the operand was broadcast."""
         rule = self.primitive.rules[self.primitive.operand(i)]
         target = self.primitive.equation.target
-        values = {**self._values(), target: self._plain(self.exact_y), f"g{target}": exact(self.gy), "position": i}
+        values = {**self._values(), target: _constants(self.exact_y), f"g{target}": exact(self.gy), "position": i}
         shape = self.operands[i].shape
         result = _numbers(self._run(rule.equation, values, shape, operand=i))
         while result.ndim > len(shape):
@@ -186,12 +183,6 @@ class _Witness:
             .sum(axis=0 if operand is not None else ())
         )
 
-    def _plain(self, values: Exact) -> Exact:
-        result = numpy.empty(values.shape, dtype=object)
-        for index in numpy.ndindex(values.shape):
-            result[index] = lift(lift(values[index]).value)
-        return result
-
 
 def _array(values: Any) -> Exact:
     return numpy.asarray(values, dtype=object)  # NumPy hands a single object out of its array
@@ -205,11 +196,17 @@ def _numbers(values: Exact) -> Exact:
     return result
 
 
-def _measure(
-    primitive: Primitive, example: Example, operands: tuple[Values, ...], dtype: str, seed: int
-) -> Iterator[Accuracy]:
-    """The errors of value and gradients at these operands."""
-    witness = _Witness(primitive, example, operands, seed)
+def _constants(values: Exact) -> Exact:
+    """The same values as dual numbers that depend on nothing."""
+    result = _numbers(values)
+    for index in numpy.ndindex(result.shape):
+        result[index] = lift(result[index])
+    return result
+
+
+def _measure(witness: _Witness, dtype: str) -> Iterator[Accuracy]:
+    """The errors of value and gradients at the witness's operands."""
+    primitive, operands = witness.primitive, witness.operands
     whole = not primitive.equation.elementwise
     if witness.y.size:
         yield _worst(primitive.name, "value", dtype, witness.y, witness.value(), operands, whole)
@@ -217,7 +214,7 @@ def _measure(
         if not operands[i].size:
             continue
         variables = tuple(tensor(x, requires_grad=n == i) for n, x in enumerate(operands))
-        primitive.compute(variables, example.parameters).backward(witness.gy)
+        primitive.compute(variables, witness.example.parameters).backward(witness.gy)
         gradient = variables[i].grad
         assert gradient is not None
         of = primitive.operand(i)
