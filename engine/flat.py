@@ -57,4 +57,4 @@ class Flat:
     def changed(self) -> None:
         """Note that `data` was changed in place, so that a reverse pass which needs the old values refuses."""
         for x in self.tensors:
-            x._version[0] += 1
+            x.changed()

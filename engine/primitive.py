@@ -30,7 +30,8 @@ import numpy
 from . import backend, recording
 from .equation import Equation, read_equation
 from .errors import ChalkgradError, DtypeError, EquationError, ShapeError
-from .recording import namespace
+from .recording import Plan, namespace
+from .short import short_way
 from .tensor import Tensor, tensor
 
 Kernel = Callable[..., Any]
@@ -60,12 +61,6 @@ class Rule:
     text: str
     kernel: Kernel
     wants: tuple[str, ...]
-
-    @cached_property
-    def slots(self) -> tuple[tuple[str, int | None], ...]:
-        """What the rule wants, each name with its place among what is saved; None for a parameter."""
-        places = {save.replace(".", "_"): i for i, save in enumerate(self.primitive.saves)}
-        return tuple((name, None if name in self.primitive.parameters else places.get(name)) for name in self.wants)
 
     @cached_property
     def equation(self) -> Equation:
@@ -105,7 +100,8 @@ class Primitive:
         self.operators: tuple[str, ...] = options["operators"]
         self.rules: dict[str, Rule] = {}
         self.checker: Callable[..., None] | None = None
-        self.plans: dict[tuple[bool, ...], Any] = {}  # what to save, by which operands need a gradient
+        self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
+        self.short = short_way(self)
         self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
     def __repr__(self) -> str:
@@ -137,11 +133,15 @@ class Primitive:
                         f"the rule of {self.name} for {operand!r} wants {name!r}, which is neither saved "
                         f"({', '.join(self.saves) or 'nothing is'}) nor a parameter."
                     )
-            self.rules[operand] = Rule(self, operand, text, kernel, wants)
-            self.plans.clear()
+            self.set_rule(Rule(self, operand, text, kernel, wants))
             return self.rules[operand]
 
         return declare
+
+    def set_rule(self, rule: Rule) -> None:
+        """Take the rule for its operand; what was recorded before keeps the one it had."""
+        self.rules[rule.operand] = rule
+        self.plans.clear()
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
@@ -152,6 +152,8 @@ class Primitive:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute, and record. Operands are tensors, arrays or numbers; parameters as in the kernel's signature."""
+        if self.short and not kwargs and len(args) == len(self.operands):
+            return self.short(*args)
         return self.compute(*self.bind(args, kwargs))
 
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
@@ -176,9 +178,15 @@ class Primitive:
         if result._data.base is not None or any([result._data is x for x in arrays]):
             recording.share_version(result, operands)
         flags = tuple([x.__class__ is Tensor and x._requires_grad for x in operands])
-        if True in flags and self.rules and result.dtype.kind == "f":
-            recording.record(self, result, operands, flags, parameters)
+        if True in flags and self.rules and result._data.dtype.kind == "f":
+            plan = self.plans.get(flags) or self.plan(flags)
+            if plan.ruled:
+                plan.record(result, operands, parameters)
         return result
+
+    def plan(self, flags: tuple[bool, ...]) -> Plan:
+        """How it is recorded where these operands need a gradient."""
+        return self.plans.setdefault(flags, Plan(self, flags))
 
     def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
         """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
@@ -230,10 +238,7 @@ class Primitive:
         """The name of the operand at `position` (a variadic primitive has one name for all)."""
         return self.operands[0] if self.variadic else self.operands[position]
 
-    # What the tape asks of it
-
-    pull = recording.pull
-    unbroadcast = recording.unbroadcast
+    unbroadcast = recording.unbroadcast  # what the tape asks of it
 
     # Errors
 
@@ -306,6 +311,9 @@ def primitive(
 
 def _lend(made: Primitive, exchanged: bool) -> Callable[..., Tensor]:
     """The method of Tensor through which it is lent."""
+    if made.short and not exchanged:
+        made.short.__doc__, made.short.__name__ = made.__doc__, made.name
+        return made.short
     if exchanged:
         return lambda self, other: made(other, self)
 

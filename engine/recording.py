@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from . import backend
 from .errors import DtypeError, GraphError, ShapeError
-from .tape import Node
+from .tape import Node, clock
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .primitive import Primitive, Rule
+
+Pull = Callable[[Any, Node, Any], Any]
+"""(xp, node, gy) -> what the rule of one operand gives."""
 
 
 class Namespace:
@@ -23,77 +26,109 @@ class Namespace:
 namespace: Any = Namespace()
 
 
-def record(
-    primitive: Primitive,
-    result: Tensor,
-    operands: tuple[Any, ...],
-    flags: tuple[bool, ...],
-    parameters: Mapping[str, Any],
-) -> None:
-    """Make the node behind `result`, with what the rules of the operands flagged as needing a gradient ask to see."""
-    plan = primitive.plans.get(flags)
-    if plan is None:
-        plan = primitive.plans[flags] = _plan(primitive, flags)
-    ruled, saves = plan
-    if not ruled:
-        return
-    parents: list[Any] = [None] * len(operands)
-    for i in ruled:
-        parents[i] = operands[i]._node or operands[i]
-    saved: list[Any] = []
-    versions: list[Any] = []
-    for place in saves:
-        if place is None:
-            saved.append(None)
-        elif place.__class__ is int:  # an operand by itself
-            x = operands[place]
-            if x.__class__ is Tensor:
-                versions.append((x, x._version, x._version[0]))
-            else:
-                x = _kept(x, result)
-            saved.append(x)
-        else:
-            saved.append(_gathered(place, operands, result, versions))
-    array = result._data
-    result._requires_grad = True
-    result._node = Node(primitive, tuple(parents), tuple(saved), tuple(versions), parameters, array.shape, array.dtype)
+class Plan:
+    """How an application of a primitive is recorded and pulled back, given which operands need a gradient.
 
-
-def _plan(primitive: Primitive, flags: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-    """For operands flagged so: which of them get a gradient, and for each of `saves` where it is taken from.
-
-    That is None where no rule asks for it, the operand's position, or "y" (the result), "all" (the operands of a
-    variadic primitive) and, for shapes, ("shape", position) or ("shapes",).
+    ruled: the positions of those that have a rule; pulls: their rules, on arrays; recorded_pulls: on tensors.
+    simple: every operand that needs a gradient gets one, and only operands, by themselves, are kept.
+    places: where each value that the rules ask for is taken from: the operand's position, "y" (the result), "all"
+    (the operands of a variadic primitive) or, for shapes, ("shape", position) or ("shapes",).
     """
-    ruled = tuple(i for i, flag in enumerate(flags) if flag and primitive.operand(i) in primitive.rules)
-    asked = {name for i in ruled for name in primitive.rules[primitive.operand(i)].wants}
-    places: list[Any] = []
-    for save in primitive.saves:
-        name, _, shape_only = save.partition(".")
-        if save.replace(".", "_") not in asked:
-            places.append(None)
-        elif name not in primitive.operands:
-            places.append("y")
-        elif primitive.variadic:
-            places.append(("shapes",) if shape_only else "all")
+
+    __slots__ = ("keeps_result", "names", "places", "primitive", "pulls", "recorded_pulls", "ruled", "rules", "simple")
+
+    def __init__(self, primitive: Primitive, flags: tuple[bool, ...]) -> None:
+        self.primitive = primitive
+        self.ruled = tuple(i for i, flag in enumerate(flags) if flag and primitive.operand(i) in primitive.rules)
+        self.rules = tuple(primitive.rules[primitive.operand(i)] for i in self.ruled)
+        asked = {name for rule in self.rules for name in rule.wants} - primitive.parameters.keys()
+        kept = [save for save in primitive.saves if save.replace(".", "_") in asked]
+        self.names = tuple(save.replace(".", "_") for save in kept)
+        self.places = tuple(_place(primitive, save) for save in kept)
+        self.keeps_result = "y" in self.places
+        self.simple = len(self.ruled) == sum(flags) and self.places in ((), (0,), (1,), (0, 1))
+        self.pulls = tuple(_pull(self, i, rule, _seen) for i, rule in zip(self.ruled, self.rules, strict=True))
+        self.recorded_pulls = tuple(
+            _pull(self, i, rule, _seen_recorded) for i, rule in zip(self.ruled, self.rules, strict=True)
+        )
+
+    def record(self, result: Tensor, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
+        """Make the node behind `result`, with what the rules ask to see."""
+        array, places, ruled = result._data, self.places, self.ruled
+        if not places:
+            saved: tuple[Any, ...] = ()
+        elif len(places) == 1:
+            p = places[0]
+            x = operands[p] if p.__class__ is int else array if p == "y" else _gathered(p, operands, result)
+            saved = (x,) if p.__class__ is not int or x.__class__ is Tensor else (_kept(x, result),)
         else:
-            position = primitive.operands.index(name)
-            places.append(("shape", position) if shape_only else position)
-    return ruled, tuple(places)
+            saved = tuple([_kept(operands[p], result) if p.__class__ is int else _gathered(p, operands, result)
+                           for p in places])  # fmt: skip
+        first = operands[ruled[0]]
+        if len(ruled) == 1:
+            parents = (first._node or first,)
+        else:
+            parents = tuple([operands[i]._node or operands[i] for i in ruled])
+        result._requires_grad = True
+        result._node = Node(
+            self, parents, saved, result.version_cell() if self.keeps_result else None, clock[0], parameters,
+            array.shape, array.dtype,
+        )  # fmt: skip
+
+    def check_unchanged(self, node: Node) -> None:
+        """Raise GraphError where something that the node saved was changed in place since."""
+        if node.cell is not None and node.cell[0] > node.stamp:
+            raise _changed(self.primitive, None)
+        for value in node.saved or ():
+            for x in value if value.__class__ is tuple else (value,):
+                if x.__class__ is Tensor and x._version is not None and x._version[0] > node.stamp:
+                    raise _changed(self.primitive, x)
+
+    def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, pull: Pull, recorded: bool) -> Any:
+        """A gradient that is not of its operand's shape and dtype: un-broadcast and cast, or refused."""
+        rule = self.rules[(self.recorded_pulls if recorded else self.pulls).index(pull)]
+        if not recorded and gx.__class__ is not gy.__class__:
+            gx = xp.asarray(gx)
+        if gx.shape != parent.shape:
+            gx = self.primitive.unbroadcast(xp, gx, parent.shape, rule)
+        if gx.dtype != parent.dtype:
+            if gx.dtype != gy.dtype or parent.dtype.kind != "f":
+                raise DtypeError(
+                    f"the rule {rule.text!r} of {self.primitive.name} gave dtype {gx.dtype} from an incoming "
+                    f"{gy.dtype}: keep constants Python floats, and use zeros_like rather than zeros."
+                )
+            gx = gx.astype(parent.dtype)
+        return gx
 
 
-def _gathered(place: Any, operands: tuple[Any, ...], result: Tensor, versions: list[Any]) -> Any:
-    """What a plan's place means, where it is not one operand; notes the version of what may be changed in place."""
+def _place(primitive: Primitive, save: str) -> Any:
+    """Where the value that a primitive `saves` under this name is taken from."""
+    name, _, shape_only = save.partition(".")
+    if name not in primitive.operands:
+        return "y"
+    if primitive.variadic:
+        return ("shapes",) if shape_only else "all"
+    position = primitive.operands.index(name)
+    return ("shape", position) if shape_only else position
+
+
+def _gathered(place: Any, operands: tuple[Any, ...], result: Tensor) -> Any:
+    """What a plan's place means, where it is not one operand."""
     if place == "y":
-        versions.append((None, result._version, result._version[0]))
         return result._data
     if place == "all":
-        kept = tuple([_kept(x, result) for x in operands])
-        versions.extend((x, x._version, x._version[0]) for x in kept if x.__class__ is Tensor)
-        return kept
+        return tuple([_kept(x, result) for x in operands])
     if place[0] == "shape":
         return numpy.shape(_raw(operands[place[1]]))
     return tuple(numpy.shape(_raw(x)) for x in operands)
+
+
+def _kept(value: Any, result: Tensor) -> Any:
+    """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
+    if value.__class__ is Tensor:
+        return value
+    xp = backend.namespace_of(result._data)
+    return value.copy() if hasattr(value, "dtype") else xp.asarray(value, dtype=result._data.dtype)
 
 
 def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:
@@ -101,46 +136,46 @@ def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:
     base = result._data.base
     for x in operands:
         if x.__class__ is Tensor and (x._data is base or x._data.base is base or x._data is result._data):
-            result._version = x._version
+            result._version = x.version_cell()
 
 
-def pull(primitive: Primitive, node: Node, position: int, gy: Any, recorded: bool) -> Any:
-    """The gradient that `gy`, arriving at `node`, sends to its operand at `position`.
+def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull:
+    """The rule as a function of the node and gy. Most rules ask for nothing, or for one array."""
+    kernel, slots = rule.kernel, []
+    for name in rule.wants:
+        known = name in plan.names and name not in plan.primitive.parameters
+        slots.append((name, plan.names.index(name) if known else None))
+    if not slots:
+        return lambda xp, node, gy: kernel(xp, gy)
+    if see is _seen and len(slots) == 1 and slots[0][1] is not None:
+        place = slots[0][1]
+        if plan.places[place].__class__ is int or plan.places[place] == "y":
 
-    Un-broadcasts, and holds the rule to the operand's shape and dtype. `recorded`: gy is a Tensor and so is the result.
-    """
-    rule = primitive.rules[primitive.operand(position)]
-    for owner, cell, version in node.versions:
-        if cell[0] != version:
-            raise _changed(primitive, owner)
-    xp = namespace if recorded else backend.namespace_of(gy)
-    gx = rule.kernel(xp, gy, *[_seen(primitive, name, slot, node, position, recorded) for name, slot in rule.slots])
-    if not recorded and gx.__class__ is not gy.__class__:
-        gx = xp.asarray(gx)
-    parent: Any = node.parents[position]
-    if gx.shape != parent.shape:
-        gx = primitive.unbroadcast(xp, gx, parent.shape, rule)
-    if gx.dtype != parent.dtype:
-        if gx.dtype != gy.dtype or parent.dtype.kind != "f":
-            raise DtypeError(
-                f"the rule {rule.text!r} of {primitive.name} gave dtype {gx.dtype} from an incoming {gy.dtype}: "
-                "keep constants Python floats, and use zeros_like rather than zeros."
-            )
-        gx = gx.astype(parent.dtype)
-    return gx
+            def with_one_array(xp: Any, node: Node, gy: Any) -> Any:
+                x = node.saved[place]  # type: ignore[index]
+                return kernel(xp, gy, x._data if x.__class__ is Tensor else x)
+
+            return with_one_array
+    return lambda xp, node, gy: kernel(xp, gy, *[see(node, name, place, position) for name, place in slots])
 
 
-def _seen(primitive: Primitive, name: str, slot: int | None, node: Node, position: int, recorded: bool) -> Any:
-    """The value of one name that a rule asks for; `slot` is its place among what was saved."""
-    if slot is None:
+def _seen(node: Node, name: str, place: int | None, position: int) -> Any:
+    """The value of one name that a rule asks for, with arrays; `place` is where it lies among what was saved."""
+    if place is None:
         return position if name == "position" else node.parameters[name]
     assert node.saved is not None
-    value = node.saved[slot]
-    if recorded:
-        return _tensor_of(node, value) if name == primitive.equation.target else value
-    if value.__class__ is Tensor:
-        return value._data
-    return tuple(map(_raw, value)) if primitive.variadic and "." not in primitive.saves[slot] else value
+    value = node.saved[place]
+    return tuple(map(_raw, value)) if node.plan.places[place] == "all" else _raw(value)
+
+
+def _seen_recorded(node: Node, name: str, place: int | None, position: int) -> Any:
+    """The same with tensors."""
+    if place is None or node.plan.places[place] != "y":
+        return _seen(node, name, None, position) if place is None else node.saved[place]  # type: ignore[index]
+    assert node.saved is not None
+    result = Tensor(node.saved[place])
+    result._requires_grad, result._node = True, node
+    return result
 
 
 def unbroadcast(primitive: Primitive, xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
@@ -164,19 +199,5 @@ def _changed(primitive: Primitive, owner: Tensor | None) -> GraphError:
     )
 
 
-def _tensor_of(node: Node, value: Any) -> Tensor:
-    result = Tensor(value)
-    result._requires_grad, result._node = True, node
-    return result
-
-
 def _raw(value: Any) -> Any:
     return value._data if value.__class__ is Tensor else value
-
-
-def _kept(value: Any, result: Tensor) -> Any:
-    """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
-    if value.__class__ is Tensor:
-        return value
-    xp = backend.namespace_of(result._data)
-    return value.copy() if hasattr(value, "dtype") else xp.asarray(value, dtype=result._data.dtype)

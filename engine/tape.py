@@ -1,8 +1,8 @@
 """The tape: nodes, and the reverse pass over them.
 
-The reverse pass is iterative and counts dependants (Griewank & Walther 2008, Evaluating Derivatives,
-section 3.2): a node's rule runs once, when the gradients of all that use it have arrived. So a value used
-twice is right, and a chain of a million nodes needs no recursion.
+The reverse pass is iterative and counts uses (Griewank & Walther 2008, Evaluating Derivatives, section 3.2): a
+node's rule runs once, when the gradients of all that use it have arrived. So a value used twice is right, and a
+chain of a million nodes needs no recursion.
 """
 
 from __future__ import annotations
@@ -14,50 +14,73 @@ from .errors import GraphError
 
 if TYPE_CHECKING:
     from .primitive import Primitive
+    from .recording import Plan
     from .tensor import Tensor
 
 Gradient: TypeAlias = Any
 """An array of the tensor's device or, where the reverse pass itself is recorded, a Tensor."""
 
+clock = [0]
+"""Counts the changes in place of any tensor: a node whose stamp is the present count need not look further."""
+
+traces: list[Any] = []
+"""The capture under way, if there is one: it hears of every operation and of every value that is read."""
+
 
 class Node:
     """One recorded application of a primitive.
 
-    parents: for each operand its Node, or the leaf Tensor itself, or None where no gradient flows.
-    saved: what the rules will see; dropped, and None, once the rules have run.
-    versions: for each saved tensor its version cell and the version that was saved.
+    plan: the primitive, and which of its operands get a gradient by which rules.
+    parents: for each of those operands its Node, or the leaf Tensor itself.
+    saved: what the rules will see; dropped, and None, once they have run.
+    cell: the version cell of the result, where the result is saved.
+    stamp: the clock when it was recorded; a saved tensor whose version is later was changed in place since.
     """
 
-    __slots__ = ("dtype", "parameters", "parents", "primitive", "saved", "shape", "versions")
+    __slots__ = ("cell", "dtype", "parameters", "parents", "plan", "saved", "shape", "stamp")
 
     def __init__(
         self,
-        primitive: Primitive,
-        parents: tuple[Node | Tensor | None, ...],
-        saved: tuple[Any, ...],
-        versions: tuple[Any, ...],
+        plan: Plan,
+        parents: tuple[Node | Tensor, ...],
+        saved: tuple[Any, ...] | None,
+        cell: list[int] | None,
+        stamp: int,
         parameters: Mapping[str, Any],
         shape: tuple[int, ...],
         dtype: Any,
     ) -> None:
-        self.primitive = primitive
+        self.plan = plan
         self.parents = parents
-        self.saved: tuple[Any, ...] | None = saved
-        self.versions = versions
+        self.saved = saved
+        self.cell = cell
+        self.stamp = stamp
         self.parameters = parameters
         self.shape = shape
         self.dtype = dtype
 
+    @property
+    def primitive(self) -> Primitive:
+        """What was applied."""
+        return self.plan.primitive
+
     def release(self) -> None:
         """Drop what the node saved and the way to its parents."""
-        self.saved, self.parents, self.versions = None, (), ()
+        self.saved, self.parents, self.cell = None, (), None
 
 
 def reverse(
-    root: Node, gradient: Gradient, *, wanted: set[Any] | None = None, retain: bool = False, recorded: bool = False
+    root: Node,
+    gradient: Gradient,
+    xp: Any,
+    *,
+    wanted: set[Any] | None = None,
+    retain: bool = False,
+    recorded: bool = False,
 ) -> dict[Any, Gradient]:
     """Send `gradient` from `root` back through the graph; returns the gradient of each leaf it reaches.
 
+    xp: what the rules compute with: the library of the arrays, or the namespace of primitives.
     wanted: the leaves, or the nodes, whose gradients are asked for. The pass stops there, and a path that leads
         to none of them costs nothing. None means every leaf.
     retain: keep what the nodes saved, so that the graph can be walked again.
@@ -67,36 +90,45 @@ def reverse(
     stops = wanted or set()
     if root in stops:
         return {root: gradient}
-    pending = _count_dependants(root, stops)
-    useful = _leading_to(stops, root, pending) if wanted is not None else None
-    arrived: dict[Any, Gradient] = {root: gradient}
+    nodes, uses = _count_uses(root, stops)
+    useful = _leading_to(stops, nodes) if wanted is not None else None
+    del nodes
+    arrived: dict[Any, Gradient] = {}  # of what is used more than once, as far as it has come
     found: dict[Any, Gradient] = {}
-    ready = [root]
+    ready = [(root, gradient)]
+    pop, push, kind = ready.pop, ready.append, gradient.__class__
     while ready:
-        node = ready.pop()
-        gradient = arrived.pop(node)
-        primitive, parents = node.primitive, node.parents
-        for position, parent in enumerate(parents):
-            if parent is None or (useful is not None and parent not in useful):
+        node, gy = pop()
+        plan = node.plan
+        if node.stamp != clock[0]:
+            plan.check_unchanged(node)
+        pulls = plan.recorded_pulls if recorded else plan.pulls
+        for parent, pull in zip(node.parents, pulls):  # noqa: B905 (as long as each other; `strict` costs time)
+            if useful is not None and parent not in useful:
                 continue
-            incoming = primitive.pull(node, position, gradient, recorded)
-            if parent.__class__ is not Node or parent in stops:
-                found[parent] = found[parent] + incoming if parent in found else incoming
-                continue
-            arrived[parent] = arrived[parent] + incoming if parent in arrived else incoming
-            pending[parent] -= 1
-            if not pending[parent]:
-                del pending[parent]
-                ready.append(parent)
+            gx = pull(xp, node, gy)
+            like: Any = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
+            if gx.__class__ is not kind or gx.dtype is not like.dtype or gx.shape != like.shape:
+                gx = plan.settle(xp, gx, gy, like, pull, recorded)
+            if like is not parent or (stops and parent in stops):
+                total = found.get(parent)
+                found[parent] = gx if total is None else total + gx
+            elif parent in uses:
+                arrived[parent] = arrived[parent] + gx if parent in arrived else gx
+                uses[parent] -= 1
+                if not uses[parent]:
+                    push((parent, arrived.pop(parent)))
+            else:
+                push((parent, gx))
         if not retain:
-            node.release()
+            node.saved, node.parents, node.cell = None, (), None
     return found
 
 
-def _count_dependants(root: Node, stops: set[Any]) -> dict[Node, int]:
-    """How many times each node below `root` is used, as far as the `stops`."""
-    pending: dict[Node, int] = {}
-    stack = [root]
+def _count_uses(root: Node, stops: set[Any]) -> tuple[set[Node], dict[Any, int]]:
+    """The nodes from `root` as far as the `stops`, and of those that are used more than once, how many times."""
+    seen, stack = {root}, [root]
+    uses: dict[Any, int] = {}
     while stack:
         node = stack.pop()
         if node.saved is None:
@@ -105,22 +137,22 @@ def _count_dependants(root: Node, stops: set[Any]) -> dict[Node, int]:
                 "call backward(retain_graph=True) the first time, or compute the value again."
             )
         for parent in node.parents:
-            if parent.__class__ is Node and parent not in stops:
-                if parent in pending:
-                    pending[parent] += 1
+            if parent.__class__ is Node:
+                if parent not in seen:
+                    if parent not in stops:
+                        seen.add(parent)
+                        stack.append(parent)
                 else:
-                    pending[parent] = 1
-                    stack.append(parent)
-    return pending
+                    uses[parent] = uses.get(parent, 1) + 1
+    return seen, uses
 
 
-def _leading_to(wanted: set[Any], root: Node, nodes: Iterable[Node]) -> set[Any]:
-    """What lies between `root` and a wanted leaf: found from the leaves' side."""
+def _leading_to(wanted: set[Any], nodes: Iterable[Node]) -> set[Any]:
+    """Those of the nodes that lie above a wanted leaf, and the leaves: found from the leaves' side."""
     users: dict[Any, list[Node]] = {}
-    for node in (root, *nodes):
+    for node in nodes:
         for parent in node.parents:
-            if parent is not None:
-                users.setdefault(parent, []).append(node)
+            users.setdefault(parent, []).append(node)
     useful: set[Any] = set()
     stack = [leaf for leaf in wanted if leaf in users]
     while stack:
@@ -143,6 +175,6 @@ def depends_on_others(root: Node, mine: set[Any]) -> bool:
                 if parent not in seen:
                     seen.add(parent)
                     stack.append(parent)
-            elif parent is not None:
+            else:
                 return True
     return False

@@ -37,7 +37,7 @@ class Tensor(Lent):
         self.grad: Tensor | None = None
         self.name = name
         self._node: tape.Node | None = None
-        self._version = [0]
+        self._version: list[int] | None = None
 
     # What it is
 
@@ -148,8 +148,7 @@ class Tensor(Lent):
     def __format__(self, specification: str) -> str:
         return format(self.item() if specification else str(self), specification)
 
-    def __hash__(self) -> int:  # `==` compares elementwise, so identity has to be asked for
-        return id(self)
+    __hash__ = object.__hash__  # `==` compares elementwise, so identity has to be asked for
 
     def __repr__(self) -> str:
         values = numpy.array2string(self.numpy(), separator=", ", prefix="tensor(")
@@ -179,7 +178,11 @@ class Tensor(Lent):
                 "requires_grad=True: there is nothing to differentiate."
             )
         seed = self._seed(gradient)
-        leaves = {self: seed} if self._node is None else tape.reverse(self._node, seed, retain=retain_graph)
+        leaves = (
+            {self: seed}
+            if self._node is None
+            else tape.reverse(self._node, seed, backend.namespace_of(seed), retain=retain_graph)
+        )
         arrays = [array if leaf.grad is None else leaf.grad._data + array for leaf, array in leaves.items()]
         for leaf, array in zip(leaves, own_arrays(arrays), strict=True):
             leaf.grad = Tensor(array)
@@ -200,7 +203,7 @@ class Tensor(Lent):
     def detach(self) -> Tensor:
         """The same values without the way back: shares memory, requires no gradient."""
         result = Tensor(self._data, name=self.name)
-        result._version = self._version
+        result._version = self.version_cell()
         return result
 
     # Changes in place
@@ -229,7 +232,18 @@ class Tensor(Lent):
             raise ShapeError(
                 f"cannot assign a value of shape {numpy.shape(source)} into a tensor of shape {self.shape}: {error}"
             ) from None
-        self._version[0] += 1
+        self.changed()
+
+    def version_cell(self) -> list[int]:
+        """What counts changes in place: the clock's reading at the last one, in a cell that views share."""
+        if self._version is None:
+            self._version = [0]
+        return self._version
+
+    def changed(self) -> None:
+        """Note a change in place, so that a reverse pass which needs the old elements refuses."""
+        tape.clock[0] += 1
+        self.version_cell()[0] = tape.clock[0]
 
     # Where it lives
 

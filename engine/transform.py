@@ -36,7 +36,8 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ..
         if y.requires_grad:
             gradient = seed if recorded else seed._data
             found = {root: gradient} if isinstance(root, Tensor) else tape.reverse(
-                root, gradient, wanted=set(keys), retain=True, recorded=recorded
+                root, gradient, namespace if recorded else backend.namespace_of(gradient),
+                wanted=set(keys), retain=True, recorded=recorded,
             )  # fmt: skip
         if recorded:
             return tuple(found.get(key, _filled_like(x, 0.0)) for key, x in zip(keys, inputs, strict=True))
@@ -148,7 +149,7 @@ def _run(f: Function, xs: Sequence[Any]) -> tuple[list[Tensor], Tensor, bool]:
             inputs.append(namespace.reshape(x, x.shape))
         else:
             inputs.append(Tensor(x._data, requires_grad=True, name=x.name))
-            inputs[-1]._version = x._version
+            inputs[-1]._version = x.version_cell()
     y = f(*inputs)
     if not isinstance(y, Tensor):
         raise UsageError(f"the function to differentiate returned {type(y).__name__}, not a tensor: {y!r}.")

@@ -168,12 +168,12 @@ def _mutated(primitive: Primitive, operand: str, change: Change) -> Iterator[dic
         tally["differs"] |= not same
         return wrong
 
-    primitive.rules[operand] = replace(right, kernel=kernel)
+    primitive.set_rule(replace(right, kernel=kernel))
     try:
         with numpy.errstate(all="ignore"):
             yield tally
     finally:
-        primitive.rules[operand] = right
+        primitive.set_rule(right)
 
 
 def _first_only(xp: Any, gx: Any, shape: tuple[int, ...]) -> Any:

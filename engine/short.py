@@ -1,0 +1,102 @@
+"""The short way through a primitive without parameters: one or two tensors on the CPU, nothing else to look after.
+
+It does what `Primitive.compute` does, for the case that a tape of tiny operations consists of, and hands on to that
+in every other: lists, arrays, other devices, a capture under way, errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from .recording import share_version
+from .tape import Node, clock, traces
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+NONE: dict[str, Any] = {}
+REFUSED = (ValueError, IndexError, TypeError, AttributeError)
+
+
+def short_way(primitive: Primitive) -> Callable[..., Tensor] | None:
+    """The primitive as a function of its operands; None where it has parameters, or takes other than one or two."""
+    if primitive.parameters or primitive.variadic or primitive.binder or len(primitive.operands) > 2:
+        return None
+    return unary(primitive) if len(primitive.operands) == 1 else binary(primitive)
+
+
+def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
+    """The primitive of one operand."""
+    kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
+
+    def call(x: Any) -> Tensor:
+        if x.__class__ is not Tensor or traces or primitive.checker:
+            return compute((x,), NONE)
+        array = x._data
+        if array.__class__ is not ndarray:
+            return compute((x,), NONE)
+        try:
+            y = kernel(numpy, array)
+        except REFUSED:
+            return compute((x,), NONE)  # tells what is wrong
+        if y.__class__ is not ndarray:
+            y = numpy.asarray(y)
+        result = Tensor(y)
+        if y.base is not None or y is array:
+            share_version(result, (x,))
+        if x._requires_grad:
+            plan = plans.get((True,)) or primitive.plan((True,))
+            if plan.ruled and y.dtype.kind == "f":
+                plan.record(result, (x,), NONE)
+        return result
+
+    return call
+
+
+def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
+    """The primitive of two operands, of which the second may be a Python number."""
+    kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
+
+    def call(a: Any, b: Any) -> Tensor:
+        if a.__class__ is not Tensor or traces or primitive.checker:
+            return compute((a, b), NONE)
+        x, needed, also = a._data, a._requires_grad, False
+        if b.__class__ is Tensor:
+            other, also = b._data, b._requires_grad
+            if other.__class__ is not ndarray:
+                return compute((a, b), NONE)
+        elif b.__class__ is float or b.__class__ is int:
+            other = b
+        else:
+            return compute((a, b), NONE)
+        if x.__class__ is not ndarray:
+            return compute((a, b), NONE)
+        try:
+            y = kernel(numpy, x, other)
+        except REFUSED:
+            return compute((a, b), NONE)  # tells what is wrong
+        if y.__class__ is not ndarray:
+            y = numpy.asarray(y)
+        result = Tensor(y)
+        if y.base is not None or y is x or y is other:
+            share_version(result, (a, b))
+        if needed or also:
+            flags = (needed, also)
+            plan = plans.get(flags) or primitive.plan(flags)
+            dtype = y.dtype
+            if plan.simple and b.__class__ is Tensor and dtype.kind == "f":
+                first, second = a._node or a, b._node or b
+                parents = (first, second) if needed and also else (first,) if needed else (second,)
+                keeps = plan.places
+                saved = () if not keeps else (a, b) if len(keeps) == 2 else (b,) if keeps[0] else (a,)
+                result._requires_grad = True
+                result._node = Node(plan, parents, saved, None, clock[0], NONE, y.shape, dtype)
+            elif plan.ruled and dtype.kind == "f":
+                plan.record(result, (a, b), NONE)
+        return result
+
+    return call
