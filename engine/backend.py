@@ -10,6 +10,7 @@ import importlib
 import re
 from collections.abc import Iterable
 from functools import cache
+from threading import get_ident
 from types import ModuleType
 from typing import Any, TypeAlias, cast
 
@@ -22,6 +23,14 @@ Array: TypeAlias = Any
 
 Namespace: TypeAlias = Any
 """An array library (numpy, cupy), or the engine's namespace of primitives."""
+
+traces: list[Any] = []
+"""The capture under way, if there is one: it hears of every operation on arrays, and of every value that is read."""
+
+
+def under_way() -> Any:
+    """The capture under way in this thread; None where there is none."""
+    return traces[-1] if traces and traces[-1].thread == get_ident() else None
 
 
 @cache
@@ -70,12 +79,27 @@ def resolve_device(name: str) -> str:
 
 def device_of(array: Array) -> str:
     """The device an array lives on."""
-    return "cpu" if isinstance(array, (numpy.ndarray, numpy.generic)) else f"gpu:{array.device.id}"
+    if isinstance(array, (numpy.ndarray, numpy.generic)):
+        return "cpu"
+    return array.place if hasattr(array, "place") else f"gpu:{array.device.id}"
 
 
 def namespace_of(array: Array) -> Namespace:
-    """The library an array belongs to: numpy or cupy."""
+    """The library an array belongs to: numpy or cupy; while a step is captured, the same, recording."""
+    if traces and (trace := under_way()):
+        return trace.library_of(array)
+    return library_of(array)
+
+
+def library_of(array: Array) -> Namespace:
+    """The library itself, also while a step is captured: for what is set up once and then kept."""
     return numpy if isinstance(array, (numpy.ndarray, numpy.generic)) else load_cupy()
+
+
+def plain(array: Array) -> Array:
+    """The array itself, also while a step is captured."""
+    trace = under_way() if traces else None
+    return trace.plain(array) if trace else array
 
 
 def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:
@@ -102,11 +126,27 @@ def to_device(array: Array, device: str) -> Array:
     device = resolve_device(device)
     if device_of(array) == device:
         return array
+    if traces and (trace := under_way()):
+        array = trace.read(array, f"a tensor is moved to {device}")
     if device == "cpu":
         return load_cupy().asnumpy(array)
     cupy = load_cupy()
     with cupy.cuda.Device(int(device.partition(":")[2])):
         return cupy.asarray(array)
+
+
+def set_items(array: Array, index: Any, value: Any) -> None:
+    """array[index] ← value, in place."""
+    if traces and (trace := under_way()):
+        trace.set_items(array, index, value)
+    else:
+        array[index] = value
+
+
+def read(array: Array, what: str) -> Array:
+    """The array, of which a value is about to be read on the host; a capture under way hears of it."""
+    trace = under_way() if traces else None
+    return trace.read(array, what) if trace else array
 
 
 def synchronize(device: str) -> None:

@@ -27,13 +27,14 @@ class Flat:
                 raise GraphError(f"a tensor of shape {x.shape} was computed from others: it is no parameter.")
             if x.dtype != self.tensors[0].dtype or x.dtype.kind != "f":
                 raise DtypeError(f"parameters have one floating dtype, not both {self.tensors[0].dtype} and {x.dtype}.")
-        arrays = [x._data for x in self.tensors]
-        xp = backend.common_namespace(arrays, "a flat buffer")
+        arrays = [backend.plain(x._data) for x in self.tensors]
+        backend.common_namespace(arrays, "a flat buffer")
+        xp = backend.library_of(arrays[0])
         self.data = xp.concatenate([array.reshape(-1) for array in arrays])
         self.gradient = xp.zeros_like(self.data)
         views = self.split(self.data)
         for x, view in zip(self.tensors, views, strict=True):
-            x._data = view
+            x.move_to(view)
         self._gradients = self.split(self.gradient)
 
     def split(self, buffer: backend.Array) -> list[backend.Array]:
@@ -49,9 +50,9 @@ class Flat:
         """Move each tensor's `.grad` into the gradient buffer and return that; a missing one counts as 0."""
         for x, view in zip(self.tensors, self._gradients, strict=True):
             if x.grad is None:
-                view[...] = 0
+                backend.set_items(view, ..., 0)
             elif x.grad._data is not view:
-                view[...] = x.grad._data
+                backend.set_items(view, ..., x.grad._data)
         return self.gradient
 
     def changed(self) -> None:

@@ -100,6 +100,7 @@ class Primitive:
         self.operators: tuple[str, ...] = options["operators"]
         self.rules: dict[str, Rule] = {}
         self.checker: Callable[..., None] | None = None
+        self.value_checker: Callable[..., None] | None = None
         self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
         self.short = short_way(self)
         self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
@@ -148,6 +149,11 @@ class Primitive:
         self.checker = function
         return function
 
+    def check_values(self, function: Callable[..., None]) -> Callable[..., None]:
+        """Declare a check of the operands' values, also called in each replay of a captured step; not on a GPU."""
+        self.value_checker = function
+        return function
+
     # Computing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -159,6 +165,11 @@ class Primitive:
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
         parameters = parameters if parameters.keys() == self.parameters.keys() else {**self._defaults, **parameters}
+        trace = backend.under_way() if backend.traces else None
+        if trace:
+            for x in operands:
+                if x.__class__ is Tensor:
+                    trace.lift(x)
         arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self.name) for x in operands])
         xp: Any = numpy
         for x in arrays:
@@ -168,7 +179,12 @@ class Primitive:
                 break
         try:
             if self.checker:
-                self.checker(*arrays, **parameters)
+                self.checker(*(map(trace.plain, arrays) if trace else arrays), **parameters)
+            if self.value_checker and backend.device_of(arrays[0]) == "cpu":  # a GPU is not waited for
+                if trace:
+                    trace.check(self.name, self.value_checker, arrays)
+                else:
+                    self.value_checker(*arrays)
             y = self.kernel(xp, *arrays, **parameters)
         except ChalkgradError:
             raise

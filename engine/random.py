@@ -7,10 +7,13 @@ purposes are independent: more draws of one do not shift another.
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import numpy
 
+from . import backend
 from .errors import UsageError
+from .tensor import Tensor
 
 
 def generator(seed: int, purpose: str = "") -> numpy.random.Generator:
@@ -21,3 +24,18 @@ def generator(seed: int, purpose: str = "") -> numpy.random.Generator:
     if isinstance(seed, bool) or not isinstance(seed, (int, numpy.integer)) or seed < 0:
         raise UsageError(f"a seed is an integer of 0 or more, not {seed!r}.")
     return numpy.random.Generator(numpy.random.PCG64([int(seed), zlib.crc32(purpose.encode())]))
+
+
+def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
+    """Numbers in [0, 1) in the shape, dtype and device of `like`, drawn on the CPU; in each replay of a captured step
+    others. A dtype other than float32 and float64 gets float32's numbers.
+    """
+    dtype = like.dtype if like.dtype in (numpy.float32, numpy.float64) else numpy.dtype("float32")
+    trace = backend.under_way() if backend.traces else None
+    if trace:
+        return Tensor(trace.call("random", _draw, (generator, like.shape, dtype)))
+    return Tensor(backend.to_device(_draw(generator, like.shape, dtype), like.device))
+
+
+def _draw(generator: numpy.random.Generator, shape: tuple[int, ...], dtype: numpy.dtype[Any]) -> Any:
+    return generator.random(shape, dtype=dtype)  # type: ignore[call-overload]

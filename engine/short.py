@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from .backend import traces
 from .recording import share_version
-from .tape import Node, clock, traces
+from .tape import Node, clock
 from .tensor import Tensor
 
 if TYPE_CHECKING:

@@ -23,9 +23,6 @@ Gradient: TypeAlias = Any
 clock = [0]
 """Counts the changes in place of any tensor: a node whose stamp is the present count need not look further."""
 
-traces: list[Any] = []
-"""The capture under way, if there is one: it hears of every operation and of every value that is read."""
-
 
 class Node:
     """One recorded application of a primitive.

@@ -10,7 +10,7 @@ import numpy
 from numpy.typing import NDArray
 
 from . import backend, tape
-from .backend import Array
+from .backend import Array, traces
 from .errors import DataError, DtypeError, GraphError, ShapeError, UsageError
 from .lent import Lent
 
@@ -38,6 +38,8 @@ class Tensor(Lent):
         self.name = name
         self._node: tape.Node | None = None
         self._version: list[int] | None = None
+        if traces and (trace := backend.under_way()):
+            trace.note(self)
 
     # What it is
 
@@ -58,7 +60,7 @@ class Tensor(Lent):
     @property
     def data(self) -> Array:
         """The array itself, on its device; read-only on the CPU. Assign to it, or use `assign`, to change it."""
-        view = self._data.view()
+        view = backend.read(self._data, "values are read (numpy() or data)").view()
         if isinstance(view, numpy.ndarray):
             view.flags.writeable = False
         return view
@@ -113,7 +115,7 @@ class Tensor(Lent):
         """The value of a one-element tensor as a Python number; waits for the device."""
         if self.size != 1:
             raise ShapeError(f"item() takes a tensor of one element; this one has shape {self.shape}.")
-        return self._data.item()
+        return backend.read(self._data, "a value is read (item, float, int, bool or a comparison in an if)").item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
@@ -202,6 +204,8 @@ class Tensor(Lent):
 
     def detach(self) -> Tensor:
         """The same values without the way back: shares memory, requires no gradient."""
+        if traces and (trace := backend.under_way()):
+            trace.lift(self)
         result = Tensor(self._data, name=self.name)
         result._version = self.version_cell()
         return result
@@ -223,11 +227,14 @@ class Tensor(Lent):
                 f"a tensor computed by {self._node.primitive.name} cannot be changed in place, since its gradient "
                 "would then be wrong: detach() it first, or compute a new one with cg.where."
             )
+        trace = backend.under_way() if traces else None
+        if trace:
+            trace.lift(self)
         source = value._data if isinstance(value, Tensor) else value
         indices = tuple(i._data if isinstance(i, Tensor) else i for i in (index if type(index) is tuple else (index,)))
         backend.common_namespace((self._data, source), "an assignment in place")
         try:
-            self._data[indices] = source
+            backend.set_items(self._data, indices, source)
         except (ValueError, IndexError, TypeError) as error:
             raise ShapeError(
                 f"cannot assign a value of shape {numpy.shape(source)} into a tensor of shape {self.shape}: {error}"
@@ -244,8 +251,15 @@ class Tensor(Lent):
         """Note a change in place, so that a reverse pass which needs the old elements refuses."""
         tape.clock[0] += 1
         self.version_cell()[0] = tape.clock[0]
+        if traces and (trace := backend.under_way()):
+            trace.changed.append(self)
 
     # Where it lives
+
+    def move_to(self, memory: Array) -> None:
+        """Keep the elements in `memory`, which has them already, from now on."""
+        trace = backend.under_way() if traces else None
+        self._data = trace.moved(self, memory) if trace else memory
 
     def to(self, device: str) -> Tensor:
         """The tensor on another device ("cpu", "gpu", "gpu:1", "auto"); a leaf there, itself if already there.

@@ -179,9 +179,8 @@ class Dropout(Layer):
             return x
         if generator is None:
             raise UsageError(f"{self.name}: dropout in training draws random numbers: give generator=.")
-        kept = generator.random(x.shape, dtype=numpy.float32) >= self.rate
-        scale = (kept / (1 - self.rate)).astype(x.dtype)
-        return x * tensor(scale, device=x.device)
+        kept = random.uniform(generator, like=x) >= self.rate
+        return x * (kept / (1 - self.rate)).astype(x.dtype)
 
 
 def make_activation(value: str | Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
@@ -13,6 +14,8 @@ from ..engine.tensor import Tensor
 from .losses import Loss
 
 Shape = tuple[int, ...]
+PIECE = 1 << 22
+"""Bytes that are looked at in one go."""
 
 
 def as_array(values: Any, what: str) -> backend.Array:
@@ -29,6 +32,8 @@ def as_array(values: Any, what: str) -> backend.Array:
             f"{what} holds {values.dtype} (first: {next(iter(values.flat), None)!r}), not numbers: convert it first, "
             "for instance with numpy.asarray(values, dtype='float32')."
         )
+    if isinstance(values, numpy.memmap):
+        values = values.view(numpy.ndarray)  # the same memory, without the subclass
     if not values.ndim or not values.size:
         raise DataError(f"{what} is empty (shape {values.shape}): at least one sample is needed.")
     return values
@@ -37,9 +42,18 @@ def as_array(values: Any, what: str) -> backend.Array:
 def check_finite(values: backend.Array, what: str) -> None:
     """Raise DataError that names the first row with NaN or infinity, if there is one."""
     xp = backend.namespace_of(values)
-    if values.dtype.kind == "f" and not xp.isfinite(xp.abs(values).max()):
-        bad = int(xp.argmax(~xp.isfinite(values.reshape(len(values), -1)).all(axis=1)))
+    if values.dtype.kind == "f" and not all(
+        xp.isfinite(part.sum()) or xp.isfinite(part).all() for part in _parts(values)
+    ):
+        rows = [part.reshape(len(part), -1) for part in _parts(values)]
+        bad = int(xp.argmax(~xp.concatenate([xp.isfinite(part).all(axis=1) for part in rows])))
         raise DataError(f"{what} is not finite in row {bad} (NaN or infinity), the first such: clean the data first.")
+
+
+def _parts(values: backend.Array) -> Iterator[backend.Array]:
+    """The rows in pieces of a few megabytes: what lies on a disk is not read into memory whole."""
+    rows = max(1, PIECE // max(1, values.nbytes // len(values)))
+    return (values[start : start + rows] for start in range(0, len(values), rows))
 
 
 def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str = "y") -> None:
@@ -104,7 +118,6 @@ class Samples:
             )
         check_finite(self.x, f"{what}x")
         self.dtype, self.what = numpy.dtype(dtype), what
-        self._buffers: dict[str, backend.Array] = {}
 
     def __len__(self) -> int:
         return len(self.x)
@@ -119,22 +132,23 @@ class Samples:
         elif self.y.dtype.kind == "f" or loss.targets != "any":
             self.y = self.y.astype(self.dtype, copy=False)
 
-    def batch(self, indices: backend.Array | slice) -> tuple[Tensor, Tensor | None]:
-        """The samples and targets at `indices`. Valid until the next batch is taken: the memory is used again."""
-        y = None if self.y is None else Tensor(self._gather("y", self.y, indices, self.y.dtype))
-        return Tensor(self._gather("x", self.x, indices, self.dtype)), y
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The samples and targets at `indices`."""
+        return self._gathered(self.x, indices), None if self.y is None else self._gathered(self.y, indices)
 
-    def _gather(self, name: str, values: backend.Array, indices: Any, dtype: numpy.dtype[Any]) -> backend.Array:
-        if isinstance(indices, slice):
-            return values[indices].astype(dtype, copy=False)
+    def slices(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Samples and targets in their order, `size` at a time; views, where they need no other dtype."""
+        for start in range(0, len(self), size):
+            x, y = self.x[start : start + size], None if self.y is None else self.y[start : start + size]
+            yield Tensor(x), None if y is None else Tensor(y)
+
+    def in_dtype(self, x: Tensor) -> Tensor:
+        """The batch in the model's dtype: whole numbers stay what they are until it is made."""
+        return x if x.dtype == self.dtype else x.astype(self.dtype)
+
+    def _gathered(self, values: backend.Array, indices: Tensor) -> Tensor:
         xp = backend.namespace_of(values)
-        if values.dtype != dtype:
-            return xp.take(values, indices, axis=0).astype(dtype)
-        buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < len(indices):
-            buffer = self._buffers[name] = xp.empty((len(indices), *values.shape[1:]), dtype)
-        # mode="clip" lets NumPy write into `out` directly; the indices are ours and in range
-        return xp.take(values, indices, axis=0, out=buffer[: len(indices)], mode="clip")
+        return Tensor(xp.take(values, indices._data, axis=0, mode="clip"))  # in range: they are ours
 
 
 def split_off(x: Any, y: Any, fraction: float) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

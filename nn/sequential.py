@@ -10,6 +10,7 @@ import numpy
 import numpy.typing
 
 from ..engine import backend, random
+from ..engine.capture import Captured
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor, tensor
@@ -48,7 +49,7 @@ class Sequential:
         self.loss: Loss | None = None
         self.metrics: list[Metric] = []
         self.history = History()
-        self.stop_training = False
+        self.stop_training = self.run_eagerly = False
         self.shapes: list[Shape] = []
         self._flat: Flat | None = None
         for layer in layers:
@@ -183,12 +184,18 @@ class Sequential:
         optimizer: str | Optimizer = "rmsprop",
         loss: str | Loss | LossFunction | None = None,
         metrics: Sequence[str | Metric | MetricFunction] | None = None,
+        run_eagerly: bool = False,
     ) -> None:
-        """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object."""
+        """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
+
+        run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
+        same to the last bit.
+        """
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
         if isinstance(metrics, str):
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
+        self.run_eagerly = run_eagerly
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
         if len(set(self.metric_names)) != len(self.metric_names):
@@ -213,6 +220,10 @@ class Sequential:
     def metric_names(self) -> list[str]:
         """What `evaluate` returns, in its order."""
         return ["loss", *(metric.name for metric in self.metrics)]
+
+    def captured(self, step: Callable[..., Any]) -> Captured[..., Any]:
+        """A step of this model, recorded and replayed."""
+        return Captured(step)
 
     def fit(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ..engine import backend, random
+from ..engine.capture import Captured
 from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
 from .callbacks import Callback, History
@@ -19,20 +20,28 @@ if TYPE_CHECKING:
     from .sequential import Sequential
 
 EVALUATION_BATCH = 512
+WORTH_CAPTURING = 8
+"""Steps, from which on a training is captured: recording it takes as long as a few."""
 
 
 class RunningMeans(Mapping[str, float]):
     """Means over the batches so far, weighted by their size. They stay on the device until one is read."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.totals: dict[str, Any] = dict.fromkeys(names, 0.0)
+    def __init__(self, names: Sequence[str], device: str) -> None:
+        self.totals = {name: backend.to_device(numpy.zeros(()), device) for name in names}
         self.count = 0
 
+    def reset(self) -> None:
+        """Begin anew."""
+        self.count = 0
+        for total in self.totals.values():
+            total[...] = 0
+
     def add(self, values: Sequence[backend.Array], count: int) -> None:
-        """Take in a batch of `count` samples with these means."""
-        self.count += count
-        for name, value in zip(self.totals, values, strict=True):
-            self.totals[name] = self.totals[name] + value.astype("float64") * count
+        """Take in the means of a batch of `count` samples; counting them is left to who goes on to the next."""
+        for total, value in zip(self.totals.values(), values, strict=True):
+            xp = backend.namespace_of(total)
+            xp.add(total, value.astype("float64") * count, out=total)
 
     def __getitem__(self, name: str) -> float:
         return float(self.totals[name]) / self.count
@@ -99,6 +108,8 @@ def fit(
         follower.params = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
     watchers = [f for f in followers if type(f).on_train_batch_end is not Callback.on_train_batch_end]
     model.stop_training = False
+    worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING and not model.run_eagerly
+    trainer = Trainer(model, samples, random.generator(seed), captured=worth_it)
     with contextlib.ExitStack() as endings:
         for follower in followers:
             endings.callback(follower.on_train_end)
@@ -106,7 +117,7 @@ def fit(
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
                 follower.on_epoch_begin(epoch)
-            means = _train_epoch(model, samples, batch_size, epoch, shuffle, seed, watchers)
+            means = trainer.epoch(batch_size, epoch, shuffle, seed, watchers)
             logs = dict(means)
             if evaluate_training:
                 logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
@@ -119,46 +130,67 @@ def fit(
     return history
 
 
-def _train_epoch(
-    model: Sequential, samples: Samples, batch_size: int, epoch: int, shuffle: bool, seed: int, watchers: list[Callback]
-) -> RunningMeans:
-    count = len(samples)
-    order = random.generator(seed, f"shuffle {epoch}").permutation(count) if shuffle else numpy.arange(count)
-    order = backend.to_device(order, model.device)
-    generator = random.generator(seed, f"dropout {epoch}")
-    means = RunningMeans(model.metric_names)
-    assert model.optimizer is not None
-    for batch, start in enumerate(range(0, count, batch_size)):
-        indices = order[start : start + batch_size]
-        x, y = samples.batch(indices)
-        assert y is not None
-        loss, values = measure(model, x, y, training=True, generator=generator)
-        for w in model.weights:
-            w.grad = None
+class Trainer:
+    """One step after another: gather a batch, forward, loss, backward, update. Captured, unless run_eagerly says no."""
+
+    def __init__(self, model: Sequential, samples: Samples, generator: numpy.random.Generator, captured: bool) -> None:
+        self.model, self.samples, self.generator = model, samples, generator
+        self.means = RunningMeans(model.metric_names, model.device)
+        self.step: Callable[[Tensor], None] = model.captured(self._step) if captured else self._step
+        self._described: Any = None
+
+    def _step(self, indices: Tensor) -> None:
+        model = self.model
+        x, y = self.samples.batch(indices)
+        assert y is not None and model.optimizer is not None
+        loss, values = measure(model, self.samples.in_dtype(x), y, training=True, generator=self.generator)
         loss.backward()
         model.optimizer.step(model.flat)
-        means.add(values, len(indices))
-        for watcher in watchers:
-            watcher.on_train_batch_end(batch, means)
-        if model.stop_training:
-            break
-    return means
+        for w in model.weights:
+            w.grad = None
+        self.means.add(values, indices.shape[0])
+
+    def epoch(
+        self, batch_size: int, epoch: int, shuffle: bool, seed: int, watchers: Sequence[Callback]
+    ) -> RunningMeans:
+        """Every sample once."""
+        model, count = self.model, len(self.samples)
+        order = random.generator(seed, f"shuffle {epoch}").permutation(count) if shuffle else numpy.arange(count)
+        order = backend.to_device(order, model.device)
+        self.generator.bit_generator.state = random.generator(seed, f"dropout {epoch}").bit_generator.state
+        self._forget_what_changed()
+        self.means.reset()
+        for w in model.weights:
+            w.grad = None
+        for batch, start in enumerate(range(0, count, batch_size)):
+            indices = Tensor(order[start : start + batch_size])
+            self.step(indices)
+            self.means.count += indices.shape[0]
+            for watcher in watchers:
+                watcher.on_train_batch_end(batch, self.means)
+            if model.stop_training:
+                break
+        return self.means
+
+    def _forget_what_changed(self) -> None:
+        """Record anew where a callback has given a layer another setting, such as the rate of dropout."""
+        described = [layer.config() for layer in self.model.layers]
+        if isinstance(self.step, Captured) and described != self._described:
+            self.step.recordings.clear()
+        self._described = described
 
 
 def evaluate(model: Sequential, samples: Samples, batch_size: int) -> dict[str, float]:
-    """Loss and metrics of the weights as they are, over all samples; no dropout, nothing recorded."""
-    means = RunningMeans(model.metric_names)
-    for start in range(0, len(samples), batch_size):
-        x, y = samples.batch(slice(start, start + batch_size))
+    """Loss and metrics of the weights as they are, over all samples; no dropout, nothing recorded on the tape."""
+    means = RunningMeans(model.metric_names, model.device)
+    for x, y in samples.slices(batch_size):
         assert y is not None
-        means.add(measure(model, x, y, training=False)[1], len(x))
+        means.add(measure(model, samples.in_dtype(x), y, training=False)[1], len(x))
+        means.count += len(x)
     return dict(means)
 
 
 def predict(model: Sequential, samples: Samples, batch_size: int) -> Any:
     """The model's outputs for all samples, as one NumPy array."""
-    outputs = []
-    for start in range(0, len(samples), batch_size):
-        x, _ = samples.batch(slice(start, start + batch_size))
-        outputs.append(model.forward(x, recorded=False).numpy())
+    outputs = [model.forward(samples.in_dtype(x), recorded=False).numpy() for x, _ in samples.slices(batch_size)]
     return numpy.concatenate(outputs)

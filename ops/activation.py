@@ -116,8 +116,7 @@ def _(xp, gy, x):
 def softmax_values(xp, x, axis):
     """exp(x) / Σ exp(x) along `axis` of an array, shifted so that it never overflows."""
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-    e /= xp.sum(e, axis=axis, keepdims=True)
-    return e
+    return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 @primitive(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.backend import device_of
 from ..engine.errors import DataError, ShapeError
 from ..engine.primitive import example, primitive
 from .activation import log_softmax, sigmoid, softmax
@@ -118,7 +117,9 @@ def _(xp, gloss, logits):
 )
 def sparse_categorical_cross_entropy(xp, logits, labels):
     """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
-    return xp.mean(xp.take_along_axis(_surprise(xp, logits), labels[..., None], axis=-1))
+    surprise, rows = _surprise(xp, logits), xp.reshape(labels, (-1,))
+    places = xp.arange(rows.shape[0]) * logits.shape[-1] + rows
+    return xp.mean(xp.take(xp.reshape(surprise, (-1,)), places, mode="clip"))
 
 
 @sparse_categorical_cross_entropy.check
@@ -130,8 +131,12 @@ def _(logits, labels):
         )
     if not labels.size:
         raise ShapeError(f"sparse_categorical_cross_entropy of no rows: logits have shape {logits.shape}.")
+
+
+@sparse_categorical_cross_entropy.check_values
+def _(logits, labels):
     classes = logits.shape[-1]
-    if device_of(labels) == "cpu" and not (labels.min() >= 0 and labels.max() < classes):  # a GPU is not waited for
+    if not (labels.min() >= 0 and labels.max() < classes):
         row = int(((labels < 0) | (labels >= classes)).reshape(-1).argmax())
         raise DataError(f"label {labels.flat[row]} in row {row}, the first such, is none of the {classes} classes.")
 

@@ -43,6 +43,7 @@ class Optimizer:
         self.state: dict[str, backend.Array] = {}
         self._flat: Flat | None = None
         self._scratch: backend.Array = None
+        self._varying: list[backend.Array] | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -76,17 +77,42 @@ class Optimizer:
 
     def apply(self, theta: backend.Array, gradient: backend.Array) -> None:
         """One update of the flat buffer theta, in place. The gradient may be overwritten, by clipping."""
-        xp = backend.namespace_of(theta)
         self.prepare(theta)
+        xp = backend.namespace_of(theta)
         if self.global_clipnorm is not None:
             scale_to_norm(xp, gradient, self.global_clipnorm)
+        trace = backend.under_way() if backend.traces else None
+        numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
+        slots = [self.state[slot] for slot in self.update.slots]
+        scratch = xp.empty_like(theta) if trace else self._scratch
+        self.update.kernel(xp, theta, gradient, scratch, *slots, **numbers)
+
+    def _next_numbers(self) -> dict[str, Any]:
+        """What the kernel takes for the next update, which is counted hereby."""
         values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.iterations + 1}
-        self.update(xp, theta, gradient, self._scratch, self.state, **values)
         self.iterations += 1
+        return self.update.numbers(values)
+
+    def _traced_numbers(self, trace: Any, theta: backend.Array) -> dict[str, Any]:
+        """The same while a step is captured: what changes is in arrays, which each replay writes anew."""
+        varying = self.update.varying
+        if self._varying is None or self._varying[0].dtype != theta.dtype:
+            self._varying = [numpy.zeros((), theta.dtype) for _ in varying]
+        arrays, latest = self._varying, dict[str, Any]()
+
+        def write() -> None:
+            latest.update(self._next_numbers())
+            for name, array in zip(varying, arrays, strict=True):
+                array[...] = latest[name]
+
+        traced = trace.refresh(write, arrays)
+        kept, flat = list(self.state.items()), self._flat
+        trace.guards.append(lambda: self._flat is flat and all(self.state.get(slot) is array for slot, array in kept))
+        return {**latest, **dict(zip(varying, traced, strict=True))}
 
     def prepare(self, theta: backend.Array) -> None:
         """Make the state for theta where there is none yet; raises DataError where it is for another size."""
-        xp = backend.namespace_of(theta)
+        xp = backend.library_of(theta)
         for slot in self.update.slots:
             if slot not in self.state:
                 self.state[slot] = xp.zeros_like(theta)

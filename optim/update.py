@@ -19,38 +19,61 @@ from ..engine.equation import Equation, read_equation
 
 
 class Update:
-    """An update equation and its kernel; made by the decorator `update`."""
+    """An update equation and its kernel; made by the decorator `update`.
 
-    def __init__(self, kernel: Callable[..., None], text: str) -> None:
+    hyperparameters: the numbers of the equation. varying: those of the kernel's numbers that change from one update
+    to the next; `folds` computes them from the hyper-parameters, where they are not among those.
+    """
+
+    def __init__(
+        self, kernel: Callable[..., None], text: str, folds: Callable[..., Mapping[str, float]] | None = None
+    ) -> None:
         self.name = kernel.__name__
         self.__doc__ = kernel.__doc__
         self.kernel = kernel
         self.text = text
+        self.folds = folds
         names = list(inspect.signature(kernel).parameters.values())
-        self.hyperparameters = tuple(p.name for p in names if p.kind is p.KEYWORD_ONLY)
         self.slots = tuple(p.name for p in names[4:] if p.kind is not p.KEYWORD_ONLY)
+        self._numbers = tuple(p.name for p in names if p.kind is p.KEYWORD_ONLY)
+        self._folded = tuple(inspect.signature(folds).parameters) if folds else ()
+        self.varying = ("learning_rate", *(n for n in self._numbers if n in FOLDED)) if folds else ("learning_rate",)
+        given = [n for n in self._numbers if not (folds and n in FOLDED and n not in self._folded)]
+        self.hyperparameters = tuple(dict.fromkeys((*given, *self._folded)))
 
     @cached_property
     def equation(self) -> Equation:
         """The equation, read."""
         return read_equation(self.text, {"theta", "g", *self.slots, *self.hyperparameters})
 
+    def numbers(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the kernel takes, of the hyper-parameters' values."""
+        folded = self.folds(**{name: values[name] for name in self._folded}) if self.folds else {}
+        return {name: folded[name] if name in folded else values[name] for name in self._numbers}
+
     def __call__(
         self, xp: Namespace, theta: Array, g: Array, scratch: Array, state: Mapping[str, Array], **values: Any
     ) -> None:
         """Update theta and the state in place."""
-        hyperparameters = {name: values[name] for name in self.hyperparameters}
-        self.kernel(xp, theta, g, scratch, *(state[slot] for slot in self.slots), **hyperparameters)
+        self.kernel(xp, theta, g, scratch, *(state[slot] for slot in self.slots), **self.numbers(values))
 
+
+FOLDED = ("epsilon", "shrink")
+"""Numbers of a kernel, besides the learning rate, that `folds` gives anew for each update."""
 
 updates: dict[str, Update] = {}
 
 
-def update(text: str) -> Callable[[Callable[..., None]], Update]:
-    """Make an update of a kernel and list it in `updates` under the kernel's name. text: its equation."""
+def update(
+    text: str, folds: Callable[..., Mapping[str, float]] | None = None
+) -> Callable[[Callable[..., None]], Update]:
+    """Make an update of a kernel and list it in `updates` under the kernel's name.
+
+    text: its equation. folds: a function of hyper-parameters (and `t`) to numbers that the kernel takes instead.
+    """
 
     def declare(kernel: Callable[..., None]) -> Update:
-        updates[kernel.__name__] = Update(kernel, text)
+        updates[kernel.__name__] = Update(kernel, text, folds)
         return updates[kernel.__name__]
 
     return declare
@@ -117,35 +140,41 @@ def adam_documented(
     _adam_step(xp, theta, scratch, m, v, learning_rate, epsilon)
 
 
-@update(MOMENTS + f"theta = theta - {CORRECTED}")
+def _corrected(learning_rate: float, beta_1: float, beta_2: float, epsilon: float, t: int) -> dict[str, float]:
+    """Both corrections folded into the rate, and epsilon times the factor that keeps it where the equation has it."""
+    root = math.sqrt(1 - beta_2**t)
+    return {"learning_rate": learning_rate * root / (1 - beta_1**t), "epsilon": epsilon * root}
+
+
+def _corrected_and_shrunk(
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, weight_decay: float, t: int
+) -> dict[str, float]:
+    """The same, and the factor by which theta decays."""
+    corrected = _corrected(learning_rate, beta_1, beta_2, epsilon, t)
+    return {**corrected, "shrink": 1 - learning_rate * weight_decay}
+
+
+@update(MOMENTS + f"theta = theta - {CORRECTED}", folds=_corrected)
 def adam(
     xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
-    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, t: int,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float,
 ) -> None:  # fmt: skip
     """Adam (Kingma & Ba 2015, Algorithm 1): D4-D6 with both moments corrected for their start at 0."""
     _average(xp, m, scratch, g, beta_1)
     _average(xp, v, scratch, g, beta_2, square=True)
-    rate, root = _corrected(learning_rate, beta_1, beta_2, t)
-    _adam_step(xp, theta, scratch, m, v, rate, epsilon * root)
+    _adam_step(xp, theta, scratch, m, v, learning_rate, epsilon)
 
 
-@update(MOMENTS + f"theta = theta - learning_rate * weight_decay * theta - {CORRECTED}")
+@update(MOMENTS + f"theta = theta - learning_rate * weight_decay * theta - {CORRECTED}", folds=_corrected_and_shrunk)
 def adamw(
     xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
-    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, weight_decay: float, t: int,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, shrink: float,
 ) -> None:  # fmt: skip
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2)."""
-    xp.multiply(theta, 1 - learning_rate * weight_decay, out=theta)
+    xp.multiply(theta, shrink, out=theta)
     _average(xp, m, scratch, g, beta_1)
     _average(xp, v, scratch, g, beta_2, square=True)
-    rate, root = _corrected(learning_rate, beta_1, beta_2, t)
-    _adam_step(xp, theta, scratch, m, v, rate, epsilon * root)
-
-
-def _corrected(learning_rate: float, beta_1: float, beta_2: float, t: int) -> tuple[float, float]:
-    """Both corrections folded into the rate, and the factor that keeps epsilon where the equation has it."""
-    root = math.sqrt(1 - beta_2**t)
-    return learning_rate * root / (1 - beta_1**t), root
+    _adam_step(xp, theta, scratch, m, v, learning_rate, epsilon)
 
 
 def _average(xp: Namespace, average: Array, scratch: Array, g: Array, beta: float, square: bool = False) -> None:

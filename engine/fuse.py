@@ -1,0 +1,181 @@
+"""Neighbouring elementwise calls as one loop, compiled with Numba where that is installed.
+
+The loop is written from the recorded calls, and only from such as IEEE 754 defines to the last bit (+, -, ×, ÷, √,
+comparison, choice), so its results are NumPy's own, bit for bit; exp, log and sums stay NumPy's calls. Loops are
+serial: BLAS has its threads beside them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+EXPRESSIONS = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "sqrt": "sqrt({})",
+    "square": "{0} * {0}",
+    "negative": "-{}",
+    "absolute": "abs({})",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "maximum": "({0} if {0} > {1} or {0} != {0} else {1})",
+    "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
+}
+"""What is fused: functions of NumPy whose every result is defined to the last bit."""
+
+FLOATS = ("float32", "float64")
+_compiled: dict[str, Callable[..., None]] = {}
+
+
+def available() -> bool:
+    """Whether Numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+class Loop:
+    """Elementwise calls over one shape, gathered one after another as long as they fit.
+
+    Each call is a ufunc with the arrays and numbers that it takes and the array that it gives.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.lines: list[str] = []
+        self.values: dict[int, str] = {}  # the name that holds what lies at an address at present
+        self.loads: dict[int, tuple[str, Any, str]] = {}  # address: name, array, how it lies: full, row, column, one
+        self.stores: dict[int, Any] = {}
+        self.count = 0
+
+    def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
+        """Add a call; False, and nothing is added, where it does not fit."""
+        template = EXPRESSIONS.get(getattr(function, "__name__", ""))
+        if template is None or not isinstance(function, numpy.ufunc) or out.shape != self.shape or not _plain(out):
+            return False
+        kinds = [self._kind(x) for x in arguments]
+        arrays = [x for x in arguments if isinstance(x, numpy.ndarray)]
+        floats = {x.dtype for x in arrays if x.dtype.kind == "f"}
+        if None in kinds or len(floats) != 1 or not (out.dtype in floats or out.dtype == bool):
+            return False
+        if any(self._in_the_way(x, kind) for x, kind in zip(arguments, kinds, strict=True)) or self._clashes(out):
+            return False
+        dtype = floats.pop()
+        names = [self._name(x, kind, dtype) for x, kind in zip(arguments, kinds, strict=True)]
+        target = f"x{len(self.lines)}"
+        self.lines.append(f"{target} = {template.format(*names)}")
+        self.values[_address(out)] = target
+        self.stores[_address(out)] = out
+        self.count += 1
+        return True
+
+    def _kind(self, x: Any) -> str | None:
+        """How an operand lies in the loop; None where it does not fit."""
+        if isinstance(x, (bool, int, float)):
+            return "number"
+        if not isinstance(x, numpy.ndarray) or x.dtype.name not in (*FLOATS, "bool"):
+            return None
+        if x.shape == self.shape and _plain(x):
+            return "full"
+        if x.size == 1:
+            return "one"
+        if len(self.shape) == 2 and _plain(x):
+            if x.shape in (self.shape[1:], (1, *self.shape[1:])):
+                return "row"
+            if x.shape == (self.shape[0], 1):
+                return "column"
+        return None
+
+    def _in_the_way(self, x: Any, kind: str | None) -> bool:
+        """Whether an operand would be read from memory that the loop has written to elsewhere."""
+        if not isinstance(x, numpy.ndarray):
+            return False
+        return any(
+            numpy.may_share_memory(x, out) and not (kind == "full" and address == _address(x))
+            for address, out in self.stores.items()
+        )
+
+    def _clashes(self, out: Any) -> bool:
+        """Whether writing the result would spoil what the loop has yet to read, or writes besides."""
+        others = [(array, kind) for _, array, kind in self.loads.values()] + [(s, "full") for s in self.stores.values()]
+        return any(
+            numpy.may_share_memory(out, array) and not (kind == "full" and _same(out, array)) for array, kind in others
+        )
+
+    def _name(self, x: Any, kind: str | None, dtype: Any) -> str:
+        if kind == "number":
+            return f"{dtype.name}({float(x)!r})"
+        address = _address(x)
+        if kind == "full" and address in self.values:
+            held = self.values[address]
+        else:
+            if address not in self.loads:
+                self.loads[address] = (f"a{len(self.loads)}", x, str(kind))
+            held = self.loads[address][0] + "_"
+        return f"{dtype.name}({held})" if x.dtype == bool else held
+
+    def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
+        """The compiled loop, and the arrays to call it with. needed: whether what lies at an address is read later."""
+        stores = [(address, array) for address, array in self.stores.items() if needed(address)]
+        flat = all(kind in ("full", "one") for _, _, kind in self.loads.values())
+        place = "i" if flat else "i, j"
+        places = {"full": place, "row": "j", "column": "i", "one": "0"}
+        names = {address: name for address, (name, _, kind) in self.loads.items() if kind == "full"}
+        arguments, extra = [], []
+        for name, array, kind in self.loads.values():
+            arguments.append((name, array.reshape(-1) if flat or kind != "full" else array))
+        for address, array in stores:
+            if address not in names:
+                names[address] = f"o{len(extra)}"
+                extra.append((names[address], array.reshape(-1) if flat else array))
+        arguments += extra
+        text = [f"def loop({', '.join(name for name, _ in arguments)}):"]
+        ones = [f"    {name}_ = {name}[0]" for name, _, kind in self.loads.values() if kind == "one"]
+        reads = {kind: [f"{name}_ = {name}[{places[kind]}]" for name, _, k in self.loads.values() if k == kind]
+                 for kind in places}  # fmt: skip
+        writes = [f"{names[address]}[{place}] = {self.values[address]}" for address, _ in stores]
+        text += ones
+        size = next(name for name, _ in (*((n, a) for n, a, k in self.loads.values() if k == "full"), *extra))
+        if flat:
+            text.append(f"    for i in range({size}.size):")
+            indent = "        "
+        else:
+            text += [f"    for i in range({size}.shape[0]):", *(f"        {line}" for line in reads["column"])]
+            text.append(f"        for j in range({size}.shape[1]):")
+            text += [f"            {line}" for line in reads["row"]]
+            indent = "            "
+        text += [indent + line for line in (*reads["full"], *self.lines, *writes)]
+        return _compile("\n".join(text), [array for _, array in arguments]), [array for _, array in arguments]
+
+
+def _compile(source: str, arrays: Sequence[Any]) -> Callable[..., None]:
+    """The loop as machine code for arrays of these dtypes; made once for one text."""
+    key = f"{source}\n{[(a.dtype.name, a.ndim) for a in arrays]}"
+    if key not in _compiled:
+        import numba
+
+        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt")}
+        exec(compile(source, "<fused loop>", "exec"), space)
+        signature = tuple(numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") for a in arrays)
+        loop: Any = numba.njit([signature], error_model="numpy", nogil=False)(space["loop"])
+        loop.__name__ = "loop"
+        _compiled[key] = loop
+    return _compiled[key]
+
+
+def _plain(array: Any) -> bool:
+    return bool(array.flags.c_contiguous and array.flags.aligned)
+
+
+def _address(array: Any) -> int:
+    return int(array.ctypes.data)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return _address(a) == _address(b) and a.itemsize == b.itemsize

@@ -1,0 +1,123 @@
+"""From an array call that makes a new array to calls that write into one that is there.
+
+Each is the same arithmetic as the call it replaces, to the last bit. A call that has no such form stays as it is and
+allocates its result.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy
+
+from .trace import Instruction, Variable, nothing
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
+"""A function, its arguments and its options; variables stand for arrays."""
+
+OUT = {"argmax", "argmin", "clip", "concatenate", "stack", "einsum", "dot", "take", "cumsum", "prod"}
+"""Functions of the library that are no ufuncs and take `out=`."""
+REDUCTIONS = {
+    "sum": "add", "max": "maximum", "amax": "maximum", "min": "minimum", "amin": "minimum",
+    "any": "logical_or", "all": "logical_and",
+}  # fmt: skip
+FILLED = {"zeros": 0, "zeros_like": 0, "ones": 1, "ones_like": 1}
+RESERVED = {"empty", "empty_like"}
+"""These only ask for memory."""
+DRAWN = {"random"}
+"""These give something else each time."""
+
+
+def is_elementwise(function: Any) -> bool:
+    """Whether it is a ufunc that takes element by element, so that it may overwrite an argument."""
+    return hasattr(function, "nin") and function.nout == 1 and not getattr(function, "signature", None)
+
+
+def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
+    """The calls that compute it into `instruction.out`; None where there are none, and it allocates."""
+    out, function, name = instruction.out, instruction.function, instruction.name
+    assert out is not None
+    arguments, options = tuple(instruction.arguments), instruction.options
+    if hasattr(function, "nin") and function.nout == 1:
+        return [_into(function, arguments, options, out)]
+    if name in RESERVED:
+        return []
+    if name in FILLED or name in ("full", "full_like"):
+        value = FILLED.get(name, arguments[-1] if len(arguments) > 1 else None)
+        return [(xp.copyto, (out, value), {})] if value is not None else None
+    if name in REDUCTIONS or name == "mean":
+        return _reduction(instruction, xp)
+    if name == "where" and len(arguments) == 3:
+        condition, a, b = arguments
+        return [(xp.copyto, (out, b), {}), (xp.copyto, (out, a), {"where": condition})]
+    if name in ("astype", "copy") or (name in ("array", "ascontiguousarray") and len(arguments) == 1 and not options):
+        return [(xp.copyto, (out, arguments[0]), {"casting": "unsafe"})]
+    if name == "reshape" and isinstance(arguments[0], Variable):
+        return [(_copy_reshaped, (out, arguments[0]), {})]
+    if name in DRAWN:
+        generator, _, dtype = arguments
+        return [(generator.random, (), {"dtype": dtype, "out": out})]
+    if name in OUT:
+        return [(function, arguments, {**options, "out": out})]
+    return None
+
+
+def lower_write(instruction: Instruction, xp: Any) -> list[Call]:
+    """The calls of an instruction that changes an array in place."""
+    function, arguments, options = instruction.function, tuple(instruction.arguments), instruction.options
+    if instruction.name == "numbers":
+        return [(function, (), {})] if function is not nothing else []
+    if instruction.name == "setitem":
+        target, index, value = arguments
+        parts = index if isinstance(index, tuple) else (index,)
+        if index is Ellipsis:
+            return [(xp.copyto, (target, value), {})]
+        if not any(isinstance(part, (Variable, list)) for part in parts):
+            return [(operator.setitem, arguments, {})]
+    if instruction.name.endswith(".at") or instruction.name in ("setitem", "copyto"):
+        return [(function, arguments, options)]
+    return [_into(function, arguments, options, instruction.out)]
+
+
+def _into(function: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any], out: Any) -> Call:
+    """The call with its output; by position where it may be, which is faster (maximum and minimum refuse it)."""
+    if (
+        options
+        or not hasattr(function, "nin")
+        or len(arguments) < function.nin
+        or function.__name__[:4] in ("maxi", "mini")
+    ):
+        return function, arguments, {**options, "out": out}
+    return function, (*arguments, out), options
+
+
+def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:
+    """A sum, a mean or an extreme over axes, as the ufunc's own reduction."""
+    names = ("x", "axis", "dtype", "out")
+    options = dict(zip(names, instruction.arguments, strict=False)) | dict(instruction.options)
+    x, axis, out = options.pop("x"), options.pop("axis", None), instruction.out
+    keepdims, dtype = options.pop("keepdims", False), options.pop("dtype", None)
+    if options or not isinstance(x, Variable) or xp is not numpy or dtype is not None:
+        return None
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    if instruction.name != "mean":
+        reduce = getattr(numpy, REDUCTIONS[instruction.name]).reduce
+        return [(reduce, (x, axis, None, out, keepdims), {})]
+    if x.dtype.kind == "f" and x.dtype.itemsize < 4:
+        return None
+    axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    count = 1
+    for i in axes:
+        count *= x.shape[i]
+    wide = None if x.dtype.kind == "f" else numpy.dtype("float64")
+    return [
+        (numpy.add.reduce, (x, axis, wide, out, keepdims), {}),
+        (numpy.true_divide, (out, count, out), {}),
+    ]
+
+
+def _copy_reshaped(out: Any, x: Any) -> None:
+    """The elements of x, in row-major order, into out of another shape."""
+    out.reshape(x.shape)[...] = x

@@ -1,0 +1,169 @@
+"""What is done to a list of array calls before it is replayed: less of it, and into fewer arrays.
+
+None of it changes a bit of the result: calls are left out, never reordered or rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy
+
+from .lowering import DRAWN, RESERVED
+from .trace import Instruction, Trace, Variable, mapped
+
+SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "zeros", "ones", "full", "eye", "arange"}
+"""Calls that take no value from an array among their arguments."""
+
+
+def written_storages(instructions: Iterable[Instruction]) -> set[int]:
+    """The storages that are changed in place."""
+    return {i.out.storage for i in instructions if i.kind == "write" and i.out is not None}
+
+
+def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
+    """Without the calls whose result is the same each time: it becomes an array from outside.
+
+    kept: storages that are returned, and so are made anew in each replay.
+    """
+    written = written_storages(instructions) | kept
+    constant: set[int] = set()
+    left = []
+    for instruction in instructions:
+        out = instruction.out
+        made = instruction.kind in ("make", "view") and instruction.name not in DRAWN | RESERVED
+        if made and out is not None and out.storage not in written:
+            if instruction.name in SHAPE_ONLY or all(v.number in constant for v in instruction.reads()):
+                constant.add(out.number)
+                out.kind, out.parent, out.array = "outside", None, trace.traced[out.number].array
+                continue
+        left.append(instruction)
+    return left
+
+
+def share(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
+    """Without the calls that were made before on the same values: softmax in a loss and again in its gradient."""
+    written = written_storages(instructions) | kept
+    versions: dict[int, int] = {}
+    known: dict[Any, Variable] = {}
+    instead: dict[int, Variable] = {}
+
+    def replaced(value: Any) -> Any:
+        return instead.get(value.number, value) if value.__class__ is Variable else value
+
+    def key(value: Any) -> Any:
+        if value.__class__ is Variable:
+            return ("v", value.number, versions.get(value.storage, 0))
+        return (type(value).__name__, repr(value) if not isinstance(value, numpy.random.Generator) else id(value))
+
+    left = []
+    for instruction in instructions:
+        instruction.arguments = mapped(instruction.arguments, replaced)
+        instruction.options = mapped(instruction.options, replaced)
+        out = instruction.out
+        if instruction.kind == "write" and out is not None:
+            instruction.out = replaced(out)
+            versions[out.storage] = versions.get(out.storage, 0) + 1
+        elif out is not None and instruction.kind == "view":
+            out.parent = None if out.parent is None else replaced(out.parent)
+            out.storage = out.storage if out.parent is None else out.parent.storage
+        if (
+            out is not None
+            and instruction.kind in ("make", "view")
+            and instruction.name not in DRAWN | RESERVED
+            and (instruction.kind == "view" or out.storage not in written)
+        ):
+            same = (instruction.name, _frozen(mapped((instruction.arguments, instruction.options), key)))
+            earlier = known.setdefault(same, out)
+            if earlier is not out:
+                instead[out.number] = earlier
+                continue
+        left.append(instruction)
+    return left
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((k, _frozen(v)) for k, v in sorted(value.items()))
+    return tuple(_frozen(v) for v in value) if isinstance(value, (tuple, list)) else value
+
+
+def drop_unused(instructions: list[Instruction], returned: Iterable[Variable]) -> list[Instruction]:
+    """Without the calls that nothing comes of: a gradient that nobody asked for."""
+    wanted = {v.number for v in returned}
+    alive, left = {v.storage for v in returned}, []
+    for instruction in reversed(instructions):
+        out = instruction.out
+        if out is None or instruction.name in DRAWN or (instruction.kind == "write" and from_outside(out)):
+            useful = True
+        else:
+            useful = out.number in wanted if instruction.kind == "view" else out.storage in alive
+        if useful:
+            left.append(instruction)
+            reads = [*instruction.reads(), *([out] if out and instruction.kind == "write" else [])]
+            if instruction.kind == "make" and out is not None:
+                alive.discard(out.storage)
+            alive.update(v.storage for v in reads)
+            wanted.update(v.number for v in reads)
+    return left[::-1]
+
+
+def from_outside(variable: Variable) -> bool:
+    """Whether the memory was there before."""
+    while variable.parent is not None:
+        variable = variable.parent
+    return variable.kind in ("outside", "input")
+
+
+def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruction], Mapping[int, Any]]:
+    """Without copies of a new array into one from outside, where it can be computed there at once.
+
+    Returns the instructions left, and for each storage so placed the array that it is computed in.
+    """
+    placed: dict[int, Any] = {}
+    left: list[Instruction] = []
+    for n, copy in enumerate(instructions):
+        made = _copied(copy)
+        start = next((i for i, x in enumerate(instructions) if x.out is made and x.kind == "make"), None)
+        if made is None or start is None or made.storage in kept or made.storage in placed:
+            left.append(copy)
+            continue
+        target = copy.out
+        assert target is not None
+        before, after = instructions[start:n], instructions[n + 1 :]
+        touched = any(_overlaps(v, target) for x in before for v in (*x.reads(), *([x.out] if x.out else [])))
+        rewritten = any(x.kind == "write" and x.out is not None and x.out.storage == made.storage for x in instructions)
+        read_later = any(v.storage == made.storage for x in after for v in x.reads())
+        changed_later = any(x.kind == "write" and x.out is not None and _overlaps(x.out, target) for x in after)
+        if touched or rewritten or (read_later and changed_later):
+            left.append(copy)
+        else:
+            placed[made.storage] = target.array
+    return left, placed
+
+
+def _copied(instruction: Instruction) -> Variable | None:
+    """The new array that this instruction copies whole into one from outside of the same layout."""
+    target, arguments = instruction.out, instruction.arguments
+    if instruction.kind != "write" or target is None or target.kind != "outside":
+        return None
+    if instruction.name == "setitem" and arguments[1] is Ellipsis:
+        source = arguments[2]
+    elif instruction.name == "copyto" and not instruction.options:
+        source = arguments[1]
+    else:
+        return None
+    if source.__class__ is not Variable or source.kind != "made":
+        return None
+    alike = (source.shape, source.dtype, source.strides) == (target.shape, target.dtype, target.strides)
+    return source if alike else None
+
+
+def _overlaps(a: Variable, b: Variable) -> bool:
+    """Whether two variables may share memory."""
+    if a.storage != b.storage:
+        return False
+    if a.array is None or b.array is None:
+        return True
+    return numpy.may_share_memory(a.array, b.array) if isinstance(a.array, numpy.ndarray) else True

@@ -1,0 +1,355 @@
+"""A program: a recorded list of array calls, made ready to be replayed without a tape and without allocating.
+
+The list is shortened (`passes`), every call gets a buffer to write into (`lowering`), the buffers lie in one arena,
+where those that are not needed at the same time share their place, views are made once, and the calls become one
+straight piece of Python.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+
+from . import backend, fuse, passes
+from .lowering import RESERVED, Call, is_elementwise, lower, lower_write
+from .trace import Instruction, Trace, Variable, mapped, variables
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector register."""
+HOSTED = {"numbers", "random"}
+"""What goes on from replay to replay, and so is left out where replays are only timed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction as it is replayed: its text, its calls, where its result lies, and how many bytes that takes.
+
+    place: the offset in the arena; None for what lies elsewhere. allocates: it makes a new array in each replay.
+    fused: it is a part of a compiled loop, which stands with the first of them.
+    """
+
+    instruction: Instruction
+    calls: tuple[Call, ...]
+    place: int | None
+    allocates: bool
+    fused: bool = False
+
+
+class Program:
+    """What a trace became. Call it with the arrays of the inputs; it returns those of the outputs.
+
+    steps: what is done, in order. arena_bytes: what the buffers take. source: the Python text.
+    """
+
+    def __init__(self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> None:
+        self.inputs, self.returned = tuple(inputs), tuple(returned)
+        kept = {v.storage for v in returned}
+        instructions = passes.fold(trace, list(trace.instructions), kept)
+        instructions = passes.share(instructions, kept)
+        instructions = passes.drop_unused(instructions, returned)
+        instructions, placed = passes.place(instructions, kept)
+        self.recorded = len(trace.instructions)
+        self.examples = [trace.traced[v.number].array.copy() for v in inputs]
+        device = {backend.device_of(t.array) for t in trace.traced}
+        self.device = device.pop() if len(device) == 1 else "cpu"
+        self._xp = numpy if self.device == "cpu" else backend.load_cupy()
+        self._dynamic = {v.number for v in inputs}
+        self._bound: dict[int, Any] = {}
+        places, self.arena_bytes = self._plan(instructions, kept, placed)
+        arena = self._xp.empty(self.arena_bytes + ALIGNMENT, "uint8")
+        start = -arena.ctypes.data % ALIGNMENT if self.device == "cpu" else 0
+        self._arena = arena[start:]
+        self.steps = [self._step(i, places, placed, kept) for i in instructions]
+        self.source, self._names = self._text(timed=False)
+        self._replay = _compiled(self.source, self._names)
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Replay."""
+        result: tuple[Any, ...] = self._replay(*arrays)
+        return result
+
+    # Where everything lies
+
+    def _plan(
+        self, instructions: list[Instruction], kept: set[int], placed: Mapping[int, Any]
+    ) -> tuple[dict[int, int], int]:
+        """The offset of each new storage in the arena, and the arena's size: first fit, by lifetime."""
+        last: dict[int, int] = {}
+        for n, instruction in enumerate(instructions):
+            for v in (*instruction.reads(), *([instruction.out] if instruction.out else [])):
+                last[v.storage] = n
+        places: dict[int, int] = {}
+        sizes: dict[int, int] = {}
+        free: list[tuple[int, int]] = []  # (offset, size), by offset
+        end = 0
+        owner: dict[int, Variable] = {}
+        for n, instruction in enumerate(instructions):
+            out = instruction.out
+            dying = {v.storage for v in instruction.reads() if last[v.storage] == n and v.storage in places}
+            if instruction.kind == "make" and out is not None and out.storage not in kept | placed.keys():
+                if lower(instruction, self._xp) is not None:
+                    heir = next((s for s in dying if _may_take_over(instruction, owner[s])), None)
+                    if heir is not None:
+                        places[out.storage], sizes[out.storage] = places[heir], sizes[heir]
+                        dying.discard(heir)
+                    else:
+                        size = -(-max(out.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+                        offset, free, end = _take(free, size, end)
+                        places[out.storage], sizes[out.storage] = offset, size
+                    owner[out.storage] = out
+                    if last[out.storage] == n:
+                        dying.add(out.storage)
+            for storage in dying:
+                free = _give(free, places[storage], sizes[storage])
+        return places, end
+
+    def _step(
+        self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any], kept: set[int]
+    ) -> Step:
+        """Bind what is known beforehand, and choose the calls."""
+        out, kind = instruction.out, instruction.kind
+        if kind == "host" or out is None:
+            return Step(instruction, ((instruction.function, tuple(instruction.arguments), {}),), None, False)
+        if kind == "write":
+            return Step(instruction, tuple(lower_write(instruction, self._xp)), None, False)
+        plain = (instruction.function, tuple(instruction.arguments), instruction.options)
+        if kind == "view":
+            if any(self._is_dynamic(v) for v in instruction.reads()):
+                self._dynamic.add(out.number)
+                return Step(instruction, (plain,), None, False)
+            arguments, options = mapped((instruction.arguments, instruction.options), self._array)
+            self._bound[out.number] = instruction.function(*arguments, **options)
+            return Step(instruction, (), None, False)
+        if out.storage in placed:
+            self._bound[out.number] = placed[out.storage]
+        elif out.storage in places:
+            self._bound[out.number] = self._buffer(places[out.storage], out)
+        else:
+            self._dynamic.add(out.number)
+            return Step(instruction, (plain,), None, True)
+        calls = lower(instruction, self._xp)
+        if calls is None:  # placed, and has no form with a buffer
+            calls = [(_copy_result, (out, instruction.function, tuple(instruction.arguments), instruction.options), {})]
+        return Step(instruction, tuple(calls), places.get(out.storage), False)
+
+    def _is_dynamic(self, v: Variable) -> bool:
+        return v.number in self._dynamic
+
+    def _buffer(self, offset: int, v: Variable) -> Any:
+        """The array at an offset of the arena, its axes in memory as the recorded one had them."""
+        order = sorted(range(len(v.shape)), key=lambda i: (-v.strides[i], i))
+        flat = self._arena[offset : offset + v.nbytes].view(v.dtype)
+        inverse = sorted(range(len(order)), key=order.__getitem__)
+        return flat.reshape([v.shape[i] for i in order]).transpose(inverse)
+
+    def _array(self, value: Any) -> Any:
+        """The array that a variable stands for, as far as that is known beforehand."""
+        if value.__class__ is not Variable:
+            return value
+        return self._bound[value.number] if value.number in self._bound else value.array
+
+    def fuse(self) -> None:
+        """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
+        self.steps = fused(self.steps, self._array, self._is_dynamic, {v.storage for v in self.returned})
+        self.source, self._names = self._text(timed=False)
+        self._replay = _compiled(self.source, self._names)
+
+    # What it becomes
+
+    def _text(self, timed: bool) -> tuple[str, dict[str, Any]]:
+        """The Python text, and what its names mean."""
+        names: dict[str, Any] = {}
+        known: dict[int, str] = {}
+
+        def name(value: Any) -> str:
+            if value.__class__ is Variable:
+                if self._is_dynamic(value):
+                    return f"v{value.number}"
+                names.setdefault(f"b{value.number}", self._array(value))
+                return f"b{value.number}"
+            if isinstance(value, numpy.ndarray):
+                return _named(names, known, value, "a")
+            if isinstance(value, (tuple, list)) and _has_dynamic(value, self._dynamic):
+                inside = ", ".join(map(name, value))
+                return f"({inside},)" if isinstance(value, tuple) else f"[{inside}]"
+            value = mapped(value, self._array) if isinstance(value, (tuple, list, dict)) else value
+            return _named(names, known, value, "c")
+
+        lines = [f"def replay({', '.join(name(v) for v in self.inputs)}):"]
+        for n, step in enumerate(self.steps):
+            if timed:
+                lines.append(f"    tick({n})")
+            for function, arguments, options in () if timed and step.instruction.name in HOSTED else step.calls:
+                given = [*map(name, arguments), *(f"{k}={name(v)}" for k, v in options.items())]
+                call = f"{_named(names, known, function, 'f')}({', '.join(given)})"
+                out = step.instruction.out
+                if out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
+                    call = f"v{out.number} = {f'asarray({call})' if step.allocates else call}"
+                lines.append(f"    {call}")
+        if timed:
+            lines.append(f"    tick({len(self.steps)})")
+        fresh = [name(v) if self._is_fresh(v) else f"{name(v)}.copy()" for v in self.returned]
+        lines.append(f"    return ({''.join(f'{v}, ' for v in fresh)})")
+        names["asarray"] = self._xp.asarray
+        return "\n".join(lines), names
+
+    def _is_fresh(self, v: Variable) -> bool:
+        """Whether an output is a new array in each replay by itself, and the only one in its memory."""
+        alone = sum(other.storage == v.storage for other in self.returned) == 1
+        return alone and v.kind == "made" and self._is_dynamic(v)
+
+    # What is said about it
+
+    def times(self, repeats: int = 20) -> list[float]:
+        """Seconds of each step, the median over `repeats` replays on the inputs that it was recorded with.
+
+        What the replays change is put back afterwards.
+        """
+        outside = [s.instruction.out for s in self.steps if s.instruction.kind == "write"]
+        changed = {id(v.array): v.array for v in outside if v is not None and v.kind == "outside"}
+        before = [(array, array.copy()) for array in changed.values()]
+        moments = [[0.0] * (len(self.steps) + 1) for _ in range(repeats)]
+        row = moments[0]
+
+        def tick(n: int) -> None:
+            row[n] = time.perf_counter()
+
+        text, names = self._text(timed=True)
+        names |= {k: v for k, v in self._names.items() if k not in names} | {"tick": tick}
+        replay = _compiled(text, names)
+        try:
+            for row in moments:  # noqa: B007 (tick writes into it)
+                replay(*[array.copy() for array in self.examples])
+                backend.synchronize(self.device)
+        finally:
+            for array, value in before:
+                array[...] = value
+        return [float(numpy.median([row[n + 1] - row[n] for row in moments])) for n in range(len(self.steps))]
+
+
+def fused(
+    steps: Sequence[Step], array: Callable[[Any], Any], is_dynamic: Callable[[Variable], bool], kept: set[int]
+) -> list[Step]:
+    """The steps with each run of elementwise calls as one loop. array: gives what a variable stands for."""
+    last: dict[int, int] = {}
+    for n, step in enumerate(steps):
+        for v in step.instruction.reads():
+            last[v.storage] = n
+    result, n = list(steps), 0
+    while n < len(steps):
+        loop, taken, storages = None, list[int](), dict[int, Variable]()
+        end = n
+        while end < len(steps):
+            step = steps[end]
+            if step.calls:
+                call = _elementwise_call(step, array, is_dynamic)
+                if call is None:
+                    break
+                function, arguments, out = call
+                loop = loop or fuse.Loop(out.shape)
+                if not loop.take(function, arguments, out):
+                    break
+                taken.append(end)
+                assert step.instruction.out is not None
+                storages[out.ctypes.data] = step.instruction.out
+            end += 1
+        if loop is None or len(taken) < 2:
+            n += 1
+            continue
+
+        def needed(address: int, storages: dict[int, Variable] = storages, end: int = taken[-1]) -> bool:
+            v = storages[address]
+            return passes.from_outside(v) or v.storage in kept or last.get(v.storage, -1) > end
+
+        function, arrays = loop.finish(needed)
+        for i in taken:
+            result[i] = replace(steps[i], calls=(), fused=True)
+        result[taken[0]] = replace(result[taken[0]], calls=((function, tuple(arrays), {}),))
+        n = taken[-1] + 1
+    return result
+
+
+def _elementwise_call(
+    step: Step, array: Callable[[Any], Any], is_dynamic: Callable[[Variable], bool]
+) -> tuple[Any, list[Any], Any] | None:
+    """The one ufunc call of a step as function, arguments and output; None where it is something else."""
+    instruction = step.instruction
+    if len(step.calls) != 1 or instruction.out is None or any(map(is_dynamic, (*instruction.reads(), instruction.out))):
+        return None
+    function, arguments, options = step.calls[0]
+    if not isinstance(function, numpy.ufunc) or len(arguments) + len(options) != function.nin + 1:
+        return None
+    if options.keys() not in (set(), {"out"}):
+        return None
+    *given, out = map(array, (*arguments, *options.values()))
+    return function, given, out
+
+
+def _compiled(source: str, names: Mapping[str, Any]) -> Callable[..., tuple[Any, ...]]:
+    space = dict(names)
+    exec(compile(source, "<captured step>", "exec"), space)
+    replay: Callable[..., tuple[Any, ...]] = space["replay"]
+    return replay
+
+
+def _named(names: dict[str, Any], known: dict[int, str], value: Any, prefix: str) -> str:
+    """The name of a constant or function in the text; the same object has one name."""
+    if value is None or value.__class__ in (bool, int):
+        return repr(value)
+    if id(value) not in known:
+        label = getattr(value, "__name__", "") if prefix == "f" else ""
+        label = label if label.isidentifier() and label not in names else f"{prefix}{len(names)}"
+        known[id(value)] = label
+        names[label] = value
+    return known[id(value)]
+
+
+def _has_dynamic(value: Any, dynamic: set[int]) -> bool:
+    return any(v.number in dynamic for v in variables(value))
+
+
+def _copy_result(out: Any, function: Callable[..., Any], arguments: Any, options: Any) -> None:
+    out[...] = function(*arguments, **options)
+
+
+def _may_take_over(instruction: Instruction, old: Variable) -> bool:
+    """Whether the result may lie where an argument lies that is not needed afterwards."""
+    out = instruction.out
+    assert out is not None
+    if not is_elementwise(instruction.function) or instruction.name in RESERVED:
+        return False
+    alike = (old.shape, old.strides, old.dtype.itemsize) == (out.shape, out.strides, out.dtype.itemsize)
+    same_place = all(
+        (v.shape, v.strides) == (old.shape, old.strides) for v in instruction.reads() if v.storage == old.storage
+    )
+    return alike and same_place
+
+
+def _take(free: list[tuple[int, int]], size: int, end: int) -> tuple[int, list[tuple[int, int]], int]:
+    """A place of `size` bytes: the smallest gap that it fits into, else at the end."""
+    fitting = [gap for gap in free if gap[1] >= size]
+    if not fitting:
+        if free and sum(free[-1]) == end:  # the last gap reaches to the end: grow it
+            offset = free[-1][0]
+            return offset, free[:-1], offset + size
+        return end, free, end + size
+    gap = min(fitting, key=lambda g: g[1])
+    rest = [g for g in free if g is not gap]
+    if gap[1] > size:
+        rest = sorted([*rest, (gap[0] + size, gap[1] - size)])
+    return gap[0], rest, end
+
+
+def _give(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
+    """The free places with one more, neighbours joined."""
+    joined: list[tuple[int, int]] = []
+    for gap in sorted([*free, (offset, size)]):
+        if joined and sum(joined[-1]) == gap[0]:
+            joined[-1] = (joined[-1][0], joined[-1][1] + gap[1])
+        else:
+            joined.append(gap)
+    return joined
