@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy
 
-from . import backend
+from . import backend, fuse
+from .errors import UsageError
 from .program import Program
 from .tensor import Tensor
 from .trace import Trace, Traced, Variable
@@ -32,6 +34,10 @@ R = TypeVar("R")
 PLAIN = (bool, int, float, str, bytes, type(None))
 ATTEMPTS = 4
 """How often a function is recorded, at most, until two recordings in a row are the same."""
+WORTH_COMPILING = 8.0
+"""Seconds of replays after which jit="auto" compiles: that takes one or two itself."""
+SAMPLED = 20
+"""The replay whose time tells when that is."""
 
 
 class Recording:
@@ -41,7 +47,8 @@ class Recording:
         self.trace: Trace | None = None
         self.program: Program | None = None
         self.reason: str | None = None
-        self.attempts = 0
+        self.attempts = self.replays = 0
+        self.look_at = SAMPLED
         self.effects: Callable[[tuple[Any, ...], Sequence[Any]], Any] = lambda outputs, arguments: outputs
         self.holds: Callable[[], bool] = lambda: True
 
@@ -49,9 +56,13 @@ class Recording:
 class Captured(Generic[P, R]):
     """A function with its programs, one for each signature: shapes, dtypes, and the values of what is no array."""
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    def __init__(self, function: Callable[P, R], jit: bool | str = "auto") -> None:
+        if jit not in (True, False, "auto"):
+            raise UsageError(f"jit={jit!r}: it is True, False or 'auto'.")
+        if jit is True and not fuse.available():
+            raise UsageError("jit=True compiles with Numba, which is not installed: pip install 'chalkgrad[jit]'.")
         functools.update_wrapper(self, function)
-        self.function = function
+        self.function, self.jit = function, jit
         self.recordings: dict[Any, Recording] = {}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -64,12 +75,30 @@ class Captured(Generic[P, R]):
             recording = self.recordings[key] = Recording()
         if recording.program is not None:
             if recording.holds():
-                outputs = recording.program(*[x._data if x.__class__ is Tensor else x for x in arrays])
+                given = [x._data if x.__class__ is Tensor else x for x in arrays]
+                recording.replays += 1
+                if recording.replays == recording.look_at:
+                    outputs = self._timed(recording, given)
+                else:
+                    outputs = recording.program(*given)
                 return recording.effects(outputs, arrays)  # type: ignore[no-any-return]
             recording.program, recording.attempts = None, 0
         if recording.reason is not None or recording.attempts >= ATTEMPTS:
             return self.function(*args, **kwargs)
         return self._record(recording, args, kwargs)
+
+    def _timed(self, recording: Recording, given: Sequence[Any]) -> tuple[Any, ...]:
+        """Replay, and see whether compiling is worth it by now."""
+        program, begin = recording.program, time.perf_counter()
+        assert program is not None
+        outputs = program(*given)
+        seconds = time.perf_counter() - begin
+        if self.jit == "auto" and fuse.available():
+            if recording.replays > SAMPLED:
+                program.fuse()
+            else:
+                recording.look_at = SAMPLED + 1 + int(WORTH_COMPILING / seconds)
+        return outputs
 
     def _record(self, recording: Recording, args: Any, kwargs: Any) -> R:
         """Run the function under trace, and make a program where the trace is the same as the one before."""
@@ -109,6 +138,9 @@ class Captured(Generic[P, R]):
         grads = [*(t.grad for t in graded), *(arguments[i].grad for i in places)]
         returned = [trace.variable_of(x) for x in (*outputs, *grads)]
         recording.program = Program(trace, [trace.variable_of(x) for x in arguments], returned)
+        recording.replays, recording.look_at = 0, SAMPLED
+        if self.jit is True:
+            recording.program.fuse()
         changed, count = list(dict.fromkeys(trace.changed)), len(outputs)
 
         def effects(arrays: tuple[Any, ...], arguments: Sequence[Any]) -> Any:
@@ -141,8 +173,12 @@ class Captured(Generic[P, R]):
         return explain(self)
 
 
-def capture(function: Callable[P, R]) -> Captured[P, R]:
-    """The function, recorded and then replayed without a tape: forward, backward and update.
+@overload
+def capture(function: Callable[P, R], *, jit: bool | str = "auto") -> Captured[P, R]: ...
+@overload
+def capture(*, jit: bool | str = "auto") -> Callable[[Callable[P, R]], Captured[P, R]]: ...
+def capture(function: Any = None, *, jit: bool | str = "auto") -> Any:
+    """The function, recorded and then replayed without a tape: forward, backward and update. Also a decorator.
 
     function: takes and returns tensors (also in lists, tuples and dicts) and other values; calls backward() itself.
     It may read and change tensors from outside, its weights for instance, and give leaves their gradients; a replay
@@ -150,8 +186,11 @@ def capture(function: Callable[P, R]) -> Captured[P, R]:
     argument is a part of the signature, so each value of it is recorded once. Numbers that it reads elsewhere are
     taken as they were when it was recorded; those in its own closure and globals are watched, and where they change
     it is recorded anew. Printing and other effects beside tensors do not happen in a replay.
+    jit: True compiles neighbouring elementwise calls with Numba, False does not, "auto" does so where Numba is
+    installed, once the replays have taken long enough for it to pay. The results are the same to the last bit.
+    Raises UsageError where jit=True and Numba is not installed.
     """
-    return Captured(function)
+    return functools.partial(Captured, jit=jit) if function is None else Captured(function, jit)
 
 
 def _as_input(trace: Trace, x: Any) -> Any:

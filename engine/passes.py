@@ -43,7 +43,10 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
 
 
 def share(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
-    """Without the calls that were made before on the same values: softmax in a loss and again in its gradient."""
+    """Without the calls that were made before on the same values, and without products with 1.
+
+    Softmax in a loss and again in its gradient is one softmax.
+    """
     written = written_storages(instructions) | kept
     versions: dict[int, int] = {}
     known: dict[Any, Variable] = {}
@@ -75,12 +78,24 @@ def share(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
             and (instruction.kind == "view" or out.storage not in written)
         ):
             same = (instruction.name, _frozen(mapped((instruction.arguments, instruction.options), key)))
-            earlier = known.setdefault(same, out)
+            earlier = _times_one(instruction, written) or known.setdefault(same, out)
             if earlier is not out:
                 instead[out.number] = earlier
                 continue
         left.append(instruction)
     return left
+
+
+def _times_one(instruction: Instruction, written: set[int]) -> Variable | None:
+    """The factor beside a 1, such as the gradient that a loss begins with."""
+    out, factors = instruction.out, instruction.arguments
+    if instruction.name != "multiply" or instruction.options or not all(x.__class__ is Variable for x in factors):
+        return None
+    for one, x in (factors, factors[::-1]):
+        alike = out is not None and (x.shape, x.dtype, x.strides) == (out.shape, out.dtype, out.strides)
+        if alike and one.array is not None and one.storage not in written and one.shape == () and one.array == 1:
+            return x if x.kind == "made" and x.storage not in written else None
+    return None
 
 
 def _frozen(value: Any) -> Any:

@@ -130,11 +130,16 @@ class Program:
             self._bound[out.number] = self._buffer(places[out.storage], out)
         else:
             self._dynamic.add(out.number)
-            return Step(instruction, (plain,), None, True)
+            new = (self._xp.empty, (out.shape, out.dtype), {})
+            rest = lower(instruction, self._xp) if self._is_row_major(out) else None
+            return Step(instruction, (plain,) if rest is None else (new, *rest), None, True)
         calls = lower(instruction, self._xp)
         if calls is None:  # placed, and has no form with a buffer
             calls = [(_copy_result, (out, instruction.function, tuple(instruction.arguments), instruction.options), {})]
         return Step(instruction, tuple(calls), places.get(out.storage), False)
+
+    def _is_row_major(self, v: Variable) -> bool:
+        return v.strides == self._xp.empty(v.shape, v.dtype).strides
 
     def _is_dynamic(self, v: Variable) -> bool:
         return v.number in self._dynamic
@@ -183,11 +188,12 @@ class Program:
         for n, step in enumerate(self.steps):
             if timed:
                 lines.append(f"    tick({n})")
-            for function, arguments, options in () if timed and step.instruction.name in HOSTED else step.calls:
+            out = step.instruction.out
+            calls = () if timed and step.instruction.name in HOSTED else step.calls
+            for i, (function, arguments, options) in enumerate(calls):
                 given = [*map(name, arguments), *(f"{k}={name(v)}" for k, v in options.items())]
                 call = f"{_named(names, known, function, 'f')}({', '.join(given)})"
-                out = step.instruction.out
-                if out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
+                if i == 0 and out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
                     call = f"v{out.number} = {f'asarray({call})' if step.allocates else call}"
                 lines.append(f"    {call}")
         if timed:

@@ -50,6 +50,8 @@ class Sequential:
         self.metrics: list[Metric] = []
         self.history = History()
         self.stop_training = self.run_eagerly = False
+        self.jit_compile: bool | str = "auto"
+        self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
         self.shapes: list[Shape] = []
         self._flat: Flat | None = None
         for layer in layers:
@@ -185,17 +187,20 @@ class Sequential:
         loss: str | Loss | LossFunction | None = None,
         metrics: Sequence[str | Metric | MetricFunction] | None = None,
         run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
-        same to the last bit.
+        same to the last bit. jit_compile: whether a recorded step is compiled with Numba; see `cg.capture`.
         """
+        captured = Captured(training.nothing, jit_compile)  # refuses what is no choice
+        self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
         if isinstance(metrics, str):
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
-        self.run_eagerly = run_eagerly
+        self.run_eagerly, self.jit_compile = run_eagerly, captured.jit
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
         if len(set(self.metric_names)) != len(self.metric_names):
@@ -221,9 +226,22 @@ class Sequential:
         """What `evaluate` returns, in its order."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
-    def captured(self, step: Callable[..., Any]) -> Captured[..., Any]:
-        """A step of this model, recorded and replayed."""
-        return Captured(step)
+    def settings(self) -> list[Any]:
+        """What a recorded step takes for granted: the layers' settings, the loss and the metrics."""
+        return [*(layer.config() for layer in self.layers), self.loss, *self.metrics]
+
+    def captured(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step of this model, recorded and replayed; the one that was kept under that name, if it still holds."""
+        if self.run_eagerly:
+            return step
+        kept, settings = self._steps.get(name), self.settings()
+        if kept is None or kept[0] != settings:
+            kept = self._steps[name] = (settings, Captured(step, self.jit_compile))
+        return kept[1]
+
+    def forget(self, name: str) -> None:
+        """Let go of the step kept under that name."""
+        self._steps.pop(name, None)
 
     def fit(
         self,

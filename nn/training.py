@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..engine import backend, random
-from ..engine.capture import Captured
 from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
 from .callbacks import Callback, History
@@ -114,6 +113,7 @@ def fit(
         for follower in followers:
             endings.callback(follower.on_train_end)
             follower.on_train_begin()
+        endings.callback(trainer.forget)
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
                 follower.on_epoch_begin(epoch)
@@ -134,15 +134,14 @@ class Trainer:
     """One step after another: gather a batch, forward, loss, backward, update. Captured, unless run_eagerly says no."""
 
     def __init__(self, model: Sequential, samples: Samples, generator: numpy.random.Generator, captured: bool) -> None:
-        self.model, self.samples, self.generator = model, samples, generator
+        self.model, self.samples, self.generator, self.captured = model, samples, generator, captured
         self.means = RunningMeans(model.metric_names, model.device)
-        self.step: Callable[[Tensor], None] = model.captured(self._step) if captured else self._step
-        self._described: Any = None
 
     def _step(self, indices: Tensor) -> None:
         model = self.model
         x, y = self.samples.batch(indices)
-        assert y is not None and model.optimizer is not None
+        assert y is not None
+        assert model.optimizer is not None
         loss, values = measure(model, self.samples.in_dtype(x), y, training=True, generator=self.generator)
         loss.backward()
         model.optimizer.step(model.flat)
@@ -158,13 +157,13 @@ class Trainer:
         order = random.generator(seed, f"shuffle {epoch}").permutation(count) if shuffle else numpy.arange(count)
         order = backend.to_device(order, model.device)
         self.generator.bit_generator.state = random.generator(seed, f"dropout {epoch}").bit_generator.state
-        self._forget_what_changed()
         self.means.reset()
         for w in model.weights:
             w.grad = None
+        step = model.captured(f"train {id(self)}", self._step) if self.captured else self._step
         for batch, start in enumerate(range(0, count, batch_size)):
             indices = Tensor(order[start : start + batch_size])
-            self.step(indices)
+            step(indices)
             self.means.count += indices.shape[0]
             for watcher in watchers:
                 watcher.on_train_batch_end(batch, self.means)
@@ -172,25 +171,35 @@ class Trainer:
                 break
         return self.means
 
-    def _forget_what_changed(self) -> None:
-        """Record anew where a callback has given a layer another setting, such as the rate of dropout."""
-        described = [layer.config() for layer in self.model.layers]
-        if isinstance(self.step, Captured) and described != self._described:
-            self.step.recordings.clear()
-        self._described = described
+    def forget(self) -> None:
+        """Let go of what was recorded: it holds on to the samples."""
+        self.model.forget(f"train {id(self)}")
 
 
 def evaluate(model: Sequential, samples: Samples, batch_size: int) -> dict[str, float]:
     """Loss and metrics of the weights as they are, over all samples; no dropout, nothing recorded on the tape."""
-    means = RunningMeans(model.metric_names, model.device)
+
+    def step(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        x = x if x.dtype == model.dtype else x.astype(model.dtype)
+        return tuple(map(Tensor, measure(model, x, y, training=False)[1]))
+
+    means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", step)
     for x, y in samples.slices(batch_size):
         assert y is not None
-        means.add(measure(model, samples.in_dtype(x), y, training=False)[1], len(x))
+        means.add([value._data for value in step(x, y)], len(x))
         means.count += len(x)
     return dict(means)
 
 
 def predict(model: Sequential, samples: Samples, batch_size: int) -> Any:
     """The model's outputs for all samples, as one NumPy array."""
-    outputs = [model.forward(samples.in_dtype(x), recorded=False).numpy() for x, _ in samples.slices(batch_size)]
-    return numpy.concatenate(outputs)
+
+    def step(x: Tensor) -> Tensor:
+        return model.forward(x if x.dtype == model.dtype else x.astype(model.dtype), recorded=False)
+
+    step = model.captured("predict", step)
+    return numpy.concatenate([step(x).numpy() for x, _ in samples.slices(batch_size)])
+
+
+def nothing() -> None:
+    """A step of no work."""
