@@ -7,6 +7,7 @@ import numpy.typing
 
 from . import engine as engine
 from . import ops as ops
+from .engine.capture import capture as capture
 from .engine.errors import ChalkgradError as ChalkgradError
 from .engine.primitive import Primitive as Primitive
 from .engine.primitive import primitive as primitive

@@ -25,9 +25,12 @@ import numpy
 
 from . import backend, fuse
 from .errors import UsageError
+from .listing import root
 from .program import Program
+from .tape import clock
 from .tensor import Tensor
-from .trace import Trace, Traced, Variable
+from .trace import Trace
+from .traced import Traced
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +44,7 @@ SAMPLED = 20
 
 
 class Recording:
-    """What is known of calls with one signature: the last trace, the program once there is one, or why there is none."""
+    """What is known of calls with one signature: the last trace, and the program, or why there is none."""
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
@@ -57,10 +60,7 @@ class Captured(Generic[P, R]):
     """A function with its programs, one for each signature: shapes, dtypes, and the values of what is no array."""
 
     def __init__(self, function: Callable[P, R], jit: bool | str = "auto") -> None:
-        if jit not in (True, False, "auto"):
-            raise UsageError(f"jit={jit!r}: it is True, False or 'auto'.")
-        if jit is True and not fuse.available():
-            raise UsageError("jit=True compiles with Numba, which is not installed: pip install 'chalkgrad[jit]'.")
+        check_jit(jit)
         functools.update_wrapper(self, function)
         self.function, self.jit = function, jit
         self.recordings: dict[Any, Recording] = {}
@@ -141,15 +141,18 @@ class Captured(Generic[P, R]):
         recording.replays, recording.look_at = 0, SAMPLED
         if self.jit is True:
             recording.program.fuse()
-        changed, count = list(dict.fromkeys(trace.changed)), len(outputs)
+        cells, count = [t.version_cell() for t in dict.fromkeys(trace.changed)], len(outputs)
 
         def effects(arrays: tuple[Any, ...], arguments: Sequence[Any]) -> Any:
-            for t in changed:
-                t.changed()
+            clock[0] += 1
+            for cell in cells:
+                cell[0] = clock[0]
             for t, array in zip([*graded, *(arguments[i] for i in places)], arrays[count:], strict=True):
                 t.grad = Tensor(array)
             for t in cleared:
                 t.grad = None
+            if result is None:
+                return None
             made = iter(arrays)
             return _replaced(result, lambda _: Tensor(next(made)))
 
@@ -164,7 +167,7 @@ class Captured(Generic[P, R]):
     # What is said about it
 
     def explain(self) -> str:
-        """What is replayed, signature by signature: each array call with its result, buffer, bytes and time; or why not.
+        """What is replayed, for each signature: the array calls with results, buffers, bytes and times; or why not.
 
         Times are medians of replays on the inputs that were recorded; what those change is put back.
         """
@@ -193,6 +196,14 @@ def capture(function: Any = None, *, jit: bool | str = "auto") -> Any:
     return functools.partial(Captured, jit=jit) if function is None else Captured(function, jit)
 
 
+def check_jit(jit: Any) -> None:
+    """Raise UsageError for what is no choice, or cannot be had here."""
+    if not (isinstance(jit, bool) or jit == "auto"):
+        raise UsageError(f"compiling a recorded step: it is True, False or 'auto', not {jit!r}.")
+    if jit is True and not fuse.available():
+        raise UsageError("compiling a recorded step needs Numba, which is not installed: pip install 'chalkgrad[jit]'.")
+
+
 def _as_input(trace: Trace, x: Any) -> Any:
     """An argument under trace: the tensor itself, with a traced array until the trace ends."""
     if not isinstance(x, Tensor):
@@ -212,19 +223,13 @@ def _unfit(trace: Trace, result: Any, returned: Sequence[Tensor]) -> str | None:
     for x in returned:
         if x._node is not None and x._node.saved is not None:
             return "the result still asks for gradients: call backward() inside, or return result.detach()"
-    if any(_root(i.out).kind == "input" for i in trace.instructions if i.kind == "write" and i.out is not None):
+    if any(root(i.out).kind == "input" for i in trace.instructions if i.kind == "write" and i.out is not None):
         return "it changes an argument in place"
     if not _only_tensors(result):
         return f"it returns {type(result).__name__}, not tensors alone"
     if trace.escaped(returned):
         return "a tensor made on the way is kept by somebody else, such as a list outside: return it instead"
     return None
-
-
-def _root(variable: Variable) -> Variable:
-    while variable.parent is not None:
-        variable = variable.parent
-    return variable
 
 
 def _is_array(value: Any) -> bool:

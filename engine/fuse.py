@@ -127,7 +127,8 @@ class Loop:
         place = "i" if flat else "i, j"
         places = {"full": place, "row": "j", "column": "i", "one": "0"}
         names = {address: name for address, (name, _, kind) in self.loads.items() if kind == "full"}
-        arguments, extra = [], []
+        arguments: list[tuple[str, Any]] = []
+        extra: list[tuple[str, Any]] = []
         for name, array, kind in self.loads.values():
             arguments.append((name, array.reshape(-1) if flat or kind != "full" else array))
         for address, array in stores:

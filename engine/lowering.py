@@ -7,12 +7,13 @@ allocates its result.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy
 
-from .trace import Instruction, Variable, nothing
+from .listing import Instruction, Variable
+from .trace import nothing
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """A function, its arguments and its options; variables stand for arrays."""
@@ -40,7 +41,7 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     out, function, name = instruction.out, instruction.function, instruction.name
     assert out is not None
     arguments, options = tuple(instruction.arguments), instruction.options
-    if hasattr(function, "nin") and function.nout == 1:
+    if getattr(function, "nout", 0) == 1:
         return [_into(function, arguments, options, out)]
     if name in RESERVED:
         return []
@@ -59,6 +60,9 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name in DRAWN:
         generator, _, dtype = arguments
         return [(generator.random, (), {"dtype": dtype, "out": out})]
+    if name == "take" and xp is numpy and set(options) == {"axis", "mode"} and len(arguments) == 2:
+        values, indices = arguments
+        return [(numpy.ndarray.take, (values, indices, options["axis"], out, options["mode"]), {})]
     if name in OUT:
         return [(function, arguments, {**options, "out": out})]
     return None
@@ -91,6 +95,14 @@ def _into(function: Callable[..., Any], arguments: tuple[Any, ...], options: Map
     ):
         return function, arguments, {**options, "out": out}
     return function, (*arguments, out), options
+
+
+def as_array(number: Any, function: Any, dtypes: Iterable[Any]) -> Any:
+    """A number beside arrays of these dtypes as an array of their dtype, where it would become that in each call."""
+    floats = {dtype for dtype in dtypes if dtype.kind == "f"}
+    if number.__class__ not in (int, float) or len(floats) != 1 or not is_elementwise(function):
+        return number
+    return numpy.asarray(number, floats.pop())
 
 
 def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy
 
+from .listing import Instruction, Variable, mapped, root
 from .lowering import DRAWN, RESERVED
-from .trace import Instruction, Trace, Variable, mapped
+from .trace import Trace
 
 SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "zeros", "ones", "full", "eye", "arange"}
 """Calls that take no value from an array among their arguments."""
@@ -33,11 +34,11 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
     for instruction in instructions:
         out = instruction.out
         made = instruction.kind in ("make", "view") and instruction.name not in DRAWN | RESERVED
-        if made and out is not None and out.storage not in written:
-            if instruction.name in SHAPE_ONLY or all(v.number in constant for v in instruction.reads()):
-                constant.add(out.number)
-                out.kind, out.parent, out.array = "outside", None, trace.traced[out.number].array
-                continue
+        known = instruction.name in SHAPE_ONLY or all(v.number in constant for v in instruction.reads())
+        if made and known and out is not None and out.storage not in written:
+            constant.add(out.number)
+            out.kind, out.parent, out.array = "outside", None, trace.traced[out.number].array
+            continue
         left.append(instruction)
     return left
 
@@ -126,9 +127,7 @@ def drop_unused(instructions: list[Instruction], returned: Iterable[Variable]) -
 
 def from_outside(variable: Variable) -> bool:
     """Whether the memory was there before."""
-    while variable.parent is not None:
-        variable = variable.parent
-    return variable.kind in ("outside", "input")
+    return root(variable).kind in ("outside", "input")
 
 
 def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruction], Mapping[int, Any]]:

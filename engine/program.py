@@ -15,11 +15,11 @@ from typing import Any
 import numpy
 
 from . import backend, fuse, passes
-from .lowering import RESERVED, Call, is_elementwise, lower, lower_write
-from .trace import Instruction, Trace, Variable, mapped, variables
+from .buffers import ALIGNMENT, planned
+from .listing import Instruction, Variable, mapped, root, variables
+from .lowering import Call, as_array, is_elementwise, lower, lower_write
+from .trace import Trace
 
-ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector register."""
 HOSTED = {"numbers", "random"}
 """What goes on from replay to replay, and so is left out where replays are only timed."""
 
@@ -59,7 +59,8 @@ class Program:
         self._xp = numpy if self.device == "cpu" else backend.load_cupy()
         self._dynamic = {v.number for v in inputs}
         self._bound: dict[int, Any] = {}
-        places, self.arena_bytes = self._plan(instructions, kept, placed)
+        self._numbers: dict[Any, Any] = {}
+        places, self.arena_bytes = planned(instructions, kept | placed.keys(), self._xp)
         arena = self._xp.empty(self.arena_bytes + ALIGNMENT, "uint8")
         start = -arena.ctypes.data % ALIGNMENT if self.device == "cpu" else 0
         self._arena = arena[start:]
@@ -73,39 +74,6 @@ class Program:
         return result
 
     # Where everything lies
-
-    def _plan(
-        self, instructions: list[Instruction], kept: set[int], placed: Mapping[int, Any]
-    ) -> tuple[dict[int, int], int]:
-        """The offset of each new storage in the arena, and the arena's size: first fit, by lifetime."""
-        last: dict[int, int] = {}
-        for n, instruction in enumerate(instructions):
-            for v in (*instruction.reads(), *([instruction.out] if instruction.out else [])):
-                last[v.storage] = n
-        places: dict[int, int] = {}
-        sizes: dict[int, int] = {}
-        free: list[tuple[int, int]] = []  # (offset, size), by offset
-        end = 0
-        owner: dict[int, Variable] = {}
-        for n, instruction in enumerate(instructions):
-            out = instruction.out
-            dying = {v.storage for v in instruction.reads() if last[v.storage] == n and v.storage in places}
-            if instruction.kind == "make" and out is not None and out.storage not in kept | placed.keys():
-                if lower(instruction, self._xp) is not None:
-                    heir = next((s for s in dying if _may_take_over(instruction, owner[s])), None)
-                    if heir is not None:
-                        places[out.storage], sizes[out.storage] = places[heir], sizes[heir]
-                        dying.discard(heir)
-                    else:
-                        size = -(-max(out.nbytes, 1) // ALIGNMENT) * ALIGNMENT
-                        offset, free, end = _take(free, size, end)
-                        places[out.storage], sizes[out.storage] = offset, size
-                    owner[out.storage] = out
-                    if last[out.storage] == n:
-                        dying.add(out.storage)
-            for storage in dying:
-                free = _give(free, places[storage], sizes[storage])
-        return places, end
 
     def _step(
         self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any], kept: set[int]
@@ -130,7 +98,7 @@ class Program:
             self._bound[out.number] = self._buffer(places[out.storage], out)
         else:
             self._dynamic.add(out.number)
-            new = (self._xp.empty, (out.shape, out.dtype), {})
+            new: Call = (self._xp.empty, (out.shape, out.dtype), {})
             rest = lower(instruction, self._xp) if self._is_row_major(out) else None
             return Step(instruction, (plain,) if rest is None else (new, *rest), None, True)
         calls = lower(instruction, self._xp)
@@ -139,7 +107,7 @@ class Program:
         return Step(instruction, tuple(calls), places.get(out.storage), False)
 
     def _is_row_major(self, v: Variable) -> bool:
-        return v.strides == self._xp.empty(v.shape, v.dtype).strides
+        return bool(v.strides == self._xp.empty(v.shape, v.dtype).strides)
 
     def _is_dynamic(self, v: Variable) -> bool:
         return v.number in self._dynamic
@@ -155,7 +123,7 @@ class Program:
         """The array that a variable stands for, as far as that is known beforehand."""
         if value.__class__ is not Variable:
             return value
-        return self._bound[value.number] if value.number in self._bound else value.array
+        return self._bound.get(value.number, value.array)
 
     def fuse(self) -> None:
         """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
@@ -191,6 +159,8 @@ class Program:
             out = step.instruction.out
             calls = () if timed and step.instruction.name in HOSTED else step.calls
             for i, (function, arguments, options) in enumerate(calls):
+                if self._xp is numpy:
+                    arguments = self._without_numbers(function, arguments)
                 given = [*map(name, arguments), *(f"{k}={name(v)}" for k, v in options.items())]
                 call = f"{_named(names, known, function, 'f')}({', '.join(given)})"
                 if i == 0 and out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
@@ -202,6 +172,17 @@ class Program:
         lines.append(f"    return ({''.join(f'{v}, ' for v in fresh)})")
         names["asarray"] = self._xp.asarray
         return "\n".join(lines), names
+
+    def _without_numbers(self, function: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments with numbers made arrays once, rather than in each call."""
+        if not is_elementwise(function):
+            return arguments
+        dtypes = [v.dtype for v in variables(arguments)[:2]]
+        known = self._numbers
+        return tuple(
+            known.setdefault((type(x), x, tuple(dtypes)), as_array(x, function, dtypes)) if x.__class__ in (int, float)
+            else x for x in arguments
+        )  # fmt: skip
 
     def _is_fresh(self, v: Variable) -> bool:
         """Whether an output is a new array in each replay by itself, and the only one in its memory."""
@@ -215,8 +196,8 @@ class Program:
 
         What the replays change is put back afterwards.
         """
-        outside = [s.instruction.out for s in self.steps if s.instruction.kind == "write"]
-        changed = {id(v.array): v.array for v in outside if v is not None and v.kind == "outside"}
+        written = [root(s.instruction.out) for s in self.steps if s.instruction.kind == "write" and s.instruction.out]
+        changed: dict[int, Any] = {id(v.array): v.array for v in written if v.kind == "outside"}
         before = [(array, array.copy()) for array in changed.values()]
         moments = [[0.0] * (len(self.steps) + 1) for _ in range(repeats)]
         row = moments[0]
@@ -320,42 +301,3 @@ def _has_dynamic(value: Any, dynamic: set[int]) -> bool:
 
 def _copy_result(out: Any, function: Callable[..., Any], arguments: Any, options: Any) -> None:
     out[...] = function(*arguments, **options)
-
-
-def _may_take_over(instruction: Instruction, old: Variable) -> bool:
-    """Whether the result may lie where an argument lies that is not needed afterwards."""
-    out = instruction.out
-    assert out is not None
-    if not is_elementwise(instruction.function) or instruction.name in RESERVED:
-        return False
-    alike = (old.shape, old.strides, old.dtype.itemsize) == (out.shape, out.strides, out.dtype.itemsize)
-    same_place = all(
-        (v.shape, v.strides) == (old.shape, old.strides) for v in instruction.reads() if v.storage == old.storage
-    )
-    return alike and same_place
-
-
-def _take(free: list[tuple[int, int]], size: int, end: int) -> tuple[int, list[tuple[int, int]], int]:
-    """A place of `size` bytes: the smallest gap that it fits into, else at the end."""
-    fitting = [gap for gap in free if gap[1] >= size]
-    if not fitting:
-        if free and sum(free[-1]) == end:  # the last gap reaches to the end: grow it
-            offset = free[-1][0]
-            return offset, free[:-1], offset + size
-        return end, free, end + size
-    gap = min(fitting, key=lambda g: g[1])
-    rest = [g for g in free if g is not gap]
-    if gap[1] > size:
-        rest = sorted([*rest, (gap[0] + size, gap[1] - size)])
-    return gap[0], rest, end
-
-
-def _give(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple[int, int]]:
-    """The free places with one more, neighbours joined."""
-    joined: list[tuple[int, int]] = []
-    for gap in sorted([*free, (offset, size)]):
-        if joined and sum(joined[-1]) == gap[0]:
-            joined[-1] = (joined[-1][0], joined[-1][1] + gap[1])
-        else:
-            joined.append(gap)
-    return joined

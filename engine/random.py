@@ -38,4 +38,4 @@ def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
 
 
 def _draw(generator: numpy.random.Generator, shape: tuple[int, ...], dtype: numpy.dtype[Any]) -> Any:
-    return generator.random(shape, dtype=dtype)  # type: ignore[call-overload]
+    return generator.random(shape, dtype=dtype)

@@ -18,233 +18,10 @@ from typing import Any
 import numpy
 
 from . import backend
+from .listing import Instruction, Variable, each_leaf, mapped, variables
 from .tape import Node
 from .tensor import Tensor
-
-
-class Variable:
-    """An array of the list, known by its number.
-
-    kind: "input" (another array in each call), "outside" (made before, such as a weight), "made" by an instruction,
-    or "view" of `parent`. strides: as the array had them. storage: what it shares with all that share its memory.
-    array: the array itself where it is from outside.
-    """
-
-    __slots__ = ("array", "dtype", "kind", "nbytes", "number", "parent", "shape", "storage", "strides")
-
-    def __init__(self, number: int, array: Any, kind: str, storage: int, parent: Variable | None = None) -> None:
-        self.number, self.kind, self.storage, self.parent = number, kind, storage, parent
-        self.shape, self.dtype, self.strides, self.nbytes = array.shape, array.dtype, array.strides, array.nbytes
-        self.array = array if kind == "outside" else None
-
-    def __repr__(self) -> str:
-        return f"v{self.number}"
-
-
-class Instruction:
-    """One array call. kind: "make" (`out` is new), "view", "write" (changes `out`, which was there) or "host"."""
-
-    __slots__ = ("arguments", "function", "kind", "name", "options", "out")
-
-    def __init__(
-        self, kind: str, name: str, function: Callable[..., Any], arguments: Any, options: Any, out: Variable | None
-    ) -> None:
-        self.kind, self.name, self.function = kind, name, function
-        self.arguments, self.options, self.out = arguments, options, out
-
-    def reads(self) -> list[Variable]:
-        """The variables among its arguments."""
-        return variables((self.arguments, self.options))
-
-    def __repr__(self) -> str:
-        arguments = [*map(_shown, self.arguments), *(f"{k}={_shown(v)}" for k, v in self.options.items())]
-        target = {"write": f"{self.out} ← ", "host": ""}.get(self.kind, f"{self.out} = ")
-        return f"{target}{self.name}({', '.join(arguments)})"
-
-
-def each_leaf(value: Any, visit: Callable[[Any], Any]) -> None:
-    """Visit everything that is no tuple, list or dict in a nest of them."""
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            each_leaf(item, visit)
-    elif isinstance(value, dict):
-        for item in value.values():
-            each_leaf(item, visit)
-    else:
-        visit(value)
-
-
-def variables(value: Any) -> list[Variable]:
-    """The variables in a nest of tuples, lists and dicts."""
-    found: list[Any] = []
-    each_leaf(value, found.append)
-    return [item for item in found if item.__class__ is Variable]
-
-
-def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nest with every leaf changed."""
-    if isinstance(value, (tuple, list)):
-        return type(value)([mapped(item, change) for item in value])
-    if isinstance(value, dict):
-        return {key: mapped(item, change) for key, item in value.items()}
-    return change(value)
-
-
-def _shown(value: Any) -> str:
-    return value.__name__ if isinstance(value, type) else repr(value)
-
-
-class Traced:
-    """An array under trace: the array, and the variable that stands for it."""
-
-    __array_ufunc__ = None
-    __slots__ = ("array", "trace", "variable")
-
-    def __init__(self, trace: Trace, array: Any, variable: Variable) -> None:
-        self.trace, self.array, self.variable = trace, array, variable
-
-    # What it is
-
-    shape = property(lambda self: self.array.shape)
-    dtype = property(lambda self: self.array.dtype)
-    ndim = property(lambda self: self.array.ndim)
-    size = property(lambda self: self.array.size)
-    nbytes = property(lambda self: self.array.nbytes)
-    strides = property(lambda self: self.array.strides)
-    place = property(lambda self: backend.device_of(self.array))
-
-    @property
-    def base(self) -> Traced | None:
-        """What it is a view of, as NumPy's attribute."""
-        variable = self.variable
-        while variable.parent is not None:
-            variable = variable.parent
-        return None if variable is self.variable else self.trace.traced[variable.number]
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    # What is computed from it
-
-    @property
-    def T(self) -> Any:  # noqa: N802 (NumPy's name)
-        """The array with its axes reversed."""
-        return self.trace.call("transpose", self.trace.library_of(self).transpose.function, (self,))
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.trace.call("getitem", operator.getitem, (self, index))
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.trace.set_items(self, index, value)
-
-    def astype(self, dtype: Any, copy: bool = True) -> Any:
-        """The values in another dtype."""
-        if not copy and self.dtype == dtype:
-            return self
-        return self.trace.call("astype", _astype, (self, numpy.dtype(dtype)))
-
-    def copy(self) -> Any:
-        """An array of its own with the same values."""
-        return self.trace.call("copy", _copy, (self,))
-
-    def reshape(self, *shape: Any) -> Any:
-        """The same elements under another shape."""
-        nested = len(shape) == 1 and isinstance(shape[0], (tuple, list))
-        return self.trace.library_of(self).reshape(self, tuple(shape[0]) if nested else shape)
-
-    # What is read on the host
-
-    def item(self) -> Any:
-        """The value of a one-element array; noted as a reason not to replay."""
-        return self.trace.read(self, "a value is read (item, float, int, bool or a comparison in an if)").item()
-
-    __bool__ = lambda self: bool(self.item())  # noqa: E731
-    __float__ = lambda self: float(self.item())  # noqa: E731
-    __int__ = lambda self: int(self.item())  # noqa: E731
-    __index__ = lambda self: operator.index(self.item())  # noqa: E731
-
-    def view(self) -> Any:
-        """A view of the values; noted as a reason not to replay."""
-        return self.trace.read(self, "values are read (numpy() or data)").view()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.trace.read(self, "a function of NumPy is called on an array of the step")
-        return numpy.array(array, dtype=dtype, copy=copy)
-
-
-def _astype(x: Any, dtype: Any) -> Any:
-    return x.astype(dtype)
-
-
-def _copy(x: Any) -> Any:
-    return x.copy()
-
-
-def _operator(name: str, exchanged: bool = False) -> Callable[..., Any]:
-    def forward(self: Traced, other: Any) -> Any:
-        function = getattr(self.trace.library_of(self), name)
-        return function(other, self) if exchanged else function(self, other)
-
-    return forward
-
-
-def _in_place(name: str) -> Callable[..., Any]:
-    def change(self: Traced, other: Any) -> Any:
-        return getattr(self.trace.library_of(self), name)(self, other, out=self)
-
-    return change
-
-
-OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "matmul": "matmul",
-}  # fmt: skip
-COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
-               "ne": "not_equal"}  # fmt: skip
-UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert"}
-METHODS = ("sum", "mean", "max", "min", "any", "all", "argmax", "argmin", "squeeze", "transpose", "take", "dot")
-
-for _name, _function in OPERATORS.items():
-    setattr(Traced, f"__{_name}__", _operator(_function))
-    setattr(Traced, f"__r{_name}__", _operator(_function, exchanged=True))
-    setattr(Traced, f"__i{_name}__", _in_place(_function))
-for _name, _function in COMPARISONS.items():
-    setattr(Traced, f"__{_name}__", _operator(_function))
-for _name, _function in UNARY.items():
-    setattr(Traced, f"__{_name}__", lambda self, f=_function: getattr(self.trace.library_of(self), f)(self))
-for _name in METHODS:
-    setattr(Traced, _name, lambda self, *a, f=_name, **k: getattr(self.trace.library_of(self), f)(self, *a, **k))
-Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
-
-
-class Recorded:
-    """A function of the array library that is carried out and listed."""
-
-    def __init__(self, trace: Trace, name: str, function: Callable[..., Any]) -> None:
-        self.trace, self.name, self.function = trace, name, function
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return self.trace.call(self.name, self.function, arguments, options)
-
-    def at(self, target: Any, index: Any, values: Any) -> None:
-        """The ufunc's `at`: unbuffered, in place."""
-        self.trace.write(f"{self.name}.at", self.function.at, (target, index, values), target)  # type: ignore[attr-defined]
-
-
-class Library:
-    """The array library, recording: what kernels take for `xp`."""
-
-    def __init__(self, trace: Trace, xp: Any) -> None:
-        self._trace, self._xp = trace, xp
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(self._xp, name)
-        if not callable(function) or isinstance(function, type):
-            return function
-        recorded = Recorded(self._trace, name, function)
-        setattr(self, name, recorded)
-        return recorded
+from .traced import Library, Traced
 
 
 class Trace:
@@ -410,7 +187,9 @@ class Trace:
 
     def escaped(self, returned: Sequence[Tensor]) -> bool:
         """Whether a tensor made on the way is still held by somebody other than the function's result or a leaf."""
-        known = {id(t) for t in returned} | {id(t.grad) for t, *_ in (*self.lifted, *self._arguments)}
+        known = {id(t) for t in returned} | {
+            id(t.grad) for t in [x[0] for x in self.lifted] + [x[0] for x in self._arguments]
+        }
         held: Counter[int] = Counter(id(t.grad) for t in self._noted)
         for node in self._nodes():
             each_leaf((node.saved, node.parents), lambda x: held.update([id(x)]))
@@ -505,12 +284,14 @@ def _difference(before: Any, after: Any) -> str | None:
             after.number, after.kind, after.shape, after.dtype,
         ):  # fmt: skip
             return f"an array of shape {before.shape}, then one of shape {after.shape}"
-        if before.kind == "outside" and before.array is not after.array:
-            if not numpy.array_equal(before.array, after.array, equal_nan=before.dtype.kind == "f"):
-                return (
-                    f"an array of shape {before.shape} that is made anew in each call, outside the engine, with other "
-                    "values: give it as an argument"
-                )
+        one: Any = before.array
+        two: Any = after.array
+        outside = one is not None and two is not None and one is not two
+        if outside and not numpy.array_equal(one, two, equal_nan=before.dtype.kind == "f"):
+            return (
+                f"an array of shape {before.shape} that is made anew in each call, outside the engine, with other "
+                "values: give it as an argument"
+            )
         return None
     if isinstance(before, (tuple, list, dict)):
         if len(before) != len(after):

@@ -10,7 +10,7 @@ import numpy
 import numpy.typing
 
 from ..engine import backend, random
-from ..engine.capture import Captured
+from ..engine.capture import Captured, check_jit
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor, tensor
@@ -194,13 +194,13 @@ class Sequential:
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
         same to the last bit. jit_compile: whether a recorded step is compiled with Numba; see `cg.capture`.
         """
-        captured = Captured(training.nothing, jit_compile)  # refuses what is no choice
-        self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
+        check_jit(jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
         if isinstance(metrics, str):
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
-        self.run_eagerly, self.jit_compile = run_eagerly, captured.jit
+        self.run_eagerly, self.jit_compile = run_eagerly, jit_compile
+        self._steps.clear()
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
         if len(set(self.metric_names)) != len(self.metric_names):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -199,7 +199,3 @@ def predict(model: Sequential, samples: Samples, batch_size: int) -> Any:
 
     step = model.captured("predict", step)
     return numpy.concatenate([step(x).numpy() for x, _ in samples.slices(batch_size)])
-
-
-def nothing() -> None:
-    """A step of no work."""

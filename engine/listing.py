@@ -1,0 +1,85 @@
+"""The entries of a list of array calls, which `trace` writes and `program` replays, and how to look through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Variable:
+    """An array of the list, known by its number.
+
+    kind: "input" (another array in each call), "outside" (made before, such as a weight), "made" by an instruction,
+    or "view" of `parent`. strides: as the array had them. storage: what it shares with all that share its memory.
+    array: the array itself where it is from outside.
+    """
+
+    __slots__ = ("array", "dtype", "kind", "nbytes", "number", "parent", "shape", "storage", "strides")
+
+    def __init__(self, number: int, array: Any, kind: str, storage: int, parent: Variable | None = None) -> None:
+        self.number, self.kind, self.storage, self.parent = number, kind, storage, parent
+        self.shape, self.dtype, self.strides, self.nbytes = array.shape, array.dtype, array.strides, array.nbytes
+        self.array = array if kind == "outside" else None
+
+    def __repr__(self) -> str:
+        return f"v{self.number}"
+
+
+def root(variable: Variable) -> Variable:
+    """The variable that this one is a view of, at the beginning of the chain; itself, where it is none."""
+    while variable.parent is not None:
+        variable = variable.parent
+    return variable
+
+
+class Instruction:
+    """One array call. kind: "make" (`out` is new), "view", "write" (changes `out`, which was there) or "host"."""
+
+    __slots__ = ("arguments", "function", "kind", "name", "options", "out")
+
+    def __init__(
+        self, kind: str, name: str, function: Callable[..., Any], arguments: Any, options: Any, out: Variable | None
+    ) -> None:
+        self.kind, self.name, self.function = kind, name, function
+        self.arguments, self.options, self.out = arguments, options, out
+
+    def reads(self) -> list[Variable]:
+        """The variables among its arguments."""
+        return variables((self.arguments, self.options))
+
+    def __repr__(self) -> str:
+        arguments = [*map(_shown, self.arguments), *(f"{k}={_shown(v)}" for k, v in self.options.items())]
+        target = {"write": f"{self.out} ← ", "host": ""}.get(self.kind, f"{self.out} = ")
+        return f"{target}{self.name}({', '.join(arguments)})"
+
+
+def each_leaf(value: Any, visit: Callable[[Any], Any]) -> None:
+    """Visit everything that is no tuple, list or dict in a nest of them."""
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            each_leaf(item, visit)
+    elif isinstance(value, dict):
+        for item in value.values():
+            each_leaf(item, visit)
+    else:
+        visit(value)
+
+
+def variables(value: Any) -> list[Variable]:
+    """The variables in a nest of tuples, lists and dicts."""
+    found: list[Any] = []
+    each_leaf(value, found.append)
+    return [item for item in found if item.__class__ is Variable]
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nest with every leaf changed."""
+    if isinstance(value, (tuple, list)):
+        return type(value)([mapped(item, change) for item in value])
+    if isinstance(value, dict):
+        return {key: mapped(item, change) for key, item in value.items()}
+    return change(value)
+
+
+def _shown(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else repr(value)

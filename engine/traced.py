@@ -1,0 +1,186 @@
+"""Arrays under trace: they behave as an array library's do, and what is called on them is listed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from . import backend
+from .listing import Variable, root
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+
+class Traced:
+    """An array under trace: the array, and the variable that stands for it."""
+
+    __array_ufunc__ = None
+    __slots__ = ("array", "trace", "variable")
+
+    def __init__(self, trace: Trace, array: Any, variable: Variable) -> None:
+        self.trace, self.array, self.variable = trace, array, variable
+
+    # What it is
+
+    shape = property(lambda self: self.array.shape, doc="The length of each axis.")
+    dtype = property(lambda self: self.array.dtype, doc="The dtype of the elements.")
+    ndim = property(lambda self: self.array.ndim, doc="The number of axes.")
+    size = property(lambda self: self.array.size, doc="The number of elements.")
+    nbytes = property(lambda self: self.array.nbytes, doc="The bytes of the elements.")
+    strides = property(lambda self: self.array.strides, doc="The bytes from one element to the next along each axis.")
+    place = property(lambda self: backend.device_of(self.array), doc="The device that the array lives on.")
+
+    @property
+    def base(self) -> Traced | None:
+        """What it is a view of, as NumPy's attribute."""
+        first = root(self.variable)
+        return None if first is self.variable else self.trace.traced[first.number]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    # What is computed from it
+
+    @property
+    def T(self) -> Any:
+        """The array with its axes reversed."""
+        return self.trace.call("transpose", self.trace.library_of(self).transpose.function, (self,))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.trace.call("getitem", operator.getitem, (self, index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.trace.set_items(self, index, value)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """The values in another dtype."""
+        if not copy and self.dtype == dtype:
+            return self
+        return self.trace.call("astype", _astype, (self, numpy.dtype(dtype)))
+
+    def copy(self) -> Any:
+        """An array of its own with the same values."""
+        return self.trace.call("copy", _copy, (self,))
+
+    def reshape(self, *shape: Any) -> Any:
+        """The same elements under another shape."""
+        nested = len(shape) == 1 and isinstance(shape[0], (tuple, list))
+        return self.trace.library_of(self).reshape(self, tuple(shape[0]) if nested else shape)
+
+    # What is read on the host
+
+    def item(self) -> Any:
+        """The value of a one-element array; noted as a reason not to replay."""
+        return self.trace.read(self, "a value is read (item, float, int, bool or a comparison in an if)").item()
+
+    __bool__ = lambda self: bool(self.item())  # noqa: E731
+    __float__ = lambda self: float(self.item())  # noqa: E731
+    __int__ = lambda self: int(self.item())  # noqa: E731
+    __index__ = lambda self: operator.index(self.item())  # noqa: E731
+
+    def view(self) -> Any:
+        """A view of the values; noted as a reason not to replay."""
+        return self.trace.read(self, "values are read (numpy() or data)").view()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.trace.read(self, "a function of NumPy is called on an array of the step")
+        return numpy.array(array, dtype=dtype, copy=copy)
+
+
+def _astype(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype)
+
+
+def _copy(x: Any) -> Any:
+    return x.copy()
+
+
+def _operator(name: str, exchanged: bool = False) -> Callable[..., Any]:
+    def forward(self: Traced, other: Any) -> Any:
+        function = getattr(self.trace.library_of(self), name)
+        return function(other, self) if exchanged else function(self, other)
+
+    return forward
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    def change(self: Traced, other: Any) -> Any:
+        return getattr(self.trace.library_of(self), name)(self, other, out=self)
+
+    return change
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: Traced, *arguments: Any, **options: Any) -> Any:
+        return getattr(self.trace.library_of(self), name)(self, *arguments, **options)
+
+    method.__doc__ = f"The library's `{name}` of the array."
+    return method
+
+
+OPERATORS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "matmul": "matmul",
+}  # fmt: skip
+COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
+               "ne": "not_equal"}  # fmt: skip
+UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert"}
+METHODS = ("sum", "mean", "max", "min", "any", "all", "argmax", "argmin", "squeeze", "transpose", "take", "dot")
+
+POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
+"""What NumPy takes for an array of floats to the power of such a number."""
+
+
+def _power(self: Traced, exponent: Any) -> Any:
+    library = self.trace.library_of(self)
+    if exponent.__class__ in (int, float) and exponent in POWERS and self.dtype.kind == "f":
+        return getattr(library, POWERS[exponent])(self)
+    return library.power(self, exponent)
+
+
+for _name, _function in OPERATORS.items():
+    setattr(Traced, f"__{_name}__", _operator(_function))
+    setattr(Traced, f"__r{_name}__", _operator(_function, exchanged=True))
+    setattr(Traced, f"__i{_name}__", _in_place(_function))
+setattr(Traced, "__pow__", _power)  # noqa: B010 (as its other operators)
+for _name, _function in COMPARISONS.items():
+    setattr(Traced, f"__{_name}__", _operator(_function))
+for _name, _function in UNARY.items():
+    setattr(Traced, f"__{_name}__", lambda self, f=_function: getattr(self.trace.library_of(self), f)(self))
+for _name in METHODS:
+    setattr(Traced, _name, _method(_name))
+Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+class Recorded:
+    """A function of the array library that is carried out and listed."""
+
+    def __init__(self, trace: Trace, name: str, function: Callable[..., Any]) -> None:
+        self.trace, self.name, self.function = trace, name, function
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.trace.call(self.name, self.function, arguments, options)
+
+    def at(self, target: Any, index: Any, values: Any) -> None:
+        """The ufunc's `at`: unbuffered, in place."""
+        self.trace.write(f"{self.name}.at", self.function.at, (target, index, values), target)  # type: ignore[attr-defined]
+
+
+class Library:
+    """The array library, recording: what kernels take for `xp`."""
+
+    def __init__(self, trace: Trace, xp: Any) -> None:
+        self._trace, self._xp = trace, xp
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._xp, name)
+        if not callable(function) or isinstance(function, type):
+            return function
+        recorded = Recorded(self._trace, name, function)
+        setattr(self, name, recorded)
+        return recorded
