@@ -7,7 +7,8 @@ from ..engine.errors import ChalkgradError
 EXTRAS = {
     "plot": ("matplotlib", "pillow"),
     "proof": ("mpmath", "hypothesis"),
-    "bench": ("torch", "jax", "autograd"),
+    "bench": ("torch", "jax", "keras", "autograd", "mygrad"),
+    "jit": ("numba",),
     "test": ("pytest", "pytest-xdist"),
 }
 """The distributions that each extra brings, but for the GPU's, of which there is one for each CUDA."""

@@ -37,6 +37,8 @@ R = TypeVar("R")
 PLAIN = (bool, int, float, str, bytes, type(None))
 ATTEMPTS = 4
 """How often a function is recorded, at most, until two recordings in a row are the same."""
+RENEWALS = 20
+"""How often a function is recorded anew, at most, since what it takes from outside has changed."""
 WORTH_COMPILING = 8.0
 """Seconds of replays after which jit="auto" compiles: that takes one or two itself."""
 SAMPLED = 20
@@ -50,10 +52,18 @@ class Recording:
         self.trace: Trace | None = None
         self.program: Program | None = None
         self.reason: str | None = None
-        self.attempts = self.replays = 0
+        self.attempts = self.replays = self.renewals = 0
         self.look_at = SAMPLED
         self.effects: Callable[[tuple[Any, ...], Sequence[Any]], Any] = lambda outputs, arguments: outputs
         self.holds: Callable[[], bool] = lambda: True
+
+    def renew(self) -> None:
+        """Begin anew, since what the program took for granted has changed."""
+        self.program, self.attempts, self.renewals = None, 0, self.renewals + 1
+        if self.renewals == RENEWALS:
+            self.reason = (
+                f"what it takes from outside has changed {RENEWALS} times: weights, numbers, or their gradients"
+            )
 
 
 class Captured(Generic[P, R]):
@@ -82,7 +92,7 @@ class Captured(Generic[P, R]):
                 else:
                     outputs = recording.program(*given)
                 return recording.effects(outputs, arrays)  # type: ignore[no-any-return]
-            recording.program, recording.attempts = None, 0
+            recording.renew()
         if recording.reason is not None or recording.attempts >= ATTEMPTS:
             return self.function(*args, **kwargs)
         return self._record(recording, args, kwargs)
@@ -103,6 +113,7 @@ class Captured(Generic[P, R]):
     def _record(self, recording: Recording, args: Any, kwargs: Any) -> R:
         """Run the function under trace, and make a program where the trace is the same as the one before."""
         arrays, _ = _signature(args, kwargs)
+        had = {t: t.grad is not None for t, *_ in recording.trace.lifted} if recording.trace else {}
         watched = _watched(self.function)
         values = [read() for read in watched]
         with Trace() as trace:
@@ -120,20 +131,32 @@ class Captured(Generic[P, R]):
         difference = "it was called once only" if before is None else trace.differs_from(before)
         if difference is None:
             unchanged = [(read, value) for read, value in zip(watched, values, strict=True)]
-            self._compile(recording, trace, arrays, result, unchanged)
+            # a leaf whose gradient was there, and is not when it is first used, has it cleared by the function itself
+            leaves = [(t, array, None if had.get(t) and not has else has) for t, array, has in trace.lifted]
+            self._compile(recording, trace, leaves, arrays, result, unchanged)
         elif recording.attempts == ATTEMPTS:
             recording.reason = f"no two of {ATTEMPTS} calls in a row were the same: {difference}"
         trace.forget()
         return result
 
     def _compile(
-        self, recording: Recording, trace: Trace, arguments: Sequence[Any], result: Any, watched: Sequence[Any]
+        self,
+        recording: Recording,
+        trace: Trace,
+        leaves: Sequence[tuple[Tensor, Any, bool | None]],
+        arguments: Sequence[Any],
+        result: Any,
+        watched: Sequence[Any],
     ) -> None:
         """Make the program, and what is to be done around it."""
-        leaves, guards = list(trace.lifted), trace.guards
+        guards = trace.guards
         graded = [t for t, _, _ in leaves if t.grad is not None and _is_new(trace, t.grad)]
-        places = [i for i, x in enumerate(arguments) if isinstance(x, Tensor) and x.grad and _is_new(trace, x.grad)]
-        cleared = [t for t, _, had in leaves if had and t.grad is None]
+        places = [
+            i
+            for i, x in enumerate(arguments)
+            if isinstance(x, Tensor) and x.grad is not None and _is_new(trace, x.grad)
+        ]
+        cleared = [t for t, _, had in leaves if had is not False and t.grad is None]
         outputs = _arrays(result)
         grads = [*(t.grad for t in graded), *(arguments[i].grad for i in places)]
         returned = [trace.variable_of(x) for x in (*outputs, *grads)]
@@ -158,7 +181,7 @@ class Captured(Generic[P, R]):
 
         def holds() -> bool:
             for t, array, had in leaves:
-                if t._data is not array or (t.grad is not None) is not had:
+                if t._data is not array or (had is not None and (t.grad is not None) is not had):
                     return False
             return all([guard() for guard in guards]) and all([read() == value for read, value in watched])
 
@@ -268,26 +291,26 @@ def _replaced(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _signature(args: Any, kwargs: Any) -> tuple[list[Any], Any]:
     """The arrays among the arguments, and a key for what a program depends on."""
-    arrays: list[Any] = []
+    arrays: dict[int, Any] = {}
     parts: list[Any] = []
     for value in args:
         _describe(value, arrays, parts)
     for name in kwargs:
         parts.append(name)
         _describe(kwargs[name], arrays, parts)
-    return arrays, tuple(parts)
+    return list(arrays.values()), tuple(parts)
 
 
-def _describe(value: Any, arrays: list[Any], parts: list[Any]) -> None:
-    same = next((i for i, x in enumerate(arrays) if x is value), None)
-    if same is not None:
-        parts.append(("same", same))
+def _describe(value: Any, arrays: dict[int, Any], parts: list[Any]) -> None:
+    """Add the arrays in `value`, by their id, and what a program depends on."""
+    if id(value) in arrays:
+        parts.append(("same", list(arrays).index(id(value))))
     elif value.__class__ is Tensor:
         array = value._data
-        arrays.append(value)
+        arrays[id(value)] = value
         parts.append((array.shape, array.dtype, array.strides, value._requires_grad, value.grad is None))
     elif value.__class__ is numpy.ndarray or hasattr(value, "__cuda_array_interface__"):
-        arrays.append(value)
+        arrays[id(value)] = value
         parts.append((value.shape, value.dtype, value.strides))
     elif isinstance(value, (tuple, list)):
         parts.append((type(value), len(value)))

@@ -8,6 +8,8 @@ from .capture import ATTEMPTS, Captured, Recording
 from .program import Program
 
 WIDTH = 58
+MOST = 6
+"""Arguments that are shown."""
 
 
 def explain(captured: Captured[Any, Any]) -> str:
@@ -20,7 +22,10 @@ def explain(captured: Captured[Any, Any]) -> str:
 
 
 def _paragraph(name: str, key: Any, recording: Recording) -> str:
-    head = f"{name}({', '.join(map(_argument, key))})"
+    given = [_argument(part) for part in key]
+    if len(given) > MOST:
+        given[MOST:] = [f"… {len(given) - MOST:,} more"]
+    head = f"{name}({', '.join(given)})"
     if recording.program is not None:
         return "\n".join([f"{head}: replayed {recording.replays:,} times.", *_table(recording.program)])
     if recording.reason is not None:

@@ -137,9 +137,10 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
     """
     placed: dict[int, Any] = {}
     left: list[Instruction] = []
+    made_at = {x.out.number: n for n, x in enumerate(instructions) if x.kind == "make" and x.out is not None}
     for n, copy in enumerate(instructions):
         made = _copied(copy)
-        start = next((i for i, x in enumerate(instructions) if x.out is made and x.kind == "make"), None)
+        start = None if made is None else made_at.get(made.number)
         if made is None or start is None or made.storage in kept or made.storage in placed:
             left.append(copy)
             continue

@@ -1,0 +1,107 @@
+"""What a step costs, counted: array calls, new arrays, Python frames. A change of these numbers is a decision."""
+
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import layers
+from chalkgrad.nn.training import Trainer
+
+ROWS, BATCH = 1024, 128
+
+
+@pytest.fixture
+def documented(monkeypatch):
+    """The documented model and data of its shapes; fit leaves its recorded step behind."""
+    kept = []
+    monkeypatch.setattr(Trainer, "forget", lambda self: kept.append(self))
+    rng = np.random.default_rng(0)
+    x = rng.random((ROWS, 784), dtype="float32")
+    y = np.eye(10, dtype="float32")[rng.integers(0, 10, ROWS)]
+
+    def trained(epochs=2, **options):
+        model = cg.Sequential(
+            [layers.Dense(128, activation="relu", input_shape=(784,)), layers.Dense(10, activation="softmax")]
+        )
+        model.compile(optimizer="adam", loss="categorical_crossentropy", jit_compile=False, **options)
+        model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)
+        trainer = kept[-1]
+        return model.captured(f"train {id(trainer)}", trainer._step)
+
+    return trained
+
+
+def frames(function):
+    """How many Python functions are entered while it runs."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count - 1
+
+
+def indices():
+    return cg.tensor(np.arange(BATCH))
+
+
+def test_the_documented_step_is_so_many_array_calls_and_makes_no_array(documented):
+    (recording,) = documented(metrics=["accuracy"]).recordings.values()
+    program = recording.program
+    calls = sum(len(step.calls) for step in program.steps)
+    assert (program.recorded, calls) == (70, 53)
+    assert not any(step.allocates for step in program.steps)
+    largest = 4 * BATCH * (784 + 128 + 128)  # the batch, the hidden layer and its gradient
+    assert program.arena_bytes < 1.2 * largest
+
+
+def test_a_replay_enters_few_python_functions(documented):
+    step, batch = documented(), indices()
+    assert frames(lambda: step(batch)) == 25
+
+
+def test_replays_allocate_no_array_memory(documented):
+    step, batch = documented(), indices()
+    step(batch)
+    tracemalloc.start()
+    for _ in range(20):
+        step(batch)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * BATCH * 128  # less than the smallest array of a layer: NumPy's buffer for casts is 32 KB
+
+
+def test_frames_of_a_tiny_operation():
+    x = cg.tensor(np.ones(8), requires_grad=True)
+    y = x * x
+    assert y + 1.0 is not None
+    assert frames(lambda: x * x) == 4  # the operator, the kernel, the tensor, the node
+    assert frames(lambda: y + 1.0) <= 6
+    pulled = frames(lambda: (y * x).backward(np.ones(8))) - frames(lambda: (x * x).backward(np.ones(8)))
+    assert pulled <= 8
+
+
+@pytest.mark.parametrize("patience", [5])
+def test_a_replay_is_not_slower_than_the_tape(documented, patience):
+    def best(step):
+        times = []
+        for _ in range(60):
+            begin = time.perf_counter()
+            step(batch)
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    batch = indices()
+    replayed, eager = documented(), documented(run_eagerly=True)
+    ratios = [best(replayed) / best(eager) for _ in range(patience)]
+    assert min(ratios) < 1.3  # it is about 0.85; a machine that does other things besides is not to fail this
