@@ -67,12 +67,15 @@ class Recording:
 
 
 class Captured(Generic[P, R]):
-    """A function with its programs, one for each signature: shapes, dtypes, and the values of what is no array."""
+    """A function with its programs, one for each signature: shapes, dtypes, and the values of what is no array.
 
-    def __init__(self, function: Callable[P, R], jit: bool | str = "auto") -> None:
+    checked: the values of what it is given were checked beforehand, labels for instance, so a replay need not.
+    """
+
+    def __init__(self, function: Callable[P, R], jit: bool | str = "auto", checked: bool = False) -> None:
         check_jit(jit)
         functools.update_wrapper(self, function)
-        self.function, self.jit = function, jit
+        self.function, self.jit, self.checked = function, jit, checked
         self.recordings: dict[Any, Recording] = {}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -116,7 +119,7 @@ class Captured(Generic[P, R]):
         had = {t: t.grad is not None for t, *_ in recording.trace.lifted} if recording.trace else {}
         watched = _watched(self.function)
         values = [read() for read in watched]
-        with Trace() as trace:
+        with Trace(self.checked) as trace:
             positional, named = _replaced((args, kwargs), functools.partial(_as_input, trace))
             result = self.function(*positional, **named)
         recording.attempts += 1

@@ -60,9 +60,9 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name in DRAWN:
         generator, _, dtype = arguments
         return [(generator.random, (), {"dtype": dtype, "out": out})]
-    if name == "take" and xp is numpy and set(options) == {"axis", "mode"} and len(arguments) == 2:
-        values, indices = arguments
-        return [(numpy.ndarray.take, (values, indices, options["axis"], out, options["mode"]), {})]
+    if name == "take" and xp is numpy and options.keys() <= {"axis", "mode"} and len(arguments) == 2:
+        given = (*arguments, options.get("axis"), out, options.get("mode", "raise"))
+        return [(numpy.ndarray.take, given, {})]
     if name in OUT:
         return [(function, arguments, {**options, "out": out})]
     return None

@@ -32,7 +32,8 @@ class Trace:
     guards: conditions, beyond these, under which the list holds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checked: bool = False) -> None:
+        self.checked = checked
         self.thread = get_ident()
         self.instructions: list[Instruction] = []
         self.traced: list[Traced] = []
@@ -172,7 +173,8 @@ class Trace:
         """Carry out a check of values, which raises where they are wrong, in each replay too."""
         plain, listed = self._both(arguments)
         function(*plain)
-        self._list(Instruction("host", name, function, listed, {}, None))
+        if not self.checked:
+            self._list(Instruction("host", name, function, listed, {}, None))
 
     def plain(self, array: Any) -> Any:
         """The array without its trace, for a look at what is no value: shape, dtype, device."""
@@ -251,7 +253,7 @@ class Trace:
         if isinstance(value, dict):
             both = {key: self._both(item) for key, item in value.items()}
             return {k: p for k, (p, _) in both.items()}, {k: v for k, (_, v) in both.items()}
-        if hasattr(value, "strides") and not isinstance(value, numpy.generic):
+        if hasattr(value, "strides") and not isinstance(value, (numpy.generic, type)):
             return value, self.outside(value).variable
         return value, value
 

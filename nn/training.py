@@ -40,7 +40,7 @@ class RunningMeans(Mapping[str, float]):
         """Take in the means of a batch of `count` samples; counting them is left to who goes on to the next."""
         for total, value in zip(self.totals.values(), values, strict=True):
             xp = backend.namespace_of(total)
-            xp.add(total, value.astype("float64") * count, out=total)
+            xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
 
     def __getitem__(self, name: str) -> float:
         return float(self.totals[name]) / self.count

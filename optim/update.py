@@ -126,7 +126,10 @@ def rmsprop(
 
 
 MOMENTS = "m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2; "
-CORRECTED = "learning_rate * (m / (1 - beta_1**t)) / (sqrt(v / (1 - beta_2**t)) + epsilon)"
+SUMS = "s = beta_1 * s + g; r = beta_2 * r + g**2; "
+CORRECTED = (
+    "learning_rate * ((1 - beta_1) * s / (1 - beta_1**t)) / (sqrt((1 - beta_2) * r / (1 - beta_2**t)) + epsilon)"
+)
 
 
 @update(MOMENTS + "theta = theta - learning_rate * m / (sqrt(v) + epsilon)")
@@ -141,9 +144,10 @@ def adam_documented(
 
 
 def _corrected(learning_rate: float, beta_1: float, beta_2: float, epsilon: float, t: int) -> dict[str, float]:
-    """Both corrections folded into the rate, and epsilon times the factor that keeps it where the equation has it."""
-    root = math.sqrt(1 - beta_2**t)
-    return {"learning_rate": learning_rate * root / (1 - beta_1**t), "epsilon": epsilon * root}
+    """What stands before s / (√r + ε), with the factors of both moments in it, and the ε that belongs there."""
+    root = math.sqrt((1 - beta_2**t) / (1 - beta_2))
+    rate = learning_rate * (1 - beta_1) / (1 - beta_1**t)
+    return {"learning_rate": rate * root, "epsilon": epsilon * root}
 
 
 def _corrected_and_shrunk(
@@ -154,27 +158,38 @@ def _corrected_and_shrunk(
     return {**corrected, "shrink": 1 - learning_rate * weight_decay}
 
 
-@update(MOMENTS + f"theta = theta - {CORRECTED}", folds=_corrected)
+@update(SUMS + f"theta = theta - {CORRECTED}", folds=_corrected)
 def adam(
-    xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
+    xp: Namespace, theta: Array, g: Array, scratch: Array, s: Array, r: Array, *,
     learning_rate: float, beta_1: float, beta_2: float, epsilon: float,
 ) -> None:  # fmt: skip
-    """Adam (Kingma & Ba 2015, Algorithm 1): D4-D6 with both moments corrected for their start at 0."""
-    _average(xp, m, scratch, g, beta_1)
-    _average(xp, v, scratch, g, beta_2, square=True)
-    _adam_step(xp, theta, scratch, m, v, learning_rate, epsilon)
+    """Adam (Kingma & Ba 2015, Algorithm 1): D4-D6 with both moments corrected for their start at 0.
+
+    The moments are kept without their constant factors, m = (1 - β₁) s and v = (1 - β₂) r, which saves two passes
+    over the parameters.
+    """
+    _sums(xp, g, scratch, s, r, beta_1, beta_2)
+    _adam_step(xp, theta, scratch, s, r, learning_rate, epsilon)
 
 
-@update(MOMENTS + f"theta = theta - learning_rate * weight_decay * theta - {CORRECTED}", folds=_corrected_and_shrunk)
+@update(SUMS + f"theta = theta - learning_rate * weight_decay * theta - {CORRECTED}", folds=_corrected_and_shrunk)
 def adamw(
-    xp: Namespace, theta: Array, g: Array, scratch: Array, m: Array, v: Array, *,
+    xp: Namespace, theta: Array, g: Array, scratch: Array, s: Array, r: Array, *,
     learning_rate: float, beta_1: float, beta_2: float, epsilon: float, shrink: float,
 ) -> None:  # fmt: skip
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2); s and r as in `adam`."""
     xp.multiply(theta, shrink, out=theta)
-    _average(xp, m, scratch, g, beta_1)
-    _average(xp, v, scratch, g, beta_2, square=True)
-    _adam_step(xp, theta, scratch, m, v, learning_rate, epsilon)
+    _sums(xp, g, scratch, s, r, beta_1, beta_2)
+    _adam_step(xp, theta, scratch, s, r, learning_rate, epsilon)
+
+
+def _sums(xp: Namespace, g: Array, scratch: Array, s: Array, r: Array, beta_1: float, beta_2: float) -> None:
+    """s ← β₁ s + g, r ← β₂ r + g²."""
+    xp.multiply(s, beta_1, out=s)
+    xp.add(s, g, out=s)
+    xp.multiply(r, beta_2, out=r)
+    xp.multiply(g, g, out=scratch)
+    xp.add(r, scratch, out=r)
 
 
 def _average(xp: Namespace, average: Array, scratch: Array, g: Array, beta: float, square: bool = False) -> None:

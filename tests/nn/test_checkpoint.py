@@ -180,7 +180,7 @@ def test_the_file_is_open_to_others(path, fitted):
     assert {name for name in tensors if not name.startswith("optimizer/")} == {
         f"layers/{w.name}" for w in fitted.weights
     }
-    assert tensors["optimizer/m"].shape == (fitted.count_params(),)
+    assert tensors["optimizer/s"].shape == (fitted.count_params(),)
     assert json.loads(header(path)["__metadata__"]["chalkgrad"])["history"]["epoch"] == [0, 1]
 
 
@@ -346,8 +346,8 @@ def test_a_file_whose_tensors_are_not_those_described(path, fitted):
 
 def test_optimiser_state_of_another_size(path, fitted):
     fitted.save(path)
-    save_file({**load_file(path), "optimizer/m": np.zeros(5, "float32")}, path, header(path)["__metadata__"])
-    with pytest.raises(DataError, match="'m' is for 5 parameters"):
+    save_file({**load_file(path), "optimizer/s": np.zeros(5, "float32")}, path, header(path)["__metadata__"])
+    with pytest.raises(DataError, match="'s' is for 5 parameters"):
         Sequential.load(path)
 
 

@@ -141,7 +141,7 @@ def test_float64_through_and_through():
     model.fit(np.ones((5, 4), "float32"), np.ones((5, 2), "float32"), verbose=0)
     assert {w.dtype.name for w in model.weights} == {"float64"}
     assert model.predict(np.ones((1, 4), "float32")).dtype == "float64"
-    assert model.optimizer.state["m"].dtype == "float64"
+    assert model.optimizer.state["s"].dtype == "float64"
 
 
 def test_float32_is_the_default():
