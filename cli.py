@@ -272,6 +272,48 @@ def prove(
         raise click.UsageError(str(error), ctx) from error
 
 
+@cli.command(
+    epilog="""\b
+Examples:
+  chalkgrad bench --quick
+  chalkgrad bench --json speed.json --svg speed.svg
+  chalkgrad bench --only mnist --only chain --contestants captured,"jax step"
+  chalkgrad bench --compare speed.json"""
+)
+@click.option("--quick", is_flag=True, help="About a minute: smaller, fewer workloads and rounds.")
+@click.option("--only", metavar="WORKLOAD", multiple=True, help="This workload; may be given several times.")
+@click.option("--contestants", metavar="NAME,…", default="", help="These alone, and numpy, which all are held against.")
+@click.option("--rounds", type=Whole(1), metavar="N", help="Timed repetitions of each contestant.  [default: 9; 5]")
+@click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What the turns are drawn from.")
+@click.option("--growth", is_flag=True, help="Instead: how the cost grows with batch, width, depth, samples, length.")
+@click.option("--json", "json_file", metavar="FILE", help="Every sample, with versions and machine.")
+@click.option("--svg", "svg_file", metavar="FILE", help="A chart.")
+@click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
+@click.option("--list", "list_only", is_flag=True, help="Show workloads and contestants, and run nothing.")
+@click.pass_context
+def bench(
+    ctx: click.Context, /, only: tuple[str, ...], contestants: str, list_only: bool, **options: Any
+) -> None:  # fmt: skip
+    """Measure how fast chalkgrad is here.
+
+    It stands beside hand-written NumPy, whichever of PyTorch, JAX, Keras, autograd and MyGrad are installed, and the
+    limits of the machine. Each contestant has a process of its own; they take turns, and who does not reach the same
+    loss is disqualified.
+
+    Exit code 0: done. 1: with --compare, something of ours became slower. 2: wrong usage.
+    """
+    from .commands.bench import Request, bench, show_list
+
+    if list_only:
+        show_list()
+        return
+    names = tuple(name.strip() for name in contestants.split(",") if name.strip())
+    try:
+        ctx.exit(bench(Request(only, names, **options)))
+    except UsageError as error:
+        raise click.UsageError(str(error), ctx) from error
+
+
 def main() -> None:
     """The entry point of the `chalkgrad` command. Exit codes: 0, 1 an error, 2 wrong usage, 130 after Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):

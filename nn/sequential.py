@@ -239,6 +239,11 @@ class Sequential:
             kept = self._steps[name] = (settings, Captured(step, self.jit_compile, checked=True))
         return kept[1]
 
+    @property
+    def recorded_steps(self) -> list[Captured[..., Any]]:
+        """The steps of training, evaluation and prediction that are recorded at present; `explain()` tells of each."""
+        return [captured for _, captured in self._steps.values()]
+
     def forget(self, name: str) -> None:
         """Let go of the step kept under that name."""
         self._steps.pop(name, None)

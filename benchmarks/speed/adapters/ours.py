@@ -1,0 +1,199 @@
+"""chalkgrad itself: on the tape, captured and replayed on NumPy, and with groups of elementwise operations compiled."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from itertools import count
+from typing import Any
+
+from ....engine.capture import Captured, capture
+from ....engine.flat import Flat
+from ....engine.tensor import Tensor, tensor
+from ....nn import layers
+from ....nn.callbacks import Callback
+from ....nn.sequential import Sequential
+from ....optim import Adam
+from ..problems import (
+    SEED,
+    ChainProblem,
+    CrossEntropyProblem,
+    TrainingProblem,
+    TreeProblem,
+    UpdateProblem,
+    pairs,
+    sums,
+)
+from ..stand import Stand, UnavailableError, serve
+
+EAGER, CAPTURED, JIT = "eager", "captured", "jit"
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    EAGER: {"run_eagerly": True},
+    CAPTURED: {"jit_compile": False},
+    JIT: {"jit_compile": True},
+}
+"""What each variant hands to `compile`."""
+FOREVER = 1 << 30
+RECORDED = 3
+"""Repetitions after which a captured step has been recorded for every batch size."""
+
+
+class Finished(Exception):
+    """The stand asks for no further epoch."""
+
+
+class Timed(Callback):
+    """Each epoch of one long `fit` is a repetition: the clock starts as it begins and stops as it ends."""
+
+    def __init__(self, stand: Stand, variant: str) -> None:
+        self.stand, self.variant, self.epochs = stand, variant, 0
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Wait to be told to go."""
+        if not self.stand.begin():
+            raise Finished
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Report."""
+        loss, self.epochs = logs["loss"], self.epochs + 1
+        if self.variant != EAGER and self.epochs == RECORDED:
+            for step in self.model.recorded_steps:
+                replayed(step)
+        self.stand.end(lambda: (loss,))
+
+
+def replayed(step: Captured[..., Any]) -> None:
+    """Raise where a step that is called captured runs on the tape in truth."""
+    for recording in step.recordings.values():
+        if recording.program is None:
+            raise UnavailableError(f"it is not replayed: {recording.reason or 'it was never recorded twice alike'}")
+
+
+def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+    """`fit` of a Sequential."""
+    *hidden, classes = problem.task.sizes[1:]
+    model = Sequential(
+        [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")]
+    )
+    model.build(problem.x.shape[1:])
+    model.set_weights(problem.weights)
+    model.compile(Adam(problem.task.rate), "sparse_categorical_crossentropy", **OPTIONS[variant])
+    with contextlib.suppress(Finished):
+        model.fit(
+            problem.x, problem.labels, batch_size=problem.task.batch, epochs=FOREVER, verbose=0,
+            callbacks=[Timed(stand, variant)], seed=SEED,
+        )  # fmt: skip
+
+
+def _made(f: Callable[..., Any], variant: str) -> Callable[..., Any]:
+    """The function as this variant runs it; after a few calls a captured one has to be replayed."""
+    if variant == EAGER:
+        return f
+    captured, calls = capture(f, jit=variant == JIT), count()
+
+    def checked(*args: Any) -> Any:
+        result = captured(*args)
+        if next(calls) == 2 * RECORDED:
+            replayed(captured)
+        return result
+
+    return checked
+
+
+def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
+    """The loop as it stands, and backward."""
+    start, x = tensor(problem.y, requires_grad=True), tensor(problem.x, requires_grad=True)
+    c = tensor(problem.c)
+
+    def step(start: Tensor, x: Tensor) -> Any:
+        start.grad = x.grad = None
+        y: Any = start
+        for _ in range(problem.task.links):
+            y = y * c + x
+        y.sum().backward()
+        return y, x.grad, start.grad
+
+    step_made = _made(step, variant)
+
+    def repeat(number: int) -> Any:
+        y, gx, gy = step_made(start, x)
+        return lambda: sums(y.numpy(), gx.numpy(), gy.numpy())
+
+    serve(stand, repeat)
+
+
+def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
+    """The loop as it stands, and backward."""
+    leaves = [tensor(row, requires_grad=True) for row in problem.leaves]
+
+    def step(*leaves: Tensor) -> Any:
+        level: list[Any] = list(leaves)
+        for leaf in leaves:
+            leaf.grad = None
+        multiplies = True
+        while len(level) > 1:
+            level = [a * b if multiplies else a + b for a, b in pairs(level)]
+            multiplies = not multiplies
+        level[0].sum().backward()
+        return level[0], [leaf.grad for leaf in leaves]
+
+    step_made = _made(step, variant)
+
+    def repeat(number: int) -> Any:
+        root, gradients = step_made(*leaves)
+        return lambda: sums(root.numpy(), [g.numpy() for g in gradients])
+
+    serve(stand, repeat)
+
+
+def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> None:
+    """The fused loss, and backward."""
+    loss_of: Any = import_module("....ops.loss", __package__).sparse_categorical_cross_entropy
+    logits, labels = tensor(problem.logits, requires_grad=True), tensor(problem.labels)
+
+    def step(logits: Tensor, labels: Tensor) -> Any:
+        logits.grad = None
+        loss = loss_of(logits, labels)
+        loss.backward()
+        return loss, logits.grad
+
+    step_made = _made(step, variant)
+
+    def repeat(number: int) -> Any:
+        loss, gradient = step_made(logits, labels)
+        return lambda: (float(loss.numpy()), sums(0.0, gradient.numpy())[1])
+
+    serve(stand, repeat)
+
+
+def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
+    """`step` of the optimiser on a flat buffer."""
+    theta, optimizer = tensor(problem.theta.copy(), requires_grad=True), Adam(problem.task.rate)
+    flat = Flat([theta])
+    gradient = tensor(problem.g)
+
+    def step(gradient: Tensor) -> None:
+        theta.grad = gradient
+        optimizer.step(flat)
+
+    step_made = _made(step, variant)
+
+    def repeat(number: int) -> Any:
+        for _ in range(problem.task.updates):
+            step_made(gradient)
+        return lambda: problem.figures(theta.numpy())
+
+    serve(stand, repeat)
+
+
+ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
+
+
+def start(variant: str) -> None:
+    """Raise UnavailableError where compiling is asked for and Numba is not there."""
+    if variant == JIT:
+        try:
+            import_module("numba")
+        except ImportError as error:
+            raise UnavailableError("numba is not installed") from error

@@ -1,0 +1,87 @@
+"""Who takes part: each contestant's engine, how it is used, and what has to be installed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...engine.errors import unknown_name
+from ..peers import version
+
+YARDSTICK = "numpy"
+"""The contestant that all others are held against: in loss, and in time."""
+OURS = ("eager", "captured", "jit")
+"""The contestants that are chalkgrad."""
+
+PLACE = f"{__package__}.adapters"
+EVERYTHING = ("training", "chain", "tree", "cross-entropy", "update")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to do the work. module, variant: its adapter. packages: what it needs. kinds: what it can do.
+
+    setting: how it is used, in words. in_quick: whether the quick run asks it; compilers that think for half a minute
+    are not asked.
+    """
+
+    name: str
+    module: str
+    variant: str
+    packages: tuple[str, ...]
+    setting: str
+    kinds: tuple[str, ...] = EVERYTHING
+    in_quick: bool = True
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that it needs and that are not installed."""
+        return tuple(package for package in self.packages if version(package) is None)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of what it needs."""
+        return {package: version(package) or "not installed" for package in self.packages}
+
+
+_ALL = (
+    Contestant(YARDSTICK, f"{PLACE}.handwritten", "", ("numpy",),
+               "by hand: every buffer made beforehand, out= everywhere, Adam in ten passes, blocks that fit the cache"),
+    Contestant("numpy+numba", f"{PLACE}.handwritten_numba", "", ("numpy", "numba"),
+               "the same by hand, with serial Numba loops in place of elementwise passes"),
+    Contestant("eager", f"{PLACE}.ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`"),
+    Contestant("captured", f"{PLACE}.ours", "captured", ("numpy",),
+               "chalkgrad, the step captured once and replayed on NumPy: `jit_compile=False`"),
+    Contestant("jit", f"{PLACE}.ours", "jit", ("numpy", "numba"),
+               "chalkgrad, captured, elementwise groups compiled by Numba: `jit_compile=True`"),
+    Contestant("pytorch eager", f"{PLACE}.pytorch", "eager", ("torch",),
+               "batches by index from tensors, `Adam(fused=True)`"),
+    Contestant("pytorch compiled", f"{PLACE}.pytorch", "compiled", ("torch",),
+               "the same, forward and backward through `torch.compile`", in_quick=False),
+    Contestant("jax step", f"{PLACE}.jax_", "step", ("jax", "jaxlib"),
+               "one jitted step in a Python loop, donated buffers, Adam in jnp"),
+    Contestant("jax scan", f"{PLACE}.jax_", "scan", ("jax", "jaxlib"),
+               "a whole epoch, or chain, or all updates, in one jitted `lax.scan`",
+               kinds=("training", "chain", "update")),
+    Contestant("keras on jax", f"{PLACE}.keras_", "", ("keras", "jax"),
+               "`fit` of a Sequential, compiled through JAX", kinds=("training",)),
+    Contestant("autograd", f"{PLACE}.autograd_", "", ("autograd",), "`value_and_grad`; hand-written Adam in NumPy",
+               kinds=EVERYTHING[:-1]),
+    Contestant("mygrad", f"{PLACE}.mygrad_", "", ("mygrad",),
+               "tensors without memory guarding, `backward`; hand-written Adam in NumPy", kinds=EVERYTHING[:-1]),
+)  # fmt: skip
+
+CONTESTANTS: Mapping[str, Contestant] = {contestant.name: contestant for contestant in _ALL}
+"""The contestants by name, in the order in which they are shown."""
+
+
+def find_contestants(names: Sequence[str], quick: bool) -> list[Contestant]:
+    """The contestants of these names and the yardstick, or where there are none those of the run.
+
+    Raises UsageError for an unknown name.
+    """
+    for name in names:
+        if name not in CONTESTANTS:
+            raise unknown_name("contestant", name, CONTESTANTS)
+    chosen = (c for c in CONTESTANTS.values() if (c.name in names if names else c.in_quick or not quick))
+    return list({CONTESTANTS[YARDSTICK]: None, **dict.fromkeys(chosen)})

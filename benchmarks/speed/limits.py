@@ -1,0 +1,196 @@
+"""What this machine can do at best, measured in the same run, and the least time that this leaves for each task.
+
+    python -m chalkgrad.benchmarks.speed.limits < TASKS.json
+
+Each figure is the best of many: a limit is what nothing was faster than.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy
+
+from ...engine.errors import ChalkgradError
+from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update, task_from
+
+SECONDS, QUICK_SECONDS = 0.6, 0.15
+"""How long each figure is looked for."""
+LARGE = 1536
+"""The side of the square matrices whose product tells the peak rate."""
+FAR = 512 << 20
+"""Bytes that no cache holds."""
+
+Measure = Callable[[Callable[[], Any]], float]
+
+
+def best_of(seconds: float) -> Measure:
+    """A clock: the least time that one call of a function takes, tried for so many seconds."""
+
+    def measure(f: Callable[[], Any]) -> float:
+        f()
+        started = time.perf_counter()
+        f()
+        calls = max(1, int(1e-3 / max(time.perf_counter() - started, 1e-7)))
+        best, end = float("inf"), time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            for _ in range(calls):
+                f()
+            best = min(best, (time.perf_counter() - started) / calls)
+        return best
+
+    return measure
+
+
+def product_seconds(n: int, k: int, m: int, left: bool, right: bool, dtype: str, best: Measure) -> float:
+    """The time of a product of (n, k) by (k, m); left, right: whether a factor is given transposed."""
+    generator = numpy.random.default_rng(0)
+    a = generator.standard_normal((k, n) if left else (n, k)).astype(dtype)
+    b = generator.standard_normal((m, k) if right else (k, m)).astype(dtype)
+    y, a, b = numpy.empty((n, m), dtype), a.T if left else a, b.T if right else b
+    return best(lambda: numpy.matmul(a, b, out=y))
+
+
+def copy_rate(size: int, best: Measure) -> float:
+    """Bytes a second, read and written, of a copy within `size` bytes: by one thread or by all, whichever is more."""
+    source, target = numpy.ones(size // 8, "float32"), numpy.empty(size // 8, "float32")
+    count = usable_cores()
+    parts = list(zip(numpy.array_split(target, count), numpy.array_split(source, count), strict=True))
+    times = max(1, (64 << 20) // size)  # so often at a time that waking the threads does not count
+
+    def copy(part: Sequence[Any]) -> None:
+        for _ in range(times):
+            numpy.copyto(*part)
+
+    with ThreadPoolExecutor(count) as pool:
+        rates = (best(lambda: copy((target, source))), best(lambda: list(pool.map(copy, parts))))
+    return size * times / min(rates)
+
+
+def triad_rate(size: int, best: Measure) -> float:
+    """Bytes a second of a = b + s c in NumPy's two passes: 2 arrays are touched in the one, 3 in the other."""
+    a, b, c = (numpy.ones(size // 12, "float32") for _ in range(3))
+
+    def triad() -> None:
+        numpy.multiply(c, 0.5, out=a)
+        numpy.add(a, b, out=a)
+
+    return 5 * a.nbytes / best(triad)
+
+
+def smallest_call(best: Measure) -> float:
+    """The time of a NumPy operation on so few numbers that the call is all that counts."""
+    x, y, add = numpy.ones(8, "float32"), numpy.empty(8, "float32"), numpy.add
+
+    def calls() -> None:
+        for _ in range(100):
+            add(x, x, y)
+
+    return best(calls) / 100
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# The least time of a task
+
+
+def products_of(task: Training) -> Counter[tuple[int, int, int, bool, bool]]:
+    """How often which product is taken in an epoch: forward, for the weights, and for the layer below."""
+    found: Counter[tuple[int, int, int, bool, bool]] = Counter()
+    sizes = Counter({task.batch: task.samples // task.batch, task.samples % task.batch: 1})
+    for batch, times in sizes.items():
+        for number, (n, m) in enumerate(pairwise(task.sizes)):
+            for product in ((batch, n, m, False, False), (n, batch, m, True, False), (batch, m, n, False, True)):
+                if batch and (number or product[:2] != (batch, m)):
+                    found[product] += times
+    return found
+
+
+def bound_of(task: Task, best: Measure, figures: Mapping[str, float]) -> dict[str, Any]:
+    """The least seconds of one repetition, what they are, and whether code without NumPy is bound by them, too."""
+    if isinstance(task, Training):
+        seconds = sum(n * product_seconds(*key, "float32", best) for key, n in products_of(task).items())
+        return {"seconds": seconds, "what": "the matrix products alone", "for_all": True}
+    if isinstance(task, Update):
+        rate = copy_rate(16 * task.parameters, best)
+        seconds = 28 * task.parameters * task.updates / rate
+        return {"seconds": seconds, "what": f"28 bytes a parameter at {rate / 1e9:.1f} GB/s", "for_all": True}
+    if isinstance(task, CrossEntropy):
+        size = 8 * task.rows * task.classes
+        rate = copy_rate(size, best)
+        return {"seconds": size / rate, "what": f"8 bytes a logit at {rate / 1e9:.1f} GB/s", "for_all": True}
+    calls = calls_of(task)
+    what = f"{calls:,} of the smallest NumPy calls"
+    return {"seconds": calls * figures["smallest_call_seconds"], "what": what, "for_all": False}
+
+
+def calls_of(task: Task) -> int:
+    """NumPy calls of a task whose operations are taken one by one: forward, and what the gradient needs."""
+    if isinstance(task, Chain):
+        return 9 * task.links
+    assert isinstance(task, Tree)
+    products, level, multiplies = 0, task.leaves // 2, True
+    while level:
+        products += level * multiplies
+        level, multiplies = level // 2, not multiplies
+    return task.count + 2 * products
+
+
+# In a process of its own
+
+
+def measure(tasks: Mapping[str, Mapping[str, Any]], quick: bool) -> dict[str, Any]:
+    """The limits, and the bounds of the tasks by name, measured in a fresh process."""
+    job = json.dumps({"tasks": tasks, "quick": quick})
+    done = subprocess.run([sys.executable, "-m", __name__], input=job, capture_output=True, encoding="utf-8")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ChalkgradError(f"the machine's limits could not be measured: {last}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def better(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """Of two measurements the better of each figure: the greater rate, the lesser time."""
+    figures = {
+        name: (min if name.endswith("_seconds") else max)(value, b["figures"][name])
+        for name, value in a["figures"].items()
+    }
+    bounds = {name: min(bound, b["bounds"][name], key=lambda x: x["seconds"]) for name, bound in a["bounds"].items()}
+    return {"figures": figures, "bounds": bounds}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: tasks as JSON from stdin, limits as JSON to stdout."""
+    job = json.load(sys.stdin)
+    best = best_of(QUICK_SECONDS if job["quick"] else SECONDS)
+    far = FAR // 4 if job["quick"] else FAR
+    figures = {
+        f"{dtype}_flops": 2 * LARGE**3 / product_seconds(LARGE, LARGE, LARGE, False, False, dtype, best)
+        for dtype in ("float32", "float64")
+    }
+    figures |= {
+        "copy_bytes_per_second": copy_rate(far, best),
+        "triad_bytes_per_second": triad_rate(far, best),
+        "smallest_call_seconds": smallest_call(best),
+    }
+    bounds = {name: bound_of(task_from(task), best, figures) for name, task in job["tasks"].items()}
+    print(json.dumps({"figures": figures, "bounds": bounds}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""A run as it is written to JSON: read back, checked, and summed up by medians, quartiles and paired ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from ...engine.errors import DataError
+from .limits import usable_cores
+from .runner import OK
+
+KIND, FORMAT = "chalkgrad speed", 1
+GROWTH = "chalkgrad growth"
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+Results = Mapping[str, Any]
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, quartiles and minimum of some numbers."""
+
+    median: float
+    low: float
+    high: float
+    least: float
+
+    def scaled(self, factor: float) -> Spread:
+        """All of them times a factor."""
+        return Spread(*(factor * value for value in (self.median, self.low, self.high, self.least)))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The spread of one or more numbers."""
+    low, median, high = numpy.quantile(values, (0.25, 0.5, 0.75))
+    return Spread(float(median), float(low), float(high), float(min(values)))
+
+
+def finished(record: Record) -> dict[str, Any]:
+    """The contestants of a workload that did all of it, and rightly."""
+    return {name: entry for name, entry in record["contestants"].items() if entry["status"] == OK and entry["seconds"]}
+
+
+def time_of(record: Record, name: str) -> Spread:
+    """The seconds of one unit of work."""
+    return spread(record["contestants"][name]["seconds"]).scaled(1 / record["count"])
+
+
+def ratio(record: Record, name: str, reference: str) -> Spread | None:
+    """How many times as long as the reference it takes: the ratios within each round, and their spread."""
+    contestants = finished(record)
+    if name not in contestants or reference not in contestants:
+        return None
+    times = zip(contestants[name]["seconds"], contestants[reference]["seconds"], strict=True)
+    return spread([own / other for own, other in times])
+
+
+def machine() -> dict[str, Any]:
+    """The machine, as far as it matters for speed."""
+    config: Any = numpy.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    given = {name: os.environ[name] for name in THREADS if os.environ.get(name)}
+    return {
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "threads": given or "each engine's own default",
+        "date": date.today().isoformat(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def read(path: str, kind: str = KIND) -> dict[str, Any]:
+    """The results in a file. Raises DataError where it cannot be read or is no such report."""
+    made = {KIND: "chalkgrad bench --json", GROWTH: "chalkgrad bench --growth --json"}[kind]
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is no report of `{made}`: it is no JSON.") from error
+    if not isinstance(found, dict) or found.get("kind") != kind:
+        raise DataError(f"{path} is no report of `{made}`.")
+    if found.get("format") != FORMAT:
+        raise DataError(f"{path} has format {found.get('format')!r}, this version reads {FORMAT}: make it anew.")
+    try:
+        _check(found, kind)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"{path} is a damaged report of `{made}`: {error!r}.") from error
+    return found
+
+
+def _check(found: dict[str, Any], kind: str) -> None:
+    """Raise where something is missing that is read later."""
+    if kind == GROWTH:
+        for sweep in found["sweeps"].values():
+            for line in sweep["lines"].values():
+                list(zip(sweep["sizes"], line["seconds"], strict=True))
+        return
+    for record in found["workloads"].values():
+        record["title"], record["unit"], float(record["count"]), float(record["bound"]["seconds"])
+        for name, entry in record["contestants"].items():
+            if entry["status"] == OK:
+                time_of(record, name)
+
+
+def seconds_text(seconds: float) -> str:
+    """A time with three digits and its unit."""
+    units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+    unit, size = next((pair for pair in units if seconds >= pair[1]), units[-1])
+    return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:.0f} {unit}"
+
+
+def a_unit(unit: str) -> str:
+    """A unit of work with its article."""
+    return f"an {unit}" if unit[0] in "aeiou" else f"a {unit}"
+
+
+def ratio_text(value: float) -> str:
+    """A ratio, in about three digits."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def size_text(count: float) -> str:
+    """Bytes in MB."""
+    return f"{count / 1e6:,.0f} MB"

@@ -1,0 +1,198 @@
+"""What is timed: the workloads, as data. A task says what is computed and how large; a workload gives it a name.
+
+A further workload of a kind that is there is one more entry of WORKLOADS; a further kind is one more task here, its
+values in problems.py, and an adapter for each engine that can do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from ...engine.errors import DataError, unknown_name
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a contestant computes in one repetition. kind: what its adapters go by. figures: what they must agree on."""
+
+    kind: ClassVar[str] = ""
+    figures: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def count(self) -> int:
+        """How many units of work one repetition holds."""
+        raise NotImplementedError
+
+    def as_dict(self) -> dict[str, Any]:
+        """The task as plain values; `task_from` reads them back."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Training(Task):
+    """One epoch of training dense layers with ReLU between them, softmax cross-entropy and Adam. data: mnist, random.
+
+    A repetition is the next epoch of one continuing training; the last batch is short where it does not come out.
+    """
+
+    kind: ClassVar[str] = "training"
+    figures: ClassVar[tuple[str, ...]] = ("mean loss of the epoch",)
+    data: str
+    samples: int
+    sizes: tuple[int, ...]
+    batch: int
+    rate: float = 1e-3
+
+    @property
+    def count(self) -> int:
+        """Steps an epoch."""
+        return -(-self.samples // self.batch)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return sum((n + 1) * m for n, m in zip(self.sizes, self.sizes[1:], strict=False))
+
+
+@dataclass(frozen=True)
+class Chain(Task):
+    """y ← y c + x, again and again, on a few float32 numbers, and the gradient for y's start and x."""
+
+    kind: ClassVar[str] = "chain"
+    figures: ClassVar[tuple[str, ...]] = ("sum of y", "sum of |gradient for x|", "sum of |gradient for y|")
+    links: int
+    elements: int = 8
+
+    @property
+    def count(self) -> int:
+        """Elementwise operations of the forward pass, two a link."""
+        return 2 * self.links
+
+
+@dataclass(frozen=True)
+class Tree(Task):
+    """Pairs of leaves are multiplied, pairs of those added, and so on up to the root; the gradient for each leaf."""
+
+    kind: ClassVar[str] = "tree"
+    figures: ClassVar[tuple[str, ...]] = ("sum of the root", "sum of |gradients|")
+    leaves: int
+    elements: int = 8
+
+    @property
+    def count(self) -> int:
+        """Operations of the forward pass."""
+        return self.leaves - 1
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Task):
+    """The mean softmax cross-entropy of logits with integer labels, and its gradient for the logits."""
+
+    kind: ClassVar[str] = "cross-entropy"
+    figures: ClassVar[tuple[str, ...]] = ("loss", "sum of |gradient|")
+    rows: int
+    classes: int
+
+    @property
+    def count(self) -> int:
+        """One value and gradient."""
+        return 1
+
+
+@dataclass(frozen=True)
+class Update(Task):
+    """Updates of one flat vector of parameters by Adam, with the same gradient each time."""
+
+    kind: ClassVar[str] = "update"
+    figures: ClassVar[tuple[str, ...]] = ("mean of θ g", "mean way of θ")
+    parameters: int
+    updates: int
+    rate: float = 1e-3
+
+    @property
+    def count(self) -> int:
+        """Updates a repetition."""
+        return self.updates
+
+
+TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (Training, Chain, Tree, CrossEntropy, Update)}
+
+
+def task_from(values: Mapping[str, Any]) -> Task:
+    """The task that `as_dict` gave; raises DataError for what is none."""
+    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "kind"}
+    try:
+        return TASKS[values["kind"]](**rest)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{values!r} is no task of the speed benchmarks.") from error
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A task to time.
+
+    quick: its smaller size. unit: what one of `count` is called. tolerance: by how much, relative to it or to `least`,
+    a figure may differ from hand-written NumPy's. warmups: repetitions before the timed ones. in_quick: whether the
+    quick run has it.
+    """
+
+    name: str
+    title: str
+    full: Task
+    quick: Task
+    unit: str
+    tolerance: float
+    warmups: int = 2
+    in_quick: bool = True
+    least: float = 0.0
+
+    def task(self, quick: bool) -> Task:
+        """The task in the size of the quick or of the full run."""
+        return self.quick if quick else self.full
+
+
+_ALL = (
+    Workload(
+        "mnist", "MNIST, 784-128-10, batch 128",
+        Training("mnist", 60_000, (784, 128, 10), 128), Training("mnist", 12_768, (784, 128, 10), 128),
+        "step", 0.01, least=0.1,
+    ),
+    Workload(
+        "wide", "six hidden layers of 1,024, batch 256",
+        Training("random", 6_144, (256, *[1024] * 6, 10), 256, rate=1e-4),
+        Training("random", 1_024, (256, *[1024] * 6, 10), 256, rate=1e-4),
+        "step", 0.02, in_quick=False, least=0.1,
+    ),
+    Workload(
+        "chain", "a chain of tiny operations, forward and backward", Chain(500), Chain(500), "operation", 1e-4,
+        warmups=5,
+    ),
+    Workload(
+        "tree", "a tree of tiny operations, forward and backward", Tree(1024), Tree(1024), "operation", 1e-4,
+        warmups=5, in_quick=False,
+    ),
+    Workload(
+        "softmax-cross-entropy", "softmax cross-entropy of 4,096 × 1,000 logits, value and gradient",
+        CrossEntropy(4096, 1000), CrossEntropy(4096, 1000), "evaluation", 1e-4, warmups=5,
+    ),
+    Workload(
+        "adam-100k", "Adam on 100,000 parameters", Update(100_000, 100), Update(100_000, 50), "update", 1e-4,
+    ),
+    Workload(
+        "adam-10m", "Adam on 10,000,000 parameters", Update(10_000_000, 5), Update(10_000_000, 1), "update", 1e-4,
+        in_quick=False,
+    ),
+)  # fmt: skip
+
+WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in _ALL}
+"""The workloads by name."""
+
+
+def find_workloads(names: tuple[str, ...], quick: bool) -> list[Workload]:
+    """The workloads of these names, or where there are none those of the run. Raises UsageError for an unknown name."""
+    for name in names:
+        if name not in WORKLOADS:
+            raise unknown_name("workload", name, WORKLOADS)
+    return [w for w in WORKLOADS.values() if (w.name in names if names else w.in_quick or not quick)]
