@@ -84,9 +84,9 @@ class Plan:
                 if x.__class__ is Tensor and x._version is not None and x._version[0] > node.stamp:
                     raise _changed(self.primitive, x)
 
-    def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, pull: Pull, recorded: bool) -> Any:
+    def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, place: int, recorded: bool) -> Any:
         """A gradient that is not of its operand's shape and dtype: un-broadcast and cast, or refused."""
-        rule = self.rules[(self.recorded_pulls if recorded else self.pulls).index(pull)]
+        rule = self.rules[place]
         if not recorded and gx.__class__ is not gy.__class__:
             gx = xp.asarray(gx)
         if gx.shape != parent.shape:
@@ -139,17 +139,25 @@ def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:
             result._version = x.version_cell()
 
 
-def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull:
-    """The rule as a function of the node and gy. Most rules ask for nothing, or for one array."""
+_HANDS_ON = (lambda xp, gy: gy).__code__.co_code
+_MULTIPLIES = (lambda xp, gy, x: gy * x).__code__.co_code
+"""Rules that most of arithmetic has; known by their code, they need no call."""
+
+
+def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull | None:
+    """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or for one array."""
     kernel, slots = rule.kernel, []
     for name in rule.wants:
         known = name in plan.names and name not in plan.primitive.parameters
         slots.append((name, plan.names.index(name) if known else None))
+    code: Any = getattr(kernel, "__code__", None)
     if not slots:
-        return lambda xp, node, gy: kernel(xp, gy)
+        return None if code and code.co_code == _HANDS_ON else lambda xp, node, gy: kernel(xp, gy)
     if see is _seen and len(slots) == 1 and slots[0][1] is not None:
         place = slots[0][1]
         if plan.places[place].__class__ is int or plan.places[place] == "y":
+            if code and code.co_code == _MULTIPLIES:
+                return lambda xp, node, gy: gy * _raw(node.saved[place])  # type: ignore[index]
 
             def with_one_array(xp: Any, node: Node, gy: Any) -> Any:
                 x = node.saved[place]  # type: ignore[index]

@@ -33,6 +33,7 @@ def short_way(primitive: Primitive) -> Callable[..., Tensor] | None:
 def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
     """The primitive of one operand."""
     kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
+    ufunc = single_call(kernel)
 
     def call(x: Any) -> Tensor:
         if x.__class__ is not Tensor or traces or primitive.checker:
@@ -41,7 +42,7 @@ def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
         if array.__class__ is not ndarray:
             return compute((x,), NONE)
         try:
-            y = kernel(numpy, array)
+            y = ufunc(array) if ufunc else kernel(numpy, array)
         except REFUSED:
             return compute((x,), NONE)  # tells what is wrong
         if y.__class__ is not ndarray:
@@ -61,35 +62,35 @@ def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
 def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
     """The primitive of two operands, of which the second may be a Python number."""
     kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
+    ufunc = single_call(kernel)
 
     def call(a: Any, b: Any) -> Tensor:
         if a.__class__ is not Tensor or traces or primitive.checker:
             return compute((a, b), NONE)
-        x, needed, also = a._data, a._requires_grad, False
+        x, needed = a._data, a._requires_grad
         if b.__class__ is Tensor:
             other, also = b._data, b._requires_grad
             if other.__class__ is not ndarray:
                 return compute((a, b), NONE)
         elif b.__class__ is float or b.__class__ is int:
-            other = b
+            other, also = b, False
         else:
             return compute((a, b), NONE)
         if x.__class__ is not ndarray:
             return compute((a, b), NONE)
         try:
-            y = kernel(numpy, x, other)
+            y = ufunc(x, other) if ufunc else kernel(numpy, x, other)
         except REFUSED:
             return compute((a, b), NONE)  # tells what is wrong
         if y.__class__ is not ndarray:
             y = numpy.asarray(y)
         result = Tensor(y)
-        if y.base is not None or y is x or y is other:
+        if not ufunc and (y.base is not None or y is x or y is other):
             share_version(result, (a, b))
         if needed or also:
-            flags = (needed, also)
-            plan = plans.get(flags) or primitive.plan(flags)
+            plan = plans.get((needed, also)) or primitive.plan((needed, also))
             dtype = y.dtype
-            if plan.simple and b.__class__ is Tensor and dtype.kind == "f":
+            if plan.simple and b.__class__ is Tensor and (ufunc or dtype.kind == "f"):
                 first, second = a._node or a, b._node or b
                 parents = (first, second) if needed and also else (first,) if needed else (second,)
                 keeps = plan.places
@@ -101,3 +102,14 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
         return result
 
     return call
+
+
+def single_call(kernel: Callable[..., Any]) -> Any:
+    """The ufunc of NumPy that the kernel consists of, `return xp.name(a, b)`; None where it is anything else."""
+    code: Any = getattr(kernel, "__code__", None)
+    for template in (lambda xp, a: xp.name(a), lambda xp, a, b: xp.name(a, b)):
+        shape = template.__code__
+        if code and code.co_code == shape.co_code and code.co_argcount == shape.co_argcount and len(code.co_names) == 1:
+            ufunc = getattr(numpy, code.co_names[0], None)
+            return ufunc if isinstance(ufunc, numpy.ufunc) and ufunc.nin == code.co_argcount - 1 else None
+    return None

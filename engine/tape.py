@@ -103,10 +103,10 @@ def reverse(
         for parent, pull in zip(node.parents, pulls):  # noqa: B905 (as long as each other; `strict` costs time)
             if useful is not None and parent not in useful:
                 continue
-            gx = pull(xp, node, gy)
+            gx = gy if pull is None else pull(xp, node, gy)
             like: Any = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
             if gx.__class__ is not kind or gx.dtype is not like.dtype or gx.shape != like.shape:
-                gx = plan.settle(xp, gx, gy, like, pull, recorded)
+                gx = plan.settle(xp, gx, gy, like, pulls.index(pull), recorded)
             if like is not parent or (stops and parent in stops):
                 total = found.get(parent)
                 found[parent] = gx if total is None else total + gx

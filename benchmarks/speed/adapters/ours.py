@@ -65,9 +65,10 @@ class Timed(Callback):
 
 def replayed(step: Captured[..., Any]) -> None:
     """Raise where a step that is called captured runs on the tape in truth."""
-    for recording in step.recordings.values():
-        if recording.program is None:
-            raise UnavailableError(f"it is not replayed: {recording.reason or 'it was never recorded twice alike'}")
+    recordings = step.recordings.values()
+    reasons = [recording.reason for recording in recordings if recording.reason]
+    if reasons or not any(recording.program for recording in recordings):
+        raise UnavailableError(f"it is not replayed: {reasons[0] if reasons else 'it was never recorded twice alike'}")
 
 
 def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
