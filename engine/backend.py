@@ -30,7 +30,8 @@ traces: list[Any] = []
 
 def under_way() -> Any:
     """The capture under way in this thread; None where there is none."""
-    return traces[-1] if traces and traces[-1].thread == get_ident() else None
+    thread = get_ident()
+    return next((trace for trace in reversed(traces) if trace.thread == thread), None)
 
 
 @cache
@@ -147,6 +148,12 @@ def read(array: Array, what: str) -> Array:
     """The array, of which a value is about to be read on the host; a capture under way hears of it."""
     trace = under_way() if traces else None
     return trace.read(array, what) if trace else array
+
+
+def overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays may share memory: their bounds do."""
+    library = library_of(a)
+    return library is library_of(b) and bool(library.may_share_memory(a, b))
 
 
 def synchronize(device: str) -> None:

@@ -48,7 +48,10 @@ class Flat:
 
     def collect(self) -> backend.Array:
         """Move each tensor's `.grad` into the gradient buffer and return that; a missing one counts as 0."""
+        trace = backend.under_way() if backend.traces else None
         for x, view in zip(self.tensors, self._gradients, strict=True):
+            if trace:
+                trace.lift_gradient(x)
             if x.grad is None:
                 backend.set_items(view, ..., 0)
             elif x.grad._data is not view:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from .fuse import EXPRESSIONS
 from .listing import Instruction, Variable
 from .trace import nothing
 
@@ -46,12 +47,14 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name in RESERVED:
         return []
     if name in FILLED or name in ("full", "full_like"):
-        value = FILLED.get(name, arguments[-1] if len(arguments) > 1 else None)
-        return [(xp.copyto, (out, value), {})] if value is not None else None
+        value = FILLED[name] if name in FILLED else arguments[1] if len(arguments) > 1 else None
+        return [(xp.copyto, (out, value), {"casting": "unsafe"})] if value is not None else None
     if name in REDUCTIONS or name == "mean":
         return _reduction(instruction, xp)
     if name == "where" and len(arguments) == 3:
         condition, a, b = arguments
+        if not isinstance(condition, Variable) or condition.dtype.kind != "b":
+            return None
         return [(xp.copyto, (out, b), {}), (xp.copyto, (out, a), {"where": condition})]
     if name in ("astype", "copy") or (name in ("array", "ascontiguousarray") and len(arguments) == 1 and not options):
         return [(xp.copyto, (out, arguments[0]), {"casting": "unsafe"})]
@@ -63,6 +66,8 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name == "take" and xp is numpy and options.keys() <= {"axis", "mode"} and len(arguments) == 2:
         given = (*arguments, options.get("axis"), out, options.get("mode", "raise"))
         return [(numpy.ndarray.take, given, {})]
+    if name == "einsum" and any(stride < 0 for v in instruction.reads() for stride in v.strides):
+        return None  # with out= it sums in another order
     if name in OUT:
         return [(function, arguments, {**options, "out": out})]
     return None
@@ -100,7 +105,7 @@ def _into(function: Callable[..., Any], arguments: tuple[Any, ...], options: Map
 def as_array(number: Any, function: Any, dtypes: Iterable[Any]) -> Any:
     """A number beside arrays of these dtypes as an array of their dtype, where it would become that in each call."""
     floats = {dtype for dtype in dtypes if dtype.kind == "f"}
-    if number.__class__ not in (int, float) or len(floats) != 1 or not is_elementwise(function):
+    if number.__class__ not in (int, float) or len(floats) != 1 or function.__name__ not in EXPRESSIONS:
         return number
     return numpy.asarray(number, floats.pop())
 
@@ -123,6 +128,8 @@ def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:
     count = 1
     for i in axes:
         count *= x.shape[i]
+    if count > 1 << 24:  # which float32 cannot count to
+        return None
     wide = None if x.dtype.kind == "f" else numpy.dtype("float64")
     return [
         (numpy.add.reduce, (x, axis, wide, out, keepdims), {}),

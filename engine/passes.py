@@ -34,7 +34,8 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
     for instruction in instructions:
         out = instruction.out
         made = instruction.kind in ("make", "view") and instruction.name not in DRAWN | RESERVED
-        known = instruction.name in SHAPE_ONLY or all(v.number in constant for v in instruction.reads())
+        by_shape = instruction.name in SHAPE_ONLY and not _computed(instruction)
+        known = by_shape or all(v.number in constant for v in instruction.reads())
         if made and known and out is not None and out.storage not in written:
             constant.add(out.number)
             out.kind, out.parent, out.array = "outside", None, trace.traced[out.number].array
@@ -43,12 +44,18 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
     return left
 
 
-def share(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
+def _computed(instruction: Instruction) -> bool:
+    """Whether what `full` fills with is computed."""
+    values = instruction.arguments[1:] if instruction.name.startswith("full") else ()
+    return any(value.__class__ is Variable for value in (*values, instruction.options.get("fill_value")))
+
+
+def share(instructions: list[Instruction], kept: set[int], returned: Iterable[Variable]) -> list[Instruction]:
     """Without the calls that were made before on the same values, and without products with 1.
 
     Softmax in a loss and again in its gradient is one softmax.
     """
-    written = written_storages(instructions) | kept
+    written, outputs = written_storages(instructions) | kept, {v.number for v in returned}
     versions: dict[int, int] = {}
     known: dict[Any, Variable] = {}
     instead: dict[int, Variable] = {}
@@ -77,6 +84,7 @@ def share(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
             and instruction.kind in ("make", "view")
             and instruction.name not in DRAWN | RESERVED
             and (instruction.kind == "view" or out.storage not in written)
+            and out.number not in outputs
         ):
             same = (instruction.name, _frozen(mapped((instruction.arguments, instruction.options), key)))
             earlier = _times_one(instruction, written) or known.setdefault(same, out)
@@ -147,6 +155,9 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
         target = copy.out
         assert target is not None
         before, after = instructions[start:n], instructions[n + 1 :]
+        if any(x.kind == "host" for x in before):  # a check that may fail comes first
+            left.append(copy)
+            continue
         touched = any(_overlaps(v, target) for x in before for v in (*x.reads(), *([x.out] if x.out else [])))
         rewritten = any(x.kind == "write" and x.out is not None and x.out.storage == made.storage for x in instructions)
         read_later = any(v.storage == made.storage for x in after for v in x.reads())

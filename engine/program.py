@@ -17,10 +17,10 @@ import numpy
 from . import backend, fuse, passes
 from .buffers import ALIGNMENT, planned
 from .listing import Instruction, Variable, mapped, root, variables
-from .lowering import Call, as_array, is_elementwise, lower, lower_write
+from .lowering import DRAWN, Call, as_array, is_elementwise, lower, lower_write
 from .trace import Trace
 
-HOSTED = {"numbers", "random"}
+HOSTED = {"numbers"}
 """What goes on from replay to replay, and so is left out where replays are only timed."""
 
 
@@ -49,10 +49,14 @@ class Program:
         self.inputs, self.returned = tuple(inputs), tuple(returned)
         kept = {v.storage for v in returned}
         instructions = passes.fold(trace, list(trace.instructions), kept)
-        instructions = passes.share(instructions, kept)
+        instructions = passes.share(instructions, kept, returned)
         instructions = passes.drop_unused(instructions, returned)
         instructions, placed = passes.place(instructions, kept)
         self.recorded = len(trace.instructions)
+        self.checks = any(i.kind == "host" for i in instructions)
+        targets = [root(i.out) for i in instructions if i.kind == "write" and i.out is not None]
+        self.written: list[Any] = [v.array for v in targets if v.kind == "outside"] + list(placed.values())
+        self.written = list({id(array): array for array in self.written}.values())
         self.examples = [trace.traced[v.number].array.copy() for v in inputs]
         device = {backend.device_of(t.array) for t in trace.traced}
         self.device = device.pop() if len(device) == 1 else "cpu"
@@ -168,7 +172,7 @@ class Program:
                 lines.append(f"    {call}")
         if timed:
             lines.append(f"    tick({len(self.steps)})")
-        fresh = [name(v) if self._is_fresh(v) else f"{name(v)}.copy()" for v in self.returned]
+        fresh = [name(v) if self._is_fresh(v) else f"{name(v)}.copy(order='K')" for v in self.returned]
         lines.append(f"    return ({''.join(f'{v}, ' for v in fresh)})")
         names["asarray"] = self._xp.asarray
         return "\n".join(lines), names
@@ -178,11 +182,13 @@ class Program:
         if not is_elementwise(function):
             return arguments
         dtypes = [v.dtype for v in variables(arguments)[:2]]
-        known = self._numbers
-        return tuple(
-            known.setdefault((type(x), x, tuple(dtypes)), as_array(x, function, dtypes)) if x.__class__ in (int, float)
-            else x for x in arguments
-        )  # fmt: skip
+        made = []
+        for x in arguments:
+            if x.__class__ in (int, float):
+                key = (type(x), repr(x), tuple(dtypes))
+                x = self._numbers.setdefault(key, as_array(x, function, dtypes))
+            made.append(x)
+        return tuple(made)
 
     def _is_fresh(self, v: Variable) -> bool:
         """Whether an output is a new array in each replay by itself, and the only one in its memory."""
@@ -196,9 +202,9 @@ class Program:
 
         What the replays change is put back afterwards.
         """
-        written = [root(s.instruction.out) for s in self.steps if s.instruction.kind == "write" and s.instruction.out]
-        changed: dict[int, Any] = {id(v.array): v.array for v in written if v.kind == "outside"}
-        before = [(array, array.copy()) for array in changed.values()]
+        before = [(array, array.copy()) for array in self.written]
+        drawn = [step.instruction.arguments[0] for step in self.steps if step.instruction.name in DRAWN]
+        states = [generator.bit_generator.state for generator in drawn]
         moments = [[0.0] * (len(self.steps) + 1) for _ in range(repeats)]
         row = moments[0]
 
@@ -215,6 +221,8 @@ class Program:
         finally:
             for array, value in before:
                 array[...] = value
+            for generator, state in zip(drawn, states, strict=True):
+                generator.bit_generator.state = state
         return [float(numpy.median([row[n + 1] - row[n] for row in moments])) for n in range(len(self.steps))]
 
 

@@ -145,7 +145,7 @@ _MULTIPLIES = (lambda xp, gy, x: gy * x).__code__.co_code
 
 
 def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull | None:
-    """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or for one array."""
+    """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or one array."""
     kernel, slots = rule.kernel, []
     for name in rule.wants:
         known = name in plan.names and name not in plan.primitive.parameters

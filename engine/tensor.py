@@ -55,6 +55,9 @@ class Tensor(Lent):
                 f"a tensor of dtype {self._data.dtype} cannot require a gradient: only floating point can. "
                 "Give floats (1.0, not 1) or dtype='float32'."
             )
+        trace = backend.under_way() if traces else None
+        if trace and not trace.made(self) and value is not self._requires_grad:
+            trace.refuse("requires_grad of a tensor from outside is set")
         self._requires_grad = value
 
     @property
@@ -185,6 +188,9 @@ class Tensor(Lent):
             if self._node is None
             else tape.reverse(self._node, seed, backend.namespace_of(seed), retain=retain_graph)
         )
+        if traces and (trace := backend.under_way()):
+            for leaf in leaves:
+                trace.lift_gradient(leaf)
         arrays = [array if leaf.grad is None else leaf.grad._data + array for leaf, array in leaves.items()]
         for leaf, array in zip(leaves, own_arrays(arrays), strict=True):
             leaf.grad = Tensor(array)
@@ -229,7 +235,9 @@ class Tensor(Lent):
             )
         trace = backend.under_way() if traces else None
         if trace:
-            trace.lift(self)
+            for x in (self, value, *(index if type(index) is tuple else (index,))):
+                if isinstance(x, Tensor):
+                    trace.lift(x)
         source = value._data if isinstance(value, Tensor) else value
         indices = tuple(i._data if isinstance(i, Tensor) else i for i in (index if type(index) is tuple else (index,)))
         backend.common_namespace((self._data, source), "an assignment in place")
@@ -252,7 +260,7 @@ class Tensor(Lent):
         tape.clock[0] += 1
         self.version_cell()[0] = tape.clock[0]
         if traces and (trace := backend.under_way()):
-            trace.changed.append(self)
+            trace.changed.append(self.version_cell())
 
     # Where it lives
 
@@ -295,6 +303,8 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     Raises DtypeError for objects or strings, or when a gradient is asked of integers; DataError for ragged lists.
     """
     if isinstance(data, Tensor):
+        if traces and (trace := backend.under_way()):
+            trace.lift(data)
         data = data._data
     elif not hasattr(data, "dtype"):
         nested = isinstance(data, (list, tuple)) and any(hasattr(item, "dtype") for item in data)

@@ -23,23 +23,29 @@ from .tape import Node
 from .tensor import Tensor
 from .traced import Library, Traced
 
+WRITING = {"copyto", "put", "place", "putmask", "put_along_axis", "fill_diagonal"}
+"""Functions that write into their first argument."""
+SHAPED_BY_VALUES = {"nonzero", "argwhere", "flatnonzero", "unique", "compress", "extract", "repeat", "bincount"}
+
 
 class Trace:
     """The list under way. Use it with `with`; afterwards tensors hold plain arrays again.
 
     instructions: the list. reason: why it cannot be replayed; None where it can. lifted: the tensors from outside that
-    took part, each with its array and whether it had a gradient. changed: those that were changed in place.
+    took part, each with its array, whether it asks for a gradient and whether it had one. changed: the version cells
+    of those that were changed in place. own: the values that come in were checked beforehand.
     guards: conditions, beyond these, under which the list holds.
     """
 
-    def __init__(self, checked: bool = False) -> None:
-        self.checked = checked
+    def __init__(self, own: bool = False) -> None:
+        self.own = own
         self.thread = get_ident()
         self.instructions: list[Instruction] = []
         self.traced: list[Traced] = []
         self.reason: str | None = None
-        self.lifted: list[tuple[Tensor, Any, bool]] = []
-        self.changed: list[Tensor] = []
+        self.lifted: list[tuple[Tensor, Any, bool, bool]] = []
+        self.changed: list[list[int]] = []
+        self._settings = numpy.geterr()
         self.guards: list[Callable[[], bool]] = []
         self._known: dict[int, Traced] = {}
         self._storages: dict[int, int] = {}
@@ -54,7 +60,7 @@ class Trace:
 
     def __exit__(self, *error: object) -> None:
         backend.traces.remove(self)
-        for tensor, array in self._arguments + [(t, array) for t, array, _ in self.lifted]:
+        for tensor, array in self._arguments + [(t, array) for t, array, _, _ in self.lifted]:
             tensor._data = array
         for tensor in self._noted:
             tensor._data = self.plain(tensor._data)
@@ -91,20 +97,36 @@ class Trace:
         if array.__class__ is not Traced:
             tensor._data = self.outside(array)
             if id(tensor) not in self._noted_ids:
-                self.lifted.append((tensor, array, tensor.grad is not None))
+                if tensor._data.variable.kind == "input":
+                    self.refuse("an argument is also taken from outside")
+                self.lifted.append((tensor, array, tensor._requires_grad, tensor.grad is not None))
         return tensor._data
+
+    def made(self, tensor: Tensor) -> bool:
+        """Whether the tensor was made on the way."""
+        return id(tensor) in self._noted_ids
+
+    def lift_gradient(self, leaf: Tensor) -> None:
+        """Note that the gradient which a leaf has is taken, to be added to or to update by."""
+        gradient = leaf.grad
+        if gradient is not None and not self.made(gradient) and all(gradient is not t for t, _ in self._arguments):
+            self.lift(gradient)
+            self.guards.append(lambda: leaf.grad is gradient)
 
     def moved(self, tensor: Tensor, memory: Any) -> Any:
         """What a tensor holds that has got other memory on the way."""
         if tensor._data.__class__ is not Traced:
             return memory
-        self.lifted = [(t, memory if t is tensor else array, had) for t, array, had in self.lifted]
+        self.lifted = [(t, memory if t is tensor else array, asks, had) for t, array, asks, had in self.lifted]
         return self.outside(memory)
 
     def lift_argument(self, tensor: Tensor) -> None:
         """Give a tensor among the arguments a traced array."""
-        self._arguments.append((tensor, tensor._data))
-        tensor._data = self.input(tensor._data)
+        array = tensor._data
+        if array.__class__ is not Traced:
+            self._arguments.append((tensor, array))
+            known = self._known.get(id(array))
+            tensor._data = known if known is not None else self.input(array)
 
     def outside(self, array: Any) -> Traced:
         """The traced array of one that was there before, by identity."""
@@ -120,7 +142,12 @@ class Trace:
 
     def call(self, name: str, function: Callable[..., Any], arguments: Any, options: Any = None) -> Any:
         """Carry out a call and list it; returns the traced result."""
-        options = options or {}
+        options = dict(options or {})
+        if isinstance(function, numpy.ufunc) and len(arguments) > function.nin:
+            options["out"], arguments = arguments[function.nin], arguments[: function.nin]
+        if name in WRITING:
+            return self.write(name, function, arguments, arguments[0], options)
+        self._look_at(name, arguments)
         plain, listed = self._both(arguments)
         plain_options, listed_options = self._both(options)
         result = function(*plain, **plain_options)
@@ -152,12 +179,24 @@ class Trace:
             index = Ellipsis
         self.write("setitem", operator.setitem, (target, index, value), target)
 
-    def write(self, name: str, function: Callable[..., Any], arguments: Any, target: Any) -> None:
+    def write(self, name: str, function: Callable[..., Any], arguments: Any, target: Any, options: Any = None) -> None:
         """Carry out a call that changes `target`, its first argument, in place, and list it."""
         plain, listed = self._both(arguments)
-        function(*plain)
+        plain_options, listed_options = self._both(options or {})
+        function(*plain, **plain_options)
         variable = (target if target.__class__ is Traced else self.outside(target)).variable
-        self._list(Instruction("write", name, function, listed, {}, variable))
+        self._list(Instruction("write", name, function, listed, listed_options, variable))
+
+    def _look_at(self, name: str, arguments: Any) -> None:
+        """Refuse what a replay would not do again: other settings for warnings, shapes that depend on values."""
+        if numpy.geterr() != self._settings:
+            self.refuse("the settings for floating-point warnings are changed on the way")
+        if name == "getitem":
+            index = arguments[1] if isinstance(arguments[1], tuple) else (arguments[1],)
+            if any(getattr(getattr(part, "dtype", None), "kind", "") == "b" for part in index):
+                self.refuse("the shape of a result depends on values (a mask as index)")
+        if name in SHAPED_BY_VALUES or (name == "where" and len(arguments) == 1):
+            self.refuse(f"the shape of a result depends on values ({name})")
 
     def refresh(self, function: Callable[[], Any], arrays: Sequence[Any]) -> list[Traced]:
         """Have the host write new numbers into `arrays`, now and in each replay; returns them traced."""
@@ -173,7 +212,7 @@ class Trace:
         """Carry out a check of values, which raises where they are wrong, in each replay too."""
         plain, listed = self._both(arguments)
         function(*plain)
-        if not self.checked:
+        if not self.own:
             self._list(Instruction("host", name, function, listed, {}, None))
 
     def plain(self, array: Any) -> Any:
@@ -187,18 +226,20 @@ class Trace:
         array = value._data if isinstance(value, Tensor) else value
         return self.outside(self.plain(array)).variable
 
-    def escaped(self, returned: Sequence[Tensor]) -> bool:
-        """Whether a tensor made on the way is still held by somebody other than the function's result or a leaf."""
-        known = {id(t) for t in returned} | {
-            id(t.grad) for t in [x[0] for x in self.lifted] + [x[0] for x in self._arguments]
-        }
-        held: Counter[int] = Counter(id(t.grad) for t in self._noted)
+    def escaped(self, box: Sequence[Any], given: Sequence[Tensor]) -> bool:
+        """Whether a tensor made on the way is held by somebody else. box: holds the function's result, alone.
+
+        Known holders are counted: the result, the nodes of the tape, and gradients.
+        """
+        held: Counter[int] = Counter()
+        each_leaf(box, lambda x: held.update([id(x)]))
         for node in self._nodes():
             each_leaf((node.saved, node.parents), lambda x: held.update([id(x)]))
+        owners = {id(t): t for t in (*self._noted, *given, *(t for t, *_ in self.lifted))}
+        held.update(id(t.grad) for t in owners.values())
+        del owners
         noted = self._noted
-        return any(
-            sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)) if id(noted[i]) not in known
-        )
+        return any(sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)))
 
     def forget(self) -> None:
         """Let go of the arrays that were made on the way; the list stays."""
@@ -260,8 +301,14 @@ class Trace:
     def _viewed(self, array: Any, listed: Any) -> Variable | None:
         """The argument that the result is a view of."""
         owner = _owner(array)
-        if owner is array:
+        if owner is array and array.base is None:
             return None
+        if owner is array:  # the way to its base is hidden, as by as_strided
+            hidden = (v for v in variables(listed) if backend.overlap(self.traced[v.number].array, array))
+            parent = next(hidden, None)
+            if parent is not None:
+                self._storages[id(array)] = parent.storage
+            return parent
         storage = self._storages.get(id(owner))
         return next((v for v in variables(listed) if v.storage == storage), None)
 

@@ -10,6 +10,7 @@ import numpy
 
 from . import backend
 from .listing import Variable, root
+from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -39,6 +40,11 @@ class Traced:
         """What it is a view of, as NumPy's attribute."""
         first = root(self.variable)
         return None if first is self.variable else self.trace.traced[first.number]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.trace.read(self, f"an array's own .{name} is used"), name)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -101,6 +107,8 @@ def _copy(x: Any) -> Any:
 
 def _operator(name: str, exchanged: bool = False) -> Callable[..., Any]:
     def forward(self: Traced, other: Any) -> Any:
+        if other.__class__ is Tensor:
+            return NotImplemented
         function = getattr(self.trace.library_of(self), name)
         return function(other, self) if exchanged else function(self, other)
 
@@ -137,7 +145,11 @@ POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 
 def _power(self: Traced, exponent: Any) -> Any:
+    if exponent.__class__ is Tensor:
+        return NotImplemented
     library = self.trace.library_of(self)
+    if not self.shape:
+        self.trace.refuse("a single number to a power, of which NumPy has two kinds")
     if exponent.__class__ in (int, float) and exponent in POWERS and self.dtype.kind == "f":
         return getattr(library, POWERS[exponent])(self)
     return library.power(self, exponent)
@@ -165,6 +177,12 @@ class Recorded:
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.trace.call(self.name, self.function, arguments, options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        attribute = getattr(self.function, name)  # a ufunc's reduce, accumulate, outer
+        return Recorded(self.trace, f"{self.name}.{name}", attribute) if callable(attribute) else attribute
 
     def at(self, target: Any, index: Any, values: Any) -> None:
         """The ufunc's `at`: unbuffered, in place."""

@@ -236,7 +236,7 @@ class Sequential:
             return step
         kept, settings = self._steps.get(name), self.settings()
         if kept is None or kept[0] != settings:
-            kept = self._steps[name] = (settings, Captured(step, self.jit_compile, checked=True))
+            kept = self._steps[name] = (settings, Captured(step, self.jit_compile, own=True))
         return kept[1]
 
     @property

@@ -72,7 +72,10 @@ class Optimizer:
 
     def zero_grad(self, parameters: Sequence[Tensor]) -> None:
         """Set `.grad` of each parameter to None, so that the next backward starts afresh."""
+        trace = backend.under_way() if backend.traces else None
         for x in parameters:
+            if trace:
+                trace.lift(x)
             x.grad = None
 
     def apply(self, theta: backend.Array, gradient: backend.Array) -> None:
@@ -106,8 +109,15 @@ class Optimizer:
                 array[...] = latest[name]
 
         traced = trace.refresh(write, arrays)
-        kept, flat = list(self.state.items()), self._flat
-        trace.guards.append(lambda: self._flat is flat and all(self.state.get(slot) is array for slot, array in kept))
+        kept, flat, clip = list(self.state.items()), self._flat, self.global_clipnorm
+        update, hyperparameters = self.update, dict(self.hyperparameters)
+        trace.guards.append(
+            lambda: (
+                self._flat is flat
+                and all([self.state.get(slot) is array for slot, array in kept])
+                and (self.global_clipnorm, self.update, self.hyperparameters) == (clip, update, hyperparameters)
+            )
+        )
         return {**latest, **dict(zip(varying, traced, strict=True))}
 
     def prepare(self, theta: backend.Array) -> None:
