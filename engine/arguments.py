@@ -114,6 +114,10 @@ class Surroundings:
         """Whether they stand for what they stood for when this was made."""
         return all(map(_same, self._values, self._read()))
 
+    def tensors(self) -> list[Tensor]:
+        """The tensors among them."""
+        return [x for value in self._values for x in leaves(value) if isinstance(x, Tensor)]
+
     def _read(self) -> list[Any]:
         found = [_content(cell) for cell in self._cells] + [self._globals.get(name) for name in self._names]
         return [(value, tuple(leaves(value))) if isinstance(value, (tuple, list, dict)) else value for value in found]

@@ -129,6 +129,8 @@ class Captured(Generic[P, R]):
         graded = [t.grad is not None for t in given]
         around = Surroundings(self.function)
         with Trace(self.own) as trace:
+            if any(x is t for x in around.tensors() for t in given):
+                trace.refuse("an argument is also taken from outside")
             if holds_arrays((args, kwargs)):
                 trace.refuse("an argument is an array: give a tensor")
             for t in given:

@@ -30,7 +30,7 @@ def _paragraph(name: str, key: Any, recording: Recording) -> str:
         return "\n".join([f"{head}: replayed {recording.replays:,} times.", *_table(recording.program)])
     if recording.reason is not None:
         return f"{head}: on the tape, since {recording.reason}."
-    return f"{head}: recorded {recording.attempts} of at most {ATTEMPTS} times; replayed once two are the same."
+    return f"{head}: recorded {recording.attempts} of at most {ATTEMPTS} times, until two are the same."
 
 
 def _argument(part: Any) -> str:

@@ -50,7 +50,7 @@ class Loop:
         self.shape = shape
         self.lines: list[str] = []
         self.values: dict[int, str] = {}  # the name that holds what lies at an address at present
-        self.loads: dict[int, tuple[str, Any, str]] = {}  # address: name, array, how it lies: full, row, column, one
+        self.loads: dict[tuple[int, str], tuple[str, Any, str]] = {}  # name, array, how it lies: full, row, column, one
         self.stores: dict[int, Any] = {}
         self.count = 0
 
@@ -77,7 +77,7 @@ class Loop:
 
     def _kind(self, x: Any) -> str | None:
         """How an operand lies in the loop; None where it does not fit."""
-        if isinstance(x, (bool, int, float)):
+        if x.__class__ in (bool, int, float):
             return "number"
         if not isinstance(x, numpy.ndarray) or x.dtype.name not in (*FLOATS, "bool"):
             return None
@@ -115,9 +115,8 @@ class Loop:
         if kind == "full" and address in self.values:
             held = self.values[address]
         else:
-            if address not in self.loads:
-                self.loads[address] = (f"a{len(self.loads)}", x, str(kind))
-            held = self.loads[address][0] + "_"
+            load = self.loads.setdefault((address, str(kind)), (f"a{len(self.loads)}", x, str(kind)))
+            held = load[0] + "_"
         return f"{dtype.name}({held})" if x.dtype == bool else held
 
     def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
@@ -126,7 +125,7 @@ class Loop:
         flat = all(kind in ("full", "one") for _, _, kind in self.loads.values())
         place = "i" if flat else "i, j"
         places = {"full": place, "row": "j", "column": "i", "one": "0"}
-        names = {address: name for address, (name, _, kind) in self.loads.items() if kind == "full"}
+        names = {address: name for (address, kind), (name, _, _) in self.loads.items() if kind == "full"}
         arguments: list[tuple[str, Any]] = []
         extra: list[tuple[str, Any]] = []
         for name, array, kind in self.loads.values():
@@ -161,7 +160,7 @@ def _compile(source: str, arrays: Sequence[Any]) -> Callable[..., None]:
     if key not in _compiled:
         import numba
 
-        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt")}
+        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt", "inf", "nan")}
         exec(compile(source, "<fused loop>", "exec"), space)
         signature = tuple(numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") for a in arrays)
         loop: Any = numba.njit([signature], error_model="numpy", nogil=False)(space["loop"])

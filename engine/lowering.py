@@ -14,7 +14,7 @@ import numpy
 
 from .fuse import EXPRESSIONS
 from .listing import Instruction, Variable
-from .trace import nothing
+from .trace import WRITING, nothing
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """A function, its arguments and its options; variables stand for arrays."""
@@ -85,7 +85,7 @@ def lower_write(instruction: Instruction, xp: Any) -> list[Call]:
             return [(xp.copyto, (target, value), {})]
         if not any(isinstance(part, (Variable, list)) for part in parts):
             return [(operator.setitem, arguments, {})]
-    if instruction.name.endswith(".at") or instruction.name in ("setitem", "copyto"):
+    if instruction.name.endswith(".at") or instruction.name == "setitem" or instruction.name in WRITING:
         return [(function, arguments, options)]
     return [_into(function, arguments, options, instruction.out)]
 

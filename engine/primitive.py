@@ -171,6 +171,8 @@ class Primitive:
                 if x.__class__ is Tensor:
                     trace.lift(x)
         arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self.name) for x in operands])
+        if backend.traces and not trace:  # another thread is recording, and lends its arrays meanwhile
+            arrays = tuple([getattr(x, "array", x) for x in arrays])
         xp: Any = numpy
         for x in arrays:
             if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device

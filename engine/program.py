@@ -53,6 +53,7 @@ class Program:
         instructions = passes.drop_unused(instructions, returned)
         instructions, placed = passes.place(instructions, kept)
         self.recorded = len(trace.instructions)
+        self._placed = set(placed)
         self.checks = any(i.kind == "host" for i in instructions)
         targets = [root(i.out) for i in instructions if i.kind == "write" and i.out is not None]
         self.written: list[Any] = [v.array for v in targets if v.kind == "outside"] + list(placed.values())
@@ -131,7 +132,8 @@ class Program:
 
     def fuse(self) -> None:
         """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
-        self.steps = fused(self.steps, self._array, self._is_dynamic, {v.storage for v in self.returned})
+        stored = {v.storage for v in self.returned} | self._placed
+        self.steps = fused(self.steps, self._array, self._is_dynamic, stored)
         self.source, self._names = self._text(timed=False)
         self._replay = _compiled(self.source, self._names)
 

@@ -32,14 +32,14 @@ class Tensor(Lent):
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
         self._data = data
         self._requires_grad = False
+        if traces and (trace := backend.under_way()):
+            trace.note(self)
         if requires_grad:
             self.requires_grad = True
         self.grad: Tensor | None = None
         self.name = name
         self._node: tape.Node | None = None
         self._version: list[int] | None = None
-        if traces and (trace := backend.under_way()):
-            trace.note(self)
 
     # What it is
 

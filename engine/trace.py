@@ -18,6 +18,7 @@ from typing import Any
 import numpy
 
 from . import backend
+from .arguments import leaves
 from .listing import Instruction, Variable, each_leaf, mapped, variables
 from .tape import Node
 from .tensor import Tensor
@@ -51,6 +52,7 @@ class Trace:
         self._storages: dict[int, int] = {}
         self._libraries: dict[int, Library] = {}
         self._noted: list[Tensor] = []
+        self._hidden: list[Traced] = []
         self._noted_ids: set[int] = set()
         self._arguments: list[tuple[Tensor, Any]] = []
 
@@ -66,6 +68,8 @@ class Trace:
             tensor._data = self.plain(tensor._data)
         for node in self._nodes():
             node.saved = mapped(node.saved, self.plain)
+            if any(x.__class__ is Traced for x in leaves(node.parameters)):
+                node.parameters = mapped(node.parameters, self.plain)
 
     # What it hears of
 
@@ -168,6 +172,7 @@ class Trace:
             return known
         parent = self._viewed(array, listed)
         made = self._new(array, "made" if parent is None else "view", parent)
+        made.scalar = array is not result
         self._list(
             Instruction("make" if parent is None else "view", name, function, listed, listed_options, made.variable)
         )
@@ -238,8 +243,9 @@ class Trace:
         owners = {id(t): t for t in (*self._noted, *given, *(t for t, *_ in self.lifted))}
         held.update(id(t.grad) for t in owners.values())
         del owners
-        noted = self._noted
-        return any(sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)))
+        noted, traced = self._noted, self.traced
+        kept = any(sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)))
+        return kept or any(sys.getrefcount(traced[i]) > 3 for i in range(len(traced)))  # here, and by its id
 
     def forget(self) -> None:
         """Let go of the arrays that were made on the way; the list stays."""
@@ -275,11 +281,23 @@ class Trace:
         return None
 
     def _new(self, array: Any, kind: str, parent: Variable | None = None) -> Traced:
-        storage = self._storages.setdefault(id(_owner(array)), len(self._storages))
+        storage = self._storage(array, kind)
         made = Traced(self, array, Variable(len(self.traced), array, kind, storage, parent))
+        if array.base is not None and _owner(array) is array:
+            self._hidden.append(made)
         self.traced.append(made)  # and so the arrays live as long as the trace, and no id is used twice
         self._known[id(array)] = made
         return made
+
+    def _storage(self, array: Any, kind: str) -> int:
+        """The number of the memory that an array lies in."""
+        owner = _owner(array)
+        if kind in ("outside", "input"):
+            hidden = owner is array and array.base is not None  # a view that does not tell of what, as by as_strided
+            for other in self.traced if hidden else self._hidden:
+                if other.variable.kind in ("outside", "input") and backend.overlap(other.array, array):
+                    return self._storages.setdefault(id(owner), other.variable.storage)
+        return self._storages.setdefault(id(owner), len(self.traced))
 
     def _list(self, instruction: Instruction) -> None:
         self.instructions.append(instruction)

@@ -17,13 +17,24 @@ if TYPE_CHECKING:
 
 
 class Traced:
-    """An array under trace: the array, and the variable that stands for it."""
+    """An array under trace, and the variable that stands for it. scalar: NumPy gave a number rather than an array."""
 
-    __array_ufunc__ = None
-    __slots__ = ("array", "trace", "variable")
+    __slots__ = ("array", "scalar", "trace", "variable")
 
-    def __init__(self, trace: Trace, array: Any, variable: Variable) -> None:
-        self.trace, self.array, self.variable = trace, array, variable
+    def __init__(self, trace: Trace, array: Any, variable: Variable, scalar: bool = False) -> None:
+        self.trace, self.array, self.variable, self.scalar = trace, array, variable, scalar
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        """A ufunc of NumPy is listed, as the library's own is."""
+        if any(isinstance(x, Tensor) for x in arguments):
+            return NotImplemented
+        if method == "__call__":
+            options = {k: v[0] if k == "out" and isinstance(v, tuple) else v for k, v in options.items()}
+            result = self.trace.call(ufunc.__name__, ufunc, arguments, options)
+            out = options.get("out")
+            return result if out is None else out  # an array from outside stays what it is
+        plain = [self.trace.read(x, f"a ufunc's {method} is used") for x in arguments]
+        return getattr(ufunc, method)(*plain, **options)
 
     # What it is
 
@@ -144,12 +155,17 @@ POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 """What NumPy takes for an array of floats to the power of such a number."""
 
 
+def _power_of_number(x: Any, exponent: Any) -> Any:
+    """A single number to a power; NumPy computes that in another way than an array's."""
+    return x[()] ** exponent
+
+
 def _power(self: Traced, exponent: Any) -> Any:
     if exponent.__class__ is Tensor:
         return NotImplemented
     library = self.trace.library_of(self)
-    if not self.shape:
-        self.trace.refuse("a single number to a power, of which NumPy has two kinds")
+    if self.scalar and exponent.__class__ in (int, float):
+        return self.trace.call("power", _power_of_number, (self, exponent))
     if exponent.__class__ in (int, float) and exponent in POWERS and self.dtype.kind == "f":
         return getattr(library, POWERS[exponent])(self)
     return library.power(self, exponent)

@@ -10,6 +10,7 @@ import numpy
 import numpy.typing
 
 from ..engine import backend, random
+from ..engine.arguments import PLAIN
 from ..engine.capture import Captured, check_jit
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
@@ -227,8 +228,12 @@ class Sequential:
         return ["loss", *(metric.name for metric in self.metrics)]
 
     def settings(self) -> list[Any]:
-        """What a recorded step takes for granted: the layers' settings, the loss and the metrics."""
-        return [*(layer.config() for layer in self.layers), self.loss, *self.metrics]
+        """What a recorded step takes for granted: optimiser, loss, metrics, and the layers with all that they hold."""
+        parts: list[Any] = [self.optimizer, self.loss, *self.metrics]
+        for layer in self.layers:
+            values = [*vars(layer).items(), *layer.weights.items()]
+            parts += [layer, *((name, value if isinstance(value, PLAIN) else id(value)) for name, value in values)]
+        return parts
 
     def captured(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
         """A step of this model, recorded and replayed; the one that was kept under that name, if it still holds."""
@@ -236,7 +241,8 @@ class Sequential:
             return step
         kept, settings = self._steps.get(name), self.settings()
         if kept is None or kept[0] != settings:
-            kept = self._steps[name] = (settings, Captured(step, self.jit_compile, own=True))
+            checked = self.loss is None or self.loss.targets != "any"
+            kept = self._steps[name] = (settings, Captured(step, self.jit_compile, own=checked))
         return kept[1]
 
     @property

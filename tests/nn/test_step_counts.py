@@ -67,7 +67,7 @@ def test_the_documented_step_is_so_many_array_calls_and_makes_no_array(documente
 
 def test_a_replay_enters_few_python_functions(documented):
     step, batch = documented(), indices()
-    assert frames(lambda: step(batch)) == 23
+    assert frames(lambda: step(batch)) == 25
 
 
 def test_replays_allocate_no_array_memory(documented):
