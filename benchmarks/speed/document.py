@@ -128,7 +128,22 @@ def workload(name: str, record: Record) -> list[str]:
         head.remove("× limit")
     picture = [f"![{record['title']}]({PICTURES}/speed-{name}.svg)"] if done else []
     rows = [_row(record, n) for n in done]
-    return [intro, *([table(head, rows)] if rows else []), *picture, _missing(record), says(record)]
+    found = [table(head, rows)] if rows else []
+    return [intro, *found, *picture, _missing(record), against_peers(record), says(record)]
+
+
+def against_peers(record: Record) -> str:
+    """The time of each of ours as a multiple of each peer's, within the rounds, and the quartiles of that."""
+    done = finished(record)
+    own, peers = [n for n in OURS if n in done], [n for n in done if n not in OURS]
+    if not own or not peers:
+        return ""
+    rows = []
+    for name in own:
+        shares = [ratio(record, name, peer) for peer in peers]
+        cells = [f"{ratio_text(s.median)} ({ratio_text(s.low)} – {ratio_text(s.high)})" if s else "–" for s in shares]
+        rows.append([f"`{name}`, as a multiple of …", *cells])
+    return table(["", *peers], rows)
 
 
 def _row(record: Record, name: str) -> list[str]:

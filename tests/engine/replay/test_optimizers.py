@@ -1,0 +1,110 @@
+"""Optimisers in a captured step."""
+
+import pytest
+from replaying import agree, batch, bits, leaf, mlp, one, replays
+
+import chalkgrad as cg
+from chalkgrad import optim
+
+SCHEDULES = {
+    "constant": lambda: 0.05,
+    "step": lambda: optim.StepDecay(0.1, every=3),
+    "cosine": lambda: optim.CosineDecay(0.1, steps=8),
+    "warm-up": lambda: optim.WarmUp(optim.CosineDecay(0.1, steps=4), steps=3),
+}
+
+
+def training(make, dtype="float32", **options):
+    """Ten captured steps and ten on the tape are the same: losses, weights, state, iterations, rates."""
+    runs = []
+    for captured in (False, True):
+        optimizer, seen = make(), []
+        f, w = mlp("tanh", cg.categorical_cross_entropy, dtype, update=optimizer.step)()
+        step = cg.capture(f, **options) if captured else f
+        for call in range(10):
+            loss = step(*batch(call, dtype))
+            seen.append((bits([loss.detach(), w, optimizer.state]), optimizer.iterations, optimizer.learning_rate))
+        runs.append(seen)
+        assert not captured or replays(step) == [7]  # the first step makes the state and the flat buffer
+    assert runs[1] == runs[0]
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_optimizer(name, schedule):
+    for clip in (None, 0.05):
+        training(lambda clip=clip: optim.OPTIMIZERS[name](SCHEDULES[schedule](), global_clipnorm=clip))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: optim.Momentum(0.1, nesterov=True), lambda: optim.Adam(0.1, bias_correction=False), optim.AdamW],
+    ids=["nesterov", "adam as documented", "adamw"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_other_optimizers(make, dtype):
+    training(make, dtype)
+
+
+def test_two_optimizers_and_two_steps_in_one():
+    def build():
+        w, v = leaf(3, seed=5), leaf(3, seed=6)
+        first, second = optim.Adam(optim.StepDecay(0.1, every=2)), optim.Momentum(0.1)
+
+        def f(x):
+            for optimizer, p in ((first, w), (second, v), (first, w)):
+                (w * v * x).sum().backward()
+                optimizer.step([p])
+                w.grad = v.grad = None
+
+        return f, [w, v]
+
+    agree(build, one(3), calls=8, replayed=None)
+
+
+def changed_between(change, make=lambda: optim.Momentum(0.1, global_clipnorm=1.0)):
+    runs = []
+    for captured in (False, True):
+        optimizer = make()
+        f, w = mlp("tanh", cg.categorical_cross_entropy, update=optimizer.step)()
+        step = cg.capture(f) if captured else f
+        for call in range(10):
+            if call == 5:
+                change(optimizer)
+            step(*batch(call))
+        runs.append(bits(w))
+    assert runs[1] == runs[0]
+
+
+CHANGES = {
+    "learning_rate": lambda o: setattr(o, "learning_rate", 0.7),
+    "schedule": lambda o: setattr(o, "learning_rate", optim.StepDecay(0.5, every=2)),
+    "iterations": lambda o: setattr(o, "iterations", 0),
+    "state": lambda o: o.state.update({k: v * 0 for k, v in o.state.items()}),
+    "state in place": lambda o: [v.fill(0.5) for v in o.state.values()],
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_optimizer_changed_between_the_calls(name):
+    changed_between(CHANGES[name])
+
+
+FROZEN = {
+    "global_clipnorm": lambda o: setattr(o, "global_clipnorm", 0.01),
+    "hyperparameters": lambda o: o.hyperparameters.update(momentum=0.1),
+    "update": lambda o: setattr(o, "update", optim.updates["nesterov"]),
+}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_an_optimizer_changed_in_what_is_recorded(name):
+    changed_between(FROZEN[name])
+
+
+def test_clipping_by_hand():
+    def update(w):
+        assert optim.clip_by_global_norm(w, 0.05) > 0
+
+    captured = agree(mlp("tanh", cg.categorical_cross_entropy, update=update), batch, replayed=False)
+    assert "a value is read" in captured.explain()
