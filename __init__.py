@@ -5,9 +5,9 @@ from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
 from . import engine, ops
-from .engine.capture import capture
 from .engine.errors import ChalkgradError
 from .engine.primitive import Primitive, primitive, registry
+from .engine.replay.capture import capture
 from .engine.tensor import Tensor, tensor
 from .engine.transform import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from .ops.creation import ones_like, zeros_like

@@ -7,11 +7,11 @@ import numpy.typing
 
 from . import engine as engine
 from . import ops as ops
-from .engine.capture import capture as capture
 from .engine.errors import ChalkgradError as ChalkgradError
 from .engine.primitive import Primitive as Primitive
 from .engine.primitive import primitive as primitive
 from .engine.primitive import registry as registry
+from .engine.replay.capture import capture as capture
 from .engine.tensor import Tensor as Tensor
 from .engine.tensor import tensor as tensor
 from .engine.transform import grad as grad

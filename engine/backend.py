@@ -94,7 +94,9 @@ def namespace_of(array: Array) -> Namespace:
 
 def library_of(array: Array) -> Namespace:
     """The library itself, also while a step is captured: for what is set up once and then kept."""
-    return numpy if isinstance(array, (numpy.ndarray, numpy.generic)) else load_cupy()
+    if isinstance(array, (numpy.ndarray, numpy.generic)):
+        return numpy
+    return library_of(array.array) if hasattr(array, "place") else load_cupy()
 
 
 def plain(array: Array) -> Array:
@@ -141,7 +143,8 @@ def set_items(array: Array, index: Any, value: Any) -> None:
     if traces and (trace := under_way()):
         trace.set_items(array, index, value)
     else:
-        array[index] = value
+        own: Any = getattr(array, "array", array)  # lent to a capture in another thread, perhaps
+        own[index] = value
 
 
 def read(array: Array, what: str) -> Array:

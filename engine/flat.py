@@ -51,6 +51,7 @@ class Flat:
         trace = backend.under_way() if backend.traces else None
         for x, view in zip(self.tensors, self._gradients, strict=True):
             if trace:
+                trace.lift(x)
                 trace.lift_gradient(x)
             if x.grad is None:
                 backend.set_items(view, ..., 0)

@@ -10,10 +10,10 @@ import numpy
 import numpy.typing
 
 from ..engine import backend, random
-from ..engine.arguments import PLAIN
-from ..engine.capture import Captured, check_jit
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
+from ..engine.replay.arguments import PLAIN
+from ..engine.replay.capture import Captured, check_jit
 from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
 from . import checkpoint, training

@@ -8,8 +8,8 @@ from importlib import import_module
 from itertools import count
 from typing import Any
 
-from ....engine.capture import Captured, capture
 from ....engine.flat import Flat
+from ....engine.replay.capture import Captured, capture
 from ....engine.tensor import Tensor, tensor
 from ....nn import layers
 from ....nn.callbacks import Callback

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import chalkgrad as cg
 from chalkgrad import layers, optim
 from chalkgrad.engine import random as streams
-from chalkgrad.engine.lowering import is_elementwise
+from chalkgrad.engine.replay.lowering import is_elementwise
 from chalkgrad.nn.training import Trainer
 
 
@@ -363,6 +363,7 @@ def compared(lines, returned, **options):
     return captured
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 @settings(deadline=None, max_examples=150)
 @given(straight_lines())
 def test_random_straight_lines_are_what_the_tape_computes(drawn):

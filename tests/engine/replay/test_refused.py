@@ -122,7 +122,7 @@ def test_a_reason_names_the_line():
     captured = cg.capture(lambda x: x * 2 if x.sum() > 0 else x)
     captured(given_tensor(3))
     line = captured.function.__code__.co_firstlineno
-    assert f"(test_capture.py:{line})" in captured.explain()
+    assert f"(test_refused.py:{line})" in captured.explain()
 
 
 def test_printed_values_are_printed_each_time():

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy
 
-from . import backend, fuse, passes
+from .. import backend
+from . import fuse, passes
 from .buffers import ALIGNMENT, planned
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import DRAWN, Call, as_array, is_elementwise, lower, lower_write

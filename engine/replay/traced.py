@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from . import backend
+from .. import backend
+from ..tensor import Tensor
 from .listing import Variable, root
-from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -72,6 +72,11 @@ class Traced:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.trace.set_items(self, index, value)
+
+    def transpose(self, *axes: Any) -> Any:
+        """The axes in another order, reversed by default."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        return self.trace.library_of(self).transpose(self, order)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """The values in another dtype."""
@@ -148,8 +153,8 @@ OPERATORS = {
 }  # fmt: skip
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
                "ne": "not_equal"}  # fmt: skip
-UNARY = {"neg": "negative", "abs": "absolute", "invert": "invert"}
-METHODS = ("sum", "mean", "max", "min", "any", "all", "argmax", "argmin", "squeeze", "transpose", "take", "dot")
+UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
+METHODS = ("sum", "mean", "max", "min", "any", "all", "argmax", "argmin", "squeeze", "take", "dot")
 
 POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 """What NumPy takes for an array of floats to the power of such a number."""

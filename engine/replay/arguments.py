@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from .tensor import Tensor
+from ..tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), numpy.generic)
 
@@ -65,11 +65,14 @@ def _describe(value: Any, arrays: dict[int, Any], parts: list[Any]) -> None:
         parts.append((array.shape, array.dtype, array.strides, value._requires_grad, value.grad is None))
     elif isinstance(value, (tuple, list, dict)):
         items = value.values() if isinstance(value, dict) else value
-        parts.append((type(value), *value) if isinstance(value, dict) else (type(value), len(value)))
+        names = [(type(key), key) for key in value] if isinstance(value, dict) else [len(value)]
+        parts.append((type(value), *names))
         for item in items:
             _describe(item, arrays, parts)
     elif isinstance(value, PLAIN):
         parts.append((type(value), repr(value)))  # 0.0 and -0.0 are equal, and not the same
+    elif hasattr(value, "strides"):
+        parts.append(type(value))  # an array: such calls run on the tape
     else:
         parts.append((type(value), id(value), _Kept(value)))
 
@@ -120,7 +123,7 @@ class Surroundings:
 
     def _read(self) -> list[Any]:
         found = [_content(cell) for cell in self._cells] + [self._globals.get(name) for name in self._names]
-        return [(value, tuple(leaves(value))) if isinstance(value, (tuple, list, dict)) else value for value in found]
+        return [_held(value) for value in found]
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -128,6 +131,16 @@ def _names(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names(constant)
+
+
+def _held(value: Any) -> Any:
+    """A container with what it holds; one that holds itself counts as what it is."""
+    if not isinstance(value, (tuple, list, dict)):
+        return value
+    try:
+        return value, tuple(leaves(value))
+    except RecursionError:
+        return value
 
 
 def _same(before: Any, after: Any) -> bool:

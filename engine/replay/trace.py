@@ -17,15 +17,17 @@ from typing import Any
 
 import numpy
 
-from . import backend
+from .. import backend
+from ..tape import Node
+from ..tensor import Tensor
 from .arguments import leaves
 from .listing import Instruction, Variable, each_leaf, mapped, variables
-from .tape import Node
-from .tensor import Tensor
 from .traced import Library, Traced
 
 WRITING = {"copyto", "put", "place", "putmask", "put_along_axis", "fill_diagonal"}
 """Functions that write into their first argument."""
+HANDING_ON = {"asarray", "asanyarray", "ascontiguousarray", "require", "getitem", "squeeze", "ravel", "reshape"}
+"""Functions that may give their argument as it is."""
 SHAPED_BY_VALUES = {"nonzero", "argwhere", "flatnonzero", "unique", "compress", "extract", "repeat", "bincount"}
 
 
@@ -149,6 +151,9 @@ class Trace:
         options = dict(options or {})
         if isinstance(function, numpy.ufunc) and len(arguments) > function.nin:
             options["out"], arguments = arguments[function.nin], arguments[: function.nin]
+        if name in WRITING and not arguments:
+            self.refuse(f"{name} is called by keywords alone")
+            return function(**self._both(options)[0])
         if name in WRITING:
             return self.write(name, function, arguments, arguments[0], options)
         self._look_at(name, arguments)
@@ -169,6 +174,8 @@ class Trace:
         )
         known = self._known.get(id(array))
         if known is not None:
+            if name not in HANDING_ON:
+                self.refuse(f"{name} gives one of its arguments, to which it may have written")
             return known
         parent = self._viewed(array, listed)
         made = self._new(array, "made" if parent is None else "view", parent)

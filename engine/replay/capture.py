@@ -21,15 +21,16 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from . import backend, fuse
+from .. import backend
+from ..errors import ChalkgradError, UsageError
+from ..tape import clock
+from ..tensor import Tensor
+from . import fuse
 from .arguments import Surroundings, holds_arrays, leaves, rebuilt, signature, tensors
-from .errors import UsageError
 from .listing import root
 from .lowering import DRAWN
 from .passes import from_outside
 from .program import Program
-from .tape import clock
-from .tensor import Tensor
 from .trace import Trace
 
 P = ParamSpec("P")
@@ -38,6 +39,8 @@ ATTEMPTS = 4
 """How often a function is recorded, at most, until two recordings in a row are the same."""
 RENEWALS = 20
 """How often a function is recorded anew, at most, since what it takes from outside has changed."""
+SIGNATURES = 256
+"""How many signatures of a function are recorded; calls with further ones run on the tape."""
 WORTH_COMPILING = 8.0
 """Seconds of replays after which jit="auto" compiles: that takes one or two itself."""
 SAMPLED = 20
@@ -89,6 +92,8 @@ class Captured(Generic[P, R]):
             arrays, key = signature(args, kwargs)
             recording = self.recordings.get(key)
             if recording is None:
+                if len(self.recordings) >= SIGNATURES:
+                    return self.function(*args, **kwargs)
                 recording = self.recordings[key] = Recording()
             if recording.program is not None and not recording.holds(arrays):
                 recording.renew()
@@ -111,9 +116,7 @@ class Captured(Generic[P, R]):
         begin = time.perf_counter() if sampled else 0.0
         try:
             outputs = program(*arrays)
-        except Exception:
-            if not program.checks:
-                raise
+        except ChalkgradError:
             return self.function(*args, **kwargs)  # a check of values has failed, before anything was changed
         if sampled and self.jit == "auto" and fuse.available():
             if recording.replays > SAMPLED:
@@ -137,6 +140,9 @@ class Captured(Generic[P, R]):
                 trace.lift_argument(t)
             box = [self.function(*args, **kwargs)]
         recording.attempts += 1
+        after = tensors((args, kwargs))
+        if len(after) != len(given) or any(x is not y for x, y in zip(given, after, strict=True)):
+            trace.refuse("it changes a list or dict among its arguments")
         if signature(args, kwargs)[1] != key and not _only_gradients_differ(signature(args, kwargs)[1], key):
             trace.refuse("it changes a list or dict among its arguments")
         reason = trace.reason or _unfit(trace, box, given)
@@ -164,6 +170,7 @@ class Captured(Generic[P, R]):
     ) -> None:
         """Make the program, and what is to be done around it."""
         arrays, arguments, had_gradient = given
+        handed = [(t, i) for t, *_ in outside for i, x in enumerate(arguments) if t.grad is x]
         targets: list[Any] = [t for t, *_ in outside if _has_new_gradient(trace, t)]
         targets += [i for i, t in enumerate(arguments) if _has_new_gradient(trace, t)]
         cleared: list[Any] = [t for t, _, _, had in outside if had is not False and t.grad is None]
@@ -180,7 +187,7 @@ class Captured(Generic[P, R]):
             program.fuse()
         recording.program, recording.replays, recording.look_at = program, 0, SAMPLED
         cells, guards = list({id(cell): cell for cell in trace.changed}.values()), trace.guards
-        nothing = result is None and not targets and not cleared
+        nothing = result is None and not targets and not cleared and not handed
         written = [] if self.own else program.written
 
         def effects(outputs: tuple[Any, ...], call: Any) -> Any:
@@ -191,6 +198,8 @@ class Captured(Generic[P, R]):
                 return None
             now = [Tensor(array) for array in outputs]
             present = tensors(call) if positions else []
+            for t, i in handed:
+                t.grad = present[i]
             for n, target in enumerate(targets):
                 (target if isinstance(target, Tensor) else present[target]).grad = now[n]
             for target in cleared:
@@ -226,12 +235,14 @@ def capture(*, jit: bool | str = "auto") -> Callable[[Callable[P, R]], Captured[
 def capture(function: Any = None, *, jit: bool | str = "auto") -> Any:
     """The function, recorded and then replayed without a tape: forward, backward and update. Also a decorator.
 
-    function: takes and returns tensors (also in lists, tuples and dicts) and other values; calls backward() itself.
-    It may read and change tensors from outside, its weights for instance, and give leaves their gradients; a replay
-    does the same. What it returns asks for no gradient. Arrays among the arguments are new in each call; every other
-    argument is a part of the signature, so each value of it is recorded once. Numbers that it reads elsewhere are
-    taken as they were when it was recorded; those in its own closure and globals are watched, and where they change
-    it is recorded anew. Printing and other effects beside tensors do not happen in a replay.
+    function: takes tensors (also in lists, tuples and dicts) and other values, returns tensors or None, and calls
+    backward() itself. It may read and change tensors from outside, its weights for instance, and give leaves their
+    gradients; a replay does the same. What it returns asks for no gradient. Every argument that is no tensor is a part
+    of the signature, so each value of it is recorded once. What its closure and its globals stand for is watched, and
+    where that changes it is recorded anew; so are the tensors that take part, and an optimiser's settings.
+    Not watched, and so taken as they were when it was recorded, are numbers and tensors that it reads from attributes
+    of other objects, and the states of random generators that it sets. Effects beside tensors that take part (printing,
+    warnings that it catches, `x.grad = …` of a bystander) do not happen in a replay.
     jit: True compiles neighbouring elementwise calls with Numba, False does not, "auto" does so where Numba is
     installed, once the replays have taken long enough for it to pay. The results are the same to the last bit.
     Raises UsageError where jit=True and Numba is not installed.
@@ -256,6 +267,8 @@ def _unfit(trace: Trace, box: list[Any], given: Sequence[Tensor]) -> str | None:
             return f"it returns {type(x).__name__}, not tensors alone"
         if x is not None and trace.made(x) and x._node is not None and x._node.saved is not None:
             return "the result still asks for gradients: call backward() inside, or return result.detach()"
+        if x is not None and not trace.made(x) and all(x is not t for t in (*given, *(t for t, *_ in trace.lifted))):
+            return "it returns a tensor from outside that takes no part, such as a gradient that was there before"
     changed = False
     for instruction in trace.instructions:
         out = instruction.out
