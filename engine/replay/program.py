@@ -55,7 +55,6 @@ class Program:
         instructions, placed = passes.place(instructions, kept)
         self.recorded = len(trace.instructions)
         self._placed = set(placed)
-        self.checks = any(i.kind == "host" for i in instructions)
         targets = [root(i.out) for i in instructions if i.kind == "write" and i.out is not None]
         self.written: list[Any] = [v.array for v in targets if v.kind == "outside"] + list(placed.values())
         self.written = list({id(array): array for array in self.written}.values())
