@@ -140,10 +140,8 @@ class Captured(Generic[P, R]):
                 trace.lift_argument(t)
             box = [self.function(*args, **kwargs)]
         recording.attempts += 1
-        after = tensors((args, kwargs))
-        if len(after) != len(given) or any(x is not y for x, y in zip(given, after, strict=True)):
-            trace.refuse("it changes a list or dict among its arguments")
-        if signature(args, kwargs)[1] != key and not _only_gradients_differ(signature(args, kwargs)[1], key):
+        same = [id(t) for t in tensors((args, kwargs))] == [id(t) for t in given]
+        if not same or not _only_gradients_differ(signature(args, kwargs)[1], key):
             trace.refuse("it changes a list or dict among its arguments")
         reason = trace.reason or _unfit(trace, box, given)
         result: Any = rebuilt(box[0], trace.plain) if holds_arrays(box) else box[0]
@@ -296,7 +294,7 @@ def _source(x: Any, places: dict[int, int], positions: dict[int, int]) -> Callab
 
 
 def _only_gradients_differ(after: Any, before: Any) -> bool:
-    """Whether two signatures differ in nothing but which tensors have a gradient."""
+    """Whether two signatures are the same but for which tensors have a gradient."""
 
     def without(part: Any) -> Any:
         is_tensor = isinstance(part, tuple) and len(part) in (4, 5) and isinstance(part[-1], bool)
