@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .arguments import leaves
+
 
 class Variable:
     """An array of the list, known by its number.
@@ -53,23 +55,9 @@ class Instruction:
         return f"{target}{self.name}({', '.join(arguments)})"
 
 
-def each_leaf(value: Any, visit: Callable[[Any], Any]) -> None:
-    """Visit everything that is no tuple, list or dict in a nest of them."""
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            each_leaf(item, visit)
-    elif isinstance(value, dict):
-        for item in value.values():
-            each_leaf(item, visit)
-    else:
-        visit(value)
-
-
 def variables(value: Any) -> list[Variable]:
     """The variables in a nest of tuples, lists and dicts."""
-    found: list[Any] = []
-    each_leaf(value, found.append)
-    return [item for item in found if item.__class__ is Variable]
+    return [item for item in leaves(value) if item.__class__ is Variable]
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -21,7 +21,7 @@ from .. import backend
 from ..tape import Node
 from ..tensor import Tensor
 from .arguments import leaves
-from .listing import Instruction, Variable, each_leaf, mapped, variables
+from .listing import Instruction, Variable, mapped, variables
 from .traced import Library, Traced
 
 WRITING = {"copyto", "put", "place", "putmask", "put_along_axis", "fill_diagonal"}
@@ -138,13 +138,12 @@ class Trace:
         """The traced array of one that was there before, by identity."""
         known = self._known.get(id(array))
         if known is None:
-            known = self._known[id(array)] = self._new(array, "outside")
+            known = self._new(array, "outside")
         return known
 
     def input(self, array: Any) -> Traced:
         """The traced array of an argument of the function."""
-        known = self._known[id(array)] = self._new(array, "input")
-        return known
+        return self._new(array, "input")
 
     def call(self, name: str, function: Callable[..., Any], arguments: Any, options: Any = None) -> Any:
         """Carry out a call and list it; returns the traced result."""
@@ -243,10 +242,9 @@ class Trace:
 
         Known holders are counted: the result, the nodes of the tape, and gradients.
         """
-        held: Counter[int] = Counter()
-        each_leaf(box, lambda x: held.update([id(x)]))
+        held: Counter[int] = Counter(map(id, leaves(box)))
         for node in self._nodes():
-            each_leaf((node.saved, node.parents), lambda x: held.update([id(x)]))
+            held.update(map(id, leaves((node.saved, node.parents))))
         owners = {id(t): t for t in (*self._noted, *given, *(t for t, *_ in self.lifted))}
         held.update(id(t.grad) for t in owners.values())
         del owners
