@@ -44,7 +44,7 @@ SIGNATURES = 256
 WORTH_COMPILING = 8.0
 """Seconds of replays after which jit="auto" compiles: that takes one or two itself."""
 SAMPLED = 20
-"""The replay whose time tells when that is."""
+"""The replay whose time tells when that is; the one it names is timed too, and must say the same."""
 _recording = threading.Lock()
 
 
@@ -119,10 +119,11 @@ class Captured(Generic[P, R]):
         except ChalkgradError:
             return self.function(*args, **kwargs)  # a check of values has failed, before anything was changed
         if sampled and self.jit == "auto" and fuse.available():
-            if recording.replays > SAMPLED:
+            pays_at = SAMPLED + 1 + int(WORTH_COMPILING / (time.perf_counter() - begin))
+            if recording.replays > SAMPLED and recording.replays >= pays_at:
                 program.fuse()
             else:
-                recording.look_at = SAMPLED + 1 + int(WORTH_COMPILING / (time.perf_counter() - begin))
+                recording.look_at = max(pays_at, recording.replays + 1)
         return recording.effects(outputs, (args, kwargs))  # type: ignore[no-any-return]
 
     def _record(self, recording: Recording, arrays: Sequence[Any], key: Any, args: Any, kwargs: Any) -> R:

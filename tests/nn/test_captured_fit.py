@@ -646,7 +646,7 @@ def on_disk(tmp_path):
 
 def trained_on(x, y, eagerly=False):
     model = Sequential([layers.Dense(8, "relu", input_shape=x.shape[1:]), layers.Dense(3, "softmax")])
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"], run_eagerly=eagerly)
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"], eagerly, jit_compile=False)
     history = model.fit(x, y, epochs=1, batch_size=256, verbose=0).history
     return history, [w.tobytes() for w in model.get_weights()], model.evaluate(x, y, verbose=0)
 

@@ -1,6 +1,7 @@
 """Compiled loops: each is what NumPy computes call by call, to the last bit; NaN is NaN, whatever its sign."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -325,6 +326,17 @@ def test_auto_compiles_once_the_replays_have_taken_long_enough(monkeypatch):
         found.append(loops(captured) if call else 0)
     assert found[4] == 0
     assert found[-1] == 1
+
+
+@compiled
+def test_one_replay_that_was_held_up_is_no_reason_to_compile(monkeypatch):
+    times = itertools.chain([0.0, 100.0], itertools.count(101.0, 1e-6))
+    monkeypatch.setattr(capture, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    captured = cg.capture(lambda x: (x.exp() * 2 + 1) * 3)
+    for call in range(50):
+        captured(given_tensor(3, seed=call))
+    assert next(times) > 101
+    assert loops(captured) == 0
 
 
 @compiled
