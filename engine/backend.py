@@ -1,22 +1,25 @@
 """Devices: which array library serves a tensor, and moving from one to the other.
 
 The only file that imports cupy. A device is named "cpu", "gpu" (the same as "gpu:0") or "gpu:1"; "auto" is the
-first GPU that works, else the CPU. Nothing moves by itself: `to_device` is the one way across.
+first GPU that works, else the CPU. Nothing moves by itself: `to_device` and `fetch` are the ways across, and both
+are counted.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from threading import get_ident
-from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 import numpy
 
-from .errors import DeviceError, UsageError
+from .errors import DeviceError, DeviceMemoryError, UsageError
 
 Array: TypeAlias = Any
 """An array of one of the libraries: numpy.ndarray or cupy.ndarray."""
@@ -34,8 +37,33 @@ def under_way() -> Any:
     return next((trace for trace in reversed(traces) if trace.thread == thread), None)
 
 
+# Which devices there are
+
+
+class Cupy:
+    """CuPy as kernels see it: where one of its functions takes fewer arguments than NumPy's, as NumPy has it."""
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy = cupy
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.cupy, name)
+        setattr(self, name, value)
+        return value
+
+    def take(self, a: Array, indices: Array, axis: int | None = None, out: Array = None, mode: str = "raise") -> Array:
+        """Elements at indices. mode: what NumPy does with places outside; CuPy wraps them around, since checking
+        them would wait for the device.
+        """
+        return self.cupy.take(a, indices, axis, out)
+
+    def einsum(self, subscripts: str, *operands: Array, optimize: Any = False) -> Array:
+        """Einstein summation, in the order that CuPy chooses."""
+        return self.cupy.einsum(subscripts, *operands)
+
+
 @cache
-def load_cupy() -> ModuleType:
+def load_cupy() -> Cupy:
     """Import cupy and see that it has a device; raises DeviceError that says what is missing and what to do."""
     try:
         cupy = importlib.import_module("cupy")
@@ -49,11 +77,23 @@ def load_cupy() -> ModuleType:
     except Exception as error:
         raise DeviceError(
             f"CuPy {cupy.__version__} is installed, but CUDA cannot be used ({error}): "
-            "install or update the NVIDIA driver; then `chalkgrad doctor`."
+            "install or update the NVIDIA driver, or take the CuPy for the CUDA that the driver knows "
+            "('chalkgrad[gpu]' for CUDA 13, 'chalkgrad[gpu-cuda12]' for CUDA 12); then `chalkgrad doctor`."
         ) from error
     if not devices:
         raise DeviceError("CuPy and the driver work, but no CUDA device is visible: see CUDA_VISIBLE_DEVICES.")
-    return cupy
+    return Cupy(cupy)
+
+
+@cache
+def load_cublas() -> Any:
+    """cuBLAS, the library that CuPy itself has loaded, to be called on a handle of our own; None where it is hidden."""
+    cupy = load_cupy()
+    cupy.cuda.get_cublas_handle()  # so that it is loaded
+    try:
+        return ctypes.CDLL(f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
+    except OSError:
+        return None
 
 
 def resolve_device(name: str) -> str:
@@ -78,6 +118,37 @@ def resolve_device(name: str) -> str:
     return f"gpu:{number}"
 
 
+def number_of(device: str) -> int:
+    """The number of a GPU: 1 for "gpu:1"."""
+    return int(device.partition(":")[2] or 0)
+
+
+@contextmanager
+def working(device: str, what: str) -> Iterator[None]:
+    """Work on a device: that GPU is the current one. On the CPU it changes nothing.
+
+    what: names the work, where the device has not the memory for it; then DeviceMemoryError is raised, with sizes,
+    and what CuPy keeps of freed memory is given back, so that a smaller try can succeed.
+    """
+    if device == "cpu":
+        yield
+        return
+    cupy = load_cupy()
+    with cupy.cuda.Device(number_of(device)):
+        try:
+            yield
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            cupy.get_default_memory_pool().free_all_blocks()
+            figures = memory(device)
+            raise DeviceMemoryError(
+                f"{what}: {device} has not the memory for it ({str(error).rstrip('.')}): {figures}. Take smaller "
+                "batches or a smaller model, delete tensors that are no longer needed, or keep the data on the CPU."
+            ) from None
+
+
+# Which device and library an array has
+
+
 def device_of(array: Array) -> str:
     """The device an array lives on."""
     if isinstance(array, (numpy.ndarray, numpy.generic)):
@@ -97,6 +168,11 @@ def library_of(array: Array) -> Namespace:
     if isinstance(array, (numpy.ndarray, numpy.generic)):
         return numpy
     return library_of(array.array) if hasattr(array, "place") else load_cupy()
+
+
+def library_for(device: str) -> Namespace:
+    """The library that serves a device."""
+    return numpy if device == "cpu" else load_cupy()
 
 
 def plain(array: Array) -> Array:
@@ -124,6 +200,44 @@ def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:
     return numpy if first is None else namespace_of(first)
 
 
+# Across
+
+
+@dataclass
+class Transfers:
+    """What went from the host to a GPU and back while it was counted: how often, and how many bytes."""
+
+    to_device: int = 0
+    to_host: int = 0
+    bytes_to_device: int = 0
+    bytes_to_host: int = 0
+
+
+_counts: list[Transfers] = []
+
+
+@contextmanager
+def count_transfers() -> Iterator[Transfers]:
+    """Count what is moved between host and GPU inside the `with`: `to_device`, `to_host`, and the bytes of both."""
+    count = Transfers()
+    _counts.append(count)
+    try:
+        yield count
+    finally:
+        _counts[:] = [c for c in _counts if c is not count]
+
+
+def note_transfer(nbytes: int, to_host: bool = False) -> None:
+    """Enter a transfer into the counts that are under way."""
+    for count in _counts:
+        if to_host:
+            count.to_host += 1
+            count.bytes_to_host += nbytes
+        else:
+            count.to_device += 1
+            count.bytes_to_device += nbytes
+
+
 def to_device(array: Array, device: str) -> Array:
     """The array on `device`: itself where it is there already, else a copy."""
     device = resolve_device(device)
@@ -132,10 +246,20 @@ def to_device(array: Array, device: str) -> Array:
     if traces and (trace := under_way()):
         array = trace.read(array, f"a tensor is moved to {device}")
     if device == "cpu":
+        return fetch(array)
+    with working(device, f"moving an array of shape {array.shape}, {array.nbytes:,} bytes"):
+        if isinstance(array, (numpy.ndarray, numpy.generic)):
+            note_transfer(array.nbytes)
+        return load_cupy().asarray(array)
+
+
+def fetch(array: Array) -> Any:
+    """The values on the host, as a NumPy array; waits for the device."""
+    if isinstance(array, (numpy.ndarray, numpy.generic)):
+        return numpy.asarray(array)
+    note_transfer(array.nbytes, to_host=True)
+    with working(device_of(array), "reading values"):
         return load_cupy().asnumpy(array)
-    cupy = load_cupy()
-    with cupy.cuda.Device(int(device.partition(":")[2])):
-        return cupy.asarray(array)
 
 
 def set_items(array: Array, index: Any, value: Any) -> None:
@@ -159,8 +283,46 @@ def overlap(a: Array, b: Array) -> bool:
     return library is library_of(b) and bool(library.may_share_memory(a, b))
 
 
+def address_of(array: Array) -> int:
+    """Where the first element of an array lies in its device's memory."""
+    return int(array.ctypes.data if isinstance(array, numpy.ndarray) else array.data.ptr)
+
+
+# What a device is doing
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of a GPU in bytes. used: by arrays; kept: freed, but kept by CuPy for the next ones; free: at the
+    driver, for any process; total: of the card.
+    """
+
+    used: int
+    kept: int
+    free: int
+    total: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.used:,} bytes are in arrays, {self.kept:,} kept for the next ones, {self.free:,} of "
+            f"{self.total:,} free"
+        )
+
+
+def memory(device: str) -> Memory:
+    """How much memory a GPU has, and what it is in use for. Raises UsageError for the CPU."""
+    device = resolve_device(device)
+    if device == "cpu":
+        raise UsageError("memory figures are a GPU's: device is 'gpu' or 'gpu:N'.")
+    cupy = load_cupy()
+    with cupy.cuda.Device(number_of(device)) as current:
+        pool = cupy.get_default_memory_pool()
+        free, total = current.mem_info
+        return Memory(pool.used_bytes(), pool.total_bytes() - pool.used_bytes(), free, total)
+
+
 def synchronize(device: str) -> None:
     """Wait until everything enqueued on the device is done (a no-op on the CPU)."""
     if resolve_device(device) != "cpu":
-        with load_cupy().cuda.Device(int(device.partition(":")[2] or 0)):
+        with load_cupy().cuda.Device(number_of(device)):
             load_cupy().cuda.get_current_stream().synchronize()

@@ -22,6 +22,10 @@ class DeviceError(ChalkgradError, RuntimeError):
     """Tensors of different devices were mixed, or a device is not there."""
 
 
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A device has not the memory that is asked for; the message gives the sizes."""
+
+
 class GraphError(ChalkgradError, RuntimeError):
     """The recorded graph cannot give the gradient that was asked for."""
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy
 
 from . import backend, recording
+from .cuda.launch import CudaKernel, chosen
 from .equation import Equation, read_equation
 from .errors import ChalkgradError, DtypeError, EquationError, ShapeError
 from .recording import Plan, namespace
@@ -102,6 +103,8 @@ class Primitive:
         self.checker: Callable[..., None] | None = None
         self.value_checker: Callable[..., None] | None = None
         self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
+        self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
+        self._computing = kernel  # the kernel, or on a GPU the launch that stands for it
         self.short = short_way(self)
         self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
@@ -144,6 +147,24 @@ class Primitive:
         self.rules[rule.operand] = rule
         self.plans.clear()
 
+    def cuda(self, operand: str = "", *, suits: Callable[..., bool]) -> Callable[[Callable[..., Any]], CudaKernel]:
+        """Declare a launch on a CUDA device that computes the same, or the same as the rule of `operand`.
+
+        The function takes the `Gpu` instead of `xp`, and `out`. suits: whether such arrays and parameters are such as
+        it takes; for others the array code serves on a GPU as it does on the CPU.
+        """
+
+        def declare(function: Callable[..., Any]) -> CudaKernel:
+            name = f"{self.name}_{operand}" if operand else self.name
+            made = self.cuda_kernels[operand] = CudaKernel(name, function, suits)
+            if operand:
+                self.plans.clear()
+            else:
+                self._computing = chosen(made, self.kernel, name)
+            return made
+
+        return declare
+
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
         self.checker = function
@@ -174,20 +195,26 @@ class Primitive:
         if backend.traces and not trace:  # another thread is recording, and lends its arrays meanwhile
             arrays = tuple([getattr(x, "array", x) for x in arrays])
         xp: Any = numpy
+        device = "cpu"
         for x in arrays:
             if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
                 arrays = self._with_arrays(arrays)
                 xp = backend.common_namespace(arrays, self.name)
+                device = next((backend.device_of(x) for x in arrays if hasattr(x, "dtype")), device)
                 break
         try:
             if self.checker:
                 self.checker(*(map(trace.plain, arrays) if trace else arrays), **parameters)
-            if self.value_checker and backend.device_of(arrays[0]) == "cpu":  # a GPU is not waited for
+            if self.value_checker and device == "cpu":  # a GPU is not waited for
                 if trace:
                     trace.check(self.name, self.value_checker, arrays)
                 else:
                     self.value_checker(*arrays)
-            y = self.kernel(xp, *arrays, **parameters)
+            if device == "cpu":
+                y = self.kernel(xp, *arrays, **parameters)
+            else:
+                with backend.working(device, self.name):
+                    y = self._computing(xp, *arrays, **parameters)
         except ChalkgradError:
             raise
         except (ValueError, IndexError, TypeError) as error:
@@ -208,7 +235,7 @@ class Primitive:
 
     def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
         """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
-        return self.compute(operands, parameters) if xp is namespace else self.kernel(xp, *operands, **parameters)
+        return self.compute(operands, parameters) if xp is namespace else self._computing(xp, *operands, **parameters)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would."""
@@ -262,7 +289,7 @@ class Primitive:
 
     def _describe(self, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> str:
         names = [self.operand(i) for i in range(len(arrays))]
-        parts = [f"{name} of shape {numpy.shape(x)}" for name, x in zip(names, arrays, strict=True)]
+        parts = [f"{name} of shape {getattr(x, 'shape', ())}" for name, x in zip(names, arrays, strict=True)]
         parts += [f"{name}={value!r}" for name, value in parameters.items()]
         return f"{self.name} ({self.text}) cannot take {', '.join(parts)}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from . import backend
+from .cuda.launch import chosen
 from .errors import DtypeError, GraphError, ShapeError
 from .tape import Node, clock
 from .tensor import Tensor
@@ -147,6 +148,9 @@ _MULTIPLIES = (lambda xp, gy, x: gy * x).__code__.co_code
 def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull | None:
     """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or one array."""
     kernel, slots = rule.kernel, []
+    if see is _seen:
+        cuda = plan.primitive.cuda_kernels.get(rule.operand)
+        kernel = chosen(cuda, kernel, f"{plan.primitive.name}_{rule.operand}")
     for name in rule.wants:
         known = name in plan.names and name not in plan.primitive.parameters
         slots.append((name, plan.names.index(name) if known else None))

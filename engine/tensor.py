@@ -106,7 +106,7 @@ class Tensor(Lent):
 
     def numpy(self) -> NDArray[Any]:
         """The values as a NumPy array: a read-only view on the CPU, a copy from a GPU."""
-        view: NDArray[Any] = backend.to_device(self.data, "cpu")
+        view: NDArray[Any] = backend.fetch(self.data)
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -118,7 +118,8 @@ class Tensor(Lent):
         """The value of a one-element tensor as a Python number; waits for the device."""
         if self.size != 1:
             raise ShapeError(f"item() takes a tensor of one element; this one has shape {self.shape}.")
-        return backend.read(self._data, "a value is read (item, float, int, bool or a comparison in an if)").item()
+        array = backend.read(self._data, "a value is read (item, float, int, bool or a comparison in an if)")
+        return backend.fetch(array).item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
@@ -183,10 +184,17 @@ class Tensor(Lent):
                 "requires_grad=True: there is nothing to differentiate."
             )
         seed = self._seed(gradient)
+        if seed.__class__ is numpy.ndarray:
+            self._backward(seed, retain_graph)
+        else:
+            with backend.working(backend.device_of(seed), "backward()"):
+                self._backward(seed, retain_graph)
+
+    def _backward(self, seed: Array, retain: bool) -> None:
         leaves = (
             {self: seed}
             if self._node is None
-            else tape.reverse(self._node, seed, backend.namespace_of(seed), retain=retain_graph)
+            else tape.reverse(self._node, seed, backend.namespace_of(seed), retain=retain)
         )
         if traces and (trace := backend.under_way()):
             for leaf in leaves:
@@ -242,10 +250,12 @@ class Tensor(Lent):
         indices = tuple(i._data if isinstance(i, Tensor) else i for i in (index if type(index) is tuple else (index,)))
         backend.common_namespace((self._data, source), "an assignment in place")
         try:
-            backend.set_items(self._data, indices, source)
+            with backend.working(self.device, "an assignment in place"):
+                backend.set_items(self._data, indices, source)
         except (ValueError, IndexError, TypeError) as error:
+            shape = source.shape if hasattr(source, "shape") else numpy.shape(source)
             raise ShapeError(
-                f"cannot assign a value of shape {numpy.shape(source)} into a tensor of shape {self.shape}: {error}"
+                f"cannot assign a value of shape {shape} into a tensor of shape {self.shape}: {error}"
             ) from None
         self.changed()
 
@@ -310,7 +320,8 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
         nested = isinstance(data, (list, tuple)) and any(hasattr(item, "dtype") for item in data)
         data = _from_python(data)
         dtype = numpy.float32 if dtype is None and data.dtype == numpy.float64 and not nested else dtype
-    array = backend.namespace_of(data).array(data)
+    with backend.working(backend.device_of(data), f"a tensor of shape {data.shape}"):
+        array = backend.namespace_of(data).array(data)
     if array.dtype.kind not in "biuf":
         raise DtypeError(
             f"a tensor holds numbers, not dtype {array.dtype} (first element: {next(iter(array.flat), None)!r}): "

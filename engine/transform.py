@@ -33,15 +33,16 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ..
         recorded = outer or seed.requires_grad
         found: dict[Any, Any] = {}
         root = y._node or y
-        if y.requires_grad:
-            gradient = seed if recorded else seed._data
-            found = {root: gradient} if isinstance(root, Tensor) else tape.reverse(
-                root, gradient, namespace if recorded else backend.namespace_of(gradient),
-                wanted=set(keys), retain=True, recorded=recorded,
-            )  # fmt: skip
-        if recorded:
-            return tuple(found.get(key, _filled_like(x, 0.0)) for key, x in zip(keys, inputs, strict=True))
-        owned = own_arrays([found.get(key) for key in keys], besides=seed._data)
+        with backend.working(y.device, "a reverse pass"):
+            if y.requires_grad:
+                gradient = seed if recorded else seed._data
+                found = {root: gradient} if isinstance(root, Tensor) else tape.reverse(
+                    root, gradient, namespace if recorded else backend.namespace_of(gradient),
+                    wanted=set(keys), retain=True, recorded=recorded,
+                )  # fmt: skip
+            if recorded:
+                return tuple(found.get(key, _filled_like(x, 0.0)) for key, x in zip(keys, inputs, strict=True))
+            owned = own_arrays([found.get(key) for key in keys], besides=seed._data)
         return tuple(
             _filled_like(x, 0.0) if array is None else Tensor(array) for x, array in zip(inputs, owned, strict=True)
         )

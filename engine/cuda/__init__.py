@@ -1,0 +1,1 @@
+"""CUDA: sources compiled and launched, cuBLAS on a handle of our own, recorded steps as CUDA graphs."""

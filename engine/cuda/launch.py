@@ -1,0 +1,116 @@
+"""Launching kernels of our own: a `.cu` file beside its family of equations, compiled for the device at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from .. import backend
+from .cublas import Blas
+
+NULL = numpy.uintp(0)
+"""The null pointer, for an operand that is left out."""
+TYPES = {
+    "float32": "float", "float64": "double", "int64": "long long", "int32": "int", "uint8": "unsigned char",
+    "int8": "signed char", "int16": "short", "uint16": "unsigned short", "uint32": "unsigned", "bool": "bool",
+}  # fmt: skip
+"""What a dtype is called in CUDA C."""
+
+
+class CudaKernel:
+    """An equation as a launch on a CUDA device, beside its array code, which stays the reference.
+
+    function: takes the `Gpu`, the operands, `out` (an array for the result; None makes one) and the parameters.
+    suits: whether operands and parameters are such as it takes; otherwise the array code serves.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], suits: Callable[..., bool]) -> None:
+        self.name = self.__name__ = name
+        self.__doc__ = function.__doc__
+        self.function, self.suits = function, suits
+
+    def __call__(self, *operands: Any, out: Any = None, **parameters: Any) -> Any:
+        """Launch it; returns the result."""
+        return self.function(gpu_of(operands[0]), *operands, out=out, **parameters)
+
+
+def chosen(kernel: CudaKernel | None, otherwise: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A function of `xp` and operands: the launch where the operands lie on a GPU and suit it, else `otherwise`."""
+    if kernel is None:
+        return otherwise
+
+    def compute(xp: Any, *operands: Any, **parameters: Any) -> Any:
+        first = operands[0]
+        if first.__class__ is numpy.ndarray or backend.device_of(first) == "cpu":
+            return otherwise(xp, *operands, **parameters)
+        trace = backend.under_way() if backend.traces else None
+        if not kernel.suits(*(map(trace.plain, operands) if trace else operands), **parameters):
+            return otherwise(xp, *operands, **parameters)
+        return trace.call(name, kernel, operands, parameters) if trace else kernel(*operands, **parameters)
+
+    return compute
+
+
+class Gpu:
+    """One device: its compiled sources, memory to work in, cuBLAS."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.xp = backend.load_cupy()
+        self._functions: dict[Any, Any] = {}
+        self._arrived: Any = None
+
+    @cached_property
+    def multiprocessors(self) -> int:
+        """How many multiprocessors it has."""
+        return int(self.xp.cuda.Device(self.number).attributes["MultiProcessorCount"])
+
+    @cached_property
+    def blas(self) -> Blas | None:
+        """cuBLAS; None where the library cannot be found."""
+        library = backend.load_cublas()
+        return None if library is None else Blas(library, self.xp)
+
+    def launch(
+        self, source: str | Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any,
+        **macros: Any,
+    ) -> None:  # fmt: skip
+        """Launch a kernel on the current stream. source: a .cu file, or CUDA C itself. macros: its #defines; a
+        dtype stands for its name in CUDA C. arguments: arrays, NumPy scalars, or None for the null pointer.
+        """
+        key = (source, name, *macros.items())
+        function = self._functions.get(key)
+        if function is None:
+            function = self._functions[key] = self._compiled(source, name, macros)
+        function(grid, block, tuple([NULL if x is None else x for x in arguments]))
+
+    def _compiled(self, source: str | Path, name: str, macros: dict[str, Any]) -> Any:
+        code = source.read_text() if isinstance(source, Path) else source
+        options = ["-std=c++17"] if isinstance(source, Path) else ["-std=c++17", "--fmad=false"]
+        options += [f"-D{k}={TYPES[v.name] if isinstance(v, numpy.dtype) else v}" for k, v in macros.items()]
+        return self.xp.RawModule(code=code, options=tuple(options)).get_function(name)
+
+    def arrived(self, count: int) -> Any:
+        """Counters of blocks that have arrived, all 0; a kernel that counts in them sets them back to 0."""
+        if self._arrived is None or self._arrived.size < count:
+            self._arrived = self.xp.zeros(max(count, 4096), "uint32")
+        return self._arrived
+
+
+@cache
+def _gpu(number: int) -> Gpu:
+    return Gpu(number)
+
+
+def gpu_of(array: Any) -> Gpu:
+    """The device that an array lies on."""
+    return _gpu(array.device.id)
+
+
+def gpu_named(device: str) -> Gpu:
+    """The device of that name, such as "gpu:0"."""
+    return _gpu(backend.number_of(device))
