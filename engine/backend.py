@@ -245,8 +245,13 @@ def to_device(array: Array, device: str) -> Array:
         return array
     if traces and (trace := under_way()):
         array = trace.read(array, f"a tensor is moved to {device}")
+    return fetch(array) if device == "cpu" else send(array, device)
+
+
+def send(array: Array, device: str) -> Array:
+    """A copy of the array on a GPU, also while a step is captured, which does not hear of it."""
     if device == "cpu":
-        return fetch(array)
+        return array
     with working(device, f"moving an array of shape {array.shape}, {array.nbytes:,} bytes"):
         if isinstance(array, (numpy.ndarray, numpy.generic)):
             note_transfer(array.nbytes)
@@ -260,6 +265,12 @@ def fetch(array: Array) -> Any:
     note_transfer(array.nbytes, to_host=True)
     with working(device_of(array), "reading values"):
         return load_cupy().asnumpy(array)
+
+
+def pinned(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray[Any, Any]:
+    """Memory of the host from which a GPU takes copies while the host goes on; its values are arbitrary at first."""
+    made: numpy.ndarray[Any, Any] = importlib.import_module("cupyx").empty_pinned(shape, dtype)
+    return made
 
 
 def set_items(array: Array, index: Any, value: Any) -> None:

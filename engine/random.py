@@ -33,9 +33,9 @@ def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
     dtype = like.dtype if like.dtype in (numpy.float32, numpy.float64) else numpy.dtype("float32")
     trace = backend.under_way() if backend.traces else None
     if trace:
-        return Tensor(trace.call("random", _draw, (generator, like.shape, dtype)))
-    return Tensor(backend.to_device(_draw(generator, like.shape, dtype), like.device))
+        return Tensor(trace.call("random", _draw, (generator, like.shape, dtype, like.device)))
+    return Tensor(_draw(generator, like.shape, dtype, like.device))
 
 
-def _draw(generator: numpy.random.Generator, shape: tuple[int, ...], dtype: numpy.dtype[Any]) -> Any:
-    return generator.random(shape, dtype=dtype)
+def _draw(generator: numpy.random.Generator, shape: tuple[int, ...], dtype: numpy.dtype[Any], device: str) -> Any:
+    return backend.send(generator.random(shape, dtype=dtype), device)

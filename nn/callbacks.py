@@ -20,9 +20,11 @@ class Callback:
 
     model: the model in training; setting `model.stop_training = True` ends it after the batch or epoch under way.
     params: {"epochs", "steps", "samples", "verbose"} of the run. Reading a number of a batch's `logs` waits for
-    the device; those of an epoch are there already.
+    the device; those of an epoch are there already. each_batch: a GPU runs many batches before the host hears of
+    the last of them, unless a callback wants to be told of each.
     """
 
+    each_batch = True
     model: Sequential
     params: Mapping[str, Any]
 

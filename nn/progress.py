@@ -31,6 +31,8 @@ class LineProgress(Callback):
 class BarProgress(LineProgress):
     """A live bar for the epoch under way, above it a line for each epoch done. Needs a terminal."""
 
+    each_batch = False
+
     def on_train_begin(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

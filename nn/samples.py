@@ -16,6 +16,8 @@ from .losses import Loss
 Shape = tuple[int, ...]
 PIECE = 1 << 22
 """Bytes that are looked at in one go."""
+ROOM = 0.5
+"""Of a GPU's free memory, what samples may take; beyond that they are streamed."""
 
 
 def as_array(values: Any, what: str) -> backend.Array:
@@ -43,10 +45,10 @@ def check_finite(values: backend.Array, what: str) -> None:
     """Raise DataError that names the first row with NaN or infinity, if there is one."""
     xp = backend.namespace_of(values)
     if values.dtype.kind == "f" and not all(
-        xp.isfinite(part.sum()) or xp.isfinite(part).all() for part in _parts(values)
+        backend.fetch(xp.isfinite(part.sum())) or backend.fetch(xp.isfinite(part).all()) for part in _parts(values)
     ):
-        rows = [part.reshape(len(part), -1) for part in _parts(values)]
-        bad = int(xp.argmax(~xp.concatenate([xp.isfinite(part).all(axis=1) for part in rows])))
+        finite = [xp.isfinite(part.reshape(len(part), -1)).all(axis=1) for part in _parts(values)]
+        bad = int(backend.fetch(xp.argmax(~xp.concatenate(finite))))
         raise DataError(f"{what} is not finite in row {bad} (NaN or infinity), the first such: clean the data first.")
 
 
@@ -75,10 +77,11 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str =
         xp = backend.namespace_of(y)
         rows = y.reshape(len(y), -1)
         outside = (rows.min(axis=1) < 0) | (rows.max(axis=1) > 1)
-        if outside.any():
-            bad = int(xp.argmax(outside))
+        if backend.fetch(outside.any()):
+            bad = int(backend.fetch(xp.argmax(outside)))
             raise DataError(
-                f"{what} is not in [0, 1] in row {bad}, the first such: {y[bad]}; {loss.name} takes probabilities."
+                f"{what} is not in [0, 1] in row {bad}, the first such: {backend.fetch(y[bad])}; {loss.name} takes "
+                "probabilities."
             )
 
 
@@ -91,10 +94,10 @@ def _check_labels(y: backend.Array, classes: int, output_shape: Shape, what: str
         )
     rows = y.reshape(len(y), -1)
     wrong = ((rows < 0) | (rows >= classes) | (rows != xp.floor(rows))).any(axis=1)
-    if wrong.any():
-        bad = int(xp.argmax(wrong))
+    if backend.fetch(wrong.any()):
+        bad = int(backend.fetch(xp.argmax(wrong)))
         raise DataError(
-            f"{what} has a label outside of 0 … {classes - 1} in row {bad}, the first such: {y[bad]}. "
+            f"{what} has a label outside of 0 … {classes - 1} in row {bad}, the first such: {backend.fetch(y[bad])}. "
             f"The model has {classes} outputs, so {classes} classes."
         )
 
@@ -106,12 +109,16 @@ def _inner(shape: Shape) -> str:
 class Samples:
     """x, and y if there is one, on the model's device, from which batches are gathered.
 
-    x and float targets take the model's dtype, batch by batch where that means converting.
+    x and float targets take the model's dtype, batch by batch where that means converting. streamed: they are on the
+    host, since they take more than ROOM of what the GPU has free, and batches go there one after another.
     """
 
     def __init__(self, x: Any, y: Any, dtype: Any, device: str, what: str = "") -> None:
-        self.x = backend.to_device(as_array(x, f"{what}x"), device)
-        self.y: backend.Array = None if y is None else backend.to_device(as_array(y, f"{what}y"), device)
+        x, y = as_array(x, f"{what}x"), None if y is None else as_array(y, f"{what}y")
+        self.device, self.streamed = device, device != "cpu" and _too_large(x, y, device)
+        place = "cpu" if self.streamed else device
+        self.x = backend.to_device(x, place)
+        self.y: backend.Array = None if y is None else backend.to_device(y, place)
         if self.y is not None and len(self.x) != len(self.y):
             raise ShapeError(
                 f"{what}x has {len(self.x)} samples, {what}y has {len(self.y)}: one target for each sample."
@@ -140,7 +147,16 @@ class Samples:
         """Samples and targets in their order, `size` at a time; views, where they need no other dtype."""
         for start in range(0, len(self), size):
             x, y = self.x[start : start + size], None if self.y is None else self.y[start : start + size]
-            yield Tensor(x), None if y is None else Tensor(y)
+            yield self._there(x), None if y is None else self._there(y)
+
+    def taken(self, order: numpy.typing.NDArray[Any]) -> list[Taken]:
+        """What a step takes for samples in that order: the indices, or where they are streamed the samples."""
+        if not self.streamed:
+            return [Taken(order, None, self.device)]
+        return [Taken(order, values, self.device) for values in (self.x, self.y)]
+
+    def _there(self, values: backend.Array) -> Tensor:
+        return Tensor(backend.send(values, self.device) if self.streamed else values)
 
     def in_dtype(self, x: Tensor) -> Tensor:
         """The batch in the model's dtype: whole numbers stay what they are until it is made."""
@@ -149,6 +165,44 @@ class Samples:
     def _gathered(self, values: backend.Array, indices: Tensor) -> Tensor:
         xp = backend.namespace_of(values)
         return Tensor(xp.take(values, indices._data, axis=0, mode="clip"))  # in range: they are ours
+
+
+class Taken:
+    """Samples in an order, to be cut into batches: `values` at the places, or where that is None the places."""
+
+    def __init__(self, order: numpy.typing.NDArray[Any], values: backend.Array, device: str) -> None:
+        self.order, self.values, self.device = order, values, device
+        self._there = backend.to_device(order, device) if values is None else None
+
+    def tensor(self, start: int, stop: int) -> Tensor:
+        """One batch on the device."""
+        if self._there is not None:
+            return Tensor(self._there[start:stop])
+        return Tensor(backend.send(self.values[self.order[start:stop]], self.device))
+
+    def batches(self, start: int, count: int, size: int) -> Batches:
+        """Many batches on the host, gathered when they are asked for."""
+        return Batches(self.order[start : start + count * size].reshape(count, size), self.values)
+
+
+class Batches:
+    """Batches on the host, made when a slice of them is taken. shape: of all of them as one array."""
+
+    def __init__(self, order: numpy.typing.NDArray[Any], values: backend.Array) -> None:
+        self.order, self.values = order, values
+        self.shape = order.shape if values is None else (*order.shape, *values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, rows: slice) -> numpy.typing.NDArray[Any]:
+        found: numpy.typing.NDArray[Any] = self.order[rows] if self.values is None else self.values[self.order[rows]]
+        return found
+
+
+def _too_large(x: backend.Array, y: backend.Array, device: str) -> bool:
+    nbytes = x.nbytes + (0 if y is None else y.nbytes)
+    return backend.device_of(x) == "cpu" and nbytes > ROOM * backend.memory(device).free
 
 
 def split_off(x: Any, y: Any, fraction: float) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

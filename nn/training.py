@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ..engine import backend, random
+from ..engine.cuda.graph import AHEAD
 from ..engine.errors import UsageError
+from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
 from .callbacks import Callback, History
 from .progress import progress_for
@@ -27,14 +30,14 @@ class RunningMeans(Mapping[str, float]):
     """Means over the batches so far, weighted by their size. They stay on the device until one is read."""
 
     def __init__(self, names: Sequence[str], device: str) -> None:
-        self.totals = {name: backend.to_device(numpy.zeros(()), device) for name in names}
+        self._sums = backend.to_device(numpy.zeros(len(names)), device)
+        self.totals = {name: self._sums[i : i + 1].reshape(()) for i, name in enumerate(names)}
         self.count = 0
 
     def reset(self) -> None:
         """Begin anew."""
         self.count = 0
-        for total in self.totals.values():
-            total[...] = 0
+        self._sums[...] = 0
 
     def add(self, values: Sequence[backend.Array], count: int) -> None:
         """Take in the means of a batch of `count` samples; counting them is left to who goes on to the next."""
@@ -42,8 +45,13 @@ class RunningMeans(Mapping[str, float]):
             xp = backend.namespace_of(total)
             xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
 
+    def read(self) -> dict[str, float]:
+        """All of them, with one wait for the device."""
+        values = backend.fetch(self._sums)
+        return {name: float(value) / self.count for name, value in zip(self.totals, values, strict=True)}
+
     def __getitem__(self, name: str) -> float:
-        return float(self.totals[name]) / self.count
+        return self.read()[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.totals)
@@ -118,7 +126,7 @@ def fit(
             for follower in followers:
                 follower.on_epoch_begin(epoch)
             means = trainer.epoch(batch_size, epoch, shuffle, seed, watchers)
-            logs = dict(means)
+            logs = means.read()
             if evaluate_training:
                 logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
             if validation:
@@ -138,16 +146,19 @@ class Trainer:
         self.means = RunningMeans(model.metric_names, model.device)
 
     def _step(self, indices: Tensor) -> None:
-        model = self.model
         x, y = self.samples.batch(indices)
         assert y is not None
+        self._learn(x, y)
+
+    def _learn(self, x: Tensor, y: Tensor) -> None:
+        model = self.model
         assert model.optimizer is not None
         loss, values = measure(model, self.samples.in_dtype(x), y, training=True, generator=self.generator)
         loss.backward()
         model.optimizer.step(model.flat)
         for w in model.weights:
             w.grad = None
-        self.means.add(values, indices.shape[0])
+        self.means.add(values, x.shape[0])
 
     def epoch(
         self, batch_size: int, epoch: int, shuffle: bool, seed: int, watchers: Sequence[Callback]
@@ -155,25 +166,37 @@ class Trainer:
         """Every sample once."""
         model, count = self.model, len(self.samples)
         order = random.generator(seed, f"shuffle {epoch}").permutation(count) if shuffle else numpy.arange(count)
-        order = backend.to_device(order, model.device)
         self.generator.bit_generator.state = random.generator(seed, f"dropout {epoch}").bit_generator.state
         self.means.reset()
         for w in model.weights:
             w.grad = None
-        step = model.captured(f"train {id(self)}", self._step) if self.captured else self._step
-        for batch, start in enumerate(range(0, count, batch_size)):
-            indices = Tensor(order[start : start + batch_size])
-            step(indices)
-            self.means.count += indices.shape[0]
+        given = self.samples.taken(order)
+        function = self._learn if self.samples.streamed else self._step
+        step: Any = model.captured(f"train {id(self)}", function) if self.captured else function
+        ahead = _ahead(watchers) if model.device != "cpu" and isinstance(step, Captured) else 0
+        start = 0
+        while start < count and not model.stop_training:
+            whole = min(ahead, (count - start) // batch_size)
+            done = step.enqueue([rows.batches(start, whole, batch_size) for rows in given]) if whole else 0
+            if not done:
+                step(*[rows.tensor(start, start + batch_size) for rows in given])
+            stop = min(start + max(done, 1) * batch_size, count)
+            self.means.count += stop - start
+            start = stop
             for watcher in watchers:
-                watcher.on_train_batch_end(batch, self.means)
-            if model.stop_training:
-                break
+                watcher.on_train_batch_end((start - 1) // batch_size, self.means)
         return self.means
 
     def forget(self) -> None:
         """Let go of what was recorded: it holds on to the samples."""
         self.model.forget(f"train {id(self)}")
+
+
+def _ahead(watchers: Sequence[Callback]) -> int:
+    """How many steps may be enqueued on a GPU before the watchers are told of the last of them."""
+    if any(watcher.each_batch for watcher in watchers):
+        return 0
+    return AHEAD if watchers else sys.maxsize
 
 
 def evaluate(model: Sequential, samples: Samples, batch_size: int) -> dict[str, float]:
@@ -188,7 +211,7 @@ def evaluate(model: Sequential, samples: Samples, batch_size: int) -> dict[str, 
         assert y is not None
         means.add([value._data for value in step(x, y)], len(x))
         means.count += len(x)
-    return dict(means)
+    return means.read()
 
 
 def predict(model: Sequential, samples: Samples, batch_size: int) -> Any:

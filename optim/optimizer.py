@@ -99,16 +99,11 @@ class Optimizer:
     def _traced_numbers(self, trace: Any, theta: backend.Array) -> dict[str, Any]:
         """The same while a step is captured: what changes is in arrays, which each replay writes anew."""
         varying = self.update.varying
-        if self._varying is None or self._varying[0].dtype != theta.dtype:
-            self._varying = [numpy.zeros((), theta.dtype) for _ in varying]
-        arrays, latest = self._varying, dict[str, Any]()
-
-        def write() -> None:
-            latest.update(self._next_numbers())
-            for name, array in zip(varying, arrays, strict=True):
-                array[...] = latest[name]
-
-        traced = trace.refresh(write, arrays)
+        if self._varying is None or not _alike(self._varying[0], theta):
+            xp = backend.library_of(theta)
+            self._varying = [xp.zeros((), theta.dtype) for _ in varying]
+        numbers = Numbers(self, self._varying)
+        traced = trace.refresh(numbers, numbers.arrays)
         kept, flat, clip = list(self.state.items()), self._flat, self.global_clipnorm
         update, hyperparameters = self.update, dict(self.hyperparameters)
         trace.guards.append(
@@ -118,7 +113,7 @@ class Optimizer:
                 and (self.global_clipnorm, self.update, self.hyperparameters) == (clip, update, hyperparameters)
             )
         )
-        return {**latest, **dict(zip(varying, traced, strict=True))}
+        return {**numbers.latest, **dict(zip(varying, traced, strict=True))}
 
     def prepare(self, theta: backend.Array) -> None:
         """Make the state for theta where there is none yet; raises DataError where it is for another size."""
@@ -141,6 +136,28 @@ class Optimizer:
             "global_clipnorm": self.global_clipnorm,
             **self.hyperparameters,
         }
+
+
+class Numbers:
+    """What the host computes for each update of a captured step; called, it writes that into `arrays`."""
+
+    def __init__(self, optimizer: Optimizer, arrays: Sequence[backend.Array]) -> None:
+        self.optimizer, self.arrays = optimizer, arrays
+        self.latest: dict[str, Any] = {}
+
+    def __call__(self) -> None:
+        self.latest.update(self.optimizer._next_numbers())
+        for name, array in zip(self.optimizer.update.varying, self.arrays, strict=True):
+            array[...] = self.latest[name]
+
+    def values(self) -> list[float]:
+        """The numbers of the next update, instead of writing them: for a device that is handed many at once."""
+        self.latest.update(self.optimizer._next_numbers())
+        return [self.latest[name] for name in self.optimizer.update.varying]
+
+
+def _alike(a: backend.Array, b: backend.Array) -> bool:
+    return a.dtype == b.dtype and backend.device_of(a) == backend.device_of(b)
 
 
 class GradientDescent(Optimizer):

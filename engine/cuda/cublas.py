@@ -80,9 +80,8 @@ def _laid(x: Any) -> Any:
     """Whether cuBLAS is to transpose it (1) or not (0), and the elements from one row or column to the next."""
     rows, columns = x.shape
     row, column = (stride // x.itemsize for stride in x.strides)
-    if column == 1 or columns == 1:
-        if row >= columns or rows == 1:
-            return 0, max(row if rows > 1 else columns, columns, 1)
+    if (column == 1 or columns == 1) and (row >= columns or rows == 1):
+        return 0, max(row if rows > 1 else columns, columns, 1)
     if (row == 1 or rows == 1) and (column >= rows or columns == 1):
         return 1, max(column if columns > 1 else rows, rows, 1)
     return None

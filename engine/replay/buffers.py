@@ -12,16 +12,19 @@ ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
 
 
-def planned(instructions: list[Instruction], elsewhere: Set[int], xp: Any) -> tuple[dict[int, int], int]:
+def planned(
+    instructions: list[Instruction], elsewhere: Set[int], xp: Any, to_the_end: Set[int] = frozenset()
+) -> tuple[dict[int, int], int]:
     """The offset of each new storage in the arena, and the arena's size: the best fitting gap, by lifetime.
 
-    elsewhere: storages that do not lie in the arena. The result of an elementwise call takes over the place of an
-    argument that is needed no longer.
+    elsewhere: storages that do not lie in the arena. to_the_end: those that are read after the last. The result of an
+    elementwise call takes over the place of an argument that is needed no longer.
     """
     last: dict[int, int] = {}
     for n, instruction in enumerate(instructions):
         for v in (*instruction.reads(), *([instruction.out] if instruction.out else [])):
             last[v.storage] = n
+    last |= dict.fromkeys(to_the_end, len(instructions))
     places: dict[int, int] = {}
     sizes: dict[int, int] = {}
     free: list[tuple[int, int]] = []  # (offset, size), by offset

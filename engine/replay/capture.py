@@ -27,6 +27,7 @@ from ..tape import clock
 from ..tensor import Tensor
 from . import fuse
 from .arguments import Surroundings, holds_arrays, leaves, rebuilt, signature, tensors
+from .gpu import GpuProgram, program_of
 from .listing import root
 from .lowering import DRAWN
 from .passes import from_outside
@@ -57,6 +58,7 @@ class Recording:
         self.reason: str | None = None
         self.attempts = self.replays = self.renewals = 0
         self.look_at = SAMPLED
+        self.gives_nothing = False
         self.effects: Callable[..., Any] = lambda *_: None
         self.holds: Callable[[Sequence[Any]], bool] = lambda _: True
 
@@ -118,13 +120,32 @@ class Captured(Generic[P, R]):
             outputs = program(*arrays)
         except ChalkgradError:
             return self.function(*args, **kwargs)  # a check of values has failed, before anything was changed
-        if sampled and self.jit == "auto" and fuse.available():
+        if sampled and self.jit == "auto" and program.device == "cpu" and fuse.available():
             pays_at = SAMPLED + 1 + int(WORTH_COMPILING / (time.perf_counter() - begin))
             if recording.replays > SAMPLED and recording.replays >= pays_at:
                 program.fuse()
             else:
                 recording.look_at = max(pays_at, recording.replays + 1)
         return recording.effects(outputs, (args, kwargs))  # type: ignore[no-any-return]
+
+    def enqueue(self, columns: Sequence[Any]) -> int:
+        """Call it with each row of the columns, one on the host for each argument, all at once; returns how many
+        calls were done.
+
+        That is how an epoch runs on a GPU without waiting for it: only where the step is a CUDA graph that gives
+        nothing back. 0 were done where it is none, or not yet: call it one by one.
+        """
+        for recording in self.recordings.values():
+            program = recording.program
+            if isinstance(program, GpuProgram) and program.takes_rows_of(columns):
+                if not recording.holds(()) or not recording.gives_nothing:
+                    return 0
+                done = program.enqueue(columns)
+                recording.replays += done
+                if done:
+                    recording.effects((), None)
+                return done
+        return 0
 
     def _record(self, recording: Recording, arrays: Sequence[Any], key: Any, args: Any, kwargs: Any) -> R:
         """Run the function under trace, and make a program where the trace is the same as the one before."""
@@ -181,8 +202,8 @@ class Captured(Generic[P, R]):
         places = {id(x): n for n, x in enumerate((*gradients, *made))}
         positions = {id(t): i for i, t in enumerate(arguments)}
         plan = rebuilt(result, lambda x: _source(x, places, positions))
-        program = Program(trace, [trace.variable_of(x) for x in arrays], returned)
-        if self.jit is True:
+        program = program_of(trace, [trace.variable_of(x) for x in arrays], returned)
+        if self.jit is True and program.device == "cpu":
             program.fuse()
         recording.program, recording.replays, recording.look_at = program, 0, SAMPLED
         cells, guards = list({id(cell): cell for cell in trace.changed}.values()), trace.guards
@@ -214,6 +235,7 @@ class Captured(Generic[P, R]):
             return not any([backend.overlap(x, y) for x in arrays for y in written])
 
         recording.effects, recording.holds, recording.trace = effects, holds, None
+        recording.gives_nothing = nothing
 
     # What is said about it
 
@@ -298,7 +320,7 @@ def _only_gradients_differ(after: Any, before: Any) -> bool:
     """Whether two signatures are the same but for which tensors have a gradient."""
 
     def without(part: Any) -> Any:
-        is_tensor = isinstance(part, tuple) and len(part) in (4, 5) and isinstance(part[-1], bool)
+        is_tensor = isinstance(part, tuple) and len(part) in (4, 6) and isinstance(part[-1], bool)
         return part[:-1] if is_tensor else part
 
     return len(after) == len(before) and all(without(a) == without(b) for a, b in zip(after, before, strict=True))

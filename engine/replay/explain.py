@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .capture import ATTEMPTS, Captured, Recording
+from .gpu import GpuProgram
 from .program import Program
 
 WIDTH = 58
@@ -60,4 +61,6 @@ def _table(program: Program) -> list[str]:
         + (f", {loops} of them loops" if loops else "")
         + f"; {program.arena_bytes:,} bytes of buffers; {new} new arrays a replay; {sum(times) * 1e6:.0f} µs."
     )
+    if isinstance(program, GpuProgram):
+        lines.append(program.standing)
     return lines

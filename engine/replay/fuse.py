@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy
 
+from .. import backend
+
 EXPRESSIONS = {
     "add": "{} + {}",
     "subtract": "{} - {}",
@@ -46,6 +48,9 @@ class Loop:
     Each call is a ufunc with the arrays and numbers that it takes and the array that it gives.
     """
 
+    least = 2
+    """Calls, from which on a loop is worth it."""
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
         self.lines: list[str] = []
@@ -70,8 +75,8 @@ class Loop:
         names = [self._name(x, kind, dtype) for x, kind in zip(arguments, kinds, strict=True)]
         target = f"x{len(self.lines)}"
         self.lines.append(f"{target} = {template.format(*names)}")
-        self.values[_address(out)] = target
-        self.stores[_address(out)] = out
+        self.values[backend.address_of(out)] = target
+        self.stores[backend.address_of(out)] = out
         self.count += 1
         return True
 
@@ -94,24 +99,22 @@ class Loop:
 
     def _in_the_way(self, x: Any, kind: str | None) -> bool:
         """Whether an operand would be read from memory that the loop has written to elsewhere."""
-        if not isinstance(x, numpy.ndarray):
+        if not hasattr(x, "strides"):
             return False
         return any(
-            numpy.may_share_memory(x, out) and not (kind == "full" and address == _address(x))
+            backend.overlap(x, out) and not (kind == "full" and address == backend.address_of(x))
             for address, out in self.stores.items()
         )
 
     def _clashes(self, out: Any) -> bool:
         """Whether writing the result would spoil what the loop has yet to read, or writes besides."""
         others = [(array, kind) for _, array, kind in self.loads.values()] + [(s, "full") for s in self.stores.values()]
-        return any(
-            numpy.may_share_memory(out, array) and not (kind == "full" and _same(out, array)) for array, kind in others
-        )
+        return any(backend.overlap(out, array) and not (kind == "full" and _same(out, array)) for array, kind in others)
 
     def _name(self, x: Any, kind: str | None, dtype: Any) -> str:
         if kind == "number":
             return f"{dtype.name}({float(x)!r})"
-        address = _address(x)
+        address = backend.address_of(x)
         if kind == "full" and address in self.values:
             held = self.values[address]
         else:
@@ -173,9 +176,5 @@ def _plain(array: Any) -> bool:
     return bool(array.flags.c_contiguous and array.flags.aligned)
 
 
-def _address(array: Any) -> int:
-    return int(array.ctypes.data)
-
-
 def _same(a: Any, b: Any) -> bool:
-    return _address(a) == _address(b) and a.itemsize == b.itemsize
+    return backend.address_of(a) == backend.address_of(b) and a.itemsize == b.itemsize

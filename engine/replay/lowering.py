@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from ..cuda.launch import CudaKernel
 from .fuse import EXPRESSIONS
 from .listing import Instruction, Variable
 from .trace import WRITING, nothing
@@ -42,6 +43,8 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     out, function, name = instruction.out, instruction.function, instruction.name
     assert out is not None
     arguments, options = tuple(instruction.arguments), instruction.options
+    if isinstance(function, CudaKernel):
+        return [(function, arguments, {**options, "out": out})]
     if getattr(function, "nout", 0) == 1:
         return [_into(function, arguments, options, out)]
     if name in RESERVED:
@@ -61,11 +64,15 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name == "reshape" and isinstance(arguments[0], Variable):
         return [(_copy_reshaped, (out, arguments[0]), {})]
     if name in DRAWN:
-        generator, _, dtype = arguments
+        generator, _, dtype, _ = arguments
         return [(generator.random, (), {"dtype": dtype, "out": out})]
     if name == "take" and xp is numpy and options.keys() <= {"axis", "mode"} and len(arguments) == 2:
         given = (*arguments, options.get("axis"), out, options.get("mode", "raise"))
         return [(numpy.ndarray.take, given, {})]
+    if name == "einsum" and xp is not numpy:
+        return None
+    if name == "matmul" and xp is not numpy:
+        return [(function, arguments, {**options, "out": out})]
     if name == "einsum" and any(stride < 0 for v in instruction.reads() for stride in v.strides):
         return None  # with out= it sums in another order
     if name in OUT:
@@ -96,6 +103,7 @@ def _into(function: Callable[..., Any], arguments: tuple[Any, ...], options: Map
         options
         or not hasattr(function, "nin")
         or len(arguments) < function.nin
+        or function.__class__ is not numpy.ufunc
         or function.__name__[:4] in ("maxi", "mini")
     ):
         return function, arguments, {**options, "out": out}
@@ -116,8 +124,10 @@ def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:
     options = dict(zip(names, instruction.arguments, strict=False)) | dict(instruction.options)
     x, axis, out = options.pop("x"), options.pop("axis", None), instruction.out
     keepdims, dtype = options.pop("keepdims", False), options.pop("dtype", None)
-    if options or not isinstance(x, Variable) or xp is not numpy or dtype is not None:
+    if options or not isinstance(x, Variable) or dtype is not None:
         return None
+    if xp is not numpy:
+        return [(instruction.function, tuple(instruction.arguments), {**instruction.options, "out": out})]
     axis = tuple(axis) if isinstance(axis, list) else axis
     if instruction.name != "mean":
         reduce = getattr(numpy, REDUCTIONS[instruction.name]).reduce

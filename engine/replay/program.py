@@ -15,8 +15,9 @@ from typing import Any
 import numpy
 
 from .. import backend
-from . import fuse, passes
+from . import passes
 from .buffers import ALIGNMENT, planned
+from .fuse import Loop
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import DRAWN, Call, as_array, is_elementwise, lower, lower_write
 from .trace import Trace
@@ -59,19 +60,19 @@ class Program:
         self.written: list[Any] = [v.array for v in targets if v.kind == "outside"] + list(placed.values())
         self.written = list({id(array): array for array in self.written}.values())
         self.examples = [trace.traced[v.number].array.copy() for v in inputs]
-        device = {backend.device_of(t.array) for t in trace.traced}
-        self.device = device.pop() if len(device) == 1 else "cpu"
-        self._xp = numpy if self.device == "cpu" else backend.load_cupy()
-        self._dynamic = {v.number for v in inputs}
+        self.device = device_of(trace)
+        self._xp = backend.library_for(self.device)
         self._bound: dict[int, Any] = {}
         self._numbers: dict[Any, Any] = {}
-        places, self.arena_bytes = planned(instructions, kept | placed.keys(), self._xp)
+        self._dynamic = self._taken_in(instructions)
+        elsewhere, to_the_end = self._results(kept)
+        elsewhere |= placed.keys() | {v.storage for i in instructions if (v := i.out) and v.number in self._bound}
+        places, self.arena_bytes = planned(instructions, elsewhere, self._xp, to_the_end)
         arena = self._xp.empty(self.arena_bytes + ALIGNMENT, "uint8")
-        start = -arena.ctypes.data % ALIGNMENT if self.device == "cpu" else 0
-        self._arena = arena[start:]
-        self.steps = [self._step(i, places, placed, kept) for i in instructions]
+        self._arena = arena[-backend.address_of(arena) % ALIGNMENT :]
+        self.steps = [self._step(i, places, placed) for i in instructions]
         self.source, self._names = self._text(timed=False)
-        self._replay = _compiled(self.source, self._names)
+        self._replay = compiled(self.source, self._names)
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """Replay."""
@@ -80,9 +81,15 @@ class Program:
 
     # Where everything lies
 
-    def _step(
-        self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any], kept: set[int]
-    ) -> Step:
+    def _taken_in(self, instructions: Sequence[Instruction]) -> set[int]:
+        """The numbers of the variables that are others in each replay: the inputs."""
+        return {v.number for v in self.inputs}
+
+    def _results(self, kept: set[int]) -> tuple[set[int], set[int]]:
+        """The storages of results that are new in each replay, and those that lie in the arena until its end."""
+        return set(kept), set()
+
+    def _step(self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any]) -> Step:
         """Bind what is known beforehand, and choose the calls."""
         out, kind = instruction.out, instruction.kind
         if kind == "host" or out is None:
@@ -114,6 +121,10 @@ class Program:
     def _is_row_major(self, v: Variable) -> bool:
         return bool(v.strides == self._xp.empty(v.shape, v.dtype).strides)
 
+    def _given(self, arrays: Sequence[Any]) -> list[Any]:
+        """What the replay is called with, for inputs that it may overwrite."""
+        return [array.copy() for array in arrays]
+
     def _is_dynamic(self, v: Variable) -> bool:
         return v.number in self._dynamic
 
@@ -133,9 +144,28 @@ class Program:
     def fuse(self) -> None:
         """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
         stored = {v.storage for v in self.returned} | self._placed
-        self.steps = fused(self.steps, self._array, self._is_dynamic, stored)
+        self.steps = fused(self.steps, self._elementwise, self._loop, stored)
         self.source, self._names = self._text(timed=False)
-        self._replay = _compiled(self.source, self._names)
+        self._replay = compiled(self.source, self._names)
+
+    def _loop(self, shape: tuple[int, ...]) -> Loop:
+        """An empty loop over that shape."""
+        return Loop(shape)
+
+    def _elementwise(self, step: Step) -> tuple[Any, Sequence[Any], Any] | None:
+        """The one elementwise call of a step as function, arguments and output; None where it is something else."""
+        instruction = step.instruction
+        if len(step.calls) != 1 or instruction.out is None:
+            return None
+        if any(map(self._is_dynamic, (*instruction.reads(), instruction.out))):
+            return None
+        function, arguments, options = step.calls[0]
+        if not isinstance(function, numpy.ufunc) or len(arguments) + len(options) != function.nin + 1:
+            return None
+        if options.keys() not in (set(), {"out"}):
+            return None
+        *given, out = map(self._array, (*arguments, *options.values()))
+        return function, given, out
 
     # What it becomes
 
@@ -158,7 +188,7 @@ class Program:
             value = mapped(value, self._array) if isinstance(value, (tuple, list, dict)) else value
             return _named(names, known, value, "c")
 
-        lines = [f"def replay({', '.join(name(v) for v in self.inputs)}):"]
+        lines = [f"def replay({', '.join(name(v) for v in self.inputs if self._is_dynamic(v))}):"]
         for n, step in enumerate(self.steps):
             if timed:
                 lines.append(f"    tick({n})")
@@ -211,15 +241,15 @@ class Program:
         row = moments[0]
 
         def tick(n: int) -> None:
+            backend.synchronize(self.device)
             row[n] = time.perf_counter()
 
         text, names = self._text(timed=True)
         names |= {k: v for k, v in self._names.items() if k not in names} | {"tick": tick}
-        replay = _compiled(text, names)
+        replay = compiled(text, names)
         try:
             for row in moments:  # noqa: B007 (tick writes into it)
-                replay(*[array.copy() for array in self.examples])
-                backend.synchronize(self.device)
+                replay(*self._given(self.examples))
         finally:
             for array, value in before:
                 array[...] = value
@@ -229,9 +259,9 @@ class Program:
 
 
 def fused(
-    steps: Sequence[Step], array: Callable[[Any], Any], is_dynamic: Callable[[Variable], bool], kept: set[int]
+    steps: Sequence[Step], elementwise: Callable[[Step], Any], new_loop: Callable[..., Loop], kept: set[int]
 ) -> list[Step]:
-    """The steps with each run of elementwise calls as one loop. array: gives what a variable stands for."""
+    """The steps with each run of elementwise calls as one loop. elementwise: gives a step's call, if it is such."""
     last: dict[int, int] = {}
     for n, step in enumerate(steps):
         for v in step.instruction.reads():
@@ -243,18 +273,18 @@ def fused(
         while end < len(steps):
             step = steps[end]
             if step.calls:
-                call = _elementwise_call(step, array, is_dynamic)
+                call = elementwise(step)
                 if call is None:
                     break
                 function, arguments, out = call
-                loop = loop or fuse.Loop(out.shape)
+                loop = loop or new_loop(out.shape)
                 if not loop.take(function, arguments, out):
                     break
                 taken.append(end)
                 assert step.instruction.out is not None
-                storages[out.ctypes.data] = step.instruction.out
+                storages[backend.address_of(out)] = step.instruction.out
             end += 1
-        if loop is None or len(taken) < 2:
+        if loop is None or len(taken) < loop.least:
             n += 1
             continue
 
@@ -270,23 +300,14 @@ def fused(
     return result
 
 
-def _elementwise_call(
-    step: Step, array: Callable[[Any], Any], is_dynamic: Callable[[Variable], bool]
-) -> tuple[Any, list[Any], Any] | None:
-    """The one ufunc call of a step as function, arguments and output; None where it is something else."""
-    instruction = step.instruction
-    if len(step.calls) != 1 or instruction.out is None or any(map(is_dynamic, (*instruction.reads(), instruction.out))):
-        return None
-    function, arguments, options = step.calls[0]
-    if not isinstance(function, numpy.ufunc) or len(arguments) + len(options) != function.nin + 1:
-        return None
-    if options.keys() not in (set(), {"out"}):
-        return None
-    *given, out = map(array, (*arguments, *options.values()))
-    return function, given, out
+def device_of(trace: Trace) -> str:
+    """The device that a trace's arrays lie on."""
+    devices = {backend.device_of(t.array) for t in trace.traced}
+    return devices.pop() if len(devices) == 1 else "cpu"
 
 
-def _compiled(source: str, names: Mapping[str, Any]) -> Callable[..., tuple[Any, ...]]:
+def compiled(source: str, names: Mapping[str, Any]) -> Callable[..., tuple[Any, ...]]:
+    """The function `replay` of the text."""
     space = dict(names)
     exec(compile(source, "<captured step>", "exec"), space)
     replay: Callable[..., tuple[Any, ...]] = space["replay"]

@@ -359,7 +359,7 @@ def _difference(before: Any, after: Any) -> str | None:
         one: Any = before.array
         two: Any = after.array
         outside = one is not None and two is not None and one is not two
-        if outside and not numpy.array_equal(one, two, equal_nan=before.dtype.kind == "f"):
+        if outside and not _equal(one, two):
             return (
                 f"an array of shape {before.shape} that is made anew in each call, outside the engine, with other "
                 "values: give it as an argument"
@@ -372,6 +372,12 @@ def _difference(before: Any, after: Any) -> str | None:
         return next((d for k in keys if (d := _difference(before[k], after[k]))), None)
     same = before is after or before == after or (before != before and after != after)
     return None if same else f"{before!r}, then {after!r}: give what changes as an argument, in a tensor"
+
+
+def _equal(one: Any, two: Any) -> bool:
+    """Whether two arrays hold the same; those of a GPU are fetched."""
+    one, two = backend.fetch(one), backend.fetch(two)
+    return numpy.array_equal(one, two, equal_nan=one.dtype.kind == "f")
 
 
 def _place_of_caller() -> str:

@@ -1,0 +1,139 @@
+"""Launches captured into a CUDA graph, and what the host hands over for each replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from .. import backend
+from .launch import gpu_named
+
+FEED = Path(__file__).with_name("feed.cu")
+ALIGNMENT = 16
+THREADS = 256
+AHEAD = 64
+"""Replays that the host prepares at once, while the device works on those before."""
+
+
+class Recorder:
+    """A stream and a pool of memory of its own, in which launches are run once and then captured.
+
+    What is allocated on the way, such as a library's workspace, stays in the pool as long as the graphs live.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device, self.xp = device, backend.load_cupy()
+        with backend.working(device, "a CUDA graph"):
+            self.stream = self.xp.cuda.Stream(non_blocking=True)
+            self.pool = self.xp.cuda.MemoryPool()
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        """Do the work, after what is enqueued on the current stream and before what comes next there."""
+        current = self.xp.cuda.get_current_stream()
+        self.stream.wait_event(current.record())
+        with self.stream, self.xp.cuda.using_allocator(self.pool.malloc):
+            result = work()
+        current.wait_event(self.stream.record())
+        return result
+
+    def capture(self, work: Callable[[], Any], times: int = 1) -> tuple[Any, Any]:
+        """The work, that many times in a row, as a graph, which has not run yet; and what the last one gave."""
+        with self.stream, self.xp.cuda.using_allocator(self.pool.malloc):
+            self.stream.begin_capture()
+            try:
+                for _ in range(times):
+                    result = work()
+            finally:
+                graph = self.stream.end_capture()
+        return graph, result
+
+
+class Parcel:
+    """What differs from replay to replay, side by side in one row of bytes: one copy brings it all to the device.
+
+    parts: the shape and dtype of each. views: arrays on the device, in the row.
+    """
+
+    def __init__(self, device: str, parts: Sequence[tuple[tuple[int, ...], Any]]) -> None:
+        self.device, self.xp = device, backend.load_cupy()
+        self.parts = [(tuple(shape), numpy.dtype(dtype)) for shape, dtype in parts]
+        self.offsets, self.nbytes = [], 0
+        for shape, dtype in self.parts:
+            self.offsets.append(self.nbytes)
+            self.nbytes += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        self.row = self.xp.zeros(self.nbytes, "uint8")
+        self.views = [
+            self.row[start : start + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+            for start, (shape, dtype) in zip(self.offsets, self.parts, strict=True)
+        ]
+        self._tables: list[Table] = []
+
+    def send(self, values: Sequence[Any], first: int) -> None:
+        """Write the values of the parts from number `first` on into the row: one copy from the host."""
+        if not values:
+            return
+        rows = numpy.zeros((1, self.nbytes), "uint8")
+        for view, value in zip(self.host_views(rows)[first:], values, strict=True):
+            view[0] = value
+        start = self.offsets[first]
+        backend.note_transfer(self.nbytes - start)
+        self.row[start:].set(rows[0, start:])
+
+    def host_views(self, rows: Any) -> list[Any]:
+        """The parts of many rows on the host, each as one array with the rows along its first axis."""
+        return [
+            rows[:, start : start + math.prod(shape) * dtype.itemsize].view(dtype).reshape(len(rows), *shape)
+            for start, (shape, dtype) in zip(self.offsets, self.parts, strict=True)
+        ]
+
+    def table(self) -> Table:
+        """Rows for the next replays; the one before the last is used again, once the device is done with it."""
+        if len(self._tables) < 2:
+            self._tables.append(Table(self))
+        else:
+            self._tables.reverse()
+        return self._tables[-1]
+
+
+class Table:
+    """Rows of a parcel for up to AHEAD replays, in pinned memory, from which copies need not wait."""
+
+    def __init__(self, parcel: Parcel) -> None:
+        self.xp = parcel.xp
+        self._host = backend.pinned((AHEAD, parcel.nbytes), "uint8")
+        self.columns = parcel.host_views(self._host)
+        self._sent: Any = None
+
+    def ready(self) -> None:
+        """Wait until the rows that were written here before have been copied."""
+        if self._sent is not None:
+            self._sent.synchronize()
+
+    def send(self, count: int, feed: Feed) -> None:
+        """Enqueue the copy of the first `count` rows to where the feed takes them from."""
+        backend.note_transfer(count * self._host.shape[1])
+        feed.source[:count].set(self._host[:count])
+        feed.counter.fill(0)
+        self._sent = self.xp.cuda.get_current_stream().record()
+
+
+class Feed:
+    """The launch that a graph begins with: it copies the next row of a table into the parcel's row."""
+
+    def __init__(self, parcel: Parcel) -> None:
+        xp = parcel.xp
+        self.parcel, self._gpu = parcel, gpu_named(parcel.device)
+        self.source = xp.zeros((AHEAD, parcel.nbytes), "uint8")
+        self.counter, self._arrived = xp.zeros(1, "uint64"), xp.zeros(1, "uint32")
+
+    def __call__(self) -> None:
+        """Launch it."""
+        blocks = max(1, min(64, -(-self.parcel.nbytes // (ALIGNMENT * THREADS))))
+        self._gpu.launch(
+            FEED, "feed", (blocks,), (THREADS,), self.source, self.parcel.row, numpy.int64(self.parcel.nbytes),
+            self.counter, self._arrived,
+        )  # fmt: skip

@@ -1,0 +1,193 @@
+"""Neighbouring elementwise calls as one CUDA kernel, written from the recorded calls.
+
+Each value is computed in the dtype that the array library gives it, and nothing is contracted (--fmad=false), so a
+loop gives what the calls give one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+from .. import backend
+from ..cuda.launch import TYPES, gpu_of
+from .fuse import Loop
+
+ARITHMETIC = {
+    "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "true_divide": "{} / {}",
+    "negative": "-{}", "positive": "{}", "square": "{0} * {0}", "reciprocal": "1 / {}",
+    "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})", "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
+    "copy": "{}",
+}  # fmt: skip
+"""Computed in the dtype of the result."""
+COMPARISONS = {
+    "greater": "{} > {}", "greater_equal": "{} >= {}", "less": "{} < {}", "less_equal": "{} <= {}",
+    "equal": "{} == {}", "not_equal": "{} != {}",
+}  # fmt: skip
+"""Computed in the common dtype of the operands."""
+LOGIC = {
+    "logical_and": "{} && {}", "logical_or": "{} || {}", "logical_not": "!{}", "logical_xor": "{} != {}",
+    "bitwise_and": "{} && {}", "bitwise_or": "{} || {}", "invert": "!{}",
+}  # fmt: skip
+"""Of bools."""
+FUNCTIONS = {
+    "sqrt": "sqrt", "exp": "exp", "log": "log", "log1p": "log1p", "expm1": "expm1", "log2": "log2", "sin": "sin",
+    "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsin": "asin", "arccos": "acos",
+    "arctan": "atan", "absolute": "fabs", "abs": "fabs", "power": "pow", "floor": "floor", "ceil": "ceil",
+}  # fmt: skip
+"""Of floats, by their names in CUDA C for double; those for float end in f."""
+THREADS = 256
+
+
+class CudaLoop(Loop):
+    """Elementwise calls over one shape: operands are numbers, or arrays of any strides that broadcast to it."""
+
+    least = 1
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.types: dict[int, Any] = {}
+
+    def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
+        """Add a call, `function` being its name; False, and nothing is added, where it does not fit."""
+        if out.shape != self.shape or not out.flags.c_contiguous or out.dtype.name not in TYPES:
+            return False
+        kinds = [self._kind(x) for x in arguments]
+        text = self._expression(function, arguments, out) if None not in kinds else None
+        if text is None or any(map(self._in_the_way, arguments, kinds)) or self._clashes(out):
+            return False
+        names = [self._name(x, kind, None) for x, kind in zip(arguments, kinds, strict=True)]
+        target = f"x{len(self.lines)}"
+        self.lines.append(f"const {TYPES[out.dtype.name]} {target} = {text.format(*names)};")
+        address = backend.address_of(out)
+        self.values[address], self.stores[address] = target, out
+        self.count += 1
+        return True
+
+    def _kind(self, x: Any) -> str | None:
+        if x.__class__ in (bool, int, float):
+            return "number"
+        if not hasattr(x, "strides") or isinstance(x, numpy.ndarray) or x.dtype.name not in TYPES:
+            return None
+        if x.shape == self.shape and x.flags.c_contiguous:
+            return "full"
+        steps = _steps(x, self.shape)
+        if steps is None:
+            return None
+        return "one" if not any(steps) else " ".join(map(str, steps))
+
+    def _expression(self, name: str, arguments: Sequence[Any], out: Any) -> str | None:
+        """The call in C, with a field for each operand; None where there is none."""
+        weak = [x if x.__class__ in (bool, int, float) else x.dtype for x in arguments]
+        dtypes = {x for x in weak if isinstance(x, numpy.dtype)}
+        float64 = out.dtype == "float64"
+        if name == "where" and len(arguments) == 3 and getattr(arguments[0], "dtype", out.dtype).kind == "b":
+            return f"{{}} ? {_cast(out.dtype)} : {_cast(out.dtype)}"
+        if name in ARITHMETIC and (name == "copy" or (dtypes and out.dtype != bool)):
+            if name == "copy" and out.dtype == bool:
+                return "{} != 0"
+            if "divide" in name and out.dtype.kind != "f":
+                return None
+            return _with_casts(ARITHMETIC[name], len(arguments), out.dtype)
+        if name in FUNCTIONS and out.dtype.kind == "f":
+            function = FUNCTIONS[name] + ("" if float64 else "f")
+            return f"{function}({', '.join([_cast(out.dtype)] * len(arguments))})"
+        if not dtypes or out.dtype != bool:
+            return None
+        if name in COMPARISONS:
+            return _with_casts(COMPARISONS[name], len(arguments), numpy.result_type(*weak))
+        if name in LOGIC and dtypes == {numpy.dtype(bool)}:
+            return LOGIC[name]
+        return None
+
+    def _name(self, x: Any, kind: str | None, dtype: Any) -> str:
+        if kind == "number":
+            return _number(x)
+        address = backend.address_of(x)
+        if kind == "full" and address in self.values:
+            return self.values[address]
+        return self.loads.setdefault((address, str(kind)), (f"a{len(self.loads)}", x, str(kind)))[0] + "_"
+
+    def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
+        """The launch, and the arrays to call it with. needed: whether what lies at an address is read later."""
+        stores = [(address, array) for address, array in self.stores.items() if needed(address)]
+        parameters, arrays, reads = [], [], []
+        for name, array, kind in self.loads.values():
+            parameters.append(f"const {TYPES[array.dtype.name]}* {name}")
+            arrays.append(array)
+            reads.append(f"const {TYPES[array.dtype.name]} {name}_ = {name}[{_place(kind, self.shape)}];")
+        writes = []
+        for n, (address, array) in enumerate(stores):
+            parameters.append(f"{TYPES[array.dtype.name]}* o{n}")
+            arrays.append(array)
+            writes.append(f"o{n}[i] = {self.values[address]};")
+        size = int(numpy.prod(self.shape, dtype="int64"))
+        body = "\n        ".join((*reads, *self.lines, *writes))
+        source = f"""#define INFINITE (1.0 / 0.0)
+#define NOT_A_NUMBER (INFINITE - INFINITE)
+extern "C" __global__ void loop({", ".join(parameters)}) {{
+    const long long step = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < {size}LL; i += step) {{
+        {body}
+    }}
+}}
+"""
+        return Launch(source, size), arrays
+
+
+class Launch:
+    """A loop, compiled for the device of the arrays that it is called with."""
+
+    __name__ = "loop"
+
+    def __init__(self, source: str, size: int) -> None:
+        self.source = source
+        self.blocks = max(1, min(-(-size // THREADS), 4096))
+        self.empty = not size
+
+    def __call__(self, *arrays: Any) -> None:
+        if not self.empty:
+            gpu_of(arrays[0]).launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays)
+
+
+def _steps(x: Any, shape: tuple[int, ...]) -> list[int] | None:
+    """The elements of x from one place to the next along each axis of `shape`; None where it does not broadcast."""
+    extra = len(shape) - x.ndim
+    if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, shape[extra:], strict=True)):
+        return None
+    if any(stride % x.itemsize for stride in x.strides):
+        return None
+    own = [0 if n == 1 else stride // x.itemsize for n, stride in zip(x.shape, x.strides, strict=True)]
+    return [0] * extra + own
+
+
+def _place(kind: str, shape: tuple[int, ...]) -> str:
+    """The index of an operand's element, from the number i of the result's."""
+    if kind in ("full", "one"):
+        return "i" if kind == "full" else "0"
+    terms, inner = [], 1
+    for axis in reversed(range(len(shape))):
+        step = int(kind.split()[axis])
+        if step:
+            place = "i" if inner == 1 else f"i / {inner}"
+            terms.append(f"({place}{f' % {shape[axis]}' if axis else ''}) * {step}")
+        inner *= shape[axis]
+    return " + ".join(terms)
+
+
+def _cast(dtype: Any) -> str:
+    return f"({TYPES[dtype.name]})({{}})"
+
+
+def _with_casts(template: str, count: int, dtype: Any) -> str:
+    return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)])
+
+
+def _number(x: Any) -> str:
+    if x.__class__ is not float:
+        return str(int(x)) + ("LL" if abs(x) > 1 << 30 else "")
+    if x != x:
+        return "NOT_A_NUMBER"
+    return repr(x) if abs(x) != float("inf") else f"({'-' if x < 0 else ''}INFINITE)"

@@ -1,0 +1,215 @@
+"""A program on a GPU: launches without gaps, captured into one CUDA graph, which is replayed with no work of the host.
+
+What the host hands over for each replay lies side by side in a parcel. The first replay runs call by call, so that
+everything is compiled and allocated; the second captures; further ones launch the graph. A call that cannot be
+captured leaves the program to be replayed call by call, and `explain()` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .. import backend
+from ..cuda.cublas import takes
+from ..cuda.graph import AHEAD, Feed, Parcel, Recorder
+from ..cuda.launch import gpu_of
+from .cuda_loop import CudaLoop
+from .fuse import Loop
+from .listing import Instruction, Variable, root
+from .lowering import DRAWN
+from .program import HOSTED, Program, Step, device_of
+from .trace import Trace, nothing
+
+UNROLLED = 16
+"""Replays in one graph, where many are enqueued at once."""
+
+
+def program_of(trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> Program:
+    """The program that a trace becomes on the device of its arrays."""
+    kind = Program if device_of(trace) == "cpu" else GpuProgram
+    return kind(trace, inputs, returned)
+
+
+class GpuProgram(Program):
+    """A program whose inputs, numbers and results have fixed places on a GPU.
+
+    not_captured: why there is no graph; None where there is one, or none has been asked for yet.
+    """
+
+    def __init__(self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> None:
+        self._sources: list[Callable[[], Sequence[Any]]] = []
+        self.not_captured: str | None = None
+        self._graph: Any = None
+        self._many: dict[int, Any] = {}
+        self._feed: Feed | None = None
+        self._runs = 0
+        with backend.working(device_of(trace), "a recorded step"):
+            super().__init__(trace, inputs, returned)
+            self._changed_inputs = [
+                n
+                for n, v in enumerate(self.inputs)
+                if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
+            ]
+            self._recorder = Recorder(self.device)
+            self.fuse()
+
+    # Where everything lies
+
+    def _taken_in(self, instructions: Sequence[Instruction]) -> set[int]:
+        """The inputs, and what the host computes for each replay, have their places in the parcel: nothing varies."""
+        fed: list[Variable] = []
+        for instruction in instructions:
+            if instruction.name in DRAWN and instruction.out is not None:
+                fed.append(instruction.out)
+                self._sources.append(_drawing(instruction))
+            elif instruction.name in HOSTED and instruction.out is not None:
+                fed.append(instruction.out)
+                if instruction.function is not nothing:
+                    self._sources.append(instruction.function.values)  # type: ignore[attr-defined]
+        self._parcel = Parcel(self.device, [(v.shape, v.dtype) for v in (*self.inputs, *fed)])
+        self._bound |= {v.number: view for v, view in zip((*self.inputs, *fed), self._parcel.views, strict=True)}
+        return set()
+
+    def _results(self, kept: set[int]) -> tuple[set[int], set[int]]:
+        return set(), set(kept)
+
+    def _step(self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any]) -> Step:
+        if instruction.name in DRAWN or instruction.name in HOSTED:
+            return Step(instruction, (), None, False)
+        step = super()._step(instruction, places, placed)
+        if instruction.name == "matmul" and len(step.calls) == 1:
+            options = step.calls[0][2]
+            if options.keys() == {"out"}:
+                return Step(instruction, ((product, tuple(instruction.arguments), options),), step.place, False)
+        return step
+
+    def _is_fresh(self, v: Variable) -> bool:
+        return True  # copied after the launch
+
+    def _given(self, arrays: Sequence[Any]) -> list[Any]:
+        for view, array in zip(self._parcel.views, arrays, strict=False):
+            self._xp.copyto(view, array)
+        return []
+
+    def _loop(self, shape: tuple[int, ...]) -> Loop:
+        return CudaLoop(shape)
+
+    def _elementwise(self, step: Step) -> tuple[Any, Sequence[Any], Any] | None:
+        instruction, out = step.instruction, step.instruction.out
+        if out is None or any(map(self._is_dynamic, (*instruction.reads(), out))):
+            return None
+        name, arguments = instruction.name, tuple(instruction.arguments)
+        if name in ("astype", "ascontiguousarray") or (name == "array" and len(arguments) == 1):
+            name, arguments = "copy", arguments[:1]
+        elif name in ("zeros", "zeros_like", "ones", "ones_like"):
+            name, arguments = "copy", (int(name.startswith("ones")),)
+        elif name == "setitem" and arguments[1] is Ellipsis:
+            name, arguments = "copy", arguments[2:]
+        elif name == "copyto":
+            name, arguments = "copy", arguments[1:]
+        elif instruction.options.keys() - {"dtype"}:
+            return None
+        return name, [self._array(x) for x in arguments], self._array(out)
+
+    @property
+    def standing(self) -> str:
+        """In a sentence, how it is replayed."""
+        if self.not_captured:
+            return f"replayed call by call, since it cannot be a CUDA graph: {self.not_captured}."
+        return "replayed as a CUDA graph." if self._graph or self._many else "the next replays make it a CUDA graph."
+
+    # Replaying
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Replay."""
+        with backend.working(self.device, "a replay"):
+            self._given(arrays)
+            self._parcel.send([value for source in self._sources for value in source()], len(self.inputs))
+            results = self._once()
+            for n in self._changed_inputs:
+                self._xp.copyto(arrays[n], self._parcel.views[n])
+            return tuple([result.copy() for result in results])
+
+    def _once(self) -> tuple[Any, ...]:
+        self._runs += 1
+        if self._graph is None and self.not_captured is None and self._runs > 1:
+            self._graph = self._captured(self._replay)
+        if self._graph is None:
+            results: tuple[Any, ...] = self._recorder.run(self._replay)
+            return results
+        graph, results = self._graph
+        graph.launch()
+        return results
+
+    def _captured(self, work: Callable[[], Any], times: int = 1) -> Any:
+        """The graph of that work; None, and the reason is kept, where it cannot be captured."""
+        try:
+            return self._recorder.capture(work, times)
+        except Exception as error:  # what CuPy and CUDA refuse, they refuse in many ways
+            self.not_captured = f"{type(error).__name__}: {error}"
+            return None
+
+    def takes_rows_of(self, columns: Sequence[Any]) -> bool:
+        """Whether the rows of the columns have the shapes of the inputs."""
+        return [tuple(column.shape[1:]) for column in columns] == [v.shape for v in self.inputs]
+
+    def enqueue(self, columns: Sequence[Any]) -> int:
+        """Replay once for each row of the columns, one array on the host for each input; returns how many were done.
+
+        The host prepares AHEAD rows at a time and launches graphs; it does not wait for the device. 0 are done where
+        the program is no graph, or gives something back.
+        """
+        if self.not_captured or self._runs < 1 or self.returned or self._changed_inputs:
+            return 0
+        with backend.working(self.device, "replays"):
+            if self._feed is None:
+                self._feed = Feed(self._parcel)
+                self._recorder.run(self._feed)  # compiled, before it is captured
+            count = len(columns[0])
+            for start in range(0, count, AHEAD):
+                rows = min(AHEAD, count - start)
+                if not self._ahead([column[start : start + rows] for column in columns], rows):
+                    return start
+            return count
+
+    def _ahead(self, columns: Sequence[Any], rows: int) -> bool:
+        """Replay as many as there are rows; False where it cannot be captured."""
+        assert self._feed is not None
+        sizes = [UNROLLED] * (rows // UNROLLED) + [1] * (rows % UNROLLED)
+        for size in set(sizes) - self._many.keys():
+            graph = self._captured(self._fed, size)
+            if graph is None:
+                return False
+            self._many[size] = graph[0]
+        table = self._parcel.table()
+        table.ready()
+        for target, column in zip(table.columns, columns, strict=False):
+            target[:rows] = column
+        for row in range(rows):
+            values = [value for source in self._sources for value in source()]
+            for target, value in zip(table.columns[len(self.inputs) :], values, strict=True):
+                target[row] = value
+        table.send(rows, self._feed)
+        for size in sizes:
+            self._many[size].launch()
+        self._runs += rows
+        return True
+
+    def _fed(self) -> None:
+        assert self._feed is not None
+        self._feed()
+        self._replay()
+
+
+def product(a: Any, b: Any, out: Any) -> Any:
+    """The matrix product, by cuBLAS on our own handle where it takes such arrays: that can be captured."""
+    gpu = gpu_of(out)
+    if takes(a, b) and a.dtype == out.dtype and out.flags.c_contiguous and gpu.blas is not None:
+        return gpu.blas.product(a, b, out)
+    return gpu.xp.matmul(a, b, out=out)
+
+
+def _drawing(instruction: Instruction) -> Callable[[], Sequence[Any]]:
+    generator, shape, dtype, _ = instruction.arguments
+    return lambda: [generator.random(shape, dtype=dtype)]
