@@ -270,12 +270,13 @@ class Primitive:
         dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
         dtype = numpy.result_type(*dtypes) if dtypes else None
         lonely = not any(hasattr(x, "dtype") for x in operands)
+        device = next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
         arrays = []
         for x in operands:
             listed = isinstance(x, (list, tuple))
             if listed or (not hasattr(x, "dtype") and (lonely or not self.equation.elementwise)):
                 array = tensor(x)._data if dtype is None else numpy.asarray(x)
-                x = array if dtype is None or array.dtype.kind != "f" else array.astype(dtype)
+                x = backend.send(array if dtype is None or array.dtype.kind != "f" else array.astype(dtype), device)
             arrays.append(x)
         return tuple(arrays)
 

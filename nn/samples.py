@@ -11,6 +11,7 @@ import numpy.typing
 from ..engine import backend
 from ..engine.errors import DataError, DtypeError, ShapeError, UsageError
 from ..engine.tensor import Tensor
+from ..ops.shape import rows_at
 from .losses import Loss
 
 Shape = tuple[int, ...]
@@ -163,8 +164,7 @@ class Samples:
         return x if x.dtype == self.dtype else x.astype(self.dtype)
 
     def _gathered(self, values: backend.Array, indices: Tensor) -> Tensor:
-        xp = backend.namespace_of(values)
-        return Tensor(xp.take(values, indices._data, axis=0, mode="clip"))  # in range: they are ours
+        return Tensor(rows_at(backend.namespace_of(values), values, indices._data))
 
 
 class Taken:

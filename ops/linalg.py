@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
+from . import products
 from .creation import identity_like
 from .shape import swap_last
 
@@ -164,6 +165,26 @@ def _(xp, gz):
     return _rows(xp, gz)
 
 
+@affine.cuda(suits=products.suits)
+def _(gpu, a, w, b, out=None):
+    return products.affine(gpu, a, w, b, out)
+
+
+@affine.cuda("a", suits=lambda gz, w: products.suits(gz, w.T))
+def _(gpu, gz, w, out=None):
+    return products.backward(gpu, gz, w, out)
+
+
+@affine.cuda("w", suits=products.suit_outer)
+def _(gpu, gz, a, out=None):
+    return products.outer(gpu, gz, a, out)
+
+
+@affine.cuda("b", suits=products.suit_sums)
+def _(gpu, gz, out=None):
+    return products.sums(gpu, gz, out)
+
+
 @primitive(
     "z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]; y[..., k] = max(z[..., k], 0)",
     saves=("a", "w", "y"),
@@ -193,6 +214,26 @@ def _(xp, gy, a, y):
 @affine_relu.vjp("b", "gb[k] = sum(gy[..., k] if y[..., k] > 0 else 0, ...)")
 def _(xp, gy, y):
     return _rows(xp, _passed(xp, gy, y))
+
+
+@affine_relu.cuda(suits=products.suits)
+def _(gpu, a, w, b, out=None):
+    return products.affine(gpu, a, w, b, out, relu=True)
+
+
+@affine_relu.cuda("a", suits=lambda gy, w, y: products.suits(gy, w.T, y))
+def _(gpu, gy, w, y, out=None):
+    return products.backward(gpu, gy, w, out, passes=y)
+
+
+@affine_relu.cuda("w", suits=products.suit_outer)
+def _(gpu, gy, a, y, out=None):
+    return products.outer(gpu, gy, a, out, passes=y)
+
+
+@affine_relu.cuda("b", suits=products.suit_sums)
+def _(gpu, gy, y, out=None):
+    return products.sums(gpu, gy, out, passes=y)
 
 
 def _passed(xp, gy, y):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
+
+import numpy
 
 from ..engine.errors import DataError, ShapeError
 from ..engine.primitive import example, primitive
@@ -149,6 +152,45 @@ def _(logits, labels):
 def _(xp, gloss, logits, labels):
     difference = softmax.apply(xp, logits) - one_hot.apply(xp, labels, classes=logits.shape[-1])
     return gloss * (difference * (1 / _rows(logits)))
+
+
+SOURCE = Path(__file__).with_suffix(".cu")
+ROWS, THREADS = 8, 256
+"""Of a block of the source's kernels: a warp for each row."""
+
+
+def _suits(logits, targets):
+    """Whether the rows are for the kernels of loss.cu."""
+    fitting = targets.dtype == (logits.dtype if targets.ndim == logits.ndim else "int64")
+    return bool(logits.dtype.name in ("float32", "float64") and logits.size and fitting)
+
+
+def _launch(gpu, name, logits, targets, gloss, out):
+    """Launch the loss, or with gloss its gradient, of targets that are labels or rows of probabilities."""
+    labels = targets if targets.ndim < logits.ndim else None
+    rows, arrays = math.prod(logits.shape[:-1]), [logits, None if labels is not None else targets, labels]
+    arrays = [None if x is None else gpu.xp.ascontiguousarray(x) for x in arrays]
+    blocks = max(1, min(-(-rows // ROWS), 4 * gpu.multiprocessors))
+    partial = [gpu.xp.empty(blocks, logits.dtype), gpu.arrived(1)] if gloss is None else []
+    arrays += [out] if gloss is None else [gpu.xp.ascontiguousarray(gloss), out]
+    sizes = numpy.int64(rows), numpy.int32(logits.shape[-1])
+    gpu.launch(SOURCE, name, (blocks,), (THREADS,), *arrays, *partial, *sizes, REAL=logits.dtype)
+    return out
+
+
+def _loss_launch(gpu, logits, targets, out=None):
+    out = gpu.xp.empty((), logits.dtype) if out is None else out
+    return _launch(gpu, "softmax_cross_entropy", logits, targets, None, out)
+
+
+def _gradient_launch(gpu, gloss, logits, targets, out=None):
+    out = gpu.xp.empty(logits.shape, logits.dtype) if out is None else out
+    return _launch(gpu, "softmax_cross_entropy_gradient", logits, targets, gloss, out)
+
+
+for _fused in (categorical_cross_entropy, sparse_categorical_cross_entropy):
+    _fused.cuda(suits=_suits)(_loss_launch)
+    _fused.cuda("logits", suits=lambda gloss, logits, targets: _suits(logits, targets))(_gradient_launch)
 
 
 def _surprise(xp, logits):

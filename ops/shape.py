@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy
 
+from ..engine import backend
+from ..engine.cuda.launch import TYPES, CudaKernel, chosen
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor
@@ -108,19 +113,26 @@ def _(xp, gy, x_shape):
     return xp.reshape(gy, x_shape)
 
 
-def _raw_index(index):
-    """The index as a tuple; arrays are copied, since their owner may change them before the reverse pass."""
-    parts = []
+def _raw_index(x, index):
+    """The index as a tuple; arrays are copied, since their owner may change them before the reverse pass.
+
+    Lists and NumPy arrays go to the device of x, once.
+    """
+    parts, device = [], x.device if isinstance(x, Tensor) else "cpu"
     for part in index if type(index) is tuple else (index,):
-        part = part._data if isinstance(part, Tensor) else part
+        if isinstance(part, Tensor):
+            part = part._data
+            backend.common_namespace((x._data if isinstance(x, Tensor) else x, part), "getitem")
         if isinstance(part, list):
             part = numpy.array(part, dtype=None if part else "int64")
+        if device != "cpu" and isinstance(part, numpy.ndarray):
+            part = backend.send(part, device)
         parts.append(part.copy() if hasattr(part, "dtype") else part)
     return tuple(parts)
 
 
 def _index_arguments(x, index):
-    return (x,), {"index": _raw_index(index)}
+    return (x,), {"index": _raw_index(x, index)}
 
 
 @primitive(
@@ -232,3 +244,30 @@ def pad(xp, x, *, pad_width, constant_values=0.0):
 @pad.vjp("x", "gx = crop(gy, pad_width)")
 def _(xp, gy, x_shape, pad_width):
     return gy[tuple(slice(before, before + n) for (before, _), n in zip(pad_width, x_shape, strict=True))]
+
+
+GATHER = Path(__file__).with_suffix(".cu")
+
+
+def _suits_gather(x, indices):
+    return bool(x.flags.c_contiguous and x.dtype.name in TYPES and indices.dtype == "int64" and indices.ndim == 1)
+
+
+def _launch_gather(gpu, x, indices, out=None):
+    out = gpu.xp.empty((*indices.shape, *x.shape[1:]), x.dtype) if out is None else out
+    count, width = indices.size, math.prod(x.shape[1:])
+    if count * width:
+        gpu.launch(
+            GATHER, "gather", (max(1, min(-(-count * width // 256), 8192)),), (256,), x,
+            gpu.xp.ascontiguousarray(indices), out, numpy.int64(count), numpy.int64(width), numpy.int64(len(x)),
+            out.dtype.type(1), SOURCE=x.dtype, REAL=out.dtype,
+        )  # fmt: skip
+    return out
+
+
+rows_at = chosen(
+    CudaKernel("gather", _launch_gather, _suits_gather),
+    lambda xp, x, indices: xp.take(x, indices, axis=0, mode="clip"),
+    "gather",
+)
+"""(xp, x, indices) -> the rows of an array at places known to be in range: how a batch is gathered."""

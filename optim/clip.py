@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ..engine import backend
 from ..engine.errors import UsageError
@@ -18,7 +19,8 @@ def clip_by_global_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
     if not max_norm > 0:
         raise UsageError(f"clip_by_global_norm needs max_norm above 0, not {max_norm!r}.")
     gradients = [x.grad for x in parameters if x.grad is not None]
-    norm = math.sqrt(sum(float((g._data.astype("float64") ** 2).sum()) for g in gradients))
+    squares: Any = sum((g._data.astype("float64") ** 2).sum() for g in gradients)
+    norm = math.sqrt(backend.fetch(backend.read(squares, "a value is read (the norm of gradients)")) if gradients else 0.0)
     if norm > max_norm:
         for g in gradients:
             g.assign(g._data * (max_norm / norm))

@@ -80,6 +80,10 @@ class Optimizer:
 
     def apply(self, theta: backend.Array, gradient: backend.Array) -> None:
         """One update of the flat buffer theta, in place. The gradient may be overwritten, by clipping."""
+        with backend.working(backend.device_of(theta), "an update"):
+            self._apply(theta, gradient)
+
+    def _apply(self, theta: backend.Array, gradient: backend.Array) -> None:
         self.prepare(theta)
         xp = backend.namespace_of(theta)
         if self.global_clipnorm is not None:
@@ -88,7 +92,7 @@ class Optimizer:
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
         slots = [self.state[slot] for slot in self.update.slots]
         scratch = xp.empty_like(theta) if trace else self._scratch
-        self.update.kernel(xp, theta, gradient, scratch, *slots, **numbers)
+        self.update.change(xp, theta, gradient, scratch, *slots, **numbers)
 
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""

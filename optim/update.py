@@ -12,9 +12,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from ..engine.backend import Array, Namespace
+import numpy
+
+from ..engine.backend import Array, Cupy, Namespace
+from ..engine.cuda.launch import Gpu, gpu_of
 from ..engine.equation import Equation, read_equation
 
 
@@ -40,6 +44,7 @@ class Update:
         self.varying = ("learning_rate", *(n for n in self._numbers if n in FOLDED)) if folds else ("learning_rate",)
         given = [n for n in self._numbers if not (folds and n in FOLDED and n not in self._folded)]
         self.hyperparameters = tuple(dict.fromkeys((*given, *self._folded)))
+        self.launch: Callable[..., None] | None = None
 
     @cached_property
     def equation(self) -> Equation:
@@ -51,11 +56,23 @@ class Update:
         folded = self.folds(**{name: values[name] for name in self._folded}) if self.folds else {}
         return {name: folded[name] if name in folded else values[name] for name in self._numbers}
 
+    def cuda(self, function: Callable[..., None]) -> Callable[..., None]:
+        """Declare a launch on a CUDA device that does the same: (gpu, theta, g, *state, **numbers)."""
+        self.launch = function
+        return function
+
+    def change(self, xp: Namespace, theta: Array, g: Array, scratch: Array, *state: Array, **numbers: Any) -> None:
+        """Update theta and the state in place, by the launch where they lie on a GPU; numbers: the kernel's."""
+        if self.launch and isinstance(xp, Cupy) and theta.dtype.name in ("float32", "float64"):
+            self.launch(gpu_of(theta), theta, g, *state, **numbers)
+        else:
+            self.kernel(xp, theta, g, scratch, *state, **numbers)
+
     def __call__(
         self, xp: Namespace, theta: Array, g: Array, scratch: Array, state: Mapping[str, Array], **values: Any
     ) -> None:
         """Update theta and the state in place."""
-        self.kernel(xp, theta, g, scratch, *(state[slot] for slot in self.slots), **self.numbers(values))
+        self.change(xp, theta, g, scratch, *(state[slot] for slot in self.slots), **self.numbers(values))
 
 
 FOLDED = ("epsilon", "shrink")
@@ -181,6 +198,36 @@ def adamw(
     xp.multiply(theta, shrink, out=theta)
     _sums(xp, g, scratch, s, r, beta_1, beta_2)
     _adam_step(xp, theta, scratch, s, r, learning_rate, epsilon)
+
+
+SOURCE = Path(__file__).with_suffix(".cu")
+
+
+@adamw.cuda
+@adam.cuda
+def _(
+    gpu: Gpu, theta: Array, g: Array, s: Array, r: Array, *,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float, shrink: float = 1.0,
+) -> None:  # fmt: skip
+    real = theta.dtype.type
+    varying = [x for value in (learning_rate, epsilon, shrink) for x in (None, real(value))]
+    _launch(gpu, "adam", theta, g, s, r, *varying, real(beta_1), real(beta_2))
+
+
+@adam_documented.cuda
+def _(
+    gpu: Gpu, theta: Array, g: Array, m: Array, v: Array, *,
+    learning_rate: float, beta_1: float, beta_2: float, epsilon: float,
+) -> None:  # fmt: skip
+    numbers = learning_rate, epsilon, beta_1, 1 - beta_1, beta_2, 1 - beta_2
+    _launch(gpu, "adam_documented", theta, g, m, v, None, *map(theta.dtype.type, numbers))
+
+
+def _launch(gpu: Gpu, name: str, theta: Array, g: Array, first: Array, second: Array, *numbers: Any) -> None:
+    """One launch over the flat buffer; of each number that may vary, its place on the device (None) and its value."""
+    blocks = max(1, min(-(-theta.size // 1024), 8 * gpu.multiprocessors))
+    arrays = theta, g, first, second
+    gpu.launch(SOURCE, name, (blocks,), (256,), *arrays, numpy.int64(theta.size), *numbers, REAL=theta.dtype)
 
 
 def _sums(xp: Namespace, g: Array, scratch: Array, s: Array, r: Array, beta_1: float, beta_2: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 
+from ..engine import backend
 from ..engine.primitive import Primitive, Rule
 from ..engine.recording import namespace
 from .cases import Values, cases, chosen
@@ -161,10 +162,10 @@ def _mutated(primitive: Primitive, operand: str, change: Change) -> Iterator[dic
     def kernel(xp: Any, gy: Any, *seen: Any) -> Any:
         if xp is namespace:
             return right.kernel(xp, gy, *seen)
-        kept = [v.copy() if isinstance(v, numpy.ndarray) else v for v in (gy, *seen)]
-        expected = numpy.asarray(right.kernel(xp, *kept))
-        wrong = numpy.asarray(change(lambda g, *s: right.kernel(xp, g, *s), gy, seen))
-        same = wrong.shape == expected.shape and numpy.array_equal(wrong, expected, equal_nan=True)
+        kept = [v.copy() if hasattr(v, "strides") else v for v in (gy, *seen)]
+        expected = backend.fetch(right.kernel(xp, *kept))
+        wrong = xp.asarray(change(lambda g, *s: right.kernel(xp, g, *s), gy, seen))
+        same = wrong.shape == expected.shape and numpy.array_equal(backend.fetch(wrong), expected, equal_nan=True)
         tally["differs"] |= not same
         return wrong
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy
 
+from .. import backend
 from .listing import Instruction, Variable, mapped, root
 from .lowering import DRAWN, RESERVED
 from .trace import Trace
@@ -102,7 +103,13 @@ def _times_one(instruction: Instruction, written: set[int]) -> Variable | None:
         return None
     for one, x in (factors, factors[::-1]):
         alike = out is not None and (x.shape, x.dtype, x.strides) == (out.shape, out.dtype, out.strides)
-        if alike and one.array is not None and one.storage not in written and one.shape == () and one.array == 1:
+        if (
+            alike
+            and one.array is not None
+            and one.storage not in written
+            and one.shape == ()
+            and backend.fetch(one.array) == 1
+        ):
             return x if x.kind == "made" and x.storage not in written else None
     return None
 

@@ -1,0 +1,96 @@
+"""Launching the kernels of linalg.cu: products of matrices small enough that a launch of our own beats a library's."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from ..engine.cuda.launch import Gpu
+
+SOURCE = Path(__file__).with_name("linalg.cu")
+TILE_M = TILE_N = 32
+THREADS = 128
+SUM_COLUMNS, SUM_ROWS = 32, 16
+"""As in the source."""
+PART = 64
+"""Terms of a sum that are worth a block of their own."""
+SMALL = 1 << 25
+"""Products of numbers, up to which these kernels serve; beyond, the array code does, and with it cuBLAS."""
+
+
+def suits(a: Any, b: Any, *others: Any) -> bool:
+    """Whether rows of a (…, k) times b (k, n), with others beside them, are for these kernels."""
+    alike = all(x.dtype == a.dtype for x in (b, *others)) and a.dtype.name in ("float32", "float64")
+    return bool(alike and a.ndim and b.ndim == 2 and 0 < math.prod(a.shape) * b.shape[1] <= SMALL)
+
+
+def suit_outer(gz: Any, a: Any, *others: Any) -> bool:
+    """Whether the sum over rows of a outer gz is for these kernels."""
+    alike = all(x.dtype == gz.dtype for x in (a, *others)) and gz.dtype.name in ("float32", "float64")
+    return bool(alike and gz.ndim and 0 < math.prod(a.shape) * gz.shape[-1] <= SMALL)
+
+
+def suit_sums(gz: Any, *others: Any) -> bool:
+    """Whether the sum over the rows of gz is for these kernels."""
+    return bool(gz.dtype.name in ("float32", "float64") and gz.ndim and gz.size and gz.shape[-1] < 1 << 31)
+
+
+def product(
+    gpu: Gpu, a: Any, b: Any, out: Any, *, bias: Any = None, passes_a: Any = None, passes_b: Any = None,
+    relu: bool = False,
+) -> Any:  # fmt: skip
+    """out ← a b (+ bias, then max(·, 0) with relu) for matrices; each element of a, or b, counts where its `passes`
+    is above 0. out: row-major, of any shape with that many elements. Returns out.
+    """
+    if passes_a is not None and passes_a.strides != a.strides:
+        a, passes_a = gpu.xp.ascontiguousarray(a), gpu.xp.ascontiguousarray(passes_a)
+    if passes_b is not None and passes_b.strides != b.strides:
+        b, passes_b = gpu.xp.ascontiguousarray(b), gpu.xp.ascontiguousarray(passes_b)
+    (m, k), n = a.shape, b.shape[1]
+    rows, columns = -(-m // TILE_M), -(-n // TILE_N)
+    split = max(1, min(gpu.multiprocessors // (rows * columns), -(-k // PART)))
+    partial = gpu.xp.empty(split * m * n, a.dtype) if split > 1 else None
+    strides = [numpy.int64(stride // x.itemsize) for x in (a, b) for stride in x.strides]
+    gpu.launch(
+        SOURCE, "product", (columns, rows, split), (THREADS,), a, b, bias, passes_a, passes_b, out, partial,
+        gpu.arrived(rows * columns), *map(numpy.int32, (m, n, k)), *strides, numpy.int32(split), numpy.int32(relu),
+        REAL=a.dtype,
+    )  # fmt: skip
+    return out
+
+
+def affine(gpu: Gpu, a: Any, w: Any, b: Any, out: Any, relu: bool = False) -> Any:
+    """A W + b, then max(·, 0) with relu, in one launch."""
+    out = gpu.xp.empty((*a.shape[:-1], w.shape[1]), a.dtype) if out is None else out
+    return product(gpu, _rows(a), w, out, bias=gpu.xp.ascontiguousarray(b), relu=relu)
+
+
+def backward(gpu: Gpu, gz: Any, w: Any, out: Any, passes: Any = None) -> Any:
+    """gz Wᵀ, of the gradient that passes."""
+    out = gpu.xp.empty((*gz.shape[:-1], w.shape[0]), gz.dtype) if out is None else out
+    return product(gpu, _rows(gz), w.T, out, passes_a=None if passes is None else _rows(passes))
+
+
+def outer(gpu: Gpu, gz: Any, a: Any, out: Any, passes: Any = None) -> Any:
+    """aᵀ gz over the rows, of the gradient that passes."""
+    out = gpu.xp.empty((a.shape[-1], gz.shape[-1]), gz.dtype) if out is None else out
+    return product(gpu, _rows(a).T, _rows(gz), out, passes_b=None if passes is None else _rows(passes))
+
+
+def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None) -> Any:
+    """Σ over the rows of gz, of the gradient that passes."""
+    rows, columns = math.prod(gz.shape[:-1]), gz.shape[-1]
+    out = gpu.xp.empty(columns, gz.dtype) if out is None else out
+    contiguous = gpu.xp.ascontiguousarray
+    gpu.launch(
+        SOURCE, "column_sums", (-(-columns // SUM_COLUMNS),), (SUM_COLUMNS, SUM_ROWS), contiguous(gz),
+        None if passes is None else contiguous(passes), out, numpy.int64(rows), numpy.int32(columns), REAL=gz.dtype,
+    )  # fmt: skip
+    return out
+
+
+def _rows(x: Any) -> Any:
+    return x.reshape(-1, x.shape[-1])
