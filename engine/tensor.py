@@ -183,14 +183,14 @@ class Tensor(Lent):
                 f"backward() on a tensor of shape {self.shape} that does not depend on any tensor with "
                 "requires_grad=True: there is nothing to differentiate."
             )
-        seed = self._seed(gradient)
-        if seed.__class__ is numpy.ndarray:
-            self._backward(seed, retain_graph)
+        if self._data.__class__ is numpy.ndarray:
+            self._backward(gradient, retain_graph)
         else:
-            with backend.working(backend.device_of(seed), "backward()"):
-                self._backward(seed, retain_graph)
+            with backend.working(self.device, "backward()"):
+                self._backward(gradient, retain_graph)
 
-    def _backward(self, seed: Array, retain: bool) -> None:
+    def _backward(self, gradient: Any, retain: bool) -> None:
+        seed = self._seed(gradient)
         leaves = (
             {self: seed}
             if self._node is None

@@ -50,7 +50,7 @@ class Sequential:
         self.loss: Loss | None = None
         self.metrics: list[Metric] = []
         self.history = History()
-        self.stop_training = self.run_eagerly = False
+        self.stop_training = self.run_eagerly = self.deterministic = False
         self.jit_compile: bool | str = "auto"
         self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
         self.shapes: list[Shape] = []
@@ -189,18 +189,21 @@ class Sequential:
         metrics: Sequence[str | Metric | MetricFunction] | None = None,
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
+        deterministic: bool = False,
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
         same to the last bit. jit_compile: whether a recorded step is compiled with Numba; see `cg.capture`.
+        deterministic: on a GPU, refuse a step with a call whose results may differ from run to run (adding to places
+        named by arrays); all others repeat to the last bit anyhow, as everything does on the CPU.
         """
         check_jit(jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
         if isinstance(metrics, str):
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
-        self.run_eagerly, self.jit_compile = run_eagerly, jit_compile
+        self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
         self._steps.clear()
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
@@ -242,7 +245,10 @@ class Sequential:
         kept, settings = self._steps.get(name), self.settings()
         if kept is None or kept[0] != settings:
             checked = self.loss is None or self.loss.targets != "any"
-            kept = self._steps[name] = (settings, Captured(step, self.jit_compile, own=checked))
+            kept = self._steps[name] = (
+                settings,
+                Captured(step, self.jit_compile, own=checked, deterministic=self.deterministic),
+            )
         return kept[1]
 
     @property

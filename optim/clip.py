@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 from ..engine import backend
 from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
@@ -20,7 +22,8 @@ def clip_by_global_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
         raise UsageError(f"clip_by_global_norm needs max_norm above 0, not {max_norm!r}.")
     gradients = [x.grad for x in parameters if x.grad is not None]
     squares: Any = sum((g._data.astype("float64") ** 2).sum() for g in gradients)
-    norm = math.sqrt(backend.fetch(backend.read(squares, "a value is read (the norm of gradients)")) if gradients else 0.0)
+    squares = backend.read(squares, "a value is read (the norm of gradients)") if gradients else numpy.zeros(())
+    norm = math.sqrt(backend.fetch(squares))
     if norm > max_norm:
         for g in gradients:
             g.assign(g._data * (max_norm / norm))

@@ -31,7 +31,7 @@ from .gpu import GpuProgram, program_of
 from .listing import root
 from .lowering import DRAWN
 from .passes import from_outside
-from .program import Program
+from .program import Program, device_of
 from .trace import Trace
 
 P = ParamSpec("P")
@@ -73,12 +73,15 @@ class Captured(Generic[P, R]):
     """A function with its programs, one for each signature: shapes, dtypes, and the values of what is no tensor.
 
     own: what it is given is its own and was checked beforehand, labels for instance, so that a replay need not look.
+    deterministic: refuse, with UsageError, a call on a GPU whose result may differ from run to run.
     """
 
-    def __init__(self, function: Callable[P, R], jit: bool | str = "auto", own: bool = False) -> None:
+    def __init__(
+        self, function: Callable[P, R], jit: bool | str = "auto", own: bool = False, deterministic: bool = False
+    ) -> None:
         check_jit(jit)
         functools.update_wrapper(self, function)
-        self.function, self.jit, self.own = function, jit, own
+        self.function, self.jit, self.own, self.deterministic = function, jit, own, deterministic
         self.recordings: dict[Any, Recording] = {}
         self._busy = threading.Lock()
 
@@ -161,6 +164,8 @@ class Captured(Generic[P, R]):
             for t in given:
                 trace.lift_argument(t)
             box = [self.function(*args, **kwargs)]
+        if self.deterministic:
+            _check_that_it_repeats(trace)
         recording.attempts += 1
         same = [id(t) for t in tensors((args, kwargs))] == [id(t) for t in given]
         if not same or not _only_gradients_differ(signature(args, kwargs)[1], key):
@@ -314,6 +319,17 @@ def _source(x: Any, places: dict[int, int], positions: dict[int, int]) -> Callab
         i = positions[id(x)]
         return lambda made, arguments: arguments[i]
     return lambda made, arguments: x
+
+
+def _check_that_it_repeats(trace: Trace) -> None:
+    """Raise UsageError where a GPU adds to places named by an array: in an order that differs from run to run."""
+    adding = next((i for i in trace.instructions if i.name.endswith(".at")), None)
+    if adding is not None and device_of(trace) != "cpu":
+        raise UsageError(
+            f"deterministic=True: the step adds to places named by an array ({adding.name}), which a GPU does in an "
+            "order that differs from run to run. Leave deterministic out, or compute it another way (a product with "
+            "one-hot rows, say)."
+        )
 
 
 def _only_gradients_differ(after: Any, before: Any) -> bool:

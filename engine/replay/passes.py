@@ -199,4 +199,4 @@ def _overlaps(a: Variable, b: Variable) -> bool:
         return False
     if a.array is None or b.array is None:
         return True
-    return numpy.may_share_memory(a.array, b.array) if isinstance(a.array, numpy.ndarray) else True
+    return backend.overlap(a.array, b.array)

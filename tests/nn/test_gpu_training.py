@@ -1,0 +1,146 @@
+"""Training on a GPU, or on the stand-in for one: the numbers of the CPU, enqueued without waiting."""
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import layers
+from chalkgrad.engine import backend
+from chalkgrad.engine.errors import UsageError
+from chalkgrad.nn import samples
+
+STEPS_APART = 2e-4
+"""How far weights of CPU and GPU may be apart after the steps of these tests, relative to the largest."""
+
+
+@pytest.fixture(autouse=True)
+def on_a_device(device):
+    if device == "cpu":
+        pytest.skip("for a device: pytest --device standin, or -m gpu")
+
+
+def data(count=203, dtype="float32"):
+    rng = np.random.default_rng(3)
+    x = (rng.random((count, 12)) * 255).astype(dtype)
+    return x / np.float32(255) if dtype == "float32" else x, rng.integers(0, 5, count)
+
+
+def trained(device, x, y, dropout=0.0, loss="sparse_categorical_crossentropy", epochs=3, each=(), **options):
+    model = cg.Sequential(
+        [layers.Dense(16, "relu", input_shape=(12,)), layers.Dropout(dropout), layers.Dense(5, "softmax")],
+        device=device, seed=1,
+    )  # fmt: skip
+    model.compile("adam", loss, ["accuracy"], **options)
+    model.fit(x, y, batch_size=10, epochs=epochs, verbose=0, callbacks=list(each))
+    return model
+
+
+class Weights(cg.callbacks.Callback):
+    """Keeps the weights after each update."""
+
+    def __init__(self):
+        self.kept = []
+
+    def on_train_batch_end(self, batch, logs):
+        self.kept.append(np.concatenate([w.ravel() for w in self.model.get_weights()]))
+
+
+class Explained(cg.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs):
+        self.text = "\n".join(step.explain() for step in self.model.recorded_steps)
+
+
+def bits(model):
+    return model.history.history, [w.tobytes() for w in model.get_weights()]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_cpu_and_gpu_agree_step_by_step(dropout):
+    seen = []
+    for device in ("cpu", "gpu"):
+        follower = Weights()
+        trained(device, *data(), dropout=dropout, each=[follower])
+        seen.append(np.array(follower.kept))
+    assert seen[0].shape == seen[1].shape == (63, 16 * 12 + 16 + 16 * 5 + 5)
+    assert np.abs(seen[0] - seen[1]).max() <= STEPS_APART * np.abs(seen[0]).max()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_an_epoch_enqueued_is_the_same_as_step_by_step(dropout):
+    follower = Weights()
+    assert bits(trained("gpu", *data(), dropout=dropout)) == bits(trained("gpu", *data(), dropout, each=[follower]))
+
+
+def test_the_step_is_a_cuda_graph():
+    explained = Explained()
+    trained("gpu", *data(), each=[explained])
+    assert "replayed as a CUDA graph" in explained.text
+    assert "affine_relu(" in explained.text
+
+
+def test_scalars_are_fetched_once_an_epoch_and_steps_send_little():
+    x, y = data(2000)
+    with backend.count_transfers() as few:
+        trained("gpu", x, y, epochs=2)
+    with backend.count_transfers() as many:
+        trained("gpu", x, y, epochs=4)
+    assert many.to_host - few.to_host == 2
+    assert (many.to_device - few.to_device) / 2 < 10  # of 200 steps each
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_samples_larger_than_the_card_are_streamed(monkeypatch, dtype):
+    x, y = data(dtype=dtype)
+    resident = trained("gpu", x, y)
+    monkeypatch.setattr(samples, "ROOM", 0.0)
+    streamed = trained("gpu", x, y)
+    assert bits(resident) == bits(streamed)
+    assert resident.evaluate(x, y, verbose=0) == streamed.evaluate(x, y, verbose=0)
+    np.testing.assert_array_equal(resident.predict(x), streamed.predict(x))
+
+
+def test_runs_repeat_to_the_last_bit():
+    first, second = (trained("gpu", *data(), dropout=0.4, deterministic=True) for _ in range(2))
+    assert bits(first) == bits(second)
+
+
+class Picks(layers.Layer):
+    """Takes columns by number, some twice: the gradient adds to the same place more than once."""
+
+    def output_shape(self, input_shape):
+        return (4,)
+
+    def apply(self, weights, x, *, training, generator):
+        return (x * weights["w"])[:, np.array([0, 1, 1, 3])]
+
+    def make_weights(self, input_shape, generator):
+        return {"w": np.ones(input_shape, "float32")}
+
+
+def test_what_does_not_repeat_is_refused_where_that_is_asked_for():
+    for deterministic in (False, True):
+        model = cg.Sequential([Picks(input_shape=(12,)), layers.Dense(5, "softmax")], device="gpu")
+        model.compile("sgd", "sparse_categorical_crossentropy", deterministic=deterministic)
+        if not deterministic:
+            model.fit(*data(), batch_size=10, verbose=0)
+        else:
+            with pytest.raises(UsageError, match=r"deterministic=True: .*add\.at"):
+                model.fit(*data(), batch_size=10, verbose=0)
+
+
+def test_one_hot_targets_validation_and_a_model_kept_in_a_file(tmp_path):
+    x, y = data()
+    targets = np.eye(5, dtype="float32")[y]
+    model = trained("gpu", x, targets, loss="categorical_crossentropy")
+    model.fit(x, targets, validation_data=(x, targets), epochs=4, initial_epoch=3, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    for device in ("cpu", "gpu"):
+        loaded = cg.Sequential.load(tmp_path / "m.safetensors", device=device)
+        np.testing.assert_allclose(loaded.predict(x), model.predict(x), rtol=1e-5, atol=1e-7)
+
+
+def test_bad_labels_and_values_are_named_on_a_gpu_too():
+    x, y = data()
+    y[7] = 5
+    with pytest.raises(cg.engine.errors.DataError, match="outside of 0 … 4 in row 7"):
+        trained("gpu", x, y)
