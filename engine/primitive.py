@@ -214,12 +214,12 @@ class Primitive:
                 y = self.kernel(xp, *arrays, **parameters)
             else:
                 with backend.working(device, self.name):
-                    y = self._computing(xp, *arrays, **parameters)
+                    y = xp.asarray(self._computing(xp, *arrays, **parameters))
         except ChalkgradError:
             raise
         except (ValueError, IndexError, TypeError) as error:
             raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
-        result = Tensor(xp.asarray(y))
+        result = Tensor(xp.asarray(y) if device == "cpu" else y)
         if result._data.base is not None or any([result._data is x for x in arrays]):
             recording.share_version(result, operands)
         flags = tuple([x.__class__ is Tensor and x._requires_grad for x in operands])

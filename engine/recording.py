@@ -128,8 +128,13 @@ def _kept(value: Any, result: Tensor) -> Any:
     """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
     if value.__class__ is Tensor:
         return value
-    xp = backend.namespace_of(result._data)
-    return value.copy() if hasattr(value, "dtype") else xp.asarray(value, dtype=result._data.dtype)
+    if hasattr(value, "dtype"):
+        return value.copy()
+    xp, dtype = backend.namespace_of(result._data), result._data.dtype
+    if xp is numpy:
+        return numpy.asarray(value, dtype=dtype)
+    with backend.working(backend.device_of(result._data), "keeping a number"):
+        return xp.asarray(value, dtype=dtype)
 
 
 def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:

@@ -124,6 +124,8 @@ class CudaLoop(Loop):
             arrays.append(array)
             writes.append(f"o{n}[i] = {self.values[address]};")
         size = int(numpy.prod(self.shape, dtype="int64"))
+        used = " ".join((*self.lines, *writes))
+        reads = [line for line, (name, _, _) in zip(reads, self.loads.values(), strict=True) if f"{name}_" in used]
         body = "\n        ".join((*reads, *self.lines, *writes))
         source = f"""#define INFINITE (1.0 / 0.0)
 #define NOT_A_NUMBER (INFINITE - INFINITE)
