@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.errors import ShapeError
+from ..engine.errors import ShapeError, unknown_name
 from ..engine.primitive import example, primitive
 from . import products
 from .creation import identity_like
@@ -136,7 +136,9 @@ def _(xp, gy, xs, xs_shape, subscripts, position):
 AFFINE = (example((5, 3), (3, 4), (4,)), example((2, 5, 3), (3, 4), (4,)), example((3,), (3, 4), (4,)))
 
 
-def _check_affine(a, w, b):
+def _check_affine(a, w, b, precision):
+    if precision not in products.PRECISIONS:
+        raise unknown_name("precision", precision, products.PRECISIONS)
     if len(w.shape) != 2 or not a.shape or a.shape[-1] != w.shape[0] or b.shape != w.shape[1:]:
         raise ShapeError(
             f"affine cannot take a of shape {a.shape}, w of shape {w.shape} and b of shape {b.shape}: "
@@ -145,19 +147,23 @@ def _check_affine(a, w, b):
 
 
 @primitive("z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]", saves=("a", "w"), analytic=True, examples=AFFINE)
-def affine(xp, a, w, b):
-    """The affine map of a layer, A W + b (D1, a batch as rows). a: (…, inputs), w: (inputs, units), b: (units,)."""
-    return xp.matmul(a, w) + b
+def affine(xp, a, w, b, *, precision="float32"):
+    """The affine map of a layer, A W + b (D1, a batch as rows). a: (…, inputs), w: (inputs, units), b: (units,).
+
+    precision: what float32 factors are rounded to before they are multiplied, forward and backward, while sums stay
+    float32: "tf32", "float16" or "bfloat16", for which a GPU has faster units; "float32" leaves them as they are.
+    """
+    return _product(xp, a, w, precision) + b
 
 
 @affine.vjp("a", "ga[..., j] = sum(gz[..., k] * w[j, k], k)")
-def _(xp, gz, w):
-    return xp.matmul(gz, xp.transpose(w))
+def _(xp, gz, w, precision):
+    return _product(xp, gz, xp.transpose(w), precision)
 
 
 @affine.vjp("w", "gw[j, k] = sum(a[..., j] * gz[..., k], ...)")
-def _(xp, gz, a):
-    return _outer(xp, a, gz)
+def _(xp, gz, a, precision):
+    return _outer(xp, a, gz, precision)
 
 
 @affine.vjp("b", "gb[k] = sum(gz[..., k], ...)")
@@ -166,18 +172,18 @@ def _(xp, gz):
 
 
 @affine.cuda(suits=products.suits)
-def _(gpu, a, w, b, out=None):
-    return products.affine(gpu, a, w, b, out)
+def _(gpu, a, w, b, *, precision, out=None):
+    return products.affine(gpu, a, w, b, out, precision)
 
 
-@affine.cuda("a", suits=lambda gz, w: products.suits(gz, w.T))
-def _(gpu, gz, w, out=None):
-    return products.backward(gpu, gz, w, out)
+@affine.cuda("a", suits=lambda gz, w, precision: products.suits(gz, w.T, precision=precision))
+def _(gpu, gz, w, precision, out=None):
+    return products.backward(gpu, gz, w, out, precision)
 
 
-@affine.cuda("w", suits=products.suit_outer)
-def _(gpu, gz, a, out=None):
-    return products.outer(gpu, gz, a, out)
+@affine.cuda("w", suits=lambda gz, a, precision: products.suit_outer(gz, a, precision=precision))
+def _(gpu, gz, a, precision, out=None):
+    return products.outer(gpu, gz, a, out, precision)
 
 
 @affine.cuda("b", suits=products.suit_sums)
@@ -191,9 +197,9 @@ def _(gpu, gz, out=None):
     kink="z",
     examples=AFFINE,
 )
-def affine_relu(xp, a, w, b):
+def affine_relu(xp, a, w, b, *, precision="float32"):
     """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8)."""
-    z = xp.matmul(a, w) + b
+    z = _product(xp, a, w, precision) + b
     return xp.maximum(z, 0, out=z)
 
 
@@ -202,13 +208,13 @@ affine_relu.check(_check_affine)
 
 
 @affine_relu.vjp("a", "ga[..., j] = sum(gy[..., k] * w[j, k] if y[..., k] > 0 else 0, k)")
-def _(xp, gy, w, y):
-    return xp.matmul(_passed(xp, gy, y), xp.transpose(w))
+def _(xp, gy, w, y, precision):
+    return _product(xp, _passed(xp, gy, y), xp.transpose(w), precision)
 
 
 @affine_relu.vjp("w", "gw[j, k] = sum(a[..., j] * gy[..., k] if y[..., k] > 0 else 0, ...)")
-def _(xp, gy, a, y):
-    return _outer(xp, a, _passed(xp, gy, y))
+def _(xp, gy, a, y, precision):
+    return _outer(xp, a, _passed(xp, gy, y), precision)
 
 
 @affine_relu.vjp("b", "gb[k] = sum(gy[..., k] if y[..., k] > 0 else 0, ...)")
@@ -217,18 +223,18 @@ def _(xp, gy, y):
 
 
 @affine_relu.cuda(suits=products.suits)
-def _(gpu, a, w, b, out=None):
-    return products.affine(gpu, a, w, b, out, relu=True)
+def _(gpu, a, w, b, *, precision, out=None):
+    return products.affine(gpu, a, w, b, out, precision, relu=True)
 
 
-@affine_relu.cuda("a", suits=lambda gy, w, y: products.suits(gy, w.T, y))
-def _(gpu, gy, w, y, out=None):
-    return products.backward(gpu, gy, w, out, passes=y)
+@affine_relu.cuda("a", suits=lambda gy, w, y, precision: products.suits(gy, w.T, y, precision=precision))
+def _(gpu, gy, w, y, precision, out=None):
+    return products.backward(gpu, gy, w, out, precision, passes=y)
 
 
-@affine_relu.cuda("w", suits=products.suit_outer)
-def _(gpu, gy, a, y, out=None):
-    return products.outer(gpu, gy, a, out, passes=y)
+@affine_relu.cuda("w", suits=lambda gy, a, y, precision: products.suit_outer(gy, a, y, precision=precision))
+def _(gpu, gy, a, y, precision, out=None):
+    return products.outer(gpu, gy, a, out, precision, passes=y)
 
 
 @affine_relu.cuda("b", suits=products.suit_sums)
@@ -240,10 +246,25 @@ def _passed(xp, gy, y):
     return gy * (y > 0)
 
 
-def _outer(xp, a, gz):
+def _outer(xp, a, gz, precision):
     """Σ over the batch of a outer gz."""
     rows = xp.reshape(a, (-1, a.shape[-1])), xp.reshape(gz, (-1, gz.shape[-1]))
-    return xp.matmul(xp.transpose(rows[0]), rows[1])
+    return _product(xp, xp.transpose(rows[0]), rows[1], precision)
+
+
+def _product(xp, a, b, precision):
+    """The product of factors that are rounded first."""
+    if precision == "float32":
+        return xp.matmul(a, b)
+    return xp.matmul(_rounded(a, precision), _rounded(b, precision))
+
+
+def _rounded(x, precision):
+    """float32 in fewer bits: the high part of Veltkamp's splitting (Dekker 1971), or by way of float16."""
+    if precision == "float16":
+        return x.astype("float16").astype(x.dtype)
+    moved = x * (2.0 ** products.DROPPED[precision] + 1)
+    return moved - (moved - x)
 
 
 def _rows(xp, gz):

@@ -13,8 +13,8 @@
 #define SUM REAL
 #endif
 
-#define THREADS 256  // of a block, with 8 rows at a time
-#define WARPS 8
+#define ROWS 8       // that a block takes at a time: a warp for each
+#define THREADS 256  // of a block
 
 namespace {
 
@@ -48,10 +48,10 @@ __device__ __forceinline__ SUM sum_of_exp(const REAL* row, REAL high, int classe
 extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy(
     const REAL* __restrict__ logits, const REAL* __restrict__ targets, const long long* __restrict__ labels,
     REAL* __restrict__ out, SUM* partial, unsigned* arrived, long long rows, int classes) {
-    __shared__ SUM of_warps[WARPS];
+    __shared__ SUM of_warps[ROWS];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     SUM total = 0;
-    for (long long r = (long long)blockIdx.x * WARPS + warp; r < rows; r += (long long)gridDim.x * WARPS) {
+    for (long long r = (long long)blockIdx.x * ROWS + warp; r < rows; r += (long long)gridDim.x * ROWS) {
         const REAL* row = logits + r * classes;
         REAL high = greatest(row, classes, lane);
         SUM surprise = log(sum_of_exp(row, high, classes, lane));
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy(
 
     bool last = false;
     if (lane == 0) {
-        for (int i = 1; i < WARPS; ++i) total += of_warps[i];
+        for (int i = 1; i < ROWS; ++i) total += of_warps[i];
         partial[blockIdx.x] = total;
         __threadfence();  // this sum is seen before its arrival
         last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
@@ -92,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_grad
     const REAL* __restrict__ gloss, REAL* __restrict__ out, long long rows, int classes) {
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     REAL inverse = REAL(1.0 / double(rows)), outer = gloss[0];
-    for (long long r = (long long)blockIdx.x * WARPS + warp; r < rows; r += (long long)gridDim.x * WARPS) {
+    for (long long r = (long long)blockIdx.x * ROWS + warp; r < rows; r += (long long)gridDim.x * ROWS) {
         const REAL* row = logits + r * classes;
         REAL high = greatest(row, classes, lane);
         SUM sum = sum_of_exp(row, high, classes, lane), mass = 1;

@@ -8,29 +8,39 @@ from typing import Any
 
 import numpy
 
-from ..engine.cuda.launch import Gpu
+from ..engine.cuda.launch import Gpu, gpu_of
 
 SOURCE = Path(__file__).with_name("linalg.cu")
 TILE_M = TILE_N = 32
 THREADS = 128
 SUM_COLUMNS, SUM_ROWS = 32, 16
 """As in the source."""
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+"""What factors of float32 may be rounded to before they are multiplied."""
+DROPPED = {"tf32": 13, "bfloat16": 16}
+"""Bits of float32's significand that are rounded away."""
 PART = 64
 """Terms of a sum that are worth a block of their own."""
 SMALL = 1 << 25
 """Products of numbers, up to which these kernels serve; beyond, the array code does, and with it cuBLAS."""
 
 
-def suits(a: Any, b: Any, *others: Any) -> bool:
-    """Whether rows of a (…, k) times b (k, n), with others beside them, are for these kernels."""
-    alike = all(x.dtype == a.dtype for x in (b, *others)) and a.dtype.name in ("float32", "float64")
-    return bool(alike and a.ndim and b.ndim == 2 and 0 < math.prod(a.shape) * b.shape[1] <= SMALL)
+def suits(a: Any, b: Any, *others: Any, precision: str) -> bool:
+    """Whether rows of a (…, k) times b (k, n), with others beside them, are for launches of ours."""
+    return bool(b.ndim == 2 and _suit(a, (b, *others), math.prod(a.shape) * b.shape[1], precision))
 
 
-def suit_outer(gz: Any, a: Any, *others: Any) -> bool:
-    """Whether the sum over rows of a outer gz is for these kernels."""
-    alike = all(x.dtype == gz.dtype for x in (a, *others)) and gz.dtype.name in ("float32", "float64")
-    return bool(alike and gz.ndim and 0 < math.prod(a.shape) * gz.shape[-1] <= SMALL)
+def suit_outer(gz: Any, a: Any, *others: Any, precision: str) -> bool:
+    """Whether the sum over rows of a outer gz is for launches of ours."""
+    return bool(gz.ndim and _suit(gz, (a, *others), math.prod(a.shape) * gz.shape[-1], precision))
+
+
+def _suit(x: Any, others: Any, products: int, precision: str) -> bool:
+    if not x.ndim or not products or any(other.dtype != x.dtype for other in others):
+        return False
+    if precision == "float32":
+        return x.dtype.name in ("float32", "float64") and products <= SMALL and max(map(len, (x, *others))) < 1 << 20
+    return bool(x.dtype == "float32" and gpu_of(x).blas is not None)  # which has the units for it
 
 
 def suit_sums(gz: Any, *others: Any) -> bool:
@@ -39,8 +49,8 @@ def suit_sums(gz: Any, *others: Any) -> bool:
 
 
 def product(
-    gpu: Gpu, a: Any, b: Any, out: Any, *, bias: Any = None, passes_a: Any = None, passes_b: Any = None,
-    relu: bool = False,
+    gpu: Gpu, a: Any, b: Any, out: Any, precision: str, *, bias: Any = None, passes_a: Any = None,
+    passes_b: Any = None, relu: bool = False,
 ) -> Any:  # fmt: skip
     """out ← a b (+ bias, then max(·, 0) with relu) for matrices; each element of a, or b, counts where its `passes`
     is above 0. out: row-major, of any shape with that many elements. Returns out.
@@ -49,6 +59,14 @@ def product(
         a, passes_a = gpu.xp.ascontiguousarray(a), gpu.xp.ascontiguousarray(passes_a)
     if passes_b is not None and passes_b.strides != b.strides:
         b, passes_b = gpu.xp.ascontiguousarray(b), gpu.xp.ascontiguousarray(passes_b)
+    if precision != "float32":
+        a, b = (x if passes is None else x * (passes > 0) for x, passes in ((a, passes_a), (b, passes_b)))
+        y = gpu.blas.product(a, b, out.reshape(len(a), -1), precision)  # type: ignore[union-attr]
+        if bias is not None:
+            gpu.xp.add(y, bias, out=y)
+        if relu:
+            gpu.xp.maximum(y, 0, out=y)
+        return out
     (m, k), n = a.shape, b.shape[1]
     rows, columns = -(-m // TILE_M), -(-n // TILE_N)
     split = max(1, min(gpu.multiprocessors // (rows * columns), -(-k // PART)))
@@ -62,22 +80,22 @@ def product(
     return out
 
 
-def affine(gpu: Gpu, a: Any, w: Any, b: Any, out: Any, relu: bool = False) -> Any:
+def affine(gpu: Gpu, a: Any, w: Any, b: Any, out: Any, precision: str, relu: bool = False) -> Any:
     """A W + b, then max(·, 0) with relu, in one launch."""
     out = gpu.xp.empty((*a.shape[:-1], w.shape[1]), a.dtype) if out is None else out
-    return product(gpu, _rows(a), w, out, bias=gpu.xp.ascontiguousarray(b), relu=relu)
+    return product(gpu, _rows(a), w, out, precision, bias=gpu.xp.ascontiguousarray(b), relu=relu)
 
 
-def backward(gpu: Gpu, gz: Any, w: Any, out: Any, passes: Any = None) -> Any:
+def backward(gpu: Gpu, gz: Any, w: Any, out: Any, precision: str, passes: Any = None) -> Any:
     """gz Wᵀ, of the gradient that passes."""
     out = gpu.xp.empty((*gz.shape[:-1], w.shape[0]), gz.dtype) if out is None else out
-    return product(gpu, _rows(gz), w.T, out, passes_a=None if passes is None else _rows(passes))
+    return product(gpu, _rows(gz), w.T, out, precision, passes_a=None if passes is None else _rows(passes))
 
 
-def outer(gpu: Gpu, gz: Any, a: Any, out: Any, passes: Any = None) -> Any:
+def outer(gpu: Gpu, gz: Any, a: Any, out: Any, precision: str, passes: Any = None) -> Any:
     """aᵀ gz over the rows, of the gradient that passes."""
     out = gpu.xp.empty((a.shape[-1], gz.shape[-1]), gz.dtype) if out is None else out
-    return product(gpu, _rows(a).T, _rows(gz), out, passes_b=None if passes is None else _rows(passes))
+    return product(gpu, _rows(a).T, _rows(gz), out, precision, passes_b=None if passes is None else _rows(passes))
 
 
 def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None) -> Any:
