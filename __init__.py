@@ -5,6 +5,7 @@ from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
 from . import engine, ops
+from .engine.backend import count_transfers, memory, synchronize
 from .engine.errors import ChalkgradError
 from .engine.primitive import Primitive, primitive, registry
 from .engine.replay.capture import capture

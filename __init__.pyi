@@ -7,6 +7,9 @@ import numpy.typing
 
 from . import engine as engine
 from . import ops as ops
+from .engine.backend import count_transfers as count_transfers
+from .engine.backend import memory as memory
+from .engine.backend import synchronize as synchronize
 from .engine.errors import ChalkgradError as ChalkgradError
 from .engine.primitive import Primitive as Primitive
 from .engine.primitive import primitive as primitive
@@ -147,9 +150,9 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
 def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
     """Einstein summation: products of operands, summed over the letters that the result does not name."""
-def affine(a: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
+def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
     """The affine map of a layer, A W + b (D1, a batch as rows). a: (…, inputs), w: (inputs, units), b: (units,)."""
-def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
+def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
     """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8)."""
 def mean_squared_error(y_pred: TensorLike, y_true: TensorLike) -> Tensor:
     """Mean over every element of the squared difference (D10)."""

@@ -14,6 +14,7 @@ from ..engine.errors import ShapeError, UsageError, unknown_name
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor, tensor
 from ..ops.linalg import affine, affine_relu, matmul
+from ..ops.products import PRECISIONS
 from .initializers import Initializer, make_initializer
 
 Shape = tuple[int, ...]
@@ -107,10 +108,11 @@ class Dense(Layer):
     """σ(A W + b) on rows (D1).
 
     units: how many outputs. activation: σ by name, or a function; None is the identity. use_bias: whether
-    there is b. kernel_initializer, bias_initializer: how W (inputs, units) and b (units,) begin.
+    there is b. kernel_initializer, bias_initializer: how W (inputs, units) and b (units,) begin. precision: what
+    float32 factors are rounded to before they are multiplied, see `cg.affine`; "float32" leaves them.
     """
 
-    config_names = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
+    config_names = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "precision")
 
     def __init__(
         self,
@@ -121,8 +123,14 @@ class Dense(Layer):
         kernel_initializer: str | Initializer = "glorot_uniform",
         bias_initializer: str | Initializer = "zeros",
         name: str | None = None,
+        precision: str = "float32",
     ) -> None:
         super().__init__(input_shape, name)
+        if precision not in PRECISIONS:
+            raise unknown_name("precision", precision, PRECISIONS)
+        if precision != "float32" and not use_bias:
+            raise UsageError(f"Dense(precision={precision!r}) has a bias: leave use_bias=False out.")
+        self.precision = precision
         if isinstance(units, bool) or not isinstance(units, (int, numpy.integer)) or units < 1:
             raise UsageError(f"Dense(units={units!r}): units is an integer of 1 or more.")
         self.units, self.use_bias = int(units), use_bias
@@ -146,13 +154,17 @@ class Dense(Layer):
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         if self.activation == "relu" and self.use_bias and x.device != "cpu":
-            return affine_relu(x, weights["kernel"], weights["bias"])  # one launch; on a CPU the parts are faster
+            return affine_relu(
+                x, weights["kernel"], weights["bias"], precision=self.precision
+            )  # one launch; on a CPU the parts are faster
         z = self.linear(weights, x)
         return self.function(z) if self.function else z
 
     def linear(self, weights: Weights, x: Tensor) -> Tensor:
         """A W + b, without σ: the logits, where σ is softmax or sigmoid."""
-        return affine(x, weights["kernel"], weights["bias"]) if self.use_bias else matmul(x, weights["kernel"])
+        if not self.use_bias:
+            return matmul(x, weights["kernel"])
+        return affine(x, weights["kernel"], weights["bias"], precision=self.precision)
 
 
 class Flatten(Layer):

@@ -1,31 +1,15 @@
 """Every .cu file compiles for the devices it is written for, without a warning and without spilled registers."""
 
 import itertools
-import subprocess
 from pathlib import Path
 
 import pytest
 from building import kernels_of
-from tools import find_nvcc, needs_gxx, skip_without
+from tools import compiled, needs_gxx, needs_nvcc
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in ROOT.glob("[!.]*/**/*.cu") if not path.is_relative_to(ROOT / "build"))
-FLAGS = ["-std=c++17", "-cubin", "-Werror", "all-warnings", "-Xptxas", "-warn-spills"]
-
-
-NVCC = find_nvcc()
-pytestmark = [
-    skip_without("nvcc", "pip install 'nvidia-cuda-nvcc>=13'", NVCC),
-    needs_gxx,  # for nvcc too
-]
-
-
-def compiled(file, folder, architecture, options):
-    """What nvcc says where it refuses the file, else what it made."""
-    cubin = folder / "made.cubin"
-    command = [NVCC or "nvcc", *FLAGS, f"-arch={architecture}", *options, "-o", str(cubin), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout + done.stderr if done.returncode else cubin.read_bytes()
+pytestmark = [needs_nvcc, needs_gxx]
 
 
 @pytest.mark.parametrize(

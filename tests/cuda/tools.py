@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,3 +29,14 @@ def skip_without(tool: str, remedy: str, found: str | None = None) -> pytest.Mar
 
 
 needs_gxx = skip_without("g++", "install your system's C++ compiler")
+NVCC = find_nvcc()
+needs_nvcc = skip_without("nvcc", "pip install 'nvidia-cuda-nvcc>=13'", NVCC)
+FLAGS = ["-std=c++17", "-cubin", "-Werror", "all-warnings", "-Xptxas", "-warn-spills"]
+
+
+def compiled(file: Path, folder: Path, architecture: str, options: list[str]) -> bytes | str:
+    """What nvcc says where it refuses the file, else what it made."""
+    cubin = folder / "made.cubin"
+    command = [NVCC or "nvcc", *FLAGS, f"-arch={architecture}", *options, "-o", str(cubin), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout + done.stderr if done.returncode else cubin.read_bytes()

@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import operator
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis.extra.numpy import arrays, mutually_broadcastable_shapes
 from sampling import draw, examples
 
 import chalkgrad as cg
+from chalkgrad.engine import backend
 from chalkgrad.engine.errors import DataError, DeviceError, DtypeError, GraphError, ShapeError, UsageError
 
 without_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="cupy is installed")
@@ -293,6 +295,35 @@ def test_without_cupy_the_error_says_what_to_install(name):
     for call in (lambda: cg.tensor([1.0]).to(name), lambda: cg.tensor([1.0], device=name)):
         with pytest.raises(DeviceError, match=r"pip install 'chalkgrad\[gpu\]' for CUDA 13, 'chalkgrad\[gpu-cuda12\]'"):
             call()
+
+
+def no_driver():
+    raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")
+
+
+@pytest.mark.cpu_only("CuPy is another one here")
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (
+            ImportError("libnvrtc.so.12: cannot open shared object file"),
+            r"could not be imported.*'chalkgrad\[gpu-cuda12",
+        ),
+        (no_driver, r"CUDA cannot be used \(cudaErrorInsufficientDriver.*install or update the NVIDIA driver, or take"),
+        (lambda: 0, "no CUDA device is visible: see CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_a_cupy_that_cannot_work_says_what_to_do(monkeypatch, found, message):
+    def load(name):
+        if isinstance(found, Exception):
+            raise found
+        return SimpleNamespace(
+            __version__="14.2.0", cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=found))
+        )
+
+    monkeypatch.setattr(backend.importlib, "import_module", load)
+    with pytest.raises(DeviceError, match=message):
+        backend.load_cupy.__wrapped__()
 
 
 @pytest.mark.parametrize("name", ["tpu", "GPU", "gpu:", "gpu:-1", "cuda:0", "", None, 0])

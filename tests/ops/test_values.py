@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sampling import draw, examples
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import DataError, DtypeError, ShapeError
+from chalkgrad.engine.errors import DataError, DtypeError, ShapeError, UsageError
 
 DTYPES = ["float32", "float64"]
 IN_NUMPY = [p for p in cg.registry.values() if callable(getattr(np, p.name, None))]
@@ -591,3 +591,38 @@ def test_operands_that_are_no_numbers(operand):
     for call in (cg.exp, lambda x: cg.add(1.0, x), lambda x: cg.tensor([1.0]) == x, lambda x: cg.stack([x, x])):
         with pytest.raises(DtypeError, match=r"takes (tensors|numbers)"):
             call(operand)
+
+
+# Products of rounded factors
+
+
+def rounded(x, precision):
+    """To nearest, ties to even, in as many bits as the precision has."""
+    if precision == "float16":
+        return x.astype("float16").astype("float32")
+    dropped = {"tf32": 13, "bfloat16": 16}[precision]
+    bits = x.view("uint32").astype("uint64")
+    bits += (1 << (dropped - 1)) - 1 + ((bits >> np.uint64(dropped)) & np.uint64(1))
+    return (bits >> np.uint64(dropped) << np.uint64(dropped)).astype("uint32").view("float32")
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float16", "bfloat16"])
+@pytest.mark.parametrize("made", [cg.affine, cg.affine_relu])
+def test_products_of_rounded_factors(made, precision):
+    a, w, b, gy = (values(*shape, dtype="float32", seed=9) for shape in [(7, 5), (5, 4), (4,), (7, 4)])
+    tensors = [leaf(x) for x in (a, w, b)]
+    y = made(*tensors, precision=precision)
+    y.backward(gy)
+    z = rounded(a, precision) @ rounded(w, precision) + b
+    passed = gy * (z > 0) if made is cg.affine_relu else gy
+    close(y.numpy(), np.maximum(z, 0) if made is cg.affine_relu else z, 1e-6)
+    close(tensors[0].grad.numpy(), rounded(passed, precision) @ rounded(w, precision).T, 1e-6)
+    close(tensors[1].grad.numpy(), rounded(a, precision).T @ rounded(passed, precision), 1e-6)
+    assert not np.allclose(y.numpy(), made(a, w, b).numpy(), rtol=1e-6)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UsageError, match="unknown precision 'half'"):
+        cg.affine(values(2, 3), values(3, 4), values(4), precision="half")
+    with pytest.raises(UsageError, match="did you mean 'tf32'"):
+        cg.layers.Dense(3, precision="tf23")
