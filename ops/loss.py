@@ -171,7 +171,7 @@ def _launch(gpu, name, logits, targets, gloss, out):
     rows, arrays = math.prod(logits.shape[:-1]), [logits, None if labels is not None else targets, labels]
     arrays = [None if x is None else gpu.xp.ascontiguousarray(x) for x in arrays]
     blocks = max(1, min(-(-rows // ROWS), 4 * gpu.multiprocessors))
-    partial = [gpu.xp.empty(blocks, logits.dtype), gpu.arrived(1)] if gloss is None else []
+    partial = [gpu.xp.empty(blocks, logits.dtype), gpu.arrived] if gloss is None else []
     arrays += [out] if gloss is None else [gpu.xp.ascontiguousarray(gloss), out]
     sizes = numpy.int64(rows), numpy.int32(logits.shape[-1])
     gpu.launch(SOURCE, name, (blocks,), (THREADS,), *arrays, *partial, *sizes, REAL=logits.dtype)

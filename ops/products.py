@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.cuda.launch import Gpu, gpu_of
+from ..engine.cuda.launch import COUNTERS, Gpu, gpu_of
 
 SOURCE = Path(__file__).with_name("linalg.cu")
 TILE_M = TILE_N = 32
@@ -69,12 +69,13 @@ def product(
         return out
     (m, k), n = a.shape, b.shape[1]
     rows, columns = -(-m // TILE_M), -(-n // TILE_N)
-    split = max(1, min(gpu.multiprocessors // (rows * columns), -(-k // PART)))
+    split = max(1, min(min(gpu.multiprocessors, COUNTERS) // (rows * columns), -(-k // PART)))
     partial = gpu.xp.empty(split * m * n, a.dtype) if split > 1 else None
     strides = [numpy.int64(stride // x.itemsize) for x in (a, b) for stride in x.strides]
+    arrived = gpu.arrived if split > 1 else None
     gpu.launch(
         SOURCE, "product", (columns, rows, split), (THREADS,), a, b, bias, passes_a, passes_b, out, partial,
-        gpu.arrived(rows * columns), *map(numpy.int32, (m, n, k)), *strides, numpy.int32(split), numpy.int32(relu),
+        arrived, *map(numpy.int32, (m, n, k)), *strides, numpy.int32(split), numpy.int32(relu),
         REAL=a.dtype,
     )  # fmt: skip
     return out

@@ -15,8 +15,8 @@ from .launch import gpu_named
 FEED = Path(__file__).with_name("feed.cu")
 ALIGNMENT = 16
 THREADS = 256
-AHEAD = 64
-"""Replays that the host prepares at once, while the device works on those before."""
+AHEAD, AHEAD_BYTES = 64, 1 << 26
+"""Replays that the host prepares at once, at most, while the device works on those before; and how many bytes."""
 
 
 class Recorder:
@@ -55,7 +55,7 @@ class Recorder:
 class Parcel:
     """What differs from replay to replay, side by side in one row of bytes: one copy brings it all to the device.
 
-    parts: the shape and dtype of each. views: arrays on the device, in the row.
+    parts: the shape and dtype of each. views: arrays on the device, in the row. ahead: rows of a table.
     """
 
     def __init__(self, device: str, parts: Sequence[tuple[tuple[int, ...], Any]]) -> None:
@@ -70,6 +70,7 @@ class Parcel:
             self.row[start : start + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
             for start, (shape, dtype) in zip(self.offsets, self.parts, strict=True)
         ]
+        self.ahead = max(1, min(AHEAD, AHEAD_BYTES // max(self.nbytes, 1)))
         self._tables: list[Table] = []
 
     def send(self, values: Sequence[Any], first: int) -> None:
@@ -81,7 +82,7 @@ class Parcel:
             view[0] = value
         start = self.offsets[first]
         backend.note_transfer(self.nbytes - start)
-        self.row[start:].set(rows[0, start:])
+        self.row[start:].set(rows[0, start:], stream=self.xp.cuda.get_current_stream())
 
     def host_views(self, rows: Any) -> list[Any]:
         """The parts of many rows on the host, each as one array with the rows along its first axis."""
@@ -100,11 +101,11 @@ class Parcel:
 
 
 class Table:
-    """Rows of a parcel for up to AHEAD replays, in pinned memory, from which copies need not wait."""
+    """Rows of a parcel for the next replays, in pinned memory, from which copies need not wait."""
 
     def __init__(self, parcel: Parcel) -> None:
         self.xp = parcel.xp
-        self._host = backend.pinned((AHEAD, parcel.nbytes), "uint8")
+        self._host = backend.pinned((parcel.ahead, parcel.nbytes), "uint8")
         self.columns = parcel.host_views(self._host)
         self._sent: Any = None
 
@@ -116,9 +117,10 @@ class Table:
     def send(self, count: int, feed: Feed) -> None:
         """Enqueue the copy of the first `count` rows to where the feed takes them from."""
         backend.note_transfer(count * self._host.shape[1])
-        feed.source[:count].set(self._host[:count])
+        stream = self.xp.cuda.get_current_stream()
+        feed.source[:count].set(self._host[:count], stream=stream)
         feed.counter.fill(0)
-        self._sent = self.xp.cuda.get_current_stream().record()
+        self._sent = stream.record()
 
 
 class Feed:
@@ -127,7 +129,7 @@ class Feed:
     def __init__(self, parcel: Parcel) -> None:
         xp = parcel.xp
         self.parcel, self._gpu = parcel, gpu_named(parcel.device)
-        self.source = xp.zeros((AHEAD, parcel.nbytes), "uint8")
+        self.source = xp.zeros((parcel.ahead, parcel.nbytes), "uint8")
         self.counter, self._arrived = xp.zeros(1, "uint64"), xp.zeros(1, "uint32")
 
     def __call__(self) -> None:

@@ -14,6 +14,7 @@ from .cublas import Blas
 
 NULL = numpy.uintp(0)
 """The null pointer, for an operand that is left out."""
+COUNTERS = 4096
 TYPES = {
     "float32": "float", "float64": "double", "int64": "long long", "int32": "int", "uint8": "unsigned char",
     "int8": "signed char", "int16": "short", "uint16": "unsigned short", "uint32": "unsigned", "bool": "bool",
@@ -62,7 +63,6 @@ class Gpu:
         self.number = number
         self.xp = backend.load_cupy()
         self._functions: dict[Any, Any] = {}
-        self._arrived: Any = None
 
     @cached_property
     def multiprocessors(self) -> int:
@@ -94,11 +94,10 @@ class Gpu:
         options += [f"-D{k}={TYPES[v.name] if isinstance(v, numpy.dtype) else v}" for k, v in macros.items()]
         return self.xp.RawModule(code=code, options=tuple(options)).get_function(name)
 
-    def arrived(self, count: int) -> Any:
-        """Counters of blocks that have arrived, all 0; a kernel that counts in them sets them back to 0."""
-        if self._arrived is None or self._arrived.size < count:
-            self._arrived = self.xp.zeros(max(count, 4096), "uint32")
-        return self._arrived
+    @cached_property
+    def arrived(self) -> Any:
+        """COUNTERS counters of blocks that have arrived, all 0; a kernel that counts in them sets them back to 0."""
+        return self.xp.zeros(COUNTERS, "uint32")
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import backend
 from ..cuda.cublas import takes
-from ..cuda.graph import AHEAD, Feed, Parcel, Recorder
+from ..cuda.graph import Feed, Parcel, Recorder
 from ..cuda.launch import gpu_of
 from .cuda_loop import CudaLoop
 from .fuse import Loop
@@ -157,7 +157,7 @@ class GpuProgram(Program):
     def enqueue(self, columns: Sequence[Any]) -> int:
         """Replay once for each row of the columns, one array on the host for each input; returns how many were done.
 
-        The host prepares AHEAD rows at a time and launches graphs; it does not wait for the device. 0 are done where
+        The host prepares some rows at a time and launches graphs; it does not wait for the device. 0 are done where
         the program is no graph, or gives something back.
         """
         if self.not_captured or self._runs < 1 or self.returned or self._changed_inputs:
@@ -167,8 +167,8 @@ class GpuProgram(Program):
                 self._feed = Feed(self._parcel)
                 self._recorder.run(self._feed)  # compiled, before it is captured
             count = len(columns[0])
-            for start in range(0, count, AHEAD):
-                rows = min(AHEAD, count - start)
+            for start in range(0, count, self._parcel.ahead):
+                rows = min(self._parcel.ahead, count - start)
                 if not self._ahead([column[start : start + rows] for column in columns], rows):
                     return start
             return count
