@@ -278,15 +278,32 @@ Examples:
   chalkgrad bench --quick
   chalkgrad bench --json speed.json --svg speed.svg
   chalkgrad bench --only mnist --only chain --contestants captured,"jax step"
+  chalkgrad bench --device gpu --json
   chalkgrad bench --compare speed.json"""
 )
 @click.option("--quick", is_flag=True, help="About a minute: smaller, fewer workloads and rounds.")
+@click.option(
+    "--device",
+    metavar="NAME",
+    default="cpu",
+    show_default=True,
+    callback=_check_device,
+    help="cpu, gpu or gpu:N. On a GPU: MNIST beside PyTorch and JAX, launches, large products, CPU against GPU.",
+)
 @click.option("--only", metavar="WORKLOAD", multiple=True, help="This workload; may be given several times.")
 @click.option("--contestants", metavar="NAME,…", default="", help="These alone, and numpy, which all are held against.")
 @click.option("--rounds", type=Whole(1), metavar="N", help="Timed repetitions of each contestant.  [default: 9; 5]")
 @click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What the turns are drawn from.")
 @click.option("--growth", is_flag=True, help="Instead: how the cost grows with batch, width, depth, samples, length.")
-@click.option("--json", "json_file", metavar="FILE", help="Every sample, with versions and machine.")
+@click.option(
+    "--json",
+    "json_file",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="",
+    help="Every sample, with versions and machine.  [without FILE: speed.json, growth.json or gpu.json in "
+    "benchmarks/results]",
+)
 @click.option("--svg", "svg_file", metavar="FILE", help="A chart.")
 @click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
 @click.option("--list", "list_only", is_flag=True, help="Show workloads and contestants, and run nothing.")
@@ -300,12 +317,12 @@ def bench(
     limits of the machine. Each contestant has a process of its own; they take turns, and who does not reach the same
     loss is disqualified.
 
-    Exit code 0: done. 1: with --compare, something of ours became slower. 2: wrong usage.
+    Exit code 0: done. 1: with --compare, something of ours became slower; on a GPU, a section failed. 2: wrong usage.
     """
     from .commands.bench import Request, bench, show_list
 
     if list_only:
-        show_list()
+        show_list(options["device"])
         return
     names = tuple(name.strip() for name in contestants.split(",") if name.strip())
     try:

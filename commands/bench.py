@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ..benchmarks.gpu import report
+from ..benchmarks.gpu.contestants import GPU_CONTESTANTS
+from ..benchmarks.gpu.sections import SECTIONS, find_sections, measure_gpu
 from ..benchmarks.peers import write
 from ..benchmarks.speed import table
 from ..benchmarks.speed.compare import compare
@@ -16,16 +20,19 @@ from ..benchmarks.speed.contestants import CONTESTANTS, find_contestants
 from ..benchmarks.speed.growth import exponent, medians
 from ..benchmarks.speed.measure import measure_growth, measure_speed
 from ..benchmarks.speed.results import read, seconds_text
-from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan
+from ..benchmarks.speed.runner import LIMIT, OK, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
 from ..engine.errors import UsageError
 from ..engine.files import replacing
 from .missing import missing_extra
 
+RESULTS = Path("benchmarks", "results")
+"""Where --json writes to without a file's name, from where the command is run."""
+
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. only, contestants: names; all of the run where there are none."""
+    """What was asked for. only, contestants: names; all of the run where there are none. json_file: "" is the usual."""
 
     only: tuple[str, ...] = ()
     contestants: tuple[str, ...] = ()
@@ -33,6 +40,7 @@ class Request:
     rounds: int | None = None
     seed: int = 0
     growth: bool = False
+    device: str = "cpu"
     json_file: str | None = None
     svg_file: str | None = None
     old_file: str | None = None
@@ -42,6 +50,11 @@ def bench(request: Request) -> int:
     """Run, show and write; returns the exit code: 1 where something became slower than in the old run."""
     if request.growth:
         _refuse_with_growth(request)
+    if request.json_file == "":
+        name = "growth" if request.growth else "speed" if request.device == "cpu" else "gpu"
+        request = replace(request, json_file=str(RESULTS / f"{name}.json"))
+    if request.device != "cpu":
+        return _bench_gpu(request)
     workloads = find_workloads(request.only, request.quick)
     contestants = find_contestants(request.contestants, request.quick)
     old = read(request.old_file) if request.old_file else None
@@ -54,8 +67,7 @@ def bench(request: Request) -> int:
         if request.growth:
             results = measure_growth(request.quick, tell)
         else:
-            rounds = request.rounds or (QUICK_ROUNDS if request.quick else ROUNDS)
-            plan = Plan(request.quick, rounds, request.seed, limit=QUICK_LIMIT if request.quick else LIMIT)
+            plan = _plan(request)
             results = measure_speed(workloads, contestants, plan, tell, lambda record: table.show(console, record))
         if request.growth:
             _show_growth(results)
@@ -74,6 +86,43 @@ def bench(request: Request) -> int:
         )
     table.show_changes(console, changes)
     return int(any(change.worse for change in changes))
+
+
+def _plan(request: Request) -> Plan:
+    rounds = request.rounds or (QUICK_ROUNDS if request.quick else ROUNDS)
+    return Plan(request.quick, rounds, request.seed, limit=QUICK_LIMIT if request.quick else LIMIT)
+
+
+def _bench_gpu(request: Request) -> int:
+    """Run on a GPU; returns the exit code: 1 where a section failed."""
+    for name, value in {"--growth": request.growth, "--compare": request.old_file}.items():
+        if value:
+            raise UsageError(f"{name} does not go with --device gpu.")
+    sections = find_sections(request.only)
+    contestants = find_contestants(request.contestants, request.quick, GPU_CONTESTANTS)
+    if request.svg_file:
+        _check_matplotlib()
+        if "crossover" not in sections:
+            raise UsageError("--svg draws the crossover: with --only, ask for that too.")
+    plan = replace(_plan(request), limit=QUICK_LIMIT)
+
+    def show(name: str, section: Any) -> None:
+        click.secho(SECTIONS[name], bold=True)
+        for line in report.lines(name, section):
+            click.echo(f"  {line}")
+
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(replacing(request.json_file)) if request.json_file else None
+        _, tell = stack.enter_context(_telling())
+        results = measure_gpu(request.device, sections, contestants, plan, tell, show)
+        if file:
+            write(str(file), results)
+    if request.svg_file and results["sections"]["crossover"]["status"] == OK:
+        from ..benchmarks.gpu.pictures import speedup
+
+        with replacing(request.svg_file) as temporary:
+            temporary.write_bytes(speedup(results))
+    return int(any(section["status"] != OK for section in results["sections"].values()))
 
 
 def _refuse_with_growth(request: Request) -> None:
@@ -121,14 +170,17 @@ def _show_growth(results: dict[str, Any]) -> None:
             click.echo(f"  {name:<9} {ends}{fit}")
 
 
-def show_list() -> None:
-    """Print the workloads and the contestants, with what is missing for them."""
-    width = max(map(len, (*WORKLOADS, *CONTESTANTS)))
+def show_list(device: str = "cpu") -> None:
+    """Print the workloads and the contestants of this device, with what is missing for them."""
+    contestants = CONTESTANTS if device == "cpu" else GPU_CONTESTANTS
+    works = {w.name: f"{w.title}{'' if w.in_quick else '  [not in --quick]'}" for w in WORKLOADS.values()}
+    works = works if device == "cpu" else dict(SECTIONS)
+    width = max(map(len, (*works, *contestants)))
     click.secho("workloads", bold=True)
-    for workload in WORKLOADS.values():
-        click.echo(f"  {workload.name:<{width}}  {workload.title}{'' if workload.in_quick else '  [not in --quick]'}")
+    for name, title in works.items():
+        click.echo(f"  {name:<{width}}  {title}")
     click.secho("contestants", bold=True)
-    for contestant in CONTESTANTS.values():
+    for contestant in contestants.values():
         if contestant.missing:
             state = f"not installed: {', '.join(contestant.missing)}"
         else:

@@ -22,7 +22,7 @@ class Contestant:
     """One way to do the work. module, variant: its adapter. packages: what it needs. kinds: what it can do.
 
     setting: how it is used, in words. in_quick: whether the quick run asks it; compilers that think for half a minute
-    are not asked.
+    are not asked. device: where it computes, "cpu" or "gpu".
     """
 
     name: str
@@ -32,6 +32,7 @@ class Contestant:
     setting: str
     kinds: tuple[str, ...] = EVERYTHING
     in_quick: bool = True
+    device: str = "cpu"
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -75,13 +76,15 @@ CONTESTANTS: Mapping[str, Contestant] = {contestant.name: contestant for contest
 """The contestants by name, in the order in which they are shown."""
 
 
-def find_contestants(names: Sequence[str], quick: bool) -> list[Contestant]:
+def find_contestants(
+    names: Sequence[str], quick: bool, known: Mapping[str, Contestant] = CONTESTANTS
+) -> list[Contestant]:
     """The contestants of these names and the yardstick, or where there are none those of the run.
 
     Raises UsageError for an unknown name.
     """
     for name in names:
-        if name not in CONTESTANTS:
-            raise unknown_name("contestant", name, CONTESTANTS)
-    chosen = (c for c in CONTESTANTS.values() if (c.name in names if names else c.in_quick or not quick))
-    return list({CONTESTANTS[YARDSTICK]: None, **dict.fromkeys(chosen)})
+        if name not in known:
+            raise unknown_name("contestant", name, known)
+    chosen = (c for c in known.values() if (c.name in names if names else c.in_quick or not quick))
+    return list({known[YARDSTICK]: None, **dict.fromkeys(chosen)})

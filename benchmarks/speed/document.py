@@ -2,7 +2,8 @@
 
     python -m chalkgrad.benchmarks.speed.document --results SPEED.json --growth GROWTH.json --out docs/performance.md
 
-The pictures go into the folder `pictures` beside the page.
+The pictures go into the folder `pictures` beside the page. What was measured on a GPU is read from --gpu, which
+without it is gpu.json beside SPEED.json.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Any
 
 from ...engine.errors import ChalkgradError
 from ...engine.files import replacing
+from ..gpu import report
+from ..gpu.pictures import draw
 from ..peers import table, write
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
 from .pictures import bars, curves
 from .results import (
+    GPU,
     GROWTH,
     Record,
     Results,
@@ -37,7 +41,7 @@ from .runner import OK
 PICTURES = "pictures"
 
 
-def page(results: Results, growth: Results | None) -> str:
+def page(results: Results, growth: Results | None, gpu: Results | None = None) -> str:
     """The document."""
     parts = ["# Performance", _opening(results), _summary(results), _method(results), _limits(results)]
     for name, record in results["workloads"].items():
@@ -45,6 +49,7 @@ def page(results: Results, growth: Results | None) -> str:
     parts += ["## What is left", left(results)]
     if growth is not None:
         parts += ["## How the cost grows", *_growth(growth)]
+    parts += report.page(gpu, PICTURES)
     parts += ["## Who took part, and how", _contestants(results), _repeat(growth is not None)]
     return "\n\n".join(part for part in parts if part)
 
@@ -288,10 +293,11 @@ def _repeat(growth: bool) -> str:
     )
 
 
-def _draw(folder: Path, results: Results, growth: Results | None) -> None:
+def _draw(folder: Path, results: Results, growth: Results | None, gpu: Results | None) -> None:
     pictures = {f"speed-{n}.svg": bars(results, [n]) for n, r in results["workloads"].items() if finished(r)}
     if growth is not None:
         pictures["speed-growth.svg"] = curves(growth)
+    pictures |= draw(gpu) if gpu else {}
     for name, picture in pictures.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(picture)
@@ -302,13 +308,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}.document", description=__doc__)
     parser.add_argument("--results", required=True, help="what `chalkgrad bench --json` wrote")
     parser.add_argument("--growth", help="what `chalkgrad bench --growth --json` wrote")
+    parser.add_argument("--gpu", help="what `chalkgrad bench --device gpu --json` wrote")
     parser.add_argument("--out", required=True, help="the page to write (Markdown)")
     options = parser.parse_args(arguments)
     try:
         results = read(options.results)
         growth = read(options.growth, GROWTH) if options.growth else None
-        _draw(Path(options.out).parent / PICTURES, results, growth)
-        write(options.out, page(results, growth))
+        beside = Path(options.results).with_name("gpu.json")
+        measured = options.gpu or (str(beside) if beside.is_file() else None)
+        gpu = read(measured, GPU) if measured else None
+        _draw(Path(options.out).parent / PICTURES, results, growth, gpu)
+        write(options.out, page(results, growth, gpu))
     except ChalkgradError as error:
         parser.exit(1, f"error: {error}\n")
     return 0

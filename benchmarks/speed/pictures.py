@@ -20,13 +20,13 @@ def bars(results: Results, names: Sequence[str] | None = None) -> bytes:
     """A panel for each workload: the time of one unit, its quartiles, and the ratio to hand-written NumPy."""
     records = [r for name, r in results["workloads"].items() if (names is None or name in names) and finished(r)]
     heights = [0.9 + 0.3 * len(finished(record)) for record in records]
-    figure, axes = _figure(8.5, heights or [1.0])
+    figure, axes = make_figure(8.5, heights or [1.0])
     for place, record in zip(axes, records, strict=False):
         _panel(place, record)
     figure.supxlabel(
         _caption(results["machine"], "whiskers: quartiles; dashed: the limit of the machine"), fontsize=8, color=HAND
     )
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def _caption(machine: Mapping[str, Any], rest: str) -> str:
@@ -58,7 +58,7 @@ def _panel(axes: Any, record: Record) -> None:
     axes.set_title(
         f"{record['title']}: {unit} {a_unit(record['unit'])} (× {YARDSTICK})", loc="left", fontsize=10, color=INK
     )
-    _frame(axes, "x")
+    frame(axes, "x")
 
 
 def curves(growth: Results) -> bytes:
@@ -66,7 +66,7 @@ def curves(growth: Results) -> bytes:
     from matplotlib.ticker import LogLocator
 
     sweeps = growth["sweeps"]
-    figure, axes = _figure(7.5, [3.0] * len(sweeps))
+    figure, axes = make_figure(7.5, [3.0] * len(sweeps))
     for place, sweep in zip(axes, sweeps.values(), strict=True):
         for name in sweep["lines"]:
             sizes, values = medians(sweep, name)
@@ -84,11 +84,11 @@ def curves(growth: Results) -> bytes:
         place.set_title(sweep["title"], loc="left", fontsize=10, color=INK)
         place.set_xlabel(sweep["variable"], fontsize=9, color=INK)
         place.set_ylabel(f"time of {a_unit(sweep['unit'])}", fontsize=9, color=INK)
-        _frame(place, "both")
+        frame(place, "both")
         if any(line["seconds"] for line in sweep["lines"].values()):
             place.legend(frameon=False, fontsize=8)
     figure.supxlabel(_caption(growth["machine"], "medians"), fontsize=8, color=HAND)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def _unit(seconds: float) -> tuple[float, str]:
@@ -98,7 +98,8 @@ def _unit(seconds: float) -> tuple[float, str]:
     return 1e9, "ns"
 
 
-def _figure(width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
+def make_figure(width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
+    """A figure of panels one above the other."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -108,7 +109,8 @@ def _figure(width: float, heights: Sequence[float]) -> tuple[Any, list[Any]]:
     return figure, list(axes[:, 0])
 
 
-def _frame(axes: Any, grid: str) -> None:
+def frame(axes: Any, grid: str) -> None:
+    """Faint lines across, and no box around."""
     axes.grid(axis=grid, color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=8)
@@ -116,7 +118,8 @@ def _frame(axes: Any, grid: str) -> None:
     axes.spines[["left", "bottom"]].set_color(FAINT)
 
 
-def _svg(figure: Any) -> bytes:
+def as_svg(figure: Any) -> bytes:
+    """The figure, the same bytes for the same run."""
     import matplotlib
 
     data = io.BytesIO()

@@ -22,9 +22,11 @@ class StoppedError(Exception):
 
 
 class Process:
-    """A worker. limit: seconds that any one answer may take."""
+    """A worker. limit: seconds that any one answer may take. device: where it computes, "cpu" or "gpu"."""
 
-    def __init__(self, module: str, variant: str, task: Mapping[str, Any], limit: float) -> None:
+    def __init__(
+        self, module: str, variant: str, task: Mapping[str, Any], limit: float, device: str = "cpu"
+    ) -> None:  # fmt: skip
         self.limit = limit
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -34,7 +36,7 @@ class Process:
         self.answers: queue.Queue[str | None] = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.send(json.dumps({"module": module, "variant": variant, "task": task}))
+        self.send(json.dumps({"module": module, "variant": variant, "task": task, "device": device}))
 
     def _read(self) -> None:
         assert self.process.stdout is not None

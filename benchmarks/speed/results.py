@@ -18,7 +18,12 @@ from .limits import usable_cores
 from .runner import OK
 
 KIND, FORMAT = "chalkgrad speed", 1
-GROWTH = "chalkgrad growth"
+GROWTH, GPU = "chalkgrad growth", "chalkgrad gpu"
+MADE_BY = {
+    KIND: "chalkgrad bench --json",
+    GROWTH: "chalkgrad bench --growth --json",
+    GPU: "chalkgrad bench --device gpu --json",
+}
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 Results = Mapping[str, Any]
@@ -91,7 +96,7 @@ def _processor() -> str:
 
 def read(path: str, kind: str = KIND) -> dict[str, Any]:
     """The results in a file. Raises DataError where it cannot be read or is no such report."""
-    made = {KIND: "chalkgrad bench --json", GROWTH: "chalkgrad bench --growth --json"}[kind]
+    made = MADE_BY[kind]
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -116,11 +121,23 @@ def _check(found: dict[str, Any], kind: str) -> None:
             for line in sweep["lines"].values():
                 list(zip(sweep["sizes"], line["seconds"], strict=True))
         return
+    if kind == GPU:
+        found["machine"]["gpu"], found["machine"]["packages"].items()
+        for name, section in found["sections"].items():
+            if section["status"] != OK:
+                section["reason"]
+            elif name == "mnist":
+                _check_record(section)
+        return
     for record in found["workloads"].values():
-        record["title"], record["unit"], float(record["count"]), float(record["bound"]["seconds"])
-        for name, entry in record["contestants"].items():
-            if entry["status"] == OK:
-                time_of(record, name)
+        _check_record(record)
+
+
+def _check_record(record: Record) -> None:
+    record["title"], record["unit"], float(record["count"]), float(record["bound"]["seconds"])
+    for name, entry in record["contestants"].items():
+        if entry["status"] == OK:
+            time_of(record, name)
 
 
 def seconds_text(seconds: float) -> str:

@@ -52,7 +52,7 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
             tell(f"{workload.name}: preparing {contestant.name}")
             entry = entries[contestant.name]
             started = time.perf_counter()
-            process = Process(contestant.module, contestant.variant, task.as_dict(), plan.limit)
+            process = Process(contestant.module, contestant.variant, task.as_dict(), plan.limit, contestant.device)
             processes[contestant.name] = process
             with _Noting(entry):
                 prepared = process.answer("prepared")

@@ -2,8 +2,9 @@
 
     python -m chalkgrad.benchmarks.speed.worker
 
-It is sent its job as one line of JSON, {"module", "variant", "task"}, and then a line for each repetition; it
-answers each with a line. What the engine itself prints goes to stderr.
+It is sent its job as one line of JSON, {"module", "variant", "task", "device"}, and then a line for each repetition;
+it answers each with a line. An adapter is told of a device where that is not the CPU. What
+the engine itself prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ def _forget_peak() -> None:
 
 def work(job: Mapping[str, Any], pipe: Pipe) -> None:
     """Do the job; what stops it is told."""
+    place = () if job["device"] == "cpu" else (job["device"],)
     try:
         adapter: Any = import_module(job["module"])
-        adapter.start(job["variant"])
+        adapter.start(job["variant"], *place)
     except (ImportError, UnavailableError) as error:
         pipe.say("unavailable", reason=str(error))
         return
@@ -93,7 +95,7 @@ def work(job: Mapping[str, Any], pipe: Pipe) -> None:
     _forget_peak()
     pipe.say("prepared", source=problem.source, **held)
     try:
-        adapter.ADAPTERS[job["task"]["kind"]](problem, pipe, job["variant"])
+        adapter.ADAPTERS[job["task"]["kind"]](problem, pipe, job["variant"], *place)
     except UnavailableError as error:
         pipe.say("unavailable", reason=str(error))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..problems import (
     pairs,
     sums,
 )
-from ..stand import Stand, serve
+from ..stand import Stand, UnavailableError, serve
 
 STEP, SCAN = "step", "scan"
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
@@ -52,8 +53,8 @@ def _start_of(theta: Any) -> Any:
     return zeros, jax.tree.map(jax.numpy.zeros_like, theta), jax.numpy.float32(0)
 
 
-def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
-    """Epochs of training."""
+def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
+    """Epochs of training, on the device that `start` has chosen."""
     jax = _jax()
     jnp = jax.numpy
     rate, batch, count = problem.task.rate, problem.task.batch, len(problem.x)
@@ -192,6 +193,14 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
 ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
 
 
-def start(variant: str) -> None:
-    """Import JAX, for the CPU."""
-    _jax().config.update("jax_platforms", "cpu")
+def start(variant: str, device: str = "cpu") -> None:
+    """Import JAX, for this device alone; on a GPU it leaves memory to others, and float32 is not rounded to TF32."""
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    jax = _jax()
+    jax.config.update("jax_platforms", "cpu" if device == "cpu" else "cuda")
+    if device != "cpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+        try:
+            jax.devices()
+        except Exception as error:  # RuntimeError, or AssertionError where its CUDA plugin is not there
+            raise UnavailableError(f"JAX has no CUDA device ({type(error).__name__}: {error})") from error

@@ -1,4 +1,7 @@
-"""chalkgrad itself: on the tape, captured and replayed on NumPy, and with groups of elementwise operations compiled."""
+"""chalkgrad itself: on the tape, captured and replayed on NumPy, and with groups of elementwise operations compiled.
+
+A training is done on a GPU as well: on the tape, and captured into a CUDA graph.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from importlib import import_module
 from itertools import count
 from typing import Any
 
+from ....engine import backend
+from ....engine.errors import DeviceError
 from ....engine.flat import Flat
 from ....engine.replay.capture import Captured, capture
+from ....engine.replay.gpu import GpuProgram
 from ....engine.tensor import Tensor, tensor
 from ....nn import layers
 from ....nn.callbacks import Callback
@@ -60,6 +66,7 @@ class Timed(Callback):
         if self.variant != EAGER and self.epochs == RECORDED:
             for step in self.model.recorded_steps:
                 replayed(step)
+        backend.synchronize(self.model.device)
         self.stand.end(lambda: (loss,))
 
 
@@ -69,13 +76,18 @@ def replayed(step: Captured[..., Any]) -> None:
     reasons = [recording.reason for recording in recordings if recording.reason]
     if reasons or not any(recording.program for recording in recordings):
         raise UnavailableError(f"it is not replayed: {reasons[0] if reasons else 'it was never recorded twice alike'}")
+    programs = [recording.program for recording in recordings if isinstance(recording.program, GpuProgram)]
+    refused = [program.not_captured for program in programs if program.not_captured]
+    if refused:
+        raise UnavailableError(f"it is no CUDA graph: {refused[0]}")
 
 
-def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
     """`fit` of a Sequential."""
     *hidden, classes = problem.task.sizes[1:]
     model = Sequential(
-        [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")]
+        [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")],
+        device=device,
     )
     model.build(problem.x.shape[1:])
     model.set_weights(problem.weights)
@@ -191,8 +203,12 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
 ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
 
 
-def start(variant: str) -> None:
-    """Raise UnavailableError where compiling is asked for and Numba is not there."""
+def start(variant: str, device: str = "cpu") -> None:
+    """Raise UnavailableError where compiling is asked for and Numba is not there, or the GPU cannot be used."""
+    try:
+        backend.resolve_device(device)
+    except DeviceError as error:
+        raise UnavailableError(str(error)) from error
     if variant == JIT:
         try:
             import_module("numba")

@@ -1,7 +1,11 @@
-"""PyTorch, eager and through torch.compile: batches by index from tensors, its fused Adam."""
+"""PyTorch, eager and through torch.compile: batches by index from tensors, its fused Adam.
+
+A training is done on a GPU as well, with the data there; further as CUDA graphs of whole steps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -15,27 +19,30 @@ from ..problems import (
     pairs,
     sums,
 )
-from ..stand import Stand, serve
+from ..stand import Stand, UnavailableError, serve
 
-EAGER, COMPILED = "eager", "compiled"
+EAGER, COMPILED, GRAPHS = "eager", "compiled", "graphs"
+WARMUPS = 3
+"""Steps before one is captured, as PyTorch's notes on CUDA graphs ask for."""
 
 
 def _torch() -> Any:
     return import_module("torch")
 
 
-def _made(f: Any, variant: str) -> Any:
-    return _torch().compile(f, dynamic=False) if variant == COMPILED else f
+def _made(f: Any, variant: str, **options: Any) -> Any:
+    return _torch().compile(f, dynamic=False, **options) if variant == COMPILED else f
 
 
-def _adam(parameters: Any, rate: float) -> Any:
-    return _torch().optim.Adam(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-7, fused=True)
+def _adam(parameters: Any, rate: float, **options: Any) -> Any:
+    return _torch().optim.Adam(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-7, fused=True, **options)
 
 
-def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
-    """nn.Sequential of nn.Linear, functional cross-entropy."""
+def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
+    """nn.Sequential of nn.Linear, functional cross-entropy; on a GPU torch.compile uses CUDA graphs as well."""
     torch = _torch()
-    nn = torch.nn
+    nn, on_gpu = torch.nn, device != "cpu"
+    place = torch.device("cuda" if on_gpu else "cpu")
     parts: list[Any] = []
     for n, m in pairwise(problem.task.sizes):
         parts += [nn.Linear(n, m), nn.ReLU()]
@@ -43,26 +50,71 @@ def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), problem.weights, strict=True):
             parameter.copy_(torch.from_numpy(value.T))  # nn.Linear keeps W as (outputs, inputs)
-    optimizer = _adam(model.parameters(), problem.task.rate)
-    x, labels = torch.from_numpy(problem.x), torch.from_numpy(problem.labels)
+    model.to(place)
+    optimizer = _adam(model.parameters(), problem.task.rate, capturable=variant == GRAPHS and on_gpu)
+    x, labels = torch.from_numpy(problem.x).to(place), torch.from_numpy(problem.labels).to(place)
+    total = torch.zeros((), device=place)
 
     def loss_of(indices: Any) -> Any:
         return nn.functional.cross_entropy(model(x[indices]), labels[indices])
 
-    step_loss = _made(loss_of, variant)
+    step_loss = _made(loss_of, variant, **({"mode": "reduce-overhead"} if on_gpu else {}))
+
+    def step(indices: Any) -> None:
+        if variant == COMPILED and on_gpu:
+            torch.compiler.cudagraph_mark_step_begin()
+        optimizer.zero_grad()
+        loss = step_loss(indices)
+        loss.backward()
+        optimizer.step()
+        total.add_(loss.detach() * len(indices))
+
+    sizes = {problem.task.batch, len(x) % problem.task.batch} - {0}
+    take = _graphed(step, sizes, model, optimizer) if variant == GRAPHS else step
 
     def epoch(number: int) -> Any:
-        total = torch.zeros(())
-        for indices in torch.from_numpy(problem.order(number)).split(problem.task.batch):
-            optimizer.zero_grad()
-            loss = step_loss(indices)
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(indices)
+        total.zero_()
+        for indices in torch.from_numpy(problem.order(number)).to(place).split(problem.task.batch):
+            take(indices)
         mean = total.item() / len(x)
+        if on_gpu:
+            torch.cuda.synchronize()
         return lambda: (mean,)
 
     serve(stand, epoch)
+
+
+def _graphed(step: Callable[[Any], None], sizes: set[int], model: Any, optimizer: Any) -> Callable[[Any], None]:
+    """The step as one CUDA graph for each batch size, with indices in a place of their own; what capturing it changed
+    is put back.
+    """
+    torch = _torch()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    graphs: dict[int, Any] = {}
+    for size in sorted(sizes):
+        indices = torch.zeros(size, dtype=torch.int64, device="cuda")
+        side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARMUPS):
+                step(indices)
+        torch.cuda.current_stream().wait_stream(side)
+        optimizer.zero_grad()
+        with torch.cuda.graph(graph):
+            step(indices)
+        graphs[size] = indices, graph
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), before, strict=True):
+            parameter.copy_(value)
+            for number in optimizer.state[parameter].values():
+                number.zero_()
+
+    def take(indices: Any) -> None:
+        place, graph = graphs[len(indices)]
+        place.copy_(indices)
+        graph.replay()
+
+    return take
 
 
 def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
@@ -145,8 +197,12 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
 ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
 
 
-def start(variant: str) -> None:
-    """Import PyTorch, and its compiler where that is asked for."""
+def start(variant: str, device: str = "cpu") -> None:
+    """Import PyTorch, and its compiler where that is asked for; float32 is not rounded to TF32."""
     torch = _torch()
+    if device != "cpu":
+        if not torch.cuda.is_available():
+            raise UnavailableError("PyTorch sees no CUDA device")
+        torch.set_float32_matmul_precision("highest")
     if variant == COMPILED:
         torch._dynamo.config.suppress_errors = False  # a fall back to eager would be no measurement of the compiler

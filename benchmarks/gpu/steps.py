@@ -1,0 +1,133 @@
+"""Steps of training as `fit` takes them, an epoch at a time, without reading what came out: for the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy
+
+from ...engine import backend, random
+from ...engine.replay.gpu import GpuProgram
+from ...nn import layers
+from ...nn.samples import Samples
+from ...nn.sequential import Sequential
+from ...nn.training import RunningMeans, Trainer
+from ...optim import Adam
+
+LOSS = "sparse_categorical_crossentropy"
+DRAWN = 4096
+"""Rows that are drawn; more are these again."""
+
+
+def drawn(count: int, inputs: int, classes: int, dtype: str = "float32") -> tuple[Any, Any]:
+    """Samples and labels: `count` rows, of which the first DRAWN are drawn and the others repeat them."""
+    generator = random.generator(0, "gpu samples")
+    rows = min(count, DRAWN)
+    x = generator.standard_normal((rows, inputs), dtype="float32").astype(dtype)
+    return numpy.resize(x, (count, inputs)), numpy.resize(generator.integers(classes, size=rows), count)
+
+
+class Steps:
+    """A network of dense layers with ReLU between them, and Adam, trained on samples that are on the device.
+
+    sizes: of the layers, inputs first. captured: replay a recorded step; otherwise each goes over the tape. weights:
+    to begin with; None draws them. shuffle: take the samples in a new order in each epoch.
+    """
+
+    def __init__(
+        self, device: str, sizes: Sequence[int], x: Any, labels: Any, batch: int, *, captured: bool = True,
+        weights: Sequence[Any] | None = None, rate: float = 1e-3, shuffle: bool = False,
+    ) -> None:  # fmt: skip
+        self.device, self.batch, self.count, self.shuffle = device, batch, -(-len(x) // batch), shuffle
+        *hidden, classes = sizes[1:]
+        self.model = Sequential(
+            [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")],
+            dtype=x.dtype.name, device=device,
+        )  # fmt: skip
+        self.model.build((sizes[0],))
+        if weights is not None:
+            self.model.set_weights(weights)
+        self.model.compile(Adam(rate), LOSS, run_eagerly=not captured, jit_compile=False)
+        self.samples = Samples(x, labels, x.dtype, device)
+        assert self.model.loss is not None
+        self.samples.prepare_targets(self.model.loss, self.model.output_shape)
+        self.trainer = Trainer(self.model, self.samples, random.generator(0), captured)
+        self.epochs = 0
+
+    def epoch(self) -> RunningMeans:
+        """The steps of an epoch, enqueued; whoever reads the means waits for them."""
+        means = self.trainer.epoch(self.batch, self.epochs, self.shuffle, 0, ())
+        self.epochs += 1
+        return means
+
+    def timed(self) -> tuple[float, float]:
+        """Seconds until the steps of an epoch are enqueued, and until they are done."""
+        backend.synchronize(self.device)
+        start = time.perf_counter()
+        self.epoch()
+        enqueued = time.perf_counter() - start
+        backend.synchronize(self.device)
+        return enqueued, time.perf_counter() - start
+
+    def seconds(self, rounds: int, warmups: int, limit: float) -> float:
+        """The median time of a step in epochs: `rounds` of them, or fewer where they take longer than the limit."""
+        for _ in range(warmups):
+            self.timed()
+        found: list[float] = []
+        begin = time.perf_counter()
+        while len(found) < rounds and (not found or time.perf_counter() - begin < limit):
+            found.append(self.timed()[1])
+        return statistics.median(found) / self.count
+
+    def standing(self) -> str:
+        """How the steps of a captured training are done: "graph", "program" (replayed call by call), or why not so."""
+        found = "not recorded"
+        for step in self.model.recorded_steps:
+            for recording in step.recordings.values():
+                if recording.reason:
+                    return recording.reason
+                if isinstance(recording.program, GpuProgram):
+                    found = recording.program.not_captured or "graph"
+                elif recording.program is not None:
+                    found = "program"
+        return found
+
+    def close(self) -> None:
+        """Let go of what was recorded."""
+        self.trainer.forget()
+
+
+@contextlib.contextmanager
+def steps(device: str, *args: Any, **options: Any) -> Iterator[Steps]:
+    """`Steps` for as long as they are needed; then what they took of the device is given back."""
+    made = Steps(device, *args, **options)
+    try:
+        yield made
+    finally:
+        made.close()
+        del made
+        free(device)
+
+
+def free(device: str) -> None:
+    """Give back to the driver what CuPy keeps of freed memory."""
+    if device != "cpu":
+        backend.synchronize(device)
+        backend.load_cupy().get_default_memory_pool().free_all_blocks()
+
+
+def best_of(work: Callable[[], Any], device: str, rounds: int, times: int) -> float:
+    """The median seconds of the work, of rounds of so many repetitions each; the first round does not count."""
+    found: list[float] = []
+    for _ in range(rounds + 1):
+        backend.synchronize(device)
+        start = time.perf_counter()
+        for _ in range(times):
+            work()
+        backend.synchronize(device)
+        found.append((time.perf_counter() - start) / times)
+    return statistics.median(found[1:])

@@ -1,0 +1,291 @@
+"""The benchmarks and proofs for a GPU: on the stand-in for CuPy, in processes of their own, as nobody times them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from chalkgrad.benchmarks.gpu import __main__ as whole
+from chalkgrad.benchmarks.gpu import agreement, contestants, crossover, pictures, products, report, sections, steps
+from chalkgrad.benchmarks.speed import document
+from chalkgrad.benchmarks.speed.results import GPU, machine, read
+from chalkgrad.cli import cli
+from chalkgrad.engine import backend
+from chalkgrad.engine.errors import DataError, DeviceError, UsageError
+
+STANDIN = Path(__file__).parents[1] / "standin"
+OWN_CUBLAS = """
+import functools, cupy
+from chalkgrad.engine import backend
+backend.load_cublas = functools.cache(cupy.standin_cublas)
+"""
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory):
+    """The environment in which `import cupy` is the stand-in, its cuBLAS too."""
+    if not shutil.which("gcc") or not shutil.which("g++"):
+        pytest.skip("the stand-in needs gcc")
+    folder = tmp_path_factory.mktemp("standin")
+    (folder / "link").mkdir()
+    (folder / "link" / "chalkgrad").symlink_to(whole.ROOT, target_is_directory=True)
+    (folder / "sitecustomize.py").write_text(OWN_CUBLAS)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, STANDIN, folder / "link")))}
+
+
+def python(environ, *arguments, code=0):
+    ran = subprocess.run(
+        [sys.executable, *map(str, arguments)], env=environ, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def without_gpu():
+    try:
+        backend.load_cupy()
+    except DeviceError:
+        return True
+    return False
+
+
+needs_no_gpu = pytest.mark.skipif(not without_gpu(), reason="there is a GPU")
+
+
+# The run
+
+
+def test_a_whole_run_on_the_stand_in(standin, tmp_path):
+    kept, drawn = tmp_path / "gpu.json", tmp_path / "gpu.svg"
+    shown = python(standin, "-m", "chalkgrad", "bench", "--device", "gpu", "--quick", "--rounds", 2, "--json", kept,
+                   "--svg", drawn, "--contestants", "eager,captured")  # fmt: skip
+    found = read(str(kept), GPU)
+    assert found["machine"]["gpu"] == "Stand-in"
+    assert list(found["sections"]) == list(sections.SECTIONS)
+    assert {name: s["status"] for name, s in found["sections"].items()} == dict.fromkeys(sections.SECTIONS, "ok")
+    entries = found["sections"]["mnist"]["contestants"]
+    assert {name: e["status"] for name, e in entries.items()} == dict.fromkeys(("numpy", "eager", "captured"), "ok")
+    assert found["sections"]["epoch"]["standing"] == found["sections"]["products"]["standing"] == "graph"
+    moved = found["sections"]["epoch"]["transfers"]
+    assert moved["to_device"] <= 3
+    assert moved["to_host"] == 1
+    assert found["sections"]["products"]["by"] == "cuBLAS"
+    assert "width 32, batch 8" in shown
+    assert "<svg" in drawn.read_text()
+    text = "\n".join(report.page(found, "pictures"))
+    for heading in ("on the device", "What an epoch moves", "Launch time", "Large products", "Width × batch"):
+        assert heading in text
+
+
+def test_the_command_for_everything(standin, tmp_path):
+    only = [
+        part for name in ("doctor", "prove", "agreement", "bench launch", "bench products") for part in ("--only", name)
+    ]
+    python(standin, whole.ROOT / "benchmarks" / "gpu", "--out", tmp_path, "--quick", *only)
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert found["standin"]
+    assert found["steps"]["agreement"]["tail"][-1] == "right"
+    assert {step["status"] for step in found["steps"].values()} <= {"ok", "skipped"}
+    assert list(json.loads((tmp_path / "gpu.json").read_text())["sections"]) == ["launch", "products"]
+    assert "| agreement | ok |" in (tmp_path / "summary.md").read_text()
+    assert str(tmp_path) not in (tmp_path / "summary.json").read_text()
+    assert (tmp_path / "gpu-proof.zip").stat().st_size
+
+
+def test_replays_are_proven(standin, tmp_path):
+    shown = python(standin, "-m", "chalkgrad.benchmarks.gpu.replays", "--quick", "--json", tmp_path / "found.json")
+    assert "DOES NOT HOLD" not in shown
+    assert json.loads((tmp_path / "found.json").read_text())["checks"]["the step is a CUDA graph"]
+
+
+# Steps of the whole run
+
+
+def step(code, limit=60.0, **options):
+    return whole.Step("a step", ("-c", code), limit, **options)
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "status"),
+    [("print('done')", 60, "ok"), ("print('done'); raise SystemExit(3)", 60, "failed"),
+     ("print('done', flush=True); import time; time.sleep(60)", 3, "out of time")],
+)  # fmt: skip
+def test_what_becomes_of_a_step(tmp_path, monkeypatch, code, limit, status):
+    monkeypatch.setattr(whole, "GRACE", 2.0)
+    (tmp_path / "logs").mkdir()
+    found = whole.run(step(code), os.environ, tmp_path, limit)
+    assert found["status"] == status
+    assert found["tail"][0] == "done"
+
+
+def test_a_step_that_cannot_be_asked_for(tmp_path):
+    assert (
+        whole.why_not(step("", needs=("json", "no_such_module")), os.environ, tmp_path)
+        == "no_such_module not installed"
+    )
+    assert whole.why_not(step(""), os.environ, tmp_path) is None
+
+
+def test_the_whole_fits_into_its_time():
+    planned = whole.steps_for(quick=False, standin=False)
+    assert sum(step.limit for step in planned) <= whole.LIMIT == 480
+    assert list(whole.SECTIONS) == list(sections.SECTIONS)
+
+
+# On the CPU
+
+
+def test_steps_are_those_of_fit():
+    x, labels = steps.drawn(96, 12, 4)
+    with steps.steps("cpu", (12, 8, 4), x, labels, 32, shuffle=True) as training:
+        losses = [training.epoch().read()["loss"] for _ in range(6)]
+        enqueued, done = training.timed()
+        assert training.standing() == "program"
+    assert losses == sorted(losses, reverse=True)
+    assert 0 < enqueued <= done
+
+
+def test_products_of_a_step():
+    assert products.shapes_of((7, 5, 3), 2) == [
+        ("a W", 2, 7, 5), ("aᵀ g", 7, 2, 5), ("a W", 2, 5, 3), ("aᵀ g", 5, 2, 3), ("g Wᵀ", 2, 3, 5)
+    ]  # fmt: skip
+    assert products.flops_of((7, 5, 3), 2) == 2 * 2 * (2 * 7 * 5 + 3 * 5 * 3)
+
+
+def test_every_batch_of_the_sweep_has_its_steps():
+    for counts in crossover.STEPS.values():
+        assert {*crossover.BATCHES, *crossover.QUICK_BATCHES} <= counts.keys()
+
+
+def test_where_the_gpu_begins_to_win():
+    assert crossover.crossing([10, 1000], [0.1, 10.0]) == pytest.approx(100)
+    assert crossover.crossing([10, 1000], [2.0, 10.0]) == 10
+    assert crossover.crossing([10, 1000], [0.1, 0.2]) is None
+    assert crossover.crossing([], []) is None
+
+
+def test_how_far_two_trainings_are_apart():
+    assert agreement.apart([np.array([1.0, 2.0])], [np.array([1.0, 4.0])]) == [0.5]
+    assert agreement.apart([float("nan")], [1.0]) == [float("inf")]
+
+
+def test_adapters_are_told_of_the_device():
+    assert {c.device for name, c in contestants.GPU_CONTESTANTS.items() if name != "numpy"} == {"gpu"}
+    assert contestants.GPU_CONTESTANTS["numpy"].device == "cpu"
+
+
+# The command
+
+
+def bench(*arguments, code):
+    ran = CliRunner().invoke(cli, ["bench", *arguments])
+    assert ran.exit_code == code, ran.output
+    return ran.output
+
+
+@needs_no_gpu
+def test_where_there_is_no_gpu():
+    assert "the GPU needs CuPy" in bench("--device", "gpu", code=1)
+
+
+def test_the_list_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(backend, "resolve_device", lambda name: "gpu:0")
+    shown = bench("--device", "gpu", "--list", code=0)
+    for name in (*sections.SECTIONS, *contestants.GPU_CONTESTANTS):
+        assert name in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--growth"], "--growth does not go with --device gpu"),
+        (["--only", "chain"], "unknown section 'chain'"),
+        (["--contestants", "mygrad"], "unknown contestant 'mygrad'"),
+        (["--only", "launch", "--svg", "x.svg"], "--svg draws the crossover"),
+    ],
+)
+def test_wrong_usage(monkeypatch, arguments, message):
+    monkeypatch.setattr(backend, "resolve_device", lambda name: "gpu:0")
+    assert message in bench("--device", "gpu", *arguments, code=2)
+
+
+def test_unknown_sections():
+    assert sections.find_sections(["crossover", "mnist"]) == ["mnist", "crossover"]
+    with pytest.raises(UsageError, match="did you mean 'launch'"):
+        sections.find_sections(["lunch"])
+
+
+# The page
+
+
+def results():
+    """A report with invented figures."""
+    entry = {"status": "ok", "setting": "so", "versions": {}, "seconds": [2.0, 2.0], "memory": {}}
+    mnist = {
+        "status": "ok", "title": "MNIST", "task": contestants.WORKLOAD.full.as_dict(), "unit": "step", "count": 100,
+        "data": "MNIST", "tolerance": 0.01, "figures": ["loss"], "warmups": 5,
+        "bound": {"seconds": 1.0, "what": "its products", "for_all": False},
+        "contestants": {"numpy": entry, "captured": entry | {"seconds": [1.0, 1.0]},
+                        "jax scan": entry | {"status": "unavailable", "reason": "not here"}},
+    }  # fmt: skip
+    cells = [{"width": w, "batch": 32, "cpu": c, "gpu": 1e-3} for w, c in ((32, 1e-4), (128, 1e-2))]
+    cells.append({"width": 512, "batch": 32, "cpu": None, "gpu": 1e-3, "reason": "the CPU would take about 99 s"})
+    gpu = {
+        "gpu": "A card", "gpu_memory_bytes": 80 << 30, "compute_capability": "9.0", "driver": "580", "cupy": "14.2",
+        "cuda_runtime": "13.0", "packages": {"torch": "2.11"}, "float32_products": {"jax": "highest"},
+    }  # fmt: skip
+    return {
+        "kind": GPU, "format": 1, "chalkgrad": "0.1.0", "quick": False, "machine": machine() | gpu, "rounds": 7,
+        "seed": 0, "pause_seconds": 0.1,
+        "sections": {
+            "mnist": mnist, "launch": {"status": "failed", "reason": "OSError: it broke"},
+            "crossover": {"status": "ok", "inputs": 784, "classes": 10, "widths": [32, 128, 512], "batches": [32],
+                          "cells": cells},
+        },
+    }  # fmt: skip
+
+
+def test_the_page_without_results():
+    (heading, told) = report.page(None, "pictures")
+    assert heading == "## On a GPU"
+    assert told.startswith("Nothing has been measured on a GPU yet. `python3 benchmarks/gpu --out FOLDER`")
+
+
+def test_the_page_with_results():
+    text = "\n\n".join(report.page(results(), "pictures"))
+    assert "A card (80 GiB" in text
+    assert "| **captured** | 10 ms | 10 ms – 10 ms | 1.00 (1.00 – 1.00) | 1 s |" in text
+    assert "- jax scan, unavailable: not here" in text
+    assert "`launch` was not measured: OSError: it broke" in text
+    assert "| 32 | 100 µs / 1 ms (0.10 ×) | 10 ms / 1 ms (10.0 ×) | – / 1 ms | 64 |" in text
+    assert "- width 512, batch 32: the CPU would take about 99 s" in text
+
+
+def test_the_page_takes_the_results_beside_those_of_the_cpu(tmp_path):
+    committed = Path(document.__file__).parents[1] / "results" / "speed.json"
+    shutil.copy(committed, tmp_path / "speed.json")
+    arguments = ["--results", str(tmp_path / "speed.json"), "--out", str(tmp_path / "page.md")]
+    assert document.main(arguments) == 0
+    assert "Nothing has been measured on a GPU yet." in (tmp_path / "page.md").read_text()
+    (tmp_path / "gpu.json").write_text(json.dumps(results()))
+    assert document.main(arguments) == 0
+    assert "A card (80 GiB" in (tmp_path / "page.md").read_text()
+    for name in report.PICTURES.values():
+        assert f"pictures/{name}" in (tmp_path / "page.md").read_text()
+        assert "<svg" in (tmp_path / "pictures" / name).read_text()
+
+
+def test_pictures_are_the_same_for_the_same_run():
+    assert pictures.draw(results()) == pictures.draw(results())
+
+
+def test_a_damaged_report(tmp_path):
+    (tmp_path / "gpu.json").write_text(json.dumps(results() | {"sections": {"mnist": {"status": "failed"}}}))
+    with pytest.raises(DataError, match="damaged report of `chalkgrad bench --device gpu --json`"):
+        read(str(tmp_path / "gpu.json"), GPU)
