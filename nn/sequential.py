@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy
 import numpy.typing
@@ -24,23 +23,6 @@ from .losses import Loss, LossFunction, make_loss
 from .metrics import Metric, MetricFunction, make_metric
 from .samples import Samples, Shape, split_off
 from .summary import summary_text
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
-    """A method of a model, carried out with the model's device as the current one."""
-
-    @functools.wraps(method)
-    def there(*args: P.args, **kwargs: P.kwargs) -> R:
-        model: Any = args[0]
-        if model.device == "cpu":
-            return method(*args, **kwargs)
-        with backend.working(model.device, method.__name__):
-            return method(*args, **kwargs)
-
-    return there
 
 
 class Sequential:
@@ -97,7 +79,7 @@ class Sequential:
         """Whether the weights are there."""
         return bool(self.shapes)
 
-    @on_its_device
+    @training.on_its_device
     def build(self, input_shape: Shape | None = None) -> None:
         """Draw the weights for samples of `input_shape`, by default the first layer's. Once is enough."""
         if self.built:
@@ -157,7 +139,7 @@ class Sequential:
         """Copies of all weights as NumPy arrays."""
         return [w.numpy().copy() for w in self.weights]
 
-    @on_its_device
+    @training.on_its_device
     def set_weights(self, values: Sequence[Any]) -> None:
         """Overwrite all weights; raises ShapeError, before any is changed, where number or shapes differ."""
         given, own = [numpy.shape(v) for v in values], [w.shape for w in self.weights]
@@ -280,7 +262,7 @@ class Sequential:
         """Let go of the step kept under that name."""
         self._steps.pop(name, None)
 
-    @on_its_device
+    @training.on_its_device
     def fit(
         self,
         x: Any,
@@ -335,7 +317,7 @@ class Sequential:
             evaluate_training=evaluate_training, history=self.history,
         )  # fmt: skip
 
-    @on_its_device
+    @training.on_its_device
     def evaluate(
         self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = "auto", return_dict: bool = False
     ) -> Any:
@@ -353,7 +335,7 @@ class Sequential:
             return results
         return list(results.values()) if self.metrics else results["loss"]
 
-    @on_its_device
+    @training.on_its_device
     def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = "auto") -> numpy.typing.NDArray[Any]:
         """The model's outputs for all samples, as a NumPy array; nothing is recorded, nothing printed."""
         self._built("predict")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy
 
@@ -21,9 +22,25 @@ from .samples import Samples
 if TYPE_CHECKING:
     from .sequential import Sequential
 
+P = ParamSpec("P")
+R = TypeVar("R")
 EVALUATION_BATCH = 512
 WORTH_CAPTURING = 8
 """Steps, from which on a training is captured: recording it takes as long as a few."""
+
+
+def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
+    """A method of a model, carried out with the model's device as the current one."""
+
+    @functools.wraps(method)
+    def there(*args: P.args, **kwargs: P.kwargs) -> R:
+        model: Any = args[0]
+        if model.device == "cpu":
+            return method(*args, **kwargs)
+        with backend.working(model.device, method.__name__):
+            return method(*args, **kwargs)
+
+    return there
 
 
 class RunningMeans(Mapping[str, float]):
