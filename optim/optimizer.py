@@ -43,7 +43,7 @@ class Optimizer:
         self.state: dict[str, backend.Array] = {}
         self._flat: Flat | None = None
         self._scratch: backend.Array = None
-        self._varying: list[backend.Array] | None = None
+        self._varying: dict[int, list[backend.Array]] = {}
 
     @property
     def learning_rate(self) -> float:
@@ -103,10 +103,11 @@ class Optimizer:
     def _traced_numbers(self, trace: Any, theta: backend.Array) -> dict[str, Any]:
         """The same while a step is captured: what changes is in arrays, which each replay writes anew."""
         varying = self.update.varying
-        if self._varying is None or not _alike(self._varying[0], theta):
+        turn = trace.turn(self)
+        if turn not in self._varying or not _alike(self._varying[turn][0], theta):
             xp = backend.library_of(theta)
-            self._varying = [xp.zeros((), theta.dtype) for _ in varying]
-        numbers = Numbers(self, self._varying)
+            self._varying[turn] = [xp.zeros((), theta.dtype) for _ in varying]
+        numbers = Numbers(self, self._varying[turn])
         traced = trace.refresh(numbers, numbers.arrays)
         kept, flat, clip = list(self.state.items()), self._flat, self.global_clipnorm
         update, hyperparameters = self.update, dict(self.hyperparameters)

@@ -129,7 +129,7 @@ class GpuProgram(Program):
             results = self._once()
             for n in self._changed_inputs:
                 self._xp.copyto(arrays[n], self._parcel.views[n])
-            return tuple([result.copy() for result in results])
+            return tuple([result.copy(order="K") for result in results])
 
     def _once(self) -> tuple[Any, ...]:
         self._runs += 1

@@ -55,6 +55,7 @@ class Trace:
         self._libraries: dict[int, Library] = {}
         self._noted: list[Tensor] = []
         self._hidden: list[Traced] = []
+        self._turns: Counter[int] = Counter()
         self._noted_ids: set[int] = set()
         self._arguments: list[tuple[Tensor, Any]] = []
 
@@ -208,6 +209,11 @@ class Trace:
                 self.refuse("the shape of a result depends on values (a mask as index)")
         if name in SHAPED_BY_VALUES or (name == "where" and len(arguments) == 1):
             self.refuse(f"the shape of a result depends on values ({name})")
+
+    def turn(self, asker: object) -> int:
+        """How often it has asked this before: what is refreshed twice in a step needs arrays of its own each time."""
+        self._turns[id(asker)] += 1
+        return self._turns[id(asker)] - 1
 
     def refresh(self, function: Callable[[], Any], arrays: Sequence[Any]) -> list[Traced]:
         """Have the host write new numbers into `arrays`, now and in each replay; returns them traced."""

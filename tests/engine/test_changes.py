@@ -5,6 +5,7 @@ import pytest
 from sampling import CASES, NAMES, draw
 
 import chalkgrad as cg
+from chalkgrad.engine import backend
 from chalkgrad.engine.errors import GraphError
 
 OTHER = np.arange(6.0).reshape(2, 3)
@@ -194,7 +195,7 @@ def test_results_that_share_memory_share_their_version(primitive, example):
     operands = tuple(cg.tensor(x) for x in draw(primitive, example))
     y = primitive.compute(operands, example.parameters)
     for x in operands:
-        if np.shares_memory(x.data, y.data):
+        if share(x, y):
             assert y._version is x._version
 
 
@@ -215,7 +216,7 @@ def test_a_saved_result_that_is_a_view_of_a_changed_tensor(declare):
     w = weight()
     w[0] = 3.0
     alias(w).sum().backward()
-    np.testing.assert_array_equal(w.grad, w.data)
+    np.testing.assert_array_equal(w.grad, w.numpy())
 
 
 @pytest.mark.parametrize("make", [np.array, cg.tensor], ids=["array", "tensor"])
@@ -228,6 +229,7 @@ def test_a_change_of_an_index_does_not_send_the_gradient_elsewhere(make):
 
 
 @pytest.mark.parametrize("read", [lambda x: x.data, lambda x: x.numpy(), np.asarray], ids=["data", "numpy", "asarray"])
+@pytest.mark.cpu_only("an array on a GPU cannot be read-only, and numpy() is a copy")
 def test_arrays_handed_out_are_read_only(read):
     x = constant()
     array = read(x)
@@ -244,7 +246,7 @@ def test_arrays_handed_out_are_read_only(read):
 
 
 def share(a, b):
-    return np.shares_memory(a._data, b._data)
+    return backend.overlap(a._data, b._data)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +272,8 @@ def test_gradients_of_two_leaves_never_share_memory(f):
     kept = b.grad.numpy().copy()
     a.grad.assign(100.0)
     np.testing.assert_array_equal(b.grad, kept)
-    assert not np.shares_memory(a.grad._data, gradient)
-    assert not np.shares_memory(b.grad._data, gradient)
+    assert not backend.overlap(a.grad._data, gradient)
+    assert not backend.overlap(b.grad._data, gradient)
 
 
 @pytest.mark.parametrize("make", [np.asarray, cg.tensor], ids=["array", "tensor"])

@@ -139,3 +139,22 @@ def test_many_replays_keep_no_memory(request):
     assert np.isfinite(loss.item())
     del loss
     assert backend.memory("gpu").used <= before
+
+
+def test_numbers_that_change_twice_in_a_step_are_two():
+    """Two updates by one optimiser in a step have each their own correction."""
+
+    def weights(captured):
+        w, optimizer = cg.tensor(values(4, 3), requires_grad=True), cg.optim.Adam(0.1)
+        once = step_of(w, optimizer)
+
+        def twice(x):
+            once(x)
+            return once(x)
+
+        twice = cg.capture(twice) if captured else twice
+        for i in range(6):
+            twice(cg.tensor(values(5, 4, seed=i)))
+        return w.numpy()
+
+    np.testing.assert_allclose(weights(True), weights(False), rtol=1e-5)

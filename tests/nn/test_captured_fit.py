@@ -289,7 +289,7 @@ def test_an_interrupted_training_lets_go_of_what_was_recorded_and_can_go_on():
         with pytest.raises(KeyboardInterrupt):
             model.fit(x, y, epochs=4, batch_size=8, verbose=0, callbacks=[Interrupted()])
         assert model.recorded_steps == []
-        assert all(w._data.__class__ is np.ndarray and w.grad is None for w in model.weights)
+        assert all(not hasattr(w._data, "place") and w.grad is None for w in model.weights)
         model.fit(x, y, epochs=2, batch_size=8, verbose=0)
         return [w.tobytes() for w in model.get_weights()]
 
@@ -453,6 +453,7 @@ def test_a_loss_of_ones_own_that_cannot_be_replayed(loss, reason):
     assert "(test_captured_fit.py:" in told
 
 
+@pytest.mark.cpu_only("labels on a GPU are not looked at, since that would wait for it")
 def test_bad_labels_of_a_loss_of_ones_own_are_refused():
     x, y = data()
     labels = y.argmax(axis=1)
@@ -532,16 +533,20 @@ def test_a_metric_of_ones_own_is_replayed(metric):
 
 @pytest.mark.parametrize(
     ("metric", "reason"),
-    [(as_number, "a value is read"), (on_the_host, "a value is read"), (by_asarray, "a function of NumPy is called")],
+    [
+        (as_number, "a value is read"),
+        (on_the_host, "a value is read"),
+        pytest.param(by_asarray, "a function of NumPy is called", marks=pytest.mark.cpu_only("it calls NumPy")),
+    ],
 )
-def test_a_metric_of_ones_own_that_cannot_be_replayed(metric, reason):
+def test_a_metric_of_ones_own_that_cannot_be_replayed(metric, reason, host_scalars):
     assert reason in agree(metrics=[metric, "accuracy"], replayed=False)
 
 
 @pytest.mark.parametrize(
     "metric",
     [
-        pytest.param(by_ufunc),
+        pytest.param(by_ufunc, marks=pytest.mark.cpu_only("it calls NumPy")),
         pytest.param(spread),
         pytest.param(flattened),
         pytest.param(cubed),
@@ -563,6 +568,7 @@ def remembering():
     return [metric]
 
 
+@pytest.mark.cpu_only("it keeps an array of a step while that is recorded, which CuPy does not take for one")
 def test_a_metric_that_remembers():
     agree(metrics=fresh(remembering), replayed=False)
 
@@ -585,6 +591,7 @@ def collecting(seen, change):
     return fresh(make)
 
 
+@pytest.mark.cpu_only("it calls NumPy")
 @pytest.mark.parametrize("change", ["adds", "collects"])
 def test_a_metric_that_keeps_arrays(change):
     seen = []
@@ -659,6 +666,7 @@ def test_a_memory_map_trains_as_the_same_data_in_memory(on_disk):
     assert trained == trained_on(x, y, eagerly=True)
 
 
+@pytest.mark.cpu_only("data that fits onto a GPU is moved there whole")
 def test_a_memory_map_is_not_read_whole(on_disk):
     x, y = on_disk
     trained_on(x[:4096], y[:4096])

@@ -55,6 +55,7 @@ def indices():
     return cg.tensor(np.arange(BATCH))
 
 
+@pytest.mark.cpu_only("counts the calls of a program for the CPU")
 def test_the_documented_step_is_so_many_array_calls_and_makes_no_array(documented):
     (recording,) = documented(metrics=["accuracy"]).recordings.values()
     program = recording.program
@@ -65,6 +66,7 @@ def test_the_documented_step_is_so_many_array_calls_and_makes_no_array(documente
     assert program.arena_bytes < 1.2 * largest
 
 
+@pytest.mark.cpu_only("counts the calls of a program for the CPU")
 def test_a_replay_enters_few_python_functions(documented):
     step, batch = documented(), indices()
     assert frames(lambda: step(batch)) == 25
@@ -81,6 +83,7 @@ def test_replays_allocate_no_array_memory(documented):
     assert peak < 4 * BATCH * 128  # less than the smallest array of a layer: NumPy's buffer for casts is 32 KB
 
 
+@pytest.mark.cpu_only("counts the calls of a program for the CPU")
 def test_frames_of_a_tiny_operation():
     x = cg.tensor(np.ones(8), requires_grad=True)
     y = x * x

@@ -275,7 +275,10 @@ def test_masks_and_tensors_as_index():
     equal(gradient(lambda x: x[x > 0], x, gy=gy), expected)
 
 
-@pytest.mark.parametrize("index", [5, (0, 3), [9], (0, 0, 0), np.array([True, False])], ids=repr)
+BEYOND = pytest.param([9], marks=pytest.mark.cpu_only("an index out of range wraps around on a GPU"))
+
+
+@pytest.mark.parametrize("index", [5, (0, 3), BEYOND, (0, 0, 0), np.array([True, False])], ids=repr)
 def test_an_index_that_is_not_there(index):
     with pytest.raises(ShapeError, match=r"getitem \(y = x\[index\]\) cannot take x of shape \(4, 3\), index="):
         cg.tensor(values(4, 3))[index]
@@ -448,6 +451,7 @@ def test_losses_refuse_nothing(loss):
         loss(np.ones((0, 3)), np.ones((0, 3)))
 
 
+@pytest.mark.cpu_only("labels on a GPU are not looked at, since that would wait for it")
 def test_sparse_labels_that_do_not_fit():
     loss, logits = cg.sparse_categorical_cross_entropy, values(2, 3)
     for labels in (np.zeros(3, int), np.zeros((2, 1), int), np.zeros((2, 3), int)):
@@ -463,6 +467,7 @@ def test_sparse_labels_that_do_not_fit():
         loss(logits, [0, 3])
 
 
+@pytest.mark.cpu_only("labels on a GPU are not looked at, since that would wait for it")
 def test_negative_labels_are_refused():
     with pytest.raises(DataError, match="label -1 in row 1"):
         cg.sparse_categorical_cross_entropy(values(2, 3), [0, -1])
@@ -501,14 +506,18 @@ def test_concatenate_of_everything_flattened():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", [(5,), (2, 5), ()])
-def test_affine_relu_is_relu_of_affine_to_the_bit(rows, dtype):
+def test_affine_relu_is_relu_of_affine_to_the_bit(rows, dtype, device):
     arguments = [values(*rows, 3, dtype=dtype), values(3, 4, dtype=dtype), values(4, dtype=dtype)]
     gy = values(*rows, 4, dtype=dtype)
     fused, plain = cg.affine_relu, lambda a, w, b: cg.affine(a, w, b).relu()
     equal(fused(*arguments), plain(*arguments).numpy())
     for g, h in zip(gradient(fused, *arguments, gy=gy), gradient(plain, *arguments, gy=gy), strict=True):
         equal(g, h.numpy())
-    equal(cg.affine(*arguments), arguments[0] @ arguments[1] + arguments[2])
+    expected = arguments[0] @ arguments[1] + arguments[2]
+    if device == "cpu":
+        equal(cg.affine(*arguments), expected)
+    else:  # where NumPy's order of a sum is not the order
+        close(cg.affine(*arguments), expected, {"float32": 1e-6, "float64": 1e-14}[dtype])
 
 
 def pairs():

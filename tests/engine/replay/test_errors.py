@@ -84,6 +84,7 @@ def labelled(effect=None):
 
 
 @pytest.mark.parametrize("bad", [-1, 3, 99])
+@pytest.mark.cpu_only("labels on a GPU are not looked at, since that would wait for it")
 def test_bad_labels_are_refused_in_a_replay_too(bad):
     captured, w = labelled()
     before = bits(w)
@@ -148,6 +149,7 @@ def walks_before(x, labels, w):
         ),
     ],
 )  # fmt: skip
+@pytest.mark.cpu_only("labels on a GPU are not looked at, since that would wait for it")
 def test_a_replay_that_fails_has_done_what_the_tape_did(f, outside):
     interrupted(f, outside)
 

@@ -168,6 +168,7 @@ def test_keyword_arguments_by_name():
     assert replays(captured) == [4, 4, 4]
 
 
+@pytest.mark.cpu_only("NumPy arrays, which a GPU's tensors are not mixed with")
 def test_arrays_among_the_arguments():
     both = lambda c: [values(3, seed=c), given_tensor(3, seed=c)]  # noqa: E731
     captured = agree(pure(lambda a, x: cg.exp(a) * x + a * 2 - a.sum()), both, replayed=False)
@@ -211,7 +212,7 @@ def views_of_each_other(call):
     [
         pytest.param(shared_tensors),
         pytest.param(shared_arrays),
-        pytest.param(shared_both),
+        pytest.param(shared_both, marks=pytest.mark.cpu_only("NumPy arrays, which a GPU's tensors are not mixed with")),
         views_of_each_other,
     ],
 )
@@ -264,6 +265,7 @@ def test_a_weight_as_argument(outside):
     assert bits(captured(x)) == bits(x * w)
 
 
+@pytest.mark.cpu_only("NumPy arrays, which a GPU's tensors are not mixed with")
 def test_a_view_that_hides_its_base():
     def build():
         array = values(8, seed=50)

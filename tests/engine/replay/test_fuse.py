@@ -314,6 +314,7 @@ def test_a_model_trained_with_compiled_steps():
 
 
 @compiled
+@pytest.mark.cpu_only("about when Numba compiles; on a GPU all is compiled at once")
 def test_auto_compiles_once_the_replays_have_taken_long_enough(monkeypatch):
     monkeypatch.setattr(capture, "WORTH_COMPILING", 0.0)
     monkeypatch.setattr(capture, "SAMPLED", 3)
@@ -329,6 +330,7 @@ def test_auto_compiles_once_the_replays_have_taken_long_enough(monkeypatch):
 
 
 @compiled
+@pytest.mark.cpu_only("about when Numba compiles; on a GPU all is compiled at once")
 def test_one_replay_that_was_held_up_is_no_reason_to_compile(monkeypatch):
     times = itertools.chain([0.0, 100.0], itertools.count(101.0, 1e-6))
     monkeypatch.setattr(capture, "time", SimpleNamespace(perf_counter=lambda: next(times)))
@@ -371,6 +373,7 @@ def test_compiling_without_numba_is_refused(monkeypatch):
         cg.Sequential([layers.Dense(3)]).compile("adam", "mse", jit_compile=True)
 
 
+@pytest.mark.cpu_only("about when Numba compiles; on a GPU all is compiled at once")
 def test_auto_without_numba_goes_on_without(monkeypatch):
     missing(monkeypatch)
     monkeypatch.setattr(capture, "WORTH_COMPILING", 0.0)

@@ -1,0 +1,187 @@
+"""The suite on a device: `--device standin` computes on the stand-in for CuPy (tests/standin), `--device gpu`, or
+`-m gpu` alone, on a real GPU. The same test bodies run there.
+
+The engine has no ambient device, so the tests get one here: the public places at which a device is chosen take "gpu"
+where a test names none, and a tensor on a GPU may be compared with a NumPy array in a test.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+ON_A_DEVICE = ("ops", "engine", "nn", "optim")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", choices=("cpu", "standin", "gpu"), help="where the tests compute (default: cpu)")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "cpu_only(reason): not for a device, since …")
+    device = chosen_device(config)
+    if device == "cpu":
+        return
+    if device == "standin":
+        sys.path.insert(0, str(HERE / "standin"))
+    from chalkgrad.engine import backend
+    from chalkgrad.engine.errors import DeviceError
+
+    try:
+        backend.load_cupy()
+    except DeviceError as error:
+        raise pytest.UsageError(f"--device {device}: {error}") from None
+    if device == "standin":
+        blas = functools.cache(sys.modules["cupy"].standin_cublas)
+        backend.load_cublas = blas
+    place_tests_on("gpu")
+    hypothesis.settings.register_profile("device", deadline=None)  # the first call of a kernel compiles it
+    hypothesis.settings.load_profile("device")
+
+
+def chosen_device(config) -> str:
+    """What --device says; where it says nothing, `-m gpu` means the real GPU."""
+    return config.getoption("--device") or ("gpu" if config.getoption("-m", "") == "gpu" else "cpu")
+
+
+def pytest_collection_modifyitems(config, items):
+    elsewhere = chosen_device(config) != "cpu"
+    for item in items:
+        only = item.get_closest_marker("cpu_only")
+        if only is None and item.path.relative_to(HERE).parts[0] in ON_A_DEVICE:
+            item.add_marker("gpu")
+        elif only is not None and elsewhere:
+            item.add_marker(pytest.mark.skip(reason=f"CPU only: {only.args[0]}"))
+
+
+@pytest.fixture(scope="session")
+def device(request) -> str:
+    """Where the tests compute: "cpu" or "gpu"."""
+    return "cpu" if chosen_device(request.config) == "cpu" else "gpu"
+
+
+@pytest.fixture
+def host_scalars(monkeypatch):
+    """For a test in which a user's own function takes numbers from a device, which waits: the stand-in lets it."""
+    if hasattr(sys.modules.get("cupy"), "strict"):
+        monkeypatch.setattr(sys.modules["cupy"], "strict", False)
+
+
+# The default device of the tests
+
+
+def place_tests_on(device: str) -> None:
+    """Let `device` be what is meant where a test names no device."""
+    import chalkgrad as cg
+    from chalkgrad.engine import primitive, tensor
+    from chalkgrad.proof import gradients, subject
+
+    for function in (tensor.tensor, cg.Sequential.__init__, cg.Sequential.load.__func__):
+        _change_default(function, device)
+    _put_before(primitive.Primitive.compute, _with_operands_on(device))
+    cg.Tensor.__setitem__ = _with_value_on(device, cg.Tensor.__setitem__)
+    cg.layers.Layer.build = _with_weights_on(device, cg.layers.Layer.build)
+    for module in (subject, gradients):
+        module.Tensor = _placed_tensor(cg.Tensor, device)
+    cg.Tensor.__array__ = _readable(cg.Tensor.__array__)
+
+
+def _change_default(function: Any, device: str) -> None:
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    defaults = dict(zip(reversed(names), reversed(function.__defaults__ or ()), strict=False))
+    if "device" in defaults:
+        defaults["device"] = device
+        function.__defaults__ = tuple(defaults[name] for name in names if name in defaults)
+    else:
+        function.__kwdefaults__["device"] = device
+
+
+def _with_operands_on(device: str) -> Any:
+    """A NumPy array among the operands, in a test, is meant to lie beside the others."""
+    from chalkgrad.engine import backend
+    from chalkgrad.engine.tensor import Tensor
+
+    def placed(x: Any) -> Any:
+        numbers = isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biuf"
+        return Tensor(backend.send(np.asarray(x), device)) if numbers else x
+
+    def operands_on(operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        devices = [x.device for x in operands if isinstance(x, Tensor)]
+        if "cpu" in devices:
+            return operands
+        return tuple(placed(x) for x in operands)
+
+    return operands_on
+
+
+def _put_before(compute: Any, change: Any) -> None:
+    """Let `compute(self, operands, parameters)` change the operands first: in place, since others hold the method."""
+
+    def changed(self, operands, parameters):
+        return compute_as_it_was(self, change_of_operands(operands), parameters)  # noqa: F821
+
+    as_it_was = types.FunctionType(compute.__code__, compute.__globals__, compute.__name__)
+    compute.__globals__.update(compute_as_it_was=as_it_was, change_of_operands=change)
+    compute.__code__ = changed.__code__
+
+
+def _with_value_on(device: str, setitem: Any) -> Any:
+    """So is one that is assigned."""
+    from chalkgrad.engine import backend
+
+    @functools.wraps(setitem)
+    def placed(self: Any, index: Any, value: Any) -> None:
+        there = isinstance(value, np.ndarray) and self.device != "cpu"
+        setitem(self, index, backend.send(value, device) if there else value)
+
+    return placed
+
+
+def _with_weights_on(device: str, build: Any) -> Any:
+    """A layer that a test uses without a model has its weights on the device."""
+    from chalkgrad.engine import backend
+
+    @functools.wraps(build)
+    def placed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = build(self, *args, **kwargs)
+        for weight in self.weights.values():
+            weight._data = backend.to_device(weight._data, device)
+        return result
+
+    return placed
+
+
+def _placed_tensor(tensor_class: Any, device: str) -> Any:
+    """What stands for the class Tensor in the proof's modules: a tensor that they make lies on the device."""
+    from chalkgrad.engine import backend
+
+    class OfDevice(type):
+        def __call__(cls, data: Any, *args: Any, **kwargs: Any) -> Any:
+            return tensor_class(backend.to_device(data, device), *args, **kwargs)
+
+        def __instancecheck__(cls, x: Any) -> bool:
+            return isinstance(x, tensor_class)
+
+    return OfDevice("Tensor", (), {})
+
+
+def _readable(refusing: Any) -> Any:
+    """`__array__` that gives the values to a test, and refuses everybody else as it does."""
+
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+        frame = sys._getframe(1)
+        while frame is not None and "numpy" in frame.f_globals.get("__name__", "").split("."):
+            frame = frame.f_back
+        if self.device != "cpu" and frame is not None and Path(frame.f_code.co_filename).is_relative_to(HERE):
+            return np.array(self.numpy(), dtype=dtype)
+        return refusing(self, dtype, copy)
+
+    return __array__
