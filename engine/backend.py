@@ -11,7 +11,7 @@ import ctypes
 import importlib
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from threading import get_ident
@@ -123,16 +123,20 @@ def number_of(device: str) -> int:
     return int(device.partition(":")[2] or 0)
 
 
-@contextmanager
-def working(device: str, what: str) -> Iterator[None]:
+def working(device: str, what: str) -> AbstractContextManager[None]:
     """Work on a device: that GPU is the current one. On the CPU it changes nothing.
 
     what: names the work, where the device has not the memory for it; then DeviceMemoryError is raised, with sizes,
     and what CuPy keeps of freed memory is given back, so that a smaller try can succeed.
     """
-    if device == "cpu":
-        yield
-        return
+    return _anywhere if device == "cpu" else _working(device, what)
+
+
+_anywhere = nullcontext()
+
+
+@contextmanager
+def _working(device: str, what: str) -> Iterator[None]:
     cupy = load_cupy()
     with cupy.cuda.Device(number_of(device)):
         try:
