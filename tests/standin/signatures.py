@@ -10,13 +10,17 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
-import cupy
-import numpy
+HERE = Path(__file__).parent
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != HERE]  # where the stand-in is
 
-PLACE = Path(__file__).parent / "signatures.json"
+import cupy  # noqa: E402
+import numpy  # noqa: E402
+
+PLACE = HERE / "signatures.json"
 OWN = ("asnumpy", "get_array_module")
 """Functions that NumPy has not."""
 KINDS = (int, float, type(None))
