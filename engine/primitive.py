@@ -160,7 +160,7 @@ class Primitive:
             if operand:
                 self.plans.clear()
             else:
-                self._computing = chosen(made, self.kernel, name)
+                self._computing = chosen(made, self.kernel)
             return made
 
         return declare
@@ -200,7 +200,7 @@ class Primitive:
             if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
                 arrays = self._with_arrays(arrays)
                 xp = backend.common_namespace(arrays, self.name)
-                device = next((backend.device_of(x) for x in arrays if hasattr(x, "dtype")), device)
+                device = _device_among(arrays)
                 break
         try:
             if self.checker:
@@ -270,7 +270,7 @@ class Primitive:
         dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
         dtype = numpy.result_type(*dtypes) if dtypes else None
         lonely = not any(hasattr(x, "dtype") for x in operands)
-        device = next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
+        device = _device_among(operands)
         arrays = []
         for x in operands:
             listed = isinstance(x, (list, tuple))
@@ -293,6 +293,11 @@ class Primitive:
         parts = [f"{name} of shape {getattr(x, 'shape', ())}" for name, x in zip(names, arrays, strict=True)]
         parts += [f"{name}={value!r}" for name, value in parameters.items()]
         return f"{self.name} ({self.text}) cannot take {', '.join(parts)}"
+
+
+def _device_among(operands: tuple[Any, ...]) -> str:
+    """The device of the first operand that has one."""
+    return next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
 
 
 def _constant(value: Any, operation: str) -> Any:

@@ -154,8 +154,7 @@ def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pul
     """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or one array."""
     kernel, slots = rule.kernel, []
     if see is _seen:
-        cuda = plan.primitive.cuda_kernels.get(rule.operand)
-        kernel = chosen(cuda, kernel, f"{plan.primitive.name}_{rule.operand}")
+        kernel = chosen(plan.primitive.cuda_kernels.get(rule.operand), kernel)
     for name in rule.wants:
         known = name in plan.names and name not in plan.primitive.parameters
         slots.append((name, plan.names.index(name) if known else None))

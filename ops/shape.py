@@ -268,6 +268,5 @@ def _launch_gather(gpu, x, indices, out=None):
 rows_at = chosen(
     CudaKernel("gather", _launch_gather, _suits_gather),
     lambda xp, x, indices: xp.take(x, indices, axis=0, mode="clip"),
-    "gather",
 )
 """(xp, x, indices) -> the rows of an array at places known to be in range: how a batch is gathered."""

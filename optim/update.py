@@ -227,7 +227,9 @@ def _launch(gpu: Gpu, name: str, theta: Array, g: Array, first: Array, second: A
     """One launch over the flat buffer; of each number that may vary, its place on the device (None) and its value."""
     blocks = max(1, min(-(-theta.size // 1024), 8 * gpu.multiprocessors))
     arrays = theta, g, first, second
-    gpu.launch(SOURCE, name, (blocks,), (256,), *arrays, numpy.int64(theta.size), *numbers, REAL=theta.dtype)
+    gpu.launch(
+        SOURCE, name, (blocks,), (256,), *arrays, numpy.int64(theta.size), *numbers, contracted=False, REAL=theta.dtype
+    )
 
 
 def _sums(xp: Namespace, g: Array, scratch: Array, s: Array, r: Array, beta_1: float, beta_2: float) -> None:

@@ -25,11 +25,10 @@ class Recorder:
     What is allocated on the way, such as a library's workspace, stays in the pool as long as the graphs live.
     """
 
-    def __init__(self, device: str) -> None:
-        self.device, self.xp = device, backend.load_cupy()
-        with backend.working(device, "a CUDA graph"):
-            self.stream = self.xp.cuda.Stream(non_blocking=True)
-            self.pool = self.xp.cuda.MemoryPool()
+    def __init__(self) -> None:
+        self.xp = backend.load_cupy()
+        self.stream = self.xp.cuda.Stream(non_blocking=True)
+        self.pool = self.xp.cuda.MemoryPool()
 
     def run(self, work: Callable[[], Any]) -> Any:
         """Do the work, after what is enqueued on the current stream and before what comes next there."""
@@ -60,36 +59,37 @@ class Parcel:
 
     def __init__(self, device: str, parts: Sequence[tuple[tuple[int, ...], Any]]) -> None:
         self.device, self.xp = device, backend.load_cupy()
-        self.parts = [(tuple(shape), numpy.dtype(dtype)) for shape, dtype in parts]
-        self.offsets, self.nbytes = [], 0
-        for shape, dtype in self.parts:
-            self.offsets.append(self.nbytes)
-            self.nbytes += -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        self.nbytes = 0
+        self._parts: list[tuple[slice, tuple[int, ...], Any]] = []  # where each lies, its shape and dtype
+        for shape, dtype in parts:
+            size = math.prod(shape) * numpy.dtype(dtype).itemsize
+            self._parts.append((slice(self.nbytes, self.nbytes + size), tuple(shape), numpy.dtype(dtype)))
+            self.nbytes += -(-size // ALIGNMENT) * ALIGNMENT
         self.row = self.xp.zeros(self.nbytes, "uint8")
-        self.views = [
-            self.row[start : start + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
-            for start, (shape, dtype) in zip(self.offsets, self.parts, strict=True)
-        ]
+        self.views = [self.row[place].view(dtype).reshape(shape) for place, shape, dtype in self._parts]
+        self._host = numpy.zeros((1, 0), "uint8")
+        self._columns: list[Any] = []
         self.ahead = max(1, min(AHEAD, AHEAD_BYTES // max(self.nbytes, 1)))
         self._tables: list[Table] = []
 
     def send(self, values: Sequence[Any], first: int) -> None:
-        """Write the values of the parts from number `first` on into the row: one copy from the host."""
+        """Write the values of the parts from number `first` on into the row: one copy, out of pageable memory, which
+        it has left when `set` returns.
+        """
         if not values:
             return
-        rows = numpy.zeros((1, self.nbytes), "uint8")
-        for view, value in zip(self.host_views(rows)[first:], values, strict=True):
-            view[0] = value
-        start = self.offsets[first]
+        if not self._columns:
+            self._host = numpy.zeros((1, self.nbytes), "uint8")
+            self._columns = self.host_views(self._host)
+        for column, value in zip(self._columns[first:], values, strict=True):
+            column[0] = value
+        start = self._parts[first][0].start
         backend.note_transfer(self.nbytes - start)
-        self.row[start:].set(rows[0, start:], stream=self.xp.cuda.get_current_stream())
+        self.row[start:].set(self._host[0, start:], stream=self.xp.cuda.get_current_stream())
 
     def host_views(self, rows: Any) -> list[Any]:
         """The parts of many rows on the host, each as one array with the rows along its first axis."""
-        return [
-            rows[:, start : start + math.prod(shape) * dtype.itemsize].view(dtype).reshape(len(rows), *shape)
-            for start, (shape, dtype) in zip(self.offsets, self.parts, strict=True)
-        ]
+        return [rows[:, place].view(dtype).reshape(len(rows), *shape) for place, shape, dtype in self._parts]
 
     def table(self) -> Table:
         """Rows for the next replays; the one before the last is used again, once the device is done with it."""

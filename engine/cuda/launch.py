@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from .. import backend
-from .cublas import Blas
+from .cublas import Blas, takes
 
 NULL = numpy.uintp(0)
 """The null pointer, for an operand that is left out."""
@@ -39,7 +39,7 @@ class CudaKernel:
         return self.function(gpu_of(operands[0]), *operands, out=out, **parameters)
 
 
-def chosen(kernel: CudaKernel | None, otherwise: Callable[..., Any], name: str) -> Callable[..., Any]:
+def chosen(kernel: CudaKernel | None, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     """A function of `xp` and operands: the launch where the operands lie on a GPU and suit it, else `otherwise`."""
     if kernel is None:
         return otherwise
@@ -51,7 +51,7 @@ def chosen(kernel: CudaKernel | None, otherwise: Callable[..., Any], name: str) 
         trace = backend.under_way() if backend.traces else None
         if not kernel.suits(*(map(trace.plain, operands) if trace else operands), **parameters):
             return otherwise(xp, *operands, **parameters)
-        return trace.call(name, kernel, operands, parameters) if trace else kernel(*operands, **parameters)
+        return trace.call(kernel.name, kernel, operands, parameters) if trace else kernel(*operands, **parameters)
 
     return compute
 
@@ -77,20 +77,21 @@ class Gpu:
 
     def launch(
         self, source: str | Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any,
-        **macros: Any,
+        contracted: bool = True, **macros: Any,
     ) -> None:  # fmt: skip
         """Launch a kernel on the current stream. source: a .cu file, or CUDA C itself. macros: its #defines; a
         dtype stands for its name in CUDA C. arguments: arrays, NumPy scalars, or None for the null pointer.
+        contracted: a product and a sum may be rounded once; without it a kernel gives what array calls give one by one.
         """
         key = (source, name, *macros.items())
         function = self._functions.get(key)
         if function is None:
-            function = self._functions[key] = self._compiled(source, name, macros)
+            function = self._functions[key] = self._compiled(source, name, contracted, macros)
         function(grid, block, tuple([NULL if x is None else x for x in arguments]))
 
-    def _compiled(self, source: str | Path, name: str, macros: dict[str, Any]) -> Any:
+    def _compiled(self, source: str | Path, name: str, contracted: bool, macros: dict[str, Any]) -> Any:
         code = source.read_text() if isinstance(source, Path) else source
-        options = ["-std=c++17"] if isinstance(source, Path) else ["-std=c++17", "--fmad=false"]
+        options = ["-std=c++17", f"--fmad={str(contracted).lower()}"]
         options += [f"-D{k}={TYPES[v.name] if isinstance(v, numpy.dtype) else v}" for k, v in macros.items()]
         return self.xp.RawModule(code=code, options=tuple(options)).get_function(name)
 
@@ -98,6 +99,14 @@ class Gpu:
     def arrived(self) -> Any:
         """COUNTERS counters of blocks that have arrived, all 0; a kernel that counts in them sets them back to 0."""
         return self.xp.zeros(COUNTERS, "uint32")
+
+
+def product(a: Any, b: Any, out: Any) -> Any:
+    """The matrix product, by cuBLAS on our own handle where it takes such arrays: that can be captured."""
+    gpu = gpu_of(out)
+    if takes(a, b) and a.dtype == out.dtype and out.flags.c_contiguous and gpu.blas is not None:
+        return gpu.blas.product(a, b, out)
+    return gpu.xp.matmul(a, b, out=out)
 
 
 @cache

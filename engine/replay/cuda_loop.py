@@ -151,7 +151,7 @@ class Launch:
 
     def __call__(self, *arrays: Any) -> None:
         if not self.empty:
-            gpu_of(arrays[0]).launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays)
+            gpu_of(arrays[0]).launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays, contracted=False)
 
 
 def _steps(x: Any, shape: tuple[int, ...]) -> list[int] | None:

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import backend
-from ..cuda.cublas import takes
 from ..cuda.graph import Feed, Parcel, Recorder
-from ..cuda.launch import gpu_of
 from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root
@@ -51,7 +49,7 @@ class GpuProgram(Program):
                 for n, v in enumerate(self.inputs)
                 if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
             ]
-            self._recorder = Recorder(self.device)
+            self._recorder = Recorder()
             self.fuse()
 
     # Where everything lies
@@ -77,12 +75,7 @@ class GpuProgram(Program):
     def _step(self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any]) -> Step:
         if instruction.name in DRAWN or instruction.name in HOSTED:
             return Step(instruction, (), None, False)
-        step = super()._step(instruction, places, placed)
-        if instruction.name == "matmul" and len(step.calls) == 1:
-            options = step.calls[0][2]
-            if options.keys() == {"out"}:
-                return Step(instruction, ((product, tuple(instruction.arguments), options),), step.place, False)
-        return step
+        return super()._step(instruction, places, placed)
 
     def _is_fresh(self, v: Variable) -> bool:
         return True  # copied after the launch
@@ -200,14 +193,6 @@ class GpuProgram(Program):
         assert self._feed is not None
         self._feed()
         self._replay()
-
-
-def product(a: Any, b: Any, out: Any) -> Any:
-    """The matrix product, by cuBLAS on our own handle where it takes such arrays: that can be captured."""
-    gpu = gpu_of(out)
-    if takes(a, b) and a.dtype == out.dtype and out.flags.c_contiguous and gpu.blas is not None:
-        return gpu.blas.product(a, b, out)
-    return gpu.xp.matmul(a, b, out=out)
 
 
 def _drawing(instruction: Instruction) -> Callable[[], Sequence[Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from ..cuda.launch import CudaKernel
+from ..cuda.launch import CudaKernel, product
 from .fuse import EXPRESSIONS
 from .listing import Instruction, Variable
 from .trace import WRITING, nothing
@@ -72,7 +72,7 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name == "einsum" and xp is not numpy:
         return None
     if name == "matmul" and xp is not numpy:
-        return [(function, arguments, {**options, "out": out})]
+        return [(function if options else product, arguments, {**options, "out": out})]
     if name == "einsum" and any(stride < 0 for v in instruction.reads() for stride in v.strides):
         return None  # with out= it sums in another order
     if name in OUT:
