@@ -162,6 +162,10 @@ def categorical_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor
     """Mean cross-entropy of softmax(logits) with rows of probabilities, -Σ t log p. logits, targets: (…, classes)."""
 def sparse_categorical_cross_entropy(logits: TensorLike, labels: TensorLike) -> Tensor:
     """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
+def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
+def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
 def sum(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Sum over the axes `axis` (all by default)."""
 def mean(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:

@@ -1,3 +1,3 @@
 """The equations: each a primitive, with its gradient beside it, one family a file."""
 
-from . import activation, arithmetic, creation, elementary, linalg, loss, reduction, shape
+from . import activation, arithmetic, creation, elementary, linalg, loss, normalisation, reduction, shape
