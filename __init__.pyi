@@ -104,6 +104,32 @@ def greater(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a > b, elementwise: bool, without gradient."""
 def greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a ≥ b, elementwise: bool, without gradient."""
+def reshape(x: TensorLike, *shape: int | Sequence[int] | None) -> Tensor:
+    """The same elements in row-major order under another shape; one length may be -1, then it follows."""
+def transpose(x: TensorLike, *axes: int | Sequence[int] | None) -> Tensor:
+    """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
+def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
+    """x repeated to `shape`, by the rules of broadcasting."""
+def squeeze(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """Without the axes of length 1 (all of them, or those of `axis`)."""
+def expand_dims(x: TensorLike, axis: int | tuple[int, ...] | None) -> Tensor:
+    """With an axis of length 1 put in at `axis`."""
+def getitem(x: TensorLike, index: Any) -> Tensor:
+    """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
+def scatter_add(x: TensorLike, index: Any, shape: int | Sequence[int]) -> Tensor:
+    """Zeros of `shape`, to which x is added at `index`: the adjoint of taking x[index]."""
+def concatenate(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0) -> Tensor:
+    """Tensors one after another along `axis`; the other axes agree."""
+def stack(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0) -> Tensor:
+    """Tensors of one shape side by side along a new axis."""
+def pad(x: TensorLike, pad_width: Any, constant_values: float = 0.0) -> Tensor:
+    """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
+def convolution(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
+    """Σ over window and channels of x times w (D2); x: (batch, *space, channels), w: (*size, channels/groups, filters)."""
+def transposed_convolution(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, output_padding: Any = None, channels_first: Any = False) -> Tensor:
+    """The adjoint of convolution in its input: each element of x adds a kernel, scaled, to the result."""
+def kernel_correlation(x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any, dilation: Any, groups: Any) -> Tensor:
+    """The adjoint of convolution in its kernel: how the windows of x correlate with y, summed over batch and space."""
 def one_hot(labels: TensorLike, classes: int) -> Tensor:
     """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
 def identity_like(x: TensorLike, size: int) -> Tensor:
@@ -126,26 +152,6 @@ def tanh(x: TensorLike) -> Tensor:
     """Hyperbolic tangent, elementwise."""
 def erf(x: TensorLike) -> Tensor:
     """Error function, elementwise (Cody 1969)."""
-def reshape(x: TensorLike, *shape: int | Sequence[int] | None) -> Tensor:
-    """The same elements in row-major order under another shape; one length may be -1, then it follows."""
-def transpose(x: TensorLike, *axes: int | Sequence[int] | None) -> Tensor:
-    """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
-def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
-    """x repeated to `shape`, by the rules of broadcasting."""
-def squeeze(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
-    """Without the axes of length 1 (all of them, or those of `axis`)."""
-def expand_dims(x: TensorLike, axis: int | tuple[int, ...] | None) -> Tensor:
-    """With an axis of length 1 put in at `axis`."""
-def getitem(x: TensorLike, index: Any) -> Tensor:
-    """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
-def scatter_add(x: TensorLike, index: Any, shape: int | Sequence[int]) -> Tensor:
-    """Zeros of `shape`, to which x is added at `index`: the adjoint of taking x[index]."""
-def concatenate(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0) -> Tensor:
-    """Tensors one after another along `axis`; the other axes agree."""
-def stack(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0) -> Tensor:
-    """Tensors of one shape side by side along a new axis."""
-def pad(x: TensorLike, pad_width: Any, constant_values: float = 0.0) -> Tensor:
-    """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
 def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
@@ -166,6 +172,20 @@ def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsi
     """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
 def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
+def max_pool(x: TensorLike, size: int = 2, stride: Any = None, padding: Any = 'valid', channels_first: Any = False) -> Tensor:
+    """The greatest of each window. Where several are the greatest, they share the gradient equally, as in `max`."""
+def max_unpool(g: TensorLike, x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any) -> Tensor:
+    """Each window's g handed to the elements of x that equal its y, in equal shares: the adjoint of `max_places`."""
+def max_places(v: TensorLike, x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any) -> Tensor:
+    """For each window the mean of v over the places where x equals its y: the derivative of `max_pool` along v."""
+def average_pool(x: TensorLike, size: int = 2, stride: Any = None, padding: Any = 'valid', channels_first: Any = False) -> Tensor:
+    """The mean of each window, over those of its elements that lie inside of x. Arguments as `max_pool` takes them."""
+def average_unpool(g: TensorLike, size: int, stride: Any, padding: Any, lengths: Any) -> Tensor:
+    """Each window's g in equal shares to its elements inside of a result with `lengths`: `average_pool`'s adjoint."""
+def global_average_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
+    """The mean over all of space: (batch, *space, channels) becomes (batch, channels)."""
+def global_max_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
+    """The greatest over all of space; ties share the gradient equally."""
 def sum(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Sum over the axes `axis` (all by default)."""
 def mean(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:

@@ -185,6 +185,18 @@ def plain(array: Array) -> Array:
     return trace.plain(array) if trace else array
 
 
+def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """A view of other shape and strides (in bytes) from the array's first element on; the caller keeps it inside."""
+    trace = under_way() if traces else None
+    if trace:
+        return trace.call("as_strided", _strided, (array, shape, strides))
+    return _strided(array, shape, strides)
+
+
+def _strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    return library_of(array).lib.stride_tricks.as_strided(array, shape, strides)
+
+
 def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:
     """The one library that all the arrays among `arrays` (Python scalars go with any) belong to.
 

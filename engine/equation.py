@@ -3,14 +3,18 @@
 An equation is Python's expression syntax with the field's names: `y = 1 / (1 + exp(-x))`,
 `z[n, k] = sum(a[n, j] * w[j, k], j) + b[k]`. What it may hold:
 
-- numbers, names, `+ - * / **`, comparisons, `and`, `or`, `not`, and `u if condition else v`;
+- numbers, names, `+ - * / // **`, comparisons, `and`, `or`, `not`, and `u if condition else v`;
 - the functions of `ELEMENTWISE`, and those of `STRUCTURAL`, which take whole arrays;
 - indices in brackets. A name in brackets that is no operand or parameter is an index, and runs over its
-  axis; `...` stands for all axes that are not named. In a primitive with an `axis` parameter the index after
-  `...` runs over that axis (or over all of them, flattened, when there are several);
+  axis; `*i` is a multi-index, which runs over several (all those of space), and arithmetic on it, as in
+  `x[n, *(i * stride + a), c]`, is done for each of them; `...` stands for all axes that are not named. In a
+  primitive with an `axis` parameter the index after `...` runs over that axis (or over all of them,
+  flattened, when there are several);
 - `sum`, `mean`, `max`, `min` and `product` of an expression over the indices named after it, as in
-  `sum(x[..., j], j)`;
-- `x.flat[i]`, the elements in row-major order, `x.shape` and `x.size`;
+  `sum(x[..., j], j)`; `a < size` after it names an index together with its bound;
+- `border(x, padding, v)`, x with v around it along the axes of space, `inside(x, padding)`, 1 in x and 0 in its
+  border, and `before(padding)`, the border's width before the first element;
+- `x.flat[i]`, the elements in row-major order, `x.shape`, one length of it as in `x.shape[-1]`, and `x.size`;
 - `y[index] += x`: adds, also where `index` names an element twice;
 - several statements, separated by `;`, of which the last gives the result.
 
@@ -28,15 +32,15 @@ from typing import Any
 from .errors import EquationError
 
 ELEMENTWISE = frozenset({"abs", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "sign", "sin", "sqrt", "tanh"})
-STRUCTURAL = frozenset({"argmax", "concatenate", "crop", "einsum", "pad", "stack"})
+STRUCTURAL = frozenset({"argmax", "before", "border", "concatenate", "crop", "einsum", "inside", "pad", "stack"})
 FUNCTIONS = ELEMENTWISE | STRUCTURAL
 REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
 CONSTANTS = frozenset({"pi", "inf"})
 
 _SYNTAX = (
-    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.UnaryOp, ast.USub,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.UnaryOp, ast.USub,
     ast.Not, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.BoolOp, ast.And, ast.Or,
-    ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple, ast.Attribute,
+    ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple, ast.Attribute, ast.Starred,
 )  # fmt: skip
 
 
@@ -143,6 +147,12 @@ class _Reader:
             return
         if inside and isinstance(node, ast.Name) and node.id not in self.known:
             self.indices.add(node.id)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REDUCTIONS:
+            self.indices |= {
+                bound.left.id
+                for bound in node.args[1:]
+                if isinstance(bound, ast.Compare) and isinstance(bound.left, ast.Name)
+            }
         for child in ast.iter_child_nodes(node):
             self.collect_indices(child, inside)
 
@@ -175,6 +185,8 @@ class _Reader:
         if node.keywords or name not in FUNCTIONS | REDUCTIONS:
             raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS | REDUCTIONS)}")
         for place, argument in enumerate(node.args):
+            if isinstance(argument, ast.Starred) and not (place and name in REDUCTIONS):
+                raise self.error("Starred is not part of the language outside of brackets and of what is summed over")
             if not (place and name in REDUCTIONS and is_ellipsis(argument)):
                 self.check(argument)
 

@@ -64,6 +64,14 @@ class Lent:
         """Whether a > b, elementwise: bool, without gradient."""
     def __ge__(self, b: TensorLike) -> Tensor:
         """Whether a ≥ b, elementwise: bool, without gradient."""
+    def reshape(self, *shape: int | Sequence[int] | None) -> Tensor:
+        """The same elements in row-major order under another shape; one length may be -1, then it follows."""
+    def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
+        """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """Without the axes of length 1 (all of them, or those of `axis`)."""
+    def __getitem__(self, index: Any) -> Tensor:
+        """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
     def exp(self) -> Tensor:
         """Exponential, elementwise."""
     def expm1(self) -> Tensor:
@@ -82,14 +90,6 @@ class Lent:
         """Hyperbolic tangent, elementwise."""
     def erf(self) -> Tensor:
         """Error function, elementwise (Cody 1969)."""
-    def reshape(self, *shape: int | Sequence[int] | None) -> Tensor:
-        """The same elements in row-major order under another shape; one length may be -1, then it follows."""
-    def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
-        """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
-    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """Without the axes of length 1 (all of them, or those of `axis`)."""
-    def __getitem__(self, index: Any) -> Tensor:
-        """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
     def __matmul__(self, b: TensorLike) -> Tensor:
         """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
     def __rmatmul__(self, b: TensorLike) -> Tensor:

@@ -96,7 +96,7 @@ class Primitive:
         self.kink: str | None = options["kink"]
         self.analytic: bool = options["analytic"]
         self.examples: tuple[Example, ...] = options["examples"]
-        self.binder: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] | None = options["bind"]
+        self.binder: Callable[..., tuple[Any, ...]] | None = options["bind"]
         self.method: str | None = options["method"]
         self.operators: tuple[str, ...] = options["operators"]
         self.rules: dict[str, Rule] = {}
@@ -181,7 +181,9 @@ class Primitive:
         """Compute, and record. Operands are tensors, arrays or numbers; parameters as in the kernel's signature."""
         if self.short and not kwargs and len(args) == len(self.operands):
             return self.short(*args)
-        return self.compute(*self.bind(args, kwargs))
+        operands, parameters, *after = self.bind(args, kwargs)
+        y = self.compute(operands, parameters)
+        return after[0](y) if after and after[0] else y
 
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
@@ -237,8 +239,11 @@ class Primitive:
         """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
         return self.compute(operands, parameters) if xp is namespace else self._computing(xp, *operands, **parameters)
 
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would."""
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would.
+
+        A binder of the primitive's own may give a third: a function of the result, or None.
+        """
         if self.binder:
             return self.binder(*args, **kwargs)
         count = len(self.operands)

@@ -25,11 +25,16 @@ def whole(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = node.func.id
         if name in _STRUCTURE:
-            result = _STRUCTURE[name](*(scope[ast.unparse(argument)] for argument in node.args))
+            result = _STRUCTURE[name](*(_argument(argument, scope) for argument in node.args))
             return result if isinstance(result, numpy.ndarray) else numpy.array(result, dtype=object)
         if name == "einsum":
             return _einsum(scope, shape, with_gradient="gy" in ast.unparse(node))
     return None
+
+
+def _argument(node: ast.expr, scope: Mapping[str, Any]) -> Any:
+    text = ast.unparse(node)
+    return scope[text] if text in scope else float(text)
 
 
 def scatter(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Exact:
@@ -65,7 +70,13 @@ def _pad(x: Exact, width: Any, value: Any) -> Exact:
     return result
 
 
+def _border(x: Exact, padding: Any, value: Any) -> Exact:
+    return _pad(x, ((0, 0), *padding, (0, 0)), value)
+
+
 _STRUCTURE: dict[str, Callable[..., Any]] = {
+    "border": _border,
+    "inside": lambda x, padding: _border(numpy.vectorize(lambda d: lift(1), otypes=[object])(x), padding, 0),
     "argmax": lambda x, axis: numpy.argmax(numpy.vectorize(lambda d: float(d.value))(x), axis=axis),
     "concatenate": lambda xs, axis: numpy.concatenate(xs, axis=axis),
     "stack": lambda xs, axis: numpy.stack(xs, axis=axis),

@@ -95,7 +95,7 @@ class _Loops:
             for node in ast.walk(statement.expression):
                 if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
                     yield node.value.id, _elements(node.slice)
-                elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
+                elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(".flat"):
                     yield node.value.value.id + ".flat", _elements(node.slice)  # type: ignore[attr-defined]
 
     def is_indexed(self, name: str) -> bool:
@@ -110,10 +110,20 @@ class _Loops:
                  if isinstance(self.scope.get(name.removesuffix(".flat")), numpy.ndarray)]  # fmt: skip
         target = numpy.empty(self.shape, dtype=object)
         flat = ".flat" in self.equation.text
+        for name, bound in self.bounds():
+            self.extend(name, bound)
         for array, name, parts in [*found, (target, last.target + ".flat" * flat, last.indices)]:
             shape = (array.size,) if name.endswith(".flat") else array.shape
             if parts:
                 self.bind(shape, parts)
+
+    def bounds(self) -> Iterator[tuple[str, Any]]:
+        """Indices that come with a bound, as `a < size` after what is summed."""
+        for node in (node for statement in self.equation.statements for node in ast.walk(statement.expression)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in REDUCTIONS:
+                for part in node.args[1:]:
+                    if isinstance(part, ast.Compare):
+                        yield ast.unparse(part.left), self.value(part.comparators[0], {})
 
     def bind(self, shape: tuple[int, ...], parts: tuple[ast.expr, ...]) -> None:
         if len(parts) == 1 and isinstance(parts[0], ast.Name) and len(shape) != 1:
@@ -127,9 +137,15 @@ class _Loops:
             cut = len(shape) - after
             self.extend(REST, shape[rest[0] : cut])
             parts, shape = parts[rest[0] + 1 :], shape[cut:]
-        for part, length in zip(parts, shape, strict=True):
-            if isinstance(part, ast.Name) and part.id in self.equation.indices:
-                self.extend(part.id, length)
+        several = len(shape) - len(parts) + 1  # the axes that a multi-index takes
+        at = 0
+        for part in parts:
+            starred = isinstance(part, ast.Starred)
+            name = part.value if isinstance(part, ast.Starred) else part
+            extent = shape[at : at + several] if starred else shape[at]
+            at += several if starred else 1
+            if isinstance(name, ast.Name) and name.id in self.equation.indices:
+                self.extend(name.id, extent)
 
     def extend(self, name: str, extent: Any) -> None:
         known = self.extents.get(name)
@@ -198,20 +214,26 @@ class _Loops:
         return tuple(where)
 
     def value(self, node: ast.expr, at: Mapping[str, Any]) -> Any:
+        if isinstance(node, ast.Starred):
+            return self.value(node.value, at)
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
             return self.name(node.id, at)
         if isinstance(node, ast.BinOp):
-            return _OPERATORS[type(node.op)](self.value(node.left, at), self.value(node.right, at))
+            return _combined(_OPERATORS[type(node.op)], self.value(node.left, at), self.value(node.right, at))
         if isinstance(node, ast.UnaryOp):
             value = self.value(node.operand, at)
             return not value if isinstance(node.op, ast.Not) else -value
         if isinstance(node, ast.Compare):
             values = [self.value(part, at) for part in (node.left, *node.comparators)]
             return all(
-                _COMPARE[type(op)](a, b) for op, (a, b) in zip(node.ops, itertools.pairwise(values), strict=True)
+                _compared(_COMPARE[type(op)], a, b)
+                for op, (a, b) in zip(node.ops, itertools.pairwise(values), strict=True)
             )
+        if isinstance(node, ast.BoolOp):
+            every = all if isinstance(node.op, ast.And) else any
+            return every(self.value(part, at) for part in node.values)
         if isinstance(node, ast.IfExp):
             return self.value(node.body if self.value(node.test, at) else node.orelse, at)
         if isinstance(node, ast.Call):
@@ -236,6 +258,8 @@ class _Loops:
         if isinstance(node.value, ast.Name) and node.value.id in at:  # a multi-index in another order
             index, order = at[node.value.id], self.value(parts[0], at)
             return tuple(index[k] for k in (order if order is not None else range(len(index) - 1, -1, -1)))
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            return self.value(node.value, at)[self.value(parts[0], at)]
         if isinstance(node.value, ast.Attribute):
             return self.scope[node.value.value.id].reshape(-1)[self.place(parts, at)]  # type: ignore[attr-defined]
         array = self.scope[node.value.id]  # type: ignore[attr-defined]
@@ -248,12 +272,14 @@ class _Loops:
 
     def call(self, node: ast.Call, at: Mapping[str, Any]) -> Any:
         name = node.func.id  # type: ignore[attr-defined]
-        over = [REST if _is_rest(a) else a.id for a in node.args[1:] if _is_rest(a) or self.is_index(a)]  # type: ignore
+        over = [index for a in node.args[1:] if (index := self.index_over(a))]
         if name in REDUCTIONS and over:
             runs = itertools.product(*(self.span(index) for index in over))
             values = [self.value(node.args[0], {**at, **dict(zip(over, run, strict=True))}) for run in runs]
             return _REDUCE[name](values)
         arguments = [self.value(argument, at) for argument in node.args]
+        if name == "before":
+            return tuple(first for first, _ in arguments[0])
         if name in ("max", "min"):
             return (max if name == "max" else min)(map(lift, arguments))
         if name == "clip":
@@ -262,13 +288,35 @@ class _Loops:
             return lift(low) if low is not None and x < low else lift(high) if high is not None and x > high else x
         return functions()[name](arguments[0])
 
-    def is_index(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) and node.id in self.equation.indices
+    def index_over(self, node: ast.expr) -> str | None:
+        """The index that an argument after what is summed stands for; None where it is a value."""
+        if _is_rest(node):
+            return REST
+        if isinstance(node, ast.Starred):
+            node = node.value
+        if isinstance(node, ast.Compare):  # with its bound
+            node = node.left
+        return node.id if isinstance(node, ast.Name) and node.id in self.equation.indices else None
+
+
+def _combined(operate: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """An operation on numbers; on a multi-index, for each of its axes."""
+    if not isinstance(a, tuple) and not isinstance(b, tuple):
+        return operate(a, b)
+    axes = max(len(v) for v in (a, b) if isinstance(v, tuple))
+    pairs = zip(*(v if isinstance(v, tuple) else (v,) * axes for v in (a, b)), strict=True)
+    return tuple(operate(u, v) for u, v in pairs)
+
+
+def _compared(holds: Callable[[Any, Any], bool], a: Any, b: Any) -> bool:
+    """A comparison of numbers; of multi-indices, on each of their axes."""
+    both = _combined(holds, a, b)
+    return all(both) if isinstance(both, tuple) else both
 
 
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: lift(a) / b, ast.Pow: lambda a, b: a**b,
+    ast.Div: lambda a, b: lift(a) / b, ast.FloorDiv: lambda a, b: a // b, ast.Pow: lambda a, b: a**b,
 }  # fmt: skip
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b, ast.Gt: lambda a, b: a > b,

@@ -1,0 +1,391 @@
+"""Convolution (D2), on one or two axes of space, and its two adjoints: by each of these the others are differentiated.
+
+Operands are (batch, *space, channels), as Keras has them; `channels_first=True` takes (batch, channels, *space). A
+kernel is (*size, channels / groups, filters). What the field calls convolution is a cross-correlation: the kernel is
+not reversed. On the CPU it is a matrix product over columns, gathered by one strided copy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+
+from ..engine import backend
+from ..engine.backend import Array, Namespace
+from ..engine.errors import ShapeError
+from ..engine.primitive import example, primitive
+from .shape import transpose
+from .windows import (
+    Lengths,
+    as_given,
+    bordered,
+    channels_last,
+    output_lengths,
+    padding_of,
+    per_axis,
+    reach,
+    spatial,
+    taps,
+    windows,
+    within,
+)
+
+BLOCK = 1 << 20
+"""Bytes of columns that are gathered in one go: they stay in a core's cache until they are multiplied."""
+LEAST_RUN = 8
+"""Neighbouring elements of a window, from which on columns are gathered window by window rather than place by place."""
+NO_BORDER = ((0, 0),) * 2
+
+
+def _numbers(what: str, w: Any, axes: int, stride: Any, dilation: Any, groups: Any) -> dict[str, Any]:
+    """Stride, dilation and groups, for a kernel of this shape, checked."""
+    if len(w.shape) != axes + 2:
+        size = ("height, width", "length")[axes == 1]
+        raise ShapeError(
+            f"{what} takes w of shape ({size}, channels / groups, filters) for such an x, not {tuple(w.shape)}."
+        )
+    return {
+        "stride": per_axis(what, "stride", stride, axes),
+        "dilation": per_axis(what, "dilation", dilation, axes),
+        "groups": per_axis(what, "groups", groups, 1)[0],
+    }
+
+
+def _convolution_arguments(x, w, stride=1, padding="valid", dilation=1, groups=1, channels_first=False):
+    what = "convolution"
+    x, w = channels_last(transpose, spatial(what, x, channels_first), channels_first), _kernel(w)
+    numbers = _numbers(what, w, len(x.shape) - 2, stride, dilation, groups)
+    size, lengths = tuple(w.shape[:-2]), tuple(x.shape[1:-1])
+    numbers["padding"] = padding_of(what, padding, lengths, size, numbers["stride"], numbers["dilation"])
+    return (x, w), numbers, as_given(transpose, channels_first)
+
+
+def _kernel(w: Any) -> Any:
+    if not hasattr(w, "shape"):
+        raise ShapeError("a kernel is a tensor or an array of shape (*size, channels / groups, filters).")
+    return w
+
+
+def _check_groups(what: str, channels: int, w: Any, groups: int, shape: Any) -> None:
+    each, filters = w.shape[-2], w.shape[-1]
+    if channels % groups or filters % groups:
+        raise ShapeError(
+            f"{what}(groups={groups}): groups divide both the {channels} channels of x and the {filters} filters of w."
+        )
+    if each * groups != channels:
+        raise ShapeError(
+            f"{what}: x has {channels} channels (shape {tuple(shape)}), but w of shape {tuple(w.shape)} takes "
+            f"{each * groups}{f' ({each} in each of {groups} groups)' if groups > 1 else ''}."
+        )
+
+
+@primitive(
+    "p = border(x, padding, 0); y[n, *i, k] = "
+    "sum(p[n, *(i * stride + a * dilation), c + w.shape[-2] * (k * groups // w.shape[-1])] * w[*a, c, k], *a, c)",
+    saves=("x", "w", "x.shape", "w.shape"),
+    analytic=True,
+    examples=(
+        example((2, 4, 3, 2), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
+        example((1, 5, 4, 2), (3, 2, 2, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=1),
+        example((1, 3, 3, 4), (2, 2, 2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=2),
+        example((1, 4, 3, 3), (2, 3, 1, 3), stride=(1, 2), padding=((0, 1), (1, 1)), dilation=(1, 1), groups=3),
+        example((2, 6, 2), (3, 2, 2), stride=(2,), padding=((1, 0),), dilation=(1,), groups=1),
+    ),
+    bind=_convolution_arguments,
+)
+def convolution(xp, x, w, *, stride, padding, dilation, groups):
+    """Σ over window and channels of x times w (D2); x: (batch, *space, channels), w: (*size, channels/groups, filters).
+
+    stride, dilation: a number, or one for each axis. padding: "valid", "same" (as many windows as the input is long,
+    divided by the stride), a width, or pairs (before, after). groups: channels and filters fall into so many groups,
+    each filter seeing the channels of its own. channels_first: x and the result are (batch, channels, *space).
+    """
+    p = bordered(xp, x, padding)
+    count = output_lengths(p.shape[1:-1], w.shape[:-2], stride, NO_BORDER[: len(stride)], dilation)
+    if w.shape[-2] == 1 < groups == w.shape[-1]:
+        return _sum_of_taps(xp, p, w, stride, dilation, count)
+    size, shape = w.shape[:-2], (x.shape[0], *count, w.shape[-1])
+    matrix, blocks = _matrix(xp, w, groups), list(_blocks(p, size, count))
+    if len(blocks) == 1:
+        return xp.reshape(_product(xp, _columns(xp, p, size, stride, dilation, count, groups), matrix), shape)
+    y = xp.empty(shape, numpy.result_type(x.dtype, w.dtype))
+    for block in blocks:
+        columns = _columns(xp, p[block], size, stride, dilation, count, groups)
+        _product(xp, columns, matrix, out=xp.reshape(y[block], (-1, w.shape[-1])))
+    return y
+
+
+@convolution.check
+def _(x, w, *, stride, padding, dilation, groups):
+    _check_groups("convolution", x.shape[-1], w, groups, x.shape)
+    output_lengths(x.shape[1:-1], w.shape[:-2], stride, padding, dilation, "convolution")
+
+
+@convolution.vjp(
+    "x",
+    "gx[n, *r, m] = sum(gy[n, *i, k] * w[*a, c, k] if i * stride + a * dilation - before(padding) == r "
+    "and c + w.shape[-2] * (k * groups // w.shape[-1]) == m else 0, *i, *a, c, k)",
+)
+def _(xp, gy, w, x_shape, stride, padding, dilation, groups):
+    return transposed_convolution.apply(
+        xp, gy, w, stride=stride, padding=padding, dilation=dilation, groups=groups, lengths=x_shape[1:-1]
+    )
+
+
+@convolution.vjp(
+    "w",
+    "p = border(x, padding, 0); gw[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
+    "c + x.shape[-1] // groups * (k * groups // gy.shape[-1])] * gy[n, *i, k], n, *i)",
+)
+def _(xp, gy, x, w_shape, stride, padding, dilation, groups):
+    return kernel_correlation.apply(
+        xp, x, gy, size=w_shape[:-2], stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def _transposed_arguments(
+    x, w, stride=1, padding="valid", dilation=1, groups=1, output_padding=None, channels_first=False
+):
+    what = "transposed_convolution"
+    x, w = channels_last(transpose, spatial(what, x, channels_first), channels_first), _kernel(w)
+    axes, size, given = len(x.shape) - 2, tuple(w.shape[:-2]), tuple(x.shape[1:-1])
+    numbers = _numbers(what, w, axes, stride, dilation, groups)
+    stride, dilation = numbers["stride"], numbers["dilation"]
+    more = (None,) * axes if output_padding is None else per_axis(what, "output_padding", output_padding, axes, 0)
+    if isinstance(padding, str) and padding == "same":
+        lengths = tuple(n * s + (o or 0) for n, s, o in zip(given, stride, more, strict=True))
+        padding = padding_of(what, padding, lengths, size, stride, dilation)
+    else:
+        padding = padding_of(what, padding, given, size, stride, dilation)
+        least = [0 if o is not None or any(pair) else max(s - reach(k, d), 0)
+                 for o, pair, s, k, d in zip(more, padding, stride, size, dilation, strict=True)]  # fmt: skip
+        lengths = tuple(
+            (n - 1) * s + reach(k, d) - sum(pair) + (o or 0) + extra
+            for n, s, k, d, pair, o, extra in zip(given, stride, size, dilation, padding, more, least, strict=True)
+        )
+    return (x, w), {**numbers, "padding": padding, "lengths": lengths}, as_given(transpose, channels_first)
+
+
+@primitive(
+    "y[n, *r, m] = sum(x[n, *i, k] * w[*a, c, k] if i * stride + a * dilation - before(padding) == r "
+    "and c + w.shape[-2] * (k * groups // w.shape[-1]) == m else 0, *i, *a, c, k)",
+    saves=("x", "w", "w.shape"),
+    analytic=True,
+    examples=(
+        example(
+            (2, 3, 2, 3), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1,
+            lengths=(4, 3),
+        ),
+        example(
+            (1, 3, 3, 2), (3, 2, 1, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=2,
+            lengths=(5, 4),
+        ),
+        example((2, 3, 2), (2, 3, 2), stride=(2,), padding=((0, 0),), dilation=(1,), groups=1, lengths=(7,)),
+    ),
+    bind=_transposed_arguments,
+)  # fmt: skip
+def transposed_convolution(xp, x, w, *, stride, padding, dilation, groups, lengths):
+    """The adjoint of convolution in its input: each element of x adds a kernel, scaled, to the result.
+
+    x: (batch, *space, filters), w: (*size, channels / groups, filters), as for the convolution that it is the adjoint
+    of, and as Keras's Conv2DTranspose has it. padding: what that convolution has around the result; output_padding:
+    how much longer than the least the result is. The rest is as `convolution` takes it.
+    """
+    filters, channels = w.shape[-1] // groups, w.shape[-2]
+    whole = [n + before + after for n, (before, after) in zip(lengths, padding, strict=True)]
+    y = xp.zeros((x.shape[0], *whole, channels * groups), numpy.result_type(x.dtype, w.dtype))
+    count = x.shape[1:-1]
+    apart = channels == 1 == filters and groups > 1
+    rows = x if apart else _in_groups(xp, xp.reshape(x, (-1, w.shape[-1])), groups)
+    for tap, place in taps(w.shape[:-2], stride, dilation, count):
+        if apart:
+            part = x * w[tap]
+        else:
+            kernel = xp.transpose(xp.reshape(w[tap], (channels, groups, filters)), (1, 2, 0))
+            part = xp.matmul(rows, kernel[0] if groups == 1 else kernel)
+            part = part if groups == 1 else xp.transpose(part, (1, 0, 2))
+        there = y[place]
+        xp.add(there, xp.reshape(part, (x.shape[0], *count, channels * groups)), out=there)
+    return y[within(padding, lengths)] if any(map(any, padding)) else y
+
+
+@transposed_convolution.check
+def _(x, w, *, stride, padding, dilation, groups, lengths):
+    what, filters = "transposed_convolution", w.shape[-1]
+    if x.shape[-1] != filters:
+        raise ShapeError(
+            f"{what}: x has {x.shape[-1]} channels (shape {tuple(x.shape)}), but w of shape {tuple(w.shape)} takes "
+            f"{filters}: its last axis."
+        )
+    if filters % groups:
+        raise ShapeError(f"{what}(groups={groups}): groups divide the {filters} channels of x.")
+    if min(lengths) < 1 or output_lengths(lengths, w.shape[:-2], stride, padding, dilation, what) != x.shape[1:-1]:
+        raise ShapeError(
+            f"{what}: no convolution with a kernel of {tuple(w.shape[:-2])}, stride {stride} and padding {padding} "
+            f"leads from {lengths} to the {tuple(x.shape[1:-1])} of x: output_padding is less than the stride, and "
+            "padding less than the kernel."
+        )
+
+
+@transposed_convolution.vjp(
+    "x",
+    "p = border(gy, padding, 0); gx[n, *i, k] = "
+    "sum(p[n, *(i * stride + a * dilation), c + w.shape[-2] * (k * groups // w.shape[-1])] * w[*a, c, k], *a, c)",
+)
+def _(xp, gy, w, stride, padding, dilation, groups):
+    return convolution.apply(xp, gy, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+@transposed_convolution.vjp(
+    "w",
+    "p = border(gy, padding, 0); gw[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
+    "c + gy.shape[-1] // groups * (k * groups // x.shape[-1])] * x[n, *i, k], n, *i)",
+)
+def _(xp, gy, x, w_shape, stride, padding, dilation, groups):
+    return kernel_correlation.apply(
+        xp, gy, x, size=w_shape[:-2], stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+@primitive(
+    "p = border(x, padding, 0); w[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
+    "c + x.shape[-1] // groups * (k * groups // y.shape[-1])] * y[n, *i, k], n, *i)",
+    saves=("x", "y", "x.shape"),
+    analytic=True,
+    examples=(
+        example(
+            (2, 4, 3, 2), (2, 3, 2, 3), size=(2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1
+        ),
+        example(
+            (1, 5, 4, 2), (1, 3, 3, 2), size=(3, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=2
+        ),
+        example((1, 3, 3, 4), (1, 2, 2, 2), size=(2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1),
+                groups=2),
+        example((2, 6, 2), (2, 3, 2), size=(3,), stride=(2,), padding=((1, 0),), dilation=(1,), groups=1),
+    ),
+)  # fmt: skip
+def kernel_correlation(xp, x, y, *, size, stride, padding, dilation, groups):
+    """The adjoint of convolution in its kernel: how the windows of x correlate with y, summed over batch and space.
+
+    x: (batch, *space, channels), y: (batch, *windows, filters); the result is (*size, channels / groups, filters).
+    """
+    p, count = bordered(xp, x, padding), y.shape[1:-1]
+    channels, filters = x.shape[-1] // groups, y.shape[-1]
+    if channels == 1 < groups == filters:
+        sums = [_sum_over_rows(xp, p[place] * y) for _, place in taps(size, stride, dilation, count)]
+        return xp.reshape(xp.stack(sums), (*size, 1, filters))
+    total: Array = None
+    for block in _blocks(p, size, count):
+        columns = _columns(xp, p[block], size, stride, dilation, count, groups)
+        rows = _in_groups(xp, xp.reshape(y[block], (-1, filters)), groups)
+        part = xp.matmul(xp.transpose(columns, (1, 0) if groups == 1 else (0, 2, 1)), rows)
+        total = part if total is None else total + part
+    if groups > 1:
+        total = xp.transpose(total, (1, 0, 2))
+    return xp.reshape(total, (*size, channels, filters))
+
+
+@kernel_correlation.check
+def _(x, y, *, size, stride, padding, dilation, groups):
+    if x.shape[-1] % groups or y.shape[-1] % groups:
+        raise ShapeError(
+            f"kernel_correlation(groups={groups}): groups divide the {x.shape[-1]} channels of x and the "
+            f"{y.shape[-1]} of y."
+        )
+    count = output_lengths(x.shape[1:-1], size, stride, padding, dilation, "kernel_correlation")
+    if (x.shape[0], *count) != tuple(y.shape[:-1]):
+        raise ShapeError(
+            f"kernel_correlation: x of shape {tuple(x.shape)} has {count} windows of {size}, y is {tuple(y.shape)}."
+        )
+
+
+@kernel_correlation.vjp(
+    "x",
+    "gx[n, *r, m] = sum(y[n, *i, k] * gw[*a, c, k] if i * stride + a * dilation - before(padding) == r "
+    "and c + gw.shape[-2] * (k * groups // gw.shape[-1]) == m else 0, *i, *a, c, k)",
+)
+def _(xp, gw, y, x_shape, stride, padding, dilation, groups):
+    return transposed_convolution.apply(
+        xp, y, gw, stride=stride, padding=padding, dilation=dilation, groups=groups, lengths=x_shape[1:-1]
+    )
+
+
+@kernel_correlation.vjp(
+    "y",
+    "p = border(x, padding, 0); gy[n, *i, k] = "
+    "sum(p[n, *(i * stride + a * dilation), c + gw.shape[-2] * (k * groups // gw.shape[-1])] * gw[*a, c, k], *a, c)",
+)
+def _(xp, gw, x, stride, padding, dilation, groups):
+    return convolution.apply(xp, x, gw, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+# Columns: every window as a row of a matrix
+
+
+def _blocks(p: Array, size: Lengths, count: Lengths) -> Iterator[slice]:
+    """Samples whose columns are gathered together: few on the CPU, for its cache; all on a GPU, for few launches."""
+    each = math.prod(count) * math.prod(size) * p.shape[-1] * p.dtype.itemsize
+    step = max(1, BLOCK // max(1, each)) if backend.device_of(p) == "cpu" else max(1, p.shape[0])
+    return (slice(start, start + step) for start in range(0, max(1, p.shape[0]), step))
+
+
+def _columns(
+    xp: Namespace, p: Array, size: Lengths, stride: Lengths, dilation: Lengths, count: Lengths, groups: int
+) -> Array:
+    """The windows of the bordered input as rows, (windows, elements), or for each group (groups, windows, elements).
+
+    One copy: place by place where neighbours in a window are few (then they are neighbours along a row of windows),
+    and the matrix is a transposed view; else window by window.
+    """
+    axes, channels = len(size), p.shape[-1]
+    view = windows(p, size, stride, dilation, count)
+    rows, elements = p.shape[0] * math.prod(count), math.prod(size) * (channels // groups)
+    places, inside = tuple(range(axes + 1)), tuple(range(axes + 1, 2 * axes + 1))
+    if groups > 1:
+        order = (2 * axes + 1, *places, *inside, 2 * axes + 2)
+        split = xp.reshape(view, (*view.shape[:-1], groups, channels // groups))
+        return xp.reshape(xp.ascontiguousarray(xp.transpose(split, order)), (groups, rows, elements))
+    if channels * (size[-1] if dilation[-1] == 1 else 1) >= LEAST_RUN:
+        return xp.reshape(xp.ascontiguousarray(view), (rows, elements))
+    turned = xp.ascontiguousarray(xp.transpose(view, (*inside, 2 * axes + 1, *places)))
+    return xp.transpose(xp.reshape(turned, (elements, rows)))
+
+
+def _matrix(xp: Namespace, w: Array, groups: int) -> Array:
+    """The kernel as (elements, filters), or for each group (groups, elements, filters / groups)."""
+    if groups == 1:
+        return xp.reshape(w, (-1, w.shape[-1]))
+    return xp.transpose(xp.reshape(w, (-1, groups, w.shape[-1] // groups)), (1, 0, 2))
+
+
+def _in_groups(xp: Namespace, rows: Array, groups: int) -> Array:
+    """(rows, filters) as (groups, rows, filters / groups); as it is where there is one group."""
+    if groups == 1:
+        return rows
+    return xp.transpose(xp.reshape(rows, (len(rows), groups, rows.shape[-1] // groups)), (1, 0, 2))
+
+
+def _product(xp: Namespace, columns: Array, matrix: Array, out: Array = None) -> Array:
+    """Columns times matrix: (windows, filters), into `out` where that is given."""
+    if len(columns.shape) == 2:
+        return xp.matmul(columns, matrix) if out is None else xp.matmul(columns, matrix, out=out)
+    y = xp.reshape(xp.transpose(xp.matmul(columns, matrix), (1, 0, 2)), (columns.shape[1], -1))
+    if out is not None:
+        out[...] = y
+    return y
+
+
+def _sum_of_taps(xp: Namespace, p: Array, w: Array, stride: Lengths, dilation: Lengths, count: Lengths) -> Array:
+    """Each channel convolved by itself: place by place."""
+    y: Array = None
+    for tap, place in taps(w.shape[:-2], stride, dilation, count):
+        part = p[place] * w[tap]
+        y = part if y is None else xp.add(y, part, out=y)
+    return y
+
+
+def _sum_over_rows(xp: Namespace, x: Array) -> Array:
+    return xp.sum(x, axis=tuple(range(len(x.shape) - 1)))
