@@ -142,7 +142,7 @@ def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, An
 
 
 def _named_weights(model: Sequential) -> dict[str, Tensor]:
-    return {f"layers/{layer.name}/{key}": w for layer in model.layers for key, w in layer.weights.items()}
+    return {f"layers/{layer.name}/{key}": w for layer in model.layers for key, w in layer.variables.items()}
 
 
 def _plain(x: Tensor) -> Any:

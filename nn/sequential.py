@@ -30,7 +30,7 @@ class Sequential:
 
     layers: the layers; the first may name its `input_shape`, else the first batch tells it. seed: what the weights
     are drawn from; the same seed gives the same weights. dtype: of weights and computation. device: where they live.
-    All weights lie in one flat buffer, `flat`, of which the layers' weights are views.
+    All that is learned lies in one flat buffer, `flat`, of which the layers' weights are views.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class Sequential:
                 raise UsageError(f"the layer {layer.name!r} has its weights already: make a new one for this model.")
         for number, (layer, shape) in enumerate(zip(self.layers, shapes, strict=False)):
             layer.build(shape, random.generator(self.seed, f"weights {number}"), self.dtype)
-            for weight in layer.weights.values():
+            for weight in layer.variables.values():
                 weight._data = backend.to_device(weight._data, self.device)
         self.shapes = shapes
-        self._flat = Flat(self.weights) if self.weights else None
+        self._flat = Flat(self.trainable_weights) if self.trainable_weights else None
 
     def infer_shapes(self, input_shape: Shape | None = None) -> list[Shape]:
         """The shape of a sample before the first layer and after each; raises where a layer cannot take what comes."""
@@ -114,12 +114,22 @@ class Sequential:
 
     @property
     def weights(self) -> list[Tensor]:
-        """All weights, in the order of the layers."""
+        """All weights, in the order of the layers: of each what is learned, then what is not, such as moving means."""
+        return [w for layer in self.layers for w in layer.variables.values()]
+
+    @property
+    def trainable_weights(self) -> list[Tensor]:
+        """The weights that are learned, in the order of the layers."""
         return [w for layer in self.layers for w in layer.weights.values()]
 
     @property
+    def non_trainable_weights(self) -> list[Tensor]:
+        """The others, which layers change by themselves in training."""
+        return [w for layer in self.layers for w in layer.state.values()]
+
+    @property
     def flat(self) -> Flat:
-        """The one buffer that holds all weights. Raises UsageError where there are none."""
+        """The one buffer that holds all that is learned. Raises UsageError where there are none."""
         if self._flat is None:
             raise UsageError("the model has no weights: build it first, with a layer that learns.")
         return self._flat
@@ -131,7 +141,7 @@ class Sequential:
         return self.shapes[-1]
 
     def count_params(self) -> int:
-        """How many numbers the model learns."""
+        """How many numbers the model consists of: the weights, learned or not."""
         self.build()
         return sum(layer.parameters for layer in self.layers)
 
@@ -236,7 +246,7 @@ class Sequential:
         """What a recorded step takes for granted: optimiser, loss, metrics, and the layers with all that they hold."""
         parts: list[Any] = [self.optimizer, self.loss, *self.metrics]
         for layer in self.layers:
-            values = [*vars(layer).items(), *layer.weights.items()]
+            values = [*vars(layer).items(), *layer.variables.items()]
             parts += [layer, *((name, value if isinstance(value, PLAIN) else id(value)) for name, value in values)]
         return parts
 

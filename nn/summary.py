@@ -21,5 +21,7 @@ def summary_text(model: Sequential) -> str:
     rule = "─" * len(lines[0])
     total = sum(layer.parameters for layer in model.layers)
     bytes_each = sum(w.size * w.dtype.itemsize for w in model.weights)
+    trained = sum(w.size for w in model.trainable_weights)
     foot = f"{total:,} parameters, {bytes_each / 1024:,.1f} KiB in {model.dtype}"
+    foot += f"\n{trained:,} trainable, {total - trained:,} non-trainable"
     return "\n".join((f"model {model.name!r}", rule, lines[0], rule, *lines[1:], rule, foot))

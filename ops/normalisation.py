@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 
+from ..engine.backend import Array, Namespace
 from ..engine.errors import ShapeError, UsageError
 from ..engine.primitive import example, primitive
 
 
-def moments(xp, rows):
+def moments(xp: Namespace, rows: Array) -> tuple[Array, Array]:
     """The mean of each column, and the mean squared distance from it, of an array (rows, columns): in two passes."""
     mean = column_means(xp, rows)
     deviation = rows - mean
     return mean, column_means(xp, deviation * deviation)
 
 
-def column_means(xp, rows):
+def column_means(xp: Namespace, rows: Array) -> Array:
     """The mean of each column: ones times the rows, which rounds less and takes less time than a sum down the rows."""
     return column_sums(xp, rows) / rows.shape[0]
 
 
-def column_sums(xp, rows):
+def column_sums(xp: Namespace, rows: Array) -> Array:
     """The sum of each column."""
-    return xp.matmul(xp.ones_like(rows[:, 0]), rows)
+    ones = xp.reshape(xp.ones_like(rows[:, 0]), (1, rows.shape[0]))
+    return xp.reshape(xp.matmul(ones, rows), (rows.shape[1],))
 
 
-def as_rows(xp, x):
+def as_rows(xp: Namespace, x: Array) -> Array:
     """x of shape (…, channels) as (rows, channels)."""
     return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 

@@ -152,7 +152,7 @@ def _with_weights_on(device: str, build: Any) -> Any:
     @functools.wraps(build)
     def placed(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = build(self, *args, **kwargs)
-        for weight in self.weights.values():
+        for weight in self.variables.values():
             weight._data = backend.to_device(weight._data, device)
         return result
 

@@ -50,7 +50,8 @@ class Program:
     def __init__(self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> None:
         self.inputs, self.returned = tuple(inputs), tuple(returned)
         kept = {v.storage for v in returned}
-        instructions = passes.fold(trace, list(trace.instructions), kept)
+        instructions = passes.share(list(trace.instructions), kept, returned)
+        instructions = passes.fold(trace, instructions, kept)  # constants that are alike are one by now
         instructions = passes.share(instructions, kept, returned)
         instructions = passes.drop_unused(instructions, returned)
         instructions, placed = passes.place(instructions, kept)

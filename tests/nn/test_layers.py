@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 import chalkgrad as cg
 from chalkgrad.engine import random
 from chalkgrad.engine.errors import DtypeError, ShapeError, UsageError
-from chalkgrad.nn.layers import LAYERS, Activation, Dense, Dropout, Flatten, Layer, activations, make_layer
+from chalkgrad.nn.layers import (
+    LAYERS,
+    Activation,
+    BatchNormalization,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNormalization,
+    Rescaling,
+    Reshape,
+    activations,
+    make_layer,
+)
 
 OURS = {name: kind for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")}
 
@@ -22,6 +35,20 @@ CASES = {
     "Activation": [(lambda: Activation("gelu"), (2, 3)), (lambda: Activation("linear"), (3,))],
     "Flatten": [(lambda: Flatten(), (2, 3)), (lambda: Flatten(), (4,))],
     "Dropout": [(lambda: Dropout(0.4), (3, 2))],
+    "Reshape": [(lambda: Reshape((3, 2)), (2, 3)), (lambda: Reshape((2, -1)), (4,))],
+    "Rescaling": [(lambda: Rescaling(1 / 255), (2, 3)), (lambda: Rescaling(0.5, -1), (3,))],
+    "BatchNormalization": [
+        (lambda: BatchNormalization(), (2, 3)),
+        (lambda: BatchNormalization(axis=1, epsilon=0.1), (2, 3)),
+        (lambda: BatchNormalization(scale=False), (3,)),
+        (lambda: BatchNormalization(center=False), (3,)),
+    ],
+    "LayerNormalization": [
+        (lambda: LayerNormalization(), (2, 3)),
+        (lambda: LayerNormalization(axis=(1, 2), epsilon=0.1), (2, 3)),
+        (lambda: LayerNormalization(axis=1, scale=False), (2, 3)),
+        (lambda: LayerNormalization(center=False), (3,)),
+    ],
 }
 
 
@@ -190,6 +217,42 @@ def test_flatten_keeps_the_order():
     x = np.random.default_rng(0).standard_normal((2, 3, 4))
     np.testing.assert_array_equal(Flatten()(x), x.reshape(2, 12))
     assert Flatten().output_shape((3, 4)) == (12,)
+
+
+# Reshape, Rescaling
+
+
+def test_reshape_keeps_the_order():
+    x = np.random.default_rng(0).standard_normal((2, 12))
+    np.testing.assert_array_equal(Reshape((2, 3, 2))(x), x.reshape(2, 2, 3, 2))
+    assert Reshape((-1, 4)).output_shape((12,)) == (3, 4)
+
+
+@pytest.mark.parametrize("shape", [28, (28.0, 28), (0, 28), (-1, -1), (-2, 4)])
+def test_target_shapes_that_are_none(shape):
+    with pytest.raises(UsageError, match=r"Reshape\("):
+        Reshape(shape)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, -1), (13,)])
+def test_reshape_to_another_number_of_elements(shape):
+    with pytest.raises(ShapeError, match=r"reshape: samples of shape \(12,\) have 12 elements, which do not make"):
+        Reshape(shape).output_shape((12,))
+
+
+def test_rescaling():
+    x = np.random.default_rng(0).standard_normal((2, 3))
+    np.testing.assert_allclose(Rescaling(0.5, 2)(x), 0.5 * x + 2, rtol=1e-15)
+    with pytest.raises(UsageError, match=r"Rescaling\(scale='a'\): it is a number"):
+        Rescaling("a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Dense, "dense"), (BatchNormalization, "batch_normalization"), (LayerNormalization, "layer_normalization")],
+)
+def test_default_names_are_keras_s(kind, name):
+    assert kind(*([3] if kind is Dense else [])).name == name
 
 
 # Dropout

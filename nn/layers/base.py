@@ -1,0 +1,177 @@
+"""What layers have in common: weights and state by name, a configuration, a name; activation functions by name."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy
+
+from ...engine import random
+from ...engine.errors import UsageError, unknown_name
+from ...engine.primitive import Primitive, registry
+from ...engine.tensor import Tensor, tensor
+
+Shape = tuple[int, ...]
+Weights = Mapping[str, Tensor]
+Function = Callable[[Tensor], Tensor]
+
+LAYERS: dict[str, type[Layer]] = {}
+"""Layers by class name, as a model file names them; each registers itself."""
+
+
+class Layer:
+    """A step of a model. A layer of one's own has `output_shape`, `apply`, and, with weights, `make_weights`.
+
+    input_shape: the shape of one sample, for the first layer of a model. name: what files and summaries call it.
+    The mathematics is in `apply`, a function of the weights: a model hands in weights that record or do not.
+    `weights` are learned; `state` (moving means, say) the layer changes itself, in place, in training.
+    """
+
+    config_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, input_shape: Shape | None = None, name: str | None = None) -> None:
+        self.input_shape = None if input_shape is None else checked_shape("input_shape", input_shape)
+        self.name = name or default_name(type(self))
+        self.weights: dict[str, Tensor] = {}
+        self.state: dict[str, Tensor] = {}
+        self.built_for: Shape | None = None
+
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        super().__init_subclass__()
+        if abstract:
+            return
+        taken, own = LAYERS.get(cls.__name__), f"{__package__}."
+        if taken and taken.__module__.startswith(own) and not cls.__module__.startswith(own):
+            raise UsageError(f"model files mean our own layer by the name {cls.__name__}: call yours otherwise.")
+        LAYERS[cls.__name__] = cls
+
+    def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
+        """The layer applied to a batch, with its own weights (drawn with seed 0 if it was not built yet)."""
+        x = x if isinstance(x, Tensor) else tensor(x)
+        if self.built_for is None:
+            self.build(x.shape[1:], random.generator(0, self.name), x.dtype)
+        return self.apply(self.weights, x, training=training, generator=generator)
+
+    def build(self, input_shape: Shape, generator: numpy.random.Generator, dtype: Any = "float32") -> Shape:
+        """Make the weights for samples of `input_shape`; returns the shape of one output."""
+        shape = self.output_shape(input_shape)
+        for name, values in self.make_weights(input_shape, generator).items():
+            self.weights[name] = Tensor(values.astype(dtype), requires_grad=True, name=f"{self.name}/{name}")
+        for name, values in self.make_state(input_shape, generator).items():
+            self.state[name] = Tensor(values.astype(dtype), name=f"{self.name}/{name}")
+        self.built_for = tuple(input_shape)
+        return shape
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of one output for samples of `input_shape`; raises ShapeError where they do not fit."""
+        return input_shape
+
+    def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+        """The first values of the weights, as NumPy arrays by name."""
+        return {}
+
+    def make_state(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+        """The first values of what it keeps without learning it, as NumPy arrays by name."""
+        return {}
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        """The layer's equation on a batch x of shape (batch, …)."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """What it takes to make this layer again, as plain values."""
+        shape = {} if self.input_shape is None else {"input_shape": list(self.input_shape)}
+        return {"layer": type(self).__name__, "name": self.name, **shape} | {
+            key: as_plain(getattr(self, key)) for key in self.config_names
+        }
+
+    @property
+    def variables(self) -> dict[str, Tensor]:
+        """All that it consists of, by name: the weights, then the state."""
+        return {**self.weights, **self.state}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it consists of, learned or not."""
+        return sum(w.size for w in self.variables.values())
+
+
+class Activated(Layer, abstract=True):
+    """A layer σ(z): `linear` gives z. activation: σ by name, or a function; None is the identity."""
+
+    def __init__(self, activation: str | Function | None, input_shape: Shape | None, name: str | None) -> None:
+        super().__init__(input_shape, name)
+        self.function = make_activation(activation)
+        self.activation = activation_name(self.function)
+
+    def linear(self, weights: Weights, x: Tensor) -> Tensor:
+        """z, without σ: the logits, where σ is softmax or sigmoid."""
+        raise NotImplementedError
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        z = self.linear(weights, x)
+        return self.function(z) if self.function else z
+
+
+def make_activation(value: str | Function | None) -> Function | None:
+    """An activation function of its name ("relu", "softmax", …), itself, or None for the identity ("linear")."""
+    if value is None or value == "linear":
+        return None
+    if callable(value):
+        return value
+    known = activations()
+    if value not in known:
+        raise unknown_name("activation", value, [*known, "linear"])
+    return known[value]
+
+
+def activations() -> dict[str, Primitive]:
+    """The registry's activation functions: the family of that name, and tanh."""
+    family = {name: p for name, p in registry.items() if p.kernel.__module__.endswith(".activation")}
+    return family | {"tanh": registry["tanh"], "swish": registry["silu"]}
+
+
+def activation_name(function: Function | None) -> str | None:
+    """The name by which `make_activation` gives this function; None for the identity, or a function of the user's."""
+    return next((name for name, known in activations().items() if known is function), None)
+
+
+def make_layer(config: Mapping[str, Any]) -> Layer:
+    """The layer that a `config()` describes; raises UsageError for a kind that is not known."""
+    options = dict(config)
+    kind = options.pop("layer", None)
+    if kind not in LAYERS:
+        raise unknown_name("layer", kind, LAYERS)
+    return LAYERS[kind](**options)
+
+
+def default_name(kind: type[Layer]) -> str:
+    """What Keras calls a layer of this class: Conv2DTranspose is conv2d_transpose."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind.__name__)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def checked_shape(what: str, shape: Any) -> Shape:
+    """The shape of one sample as a tuple; raises UsageError for what is none."""
+    try:
+        checked = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        raise UsageError(f"{what}={shape!r}: it is the shape of one sample, such as (784,).") from None
+    if any(n < 1 for n in checked):
+        raise UsageError(f"{what}={shape!r}: every length is 1 or more (the batch is not part of it).")
+    return checked
+
+
+def whole_number(what: str, name: str, value: Any) -> int:
+    """An integer of 1 or more; raises UsageError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < 1:
+        raise UsageError(f"{what}({name}={value!r}): {name} is an integer of 1 or more.")
+    return int(value)
+
+
+def as_plain(value: Any) -> Any:
+    """Tuples as lists, as a file has them."""
+    return [as_plain(one) for one in value] if isinstance(value, tuple) else value

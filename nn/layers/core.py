@@ -1,0 +1,169 @@
+"""Layers without space: dense, activation, shapes, dropout, scale."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from ...engine import random
+from ...engine.errors import ShapeError, UsageError, unknown_name
+from ...engine.tensor import Tensor
+from ...ops.linalg import affine, affine_relu, matmul
+from ...ops.products import PRECISIONS
+from ..initializers import Initializer, make_initializer
+from .base import Activated, Function, Layer, Shape, Weights, whole_number
+
+
+class Activation(Activated):
+    """σ, elementwise or along the last axis: the name of an activation function, or a function of a tensor."""
+
+    config_names = ("activation",)
+
+    def __init__(
+        self, activation: str | Function | None, input_shape: Shape | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(activation, input_shape, name)
+
+    def linear(self, weights: Weights, x: Tensor) -> Tensor:
+        """x itself: the logits, where σ is softmax or sigmoid."""
+        return x
+
+
+class Dense(Activated):
+    """σ(A W + b) on rows (D1).
+
+    units: how many outputs. activation: σ by name, or a function; None is the identity. use_bias: whether
+    there is b. kernel_initializer, bias_initializer: how W (inputs, units) and b (units,) begin. precision: what
+    float32 factors are rounded to before they are multiplied, see `cg.affine`; "float32" leaves them.
+    """
+
+    config_names = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "precision")
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Function | None = None,
+        use_bias: bool = True,
+        input_shape: Shape | None = None,
+        kernel_initializer: str | Initializer = "glorot_uniform",
+        bias_initializer: str | Initializer = "zeros",
+        name: str | None = None,
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(activation, input_shape, name)
+        if precision not in PRECISIONS:
+            raise unknown_name("precision", precision, PRECISIONS)
+        if precision != "float32" and not use_bias:
+            raise UsageError(f"Dense(precision={precision!r}) has a bias: leave use_bias=False out.")
+        self.precision = precision
+        self.units, self.use_bias = whole_number("Dense", "units", units), use_bias
+        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
+        self._initializers = make_initializer(kernel_initializer), make_initializer(bias_initializer)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if not input_shape:
+            raise ShapeError(
+                f"{self.name}: Dense takes batches of shape (batch, …, inputs); these samples are single numbers. "
+                "Reshape them to (batch, 1)."
+            )
+        return (*input_shape[:-1], self.units)
+
+    def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+        kernel, bias = self._initializers
+        weights = {"kernel": kernel(generator, (input_shape[-1], self.units))}
+        return weights | ({"bias": bias(generator, (self.units,))} if self.use_bias else {})
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        if self.activation == "relu" and self.use_bias and x.device != "cpu":
+            return affine_relu(
+                x, weights["kernel"], weights["bias"], precision=self.precision
+            )  # one launch; on a CPU the parts are faster
+        return super().apply(weights, x, training=training, generator=generator)
+
+    def linear(self, weights: Weights, x: Tensor) -> Tensor:
+        """A W + b, without σ: the logits, where σ is softmax or sigmoid."""
+        if not self.use_bias:
+            return matmul(x, weights["kernel"])
+        return affine(x, weights["kernel"], weights["bias"], precision=self.precision)
+
+
+class Flatten(Layer):
+    """Each sample as one row: (batch, …) becomes (batch, elements)."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class Reshape(Layer):
+    """Each sample under another shape, in row-major order. target_shape: of one sample; one length may be -1."""
+
+    config_names = ("target_shape",)
+
+    def __init__(self, target_shape: Sequence[int], input_shape: Shape | None = None, name: str | None = None) -> None:
+        super().__init__(input_shape, name)
+        try:
+            self.target_shape = tuple(operator.index(n) for n in target_shape)
+        except TypeError:
+            raise UsageError(
+                f"Reshape({target_shape!r}): it takes the shape of one sample, such as (28, 28, 1)."
+            ) from None
+        if any(n < 1 and n != -1 for n in self.target_shape) or self.target_shape.count(-1) > 1:
+            raise UsageError(f"Reshape({target_shape!r}): every length is 1 or more, but for one -1 for what is left.")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        size, known = math.prod(input_shape), math.prod(n for n in self.target_shape if n != -1)
+        if size % known or (-1 not in self.target_shape and size != known):
+            raise ShapeError(
+                f"{self.name}: samples of shape {input_shape} have {size} elements, which do not make "
+                f"{self.target_shape}."
+            )
+        return tuple(size // known if n == -1 else n for n in self.target_shape)
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        return x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))
+
+
+class Rescaling(Layer):
+    """scale · x + offset: `Rescaling(1 / 255)` takes bytes to [0, 1]."""
+
+    config_names = ("scale", "offset")
+
+    def __init__(
+        self, scale: float, offset: float = 0.0, input_shape: Shape | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(input_shape, name)
+        for what, value in (("scale", scale), ("offset", offset)):
+            if isinstance(value, bool) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
+                raise UsageError(f"Rescaling({what}={value!r}): it is a number.")
+        self.scale, self.offset = float(scale), float(offset)
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        y = x * self.scale
+        return y + self.offset if self.offset else y
+
+
+class Dropout(Layer):
+    """In training each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al. 2014)."""
+
+    config_names = ("rate",)
+
+    def __init__(self, rate: float, input_shape: Shape | None = None, name: str | None = None) -> None:
+        super().__init__(input_shape, name)
+        if not 0 <= rate < 1:
+            raise UsageError(f"Dropout(rate={rate!r}): the rate lies in [0, 1).")
+        self.rate = float(rate)
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        if not training or not self.rate:
+            return x
+        if generator is None:
+            raise UsageError(f"{self.name}: dropout in training draws random numbers: give generator=.")
+        kept = random.uniform(generator, like=x) >= self.rate
+        return x * (kept / (1 - self.rate)).astype(x.dtype)

@@ -1,0 +1,181 @@
+"""Layers that normalise: over the batch (Ioffe & Szegedy 2015), or within each sample (Ba et al. 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy
+
+from ...engine import backend
+from ...engine.errors import ShapeError, UsageError
+from ...engine.tensor import Tensor
+from ...ops.creation import ones_like, zeros_like
+from ...ops.normalisation import as_rows, batch_normalization, layer_normalization, moments
+from ..initializers import Initializer, make_initializer
+from .base import Layer, Shape, Weights
+
+
+class Normalization(Layer, abstract=True):
+    """γ (x - mean) / √(variance + ε) + β along `axis`, one or more axes of the batch. center: with β; scale: with γ."""
+
+    config_names: ClassVar[tuple[str, ...]] = (
+        "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        axis: int | Sequence[int],
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: str | Initializer,
+        gamma_initializer: str | Initializer,
+        input_shape: Shape | None,
+        name: str | None,
+    ) -> None:
+        super().__init__(input_shape, name)
+        kind = type(self).__name__
+        axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+        if not axes or any(isinstance(a, bool) or not isinstance(a, (int, numpy.integer)) for a in axes):
+            raise UsageError(f"{kind}(axis={axis!r}): it is an axis of the batch by number; -1 is the last.")
+        if not epsilon > 0:
+            raise UsageError(f"{kind}(epsilon={epsilon!r}): it is greater than 0, since a variance may be 0.")
+        self.axis = tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axes[0])
+        self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
+        self.beta_initializer, self.gamma_initializer = beta_initializer, gamma_initializer
+        self._initializers = make_initializer(gamma_initializer), make_initializer(beta_initializer)
+
+    def axes(self, input_shape: Shape) -> tuple[int, ...]:
+        """`axis` as axes of a batch of such samples, in rising order; raises ShapeError where there is none such."""
+        count = len(input_shape) + 1
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        found = sorted({a % count for a in axes if -count <= a < count})
+        if len(found) != len(axes) or found[0] == 0:
+            raise ShapeError(
+                f"{self.name}: {type(self).__name__}(axis={self.axis}) cannot take batches of shape "
+                f"(batch, {', '.join(map(str, input_shape))}): axis is one of 1 … {count - 1}, or counted from the end."
+            )
+        return tuple(found)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        self.axes(input_shape)
+        return input_shape
+
+    def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+        shape, (gamma, beta) = self.along(input_shape), self._initializers
+        weights = {"gamma": gamma(generator, shape)} if self.scale else {}
+        return weights | ({"beta": beta(generator, shape)} if self.center else {})
+
+    def along(self, input_shape: Shape) -> Shape:
+        """The lengths of the axes `axis`: the shape of γ and β."""
+        return tuple(input_shape[a - 1] for a in self.axes(input_shape))
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        axes = self.axes(x.shape[1:])
+        rest = tuple(i for i in range(x.ndim) if i not in axes)
+        order = (*rest, *axes)
+        last = order == tuple(range(x.ndim))
+        moved = x if last else x.transpose(order)
+        flat = moved if len(axes) == 1 else moved.reshape(*moved.shape[: len(rest)], -1)
+        y = self.normalize(weights, flat, training)
+        y = y if y.shape == moved.shape else y.reshape(moved.shape)
+        return y if last else y.transpose(tuple(order.index(i) for i in range(x.ndim)))
+
+    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+        """The same where `axis` is the last, and only, axis."""
+        raise NotImplementedError
+
+    def factors(self, weights: Weights, like: Tensor) -> tuple[Tensor, Tensor]:
+        """γ and β, of one axis; 1 and 0 where they are not learned. like: has their shape and dtype."""
+        gamma, beta = (weights.get(name) for name in ("gamma", "beta"))
+        gamma = ones_like(like) if gamma is None else gamma
+        beta = zeros_like(like) if beta is None else beta
+        return (gamma, beta) if gamma.ndim == beta.ndim == 1 else (gamma.reshape(-1), beta.reshape(-1))
+
+
+class BatchNormalization(Normalization):
+    """Each channel less its mean over the batch, over its standard deviation, times γ, plus β.
+
+    In training mean and variance are the batch's own, and `moving_mean` and `moving_variance` follow them:
+    moving ← momentum · moving + (1 - momentum) · batch. Otherwise those are used. axis: the axis of the channels;
+    the batch is axis 0. A batch with one value a channel is refused in training: it has no variance.
+    """
+
+    config_names = (
+        *Normalization.config_names, "momentum", "moving_mean_initializer", "moving_variance_initializer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | Initializer = "zeros",
+        gamma_initializer: str | Initializer = "ones",
+        moving_mean_initializer: str | Initializer = "zeros",
+        moving_variance_initializer: str | Initializer = "ones",
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, input_shape, name)
+        if not isinstance(self.axis, int):
+            raise UsageError(f"BatchNormalization(axis={axis!r}): it is one axis, that of the channels.")
+        if not 0 <= momentum <= 1:
+            raise UsageError(f"BatchNormalization(momentum={momentum!r}): it lies in [0, 1].")
+        self.momentum = float(momentum)
+        self.moving_mean_initializer = moving_mean_initializer
+        self.moving_variance_initializer = moving_variance_initializer
+        self._moving = make_initializer(moving_mean_initializer), make_initializer(moving_variance_initializer)
+
+    def make_state(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+        mean, variance = (make(generator, self.along(input_shape)) for make in self._moving)
+        return {"moving_mean": mean, "moving_variance": variance}
+
+    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+        mean, variance = self.state["moving_mean"], self.state["moving_variance"]
+        if training:
+            y = batch_normalization(x, *self.factors(weights, mean), epsilon=self.epsilon)
+            self.follow(x)
+            return y
+        factor = 1 / (variance + self.epsilon).sqrt()
+        y = (x - mean) * (weights["gamma"] * factor if self.scale else factor)
+        return y + weights["beta"] if self.center else y
+
+    def follow(self, x: Tensor) -> None:
+        """Take the statistics of a batch (…, channels) into the moving ones, in place; nothing is recorded.
+
+        A replayed step computes them once, for this and for the normalisation: the calls are the same.
+        """
+        values = x.detach()._data
+        with backend.working(x.device, f"{self.name}: moving statistics"):
+            xp = backend.namespace_of(values)
+            for moving, now in zip(self.state.values(), moments(xp, as_rows(xp, values)), strict=True):
+                kept = moving.detach()._data * self.momentum
+                moving.assign(Tensor(kept + now * (1 - self.momentum)))
+
+
+class LayerNormalization(Normalization):
+    """Each sample less its mean along `axis`, over its standard deviation, times γ, plus β.
+
+    axis: an axis of the batch, or several; γ and β have their lengths.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | Initializer = "zeros",
+        gamma_initializer: str | Initializer = "ones",
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, input_shape, name)
+
+    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+        like = x.detach().reshape(-1, x.shape[-1])[0]
+        return layer_normalization(x, *self.factors(weights, like), epsilon=self.epsilon)
