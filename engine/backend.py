@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,6 +27,9 @@ Array: TypeAlias = Any
 
 Namespace: TypeAlias = Any
 """An array library (numpy, cupy), or the engine's namespace of primitives."""
+
+MANY_ROWS = 4096
+"""From which on a sum over rows is a product with ones."""
 
 traces: list[Any] = []
 """The capture under way, if there is one: it hears of every operation on arrays, and of every value that is read."""
@@ -195,6 +199,18 @@ def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> A
 
 def _strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     return library_of(array).lib.stride_tricks.as_strided(array, shape, strides)
+
+
+def summed(xp: Namespace, x: Array, axes: tuple[int, ...]) -> Array:
+    """The sum over axes, which stay with length 1. Where they are the leading ones of many rows, NumPy is slow at it:
+    then as a product with ones, which adds in blocks.
+    """
+    rows = math.prod(x.shape[: len(axes)])
+    leading = 0 < len(axes) < len(x.shape) and axes == tuple(range(len(axes)))
+    if not leading or rows < MANY_ROWS or x.dtype.kind != "f" or not hasattr(x, "strides") or device_of(x) != "cpu":
+        return xp.sum(x, axis=axes, keepdims=True)
+    total = xp.matmul(xp.ones(rows, x.dtype), xp.reshape(x, (rows, -1)))
+    return xp.reshape(total, (*(1,) * len(axes), *x.shape[len(axes) :]))
 
 
 def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:

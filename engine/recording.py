@@ -202,7 +202,7 @@ def unbroadcast(primitive: Primitive, xp: Any, gx: Any, shape: tuple[int, ...], 
             f"the rule {rule.text!r} of {primitive.name} gave shape {gx.shape} for an operand of shape {shape}."
         )
     axes = tuple(i for i, m in enumerate(gx.shape) if i < extra or (shape[i - extra] == 1 and m != 1))
-    return xp.reshape(xp.sum(gx, axis=axes, keepdims=True), shape)
+    return xp.reshape(backend.summed(xp, gx, axes), shape)
 
 
 def _changed(primitive: Primitive, owner: Tensor | None) -> GraphError:

@@ -33,7 +33,7 @@ from .windows import (
     within,
 )
 
-BLOCK = 1 << 20
+BLOCK = 1 << 21
 """Bytes of columns that are gathered in one go: they stay in a core's cache until they are multiplied."""
 LEAST_RUN = 8
 """Neighbouring elements of a window, from which on columns are gathered window by window rather than place by place."""

@@ -131,8 +131,7 @@ def max_unpool(xp, g, x, y, *, size, stride, padding):
     parts = _parts(x, _bordered(xp, x, padding), size, stride, g.shape[1:-1])
     masks = [part == y for part in parts]
     share = g / _how_many(xp, masks, g)
-    apart = all(s >= k for s, k in zip(stride, size, strict=True))
-    return _spread(xp, [share * mask for mask in masks], x.shape, size, stride, padding, apart)
+    return _spread(xp, [(share, mask) for mask in masks], x.shape, size, stride, padding)
 
 
 @max_unpool.vjp(
@@ -180,21 +179,25 @@ def _how_many(xp: Namespace, masks: list[Array], like: Array) -> Array:
     count = masks[0].astype("int8" if len(masks) < 128 else "int32")
     for mask in masks[1:]:
         count = xp.add(count, mask, out=count)
-    return xp.maximum(count, 1).astype(like.dtype)
+    return xp.add(count, count == 0, out=count).astype(like.dtype)
 
 
 def _spread(
-    xp: Namespace, parts: list[Array], shape: Lengths, size: Lengths, stride: Lengths, padding: Padding, apart: bool
+    xp: Namespace, factors: list[tuple[Array, Any]], shape: Lengths, size: Lengths, stride: Lengths, padding: Padding
 ) -> Array:
-    """The adjoint of taking `_parts`: what belongs to each place, added up where windows overlap."""
-    whole = [n + before + after for n, (before, after) in zip(shape[1:-1], padding, strict=True)]
-    v = xp.zeros((shape[0], *whole, shape[-1]), parts[0].dtype)
-    for part, (_, place) in zip(parts, taps(size, stride, (1,) * len(size), parts[0].shape[1:-1]), strict=True):
+    """The adjoint of taking `_parts`: the product of two factors for each place, added up where windows overlap."""
+    whole = tuple(n + before + after for n, (before, after) in zip(shape[1:-1], padding, strict=True))
+    share, count = factors[0][0], factors[0][0].shape[1:-1]
+    apart = all(s >= k for s, k in zip(stride, size, strict=True))
+    everywhere = stride == size and whole == tuple(n * k for n, k in zip(count, size, strict=True))
+    make = xp.empty if everywhere else xp.zeros
+    v = make((shape[0], *whole, shape[-1]), share.dtype)
+    for (a, b), (_, place) in zip(factors, taps(size, stride, (1,) * len(size), count), strict=True):
+        there = v[place]
         if apart:
-            v[place] = part
+            xp.multiply(a, b, out=there)
         else:
-            there = v[place]
-            xp.add(there, part, out=there)
+            xp.add(there, a * b, out=there)
     return v[within(padding, shape[1:-1])] if any(map(any, padding)) else v
 
 
@@ -241,8 +244,7 @@ def average_unpool(xp, g, *, size, stride, padding, lengths):
     """Each window's g in equal shares to its elements inside of a result with `lengths`: `average_pool`'s adjoint."""
     shape, count = (g.shape[0], *lengths, g.shape[-1]), g.shape[1:-1]
     share = g * _weights(xp, g, shape, size, stride, padding, count)
-    apart = all(s >= k for s, k in zip(stride, size, strict=True))
-    return _spread(xp, [share] * math.prod(size), shape, size, stride, padding, apart)
+    return _spread(xp, [(share, 1)] * math.prod(size), shape, size, stride, padding)
 
 
 @average_unpool.check

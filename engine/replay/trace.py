@@ -254,9 +254,9 @@ class Trace:
         owners = {id(t): t for t in (*self._noted, *given, *(t for t, *_ in self.lifted))}
         held.update(id(t.grad) for t in owners.values())
         del owners
-        noted, traced = self._noted, self.traced
+        noted, traced, hidden = self._noted, self.traced, Counter(map(id, self._hidden))
         kept = any(sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)))
-        return kept or any(sys.getrefcount(traced[i]) > 3 for i in range(len(traced)))  # here, and by its id
+        return kept or any(sys.getrefcount(traced[i]) - 3 > hidden[id(traced[i])] for i in range(len(traced)))  # 3: here, by id
 
     def forget(self) -> None:
         """Let go of the arrays that were made on the way; the list stays."""
