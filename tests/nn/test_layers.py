@@ -11,12 +11,24 @@ from chalkgrad.engine.errors import DtypeError, ShapeError, UsageError
 from chalkgrad.nn.layers import (
     LAYERS,
     Activation,
+    AveragePooling1D,
+    AveragePooling2D,
     BatchNormalization,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
     Layer,
     LayerNormalization,
+    MaxPooling1D,
+    MaxPooling2D,
     Rescaling,
     Reshape,
     activations,
@@ -49,6 +61,34 @@ CASES = {
         (lambda: LayerNormalization(axis=1, scale=False), (2, 3)),
         (lambda: LayerNormalization(center=False), (3,)),
     ],
+    "Conv2D": [
+        (lambda: Conv2D(2, 2, activation="tanh"), (3, 4, 2)),
+        (lambda: Conv2D(2, (3, 2), (2, 1), "same", groups=2, use_bias=False), (4, 3, 2)),
+        (lambda: Conv2D(3, 2, data_format="channels_first", dilation_rate=(1, 2)), (2, 3, 4)),
+    ],
+    "Conv1D": [(lambda: Conv1D(2, 3, padding="same"), (4, 2)), (lambda: Conv1D(2, 2, padding="causal"), (3, 2))],
+    "DepthwiseConv2D": [
+        (lambda: DepthwiseConv2D(2, depth_multiplier=2), (3, 3, 2)),
+        (lambda: DepthwiseConv2D((1, 2), 2, "same", data_format="channels_first"), (2, 3, 4)),
+    ],
+    "Conv2DTranspose": [
+        (lambda: Conv2DTranspose(2, 3, 2, "same"), (2, 2, 3)),
+        (lambda: Conv2DTranspose(2, 2, 3, output_padding=(1, 0), data_format="channels_first"), (3, 2, 2)),
+    ],
+    "MaxPooling2D": [
+        (lambda: MaxPooling2D(), (4, 5, 2)),
+        (lambda: MaxPooling2D(3, 2, "same", "channels_first"), (2, 4, 5)),
+    ],
+    "AveragePooling2D": [
+        (lambda: AveragePooling2D(), (4, 5, 2)),
+        (lambda: AveragePooling2D(3, 2, "same", "channels_first"), (2, 4, 5)),
+    ],
+    "MaxPooling1D": [(lambda: MaxPooling1D(), (4, 2))],
+    "AveragePooling1D": [(lambda: AveragePooling1D(3, 1), (4, 2))],
+    "GlobalAveragePooling2D": [(lambda: GlobalAveragePooling2D(), (2, 3, 2))],
+    "GlobalMaxPooling2D": [(lambda: GlobalMaxPooling2D("channels_first", keepdims=True), (2, 2, 3))],
+    "GlobalAveragePooling1D": [(lambda: GlobalAveragePooling1D(keepdims=True), (3, 2))],
+    "GlobalMaxPooling1D": [(lambda: GlobalMaxPooling1D(), (3, 2))],
 }
 
 
@@ -245,14 +285,6 @@ def test_rescaling():
     np.testing.assert_allclose(Rescaling(0.5, 2)(x), 0.5 * x + 2, rtol=1e-15)
     with pytest.raises(UsageError, match=r"Rescaling\(scale='a'\): it is a number"):
         Rescaling("a")
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [(Dense, "dense"), (BatchNormalization, "batch_normalization"), (LayerNormalization, "layer_normalization")],
-)
-def test_default_names_are_keras_s(kind, name):
-    assert kind(*([3] if kind is Dense else [])).name == name
 
 
 # Dropout

@@ -1,0 +1,111 @@
+"""Layers and whole models beside Keras with the same weights; skipped where Keras is not installed."""
+
+import os
+
+import numpy as np
+import pytest
+
+from chalkgrad import Sequential, layers
+
+pytestmark = [
+    pytest.mark.cpu_only("compares with Keras on the CPU"),
+    pytest.mark.filterwarnings("ignore"),  # Keras's own
+]
+
+
+@pytest.fixture(scope="module")
+def keras():
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    return pytest.importorskip("keras")
+
+
+IMAGE, LINE = (7, 6, 4), (9, 4)
+CASES = [
+    ("Conv2D", {"filters": 5, "kernel_size": 3}, IMAGE),
+    (
+        "Conv2D",
+        {"filters": 5, "kernel_size": (3, 2), "strides": (2, 1), "padding": "same"},
+        IMAGE,
+    ),
+    ("Conv2D", {"filters": 6, "kernel_size": 2, "dilation_rate": 2, "groups": 2, "use_bias": False}, IMAGE),
+    ("Conv2D", {"filters": 2, "kernel_size": 4, "padding": "same", "dilation_rate": (1, 2)}, IMAGE),
+    ("Conv1D", {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}, LINE),
+    ("Conv1D", {"filters": 5, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, LINE),
+    ("DepthwiseConv2D", {"kernel_size": 3}, IMAGE),
+    ("DepthwiseConv2D", {"kernel_size": 3, "depth_multiplier": 3, "strides": 2, "padding": "same"}, IMAGE),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3}, IMAGE),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}, IMAGE),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": (2, 4), "strides": (3, 2), "use_bias": False}, IMAGE),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "strides": 2, "output_padding": 1}, IMAGE),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 0}, IMAGE),
+    ("MaxPooling2D", {}, IMAGE),
+    ("MaxPooling2D", {"pool_size": 3, "strides": (2, 1), "padding": "same"}, IMAGE),
+    ("AveragePooling2D", {"pool_size": (2, 3)}, IMAGE),
+    ("AveragePooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE),
+    ("MaxPooling1D", {"pool_size": 2}, LINE),
+    ("AveragePooling1D", {"pool_size": 3, "strides": 2, "padding": "same"}, LINE),
+    ("GlobalAveragePooling2D", {}, IMAGE),
+    ("GlobalMaxPooling2D", {"keepdims": True}, IMAGE),
+    ("GlobalAveragePooling1D", {}, LINE),
+    ("GlobalMaxPooling1D", {}, LINE),
+    ("BatchNormalization", {}, IMAGE),
+    ("BatchNormalization", {"axis": 2, "epsilon": 0.1, "scale": False}, IMAGE),
+    ("LayerNormalization", {}, IMAGE),
+    ("LayerNormalization", {"axis": [1, 2, 3], "epsilon": 0.1}, IMAGE),
+    ("Rescaling", {"scale": 0.5, "offset": 1.0}, IMAGE),
+    ("Reshape", {"target_shape": (6, -1)}, IMAGE),
+    ("Flatten", {}, IMAGE),
+    ("Dense", {"units": 3, "activation": "tanh"}, (5,)),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "shape"), CASES, ids=[f"{n}-{case[0]}" for n, case in enumerate(CASES)])
+def test_a_layer_gives_what_keras_gives(keras, kind, options, shape):
+    rng = np.random.default_rng(0)
+    theirs = keras.Sequential([keras.Input(shape), getattr(keras.layers, kind)(**options)])
+    ours = Sequential([getattr(layers, kind)(**options, input_shape=shape)])
+    ours.build()
+    assert [w.shape for w in ours.get_weights()] == [w.shape for w in theirs.get_weights()]
+    values = [rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in theirs.get_weights()]
+    ours.set_weights(values)
+    theirs.set_weights(values)
+    x = rng.standard_normal((3, *shape)).astype("float32")
+    y = np.asarray(theirs(x))
+    assert (3, *ours.output_shape) == y.shape
+    np.testing.assert_allclose(ours.predict(x), y, rtol=2e-5, atol=2e-5)
+    assert ours.count_params() == theirs.count_params()
+    assert len(ours.trainable_weights) == len(theirs.trainable_weights)
+    names = {w.name.rpartition("/")[2] for w in ours.weights}
+    assert names == {w.name for w in theirs.weights}
+    assert ours.layers[0].name == theirs.layers[0].name.rstrip("0123456789").rstrip("_")
+
+
+@pytest.mark.parametrize("kind", ["Conv2D", "Conv1D", "DepthwiseConv2D", "Conv2DTranspose"])
+def test_kernels_begin_with_the_same_spread(keras, kind):
+    options = {"kernel_size": 3, **({} if kind == "DepthwiseConv2D" else {"filters": 32})}
+    shape = (12, 64) if kind == "Conv1D" else (12, 12, 64)
+    theirs = keras.Sequential([keras.Input(shape), getattr(keras.layers, kind)(**options)]).get_weights()[0]
+    model = Sequential([getattr(layers, kind)(**options, input_shape=shape)])
+    model.build()
+    assert np.abs(model.get_weights()[0]).max() == pytest.approx(np.abs(theirs).max(), rel=0.03)
+
+
+def test_training_moves_batch_normalisation_as_keras_does(keras):
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((24, 6, 6, 2)).astype("float32") + 1, rng.standard_normal((24, 2)).astype("float32")
+
+    def net(kinds, first):
+        return [*first, kinds.Conv2D(3, 3), kinds.BatchNormalization(momentum=0.9), kinds.GlobalAveragePooling2D(),
+                kinds.Dense(2)]  # fmt: skip
+
+    theirs = keras.Sequential(net(keras.layers, [keras.Input((6, 6, 2))]))
+    ours = Sequential(net(layers, []))
+    ours.build((6, 6, 2))
+    values = [w + 0.1 * rng.standard_normal(w.shape).astype("float32") for w in theirs.get_weights()]
+    values[5] = np.abs(values[5])
+    for model, sgd in ((ours, "sgd"), (theirs, "sgd")):
+        model.set_weights(values)
+        model.compile(sgd, "mse")
+        model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
