@@ -58,3 +58,23 @@ class _Linalg:
 
 
 linalg = _Linalg()
+
+
+class _StrideTricks:
+    """cupy.lib.stride_tricks."""
+
+    @staticmethod
+    def as_strided(x, shape=None, strides=None):
+        """A view of other shape and strides, from the array's first element on."""
+        host = x._host
+        shape, strides = (host.shape if shape is None else shape), (host.strides if strides is None else strides)
+        return x._view_of(numpy.lib.stride_tricks.as_strided(host, shape, strides))
+
+
+class _Lib:
+    """cupy.lib."""
+
+    stride_tricks = _StrideTricks()
+
+
+lib = _Lib()
