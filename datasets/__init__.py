@@ -2,6 +2,7 @@
 
 Each has `load_data()`, which gives `((x_train, y_train), (x_test, y_test))` as Keras does: uint8
 images (n, height, width) from 0 to 255 and uint8 labels (n,). `idx` reads and writes their file format.
+`Augmentation` distorts images at random, for training.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 from ..engine.errors import unknown_name
 from . import digits, idx, mnist
+from .augmentation import Augmentation
 from .idx import Split, read_idx, write_idx
 
-__all__ = ["LOADERS", "Split", "digits", "idx", "load", "mnist", "read_idx", "write_idx"]
+__all__ = ["LOADERS", "Augmentation", "Split", "digits", "idx", "load", "mnist", "read_idx", "write_idx"]
 
 LOADERS: dict[str, Callable[..., tuple[Split, Split]]] = {"digits": digits.load_data, "mnist": mnist.load_data}
 

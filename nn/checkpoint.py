@@ -64,6 +64,7 @@ def describe(model: Sequential) -> dict[str, Any]:
             "iterations": model.optimizer.iterations,
             "loss": loss.name,
             "from_logits": loss.from_logits,
+            "label_smoothing": loss.label_smoothing,
             "metrics": [m.name for m in model.metrics if _is_known(m, loss)],
         }
     return description
@@ -83,7 +84,8 @@ def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Se
         model.history.history = dict(description["history"]["history"])
         compiled = description.get("compile")
         if compiled:
-            loss = replace(make_loss(compiled["loss"]), from_logits=compiled["from_logits"])
+            smoothing = compiled.get("label_smoothing", 0.0)  # files of earlier versions have none
+            loss = replace(make_loss(compiled["loss"]), from_logits=compiled["from_logits"], label_smoothing=smoothing)
             model.compile(make_optimizer(compiled["optimizer"]), loss, compiled["metrics"])
             assert model.optimizer is not None
             model.optimizer.iterations = compiled["iterations"]

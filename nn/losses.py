@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..engine.errors import unknown_name
+from ..engine.errors import UsageError, unknown_name
 from ..engine.tensor import Tensor
 from ..ops import loss as equations
 from ..ops.arithmetic import absolute, clip
@@ -25,6 +25,7 @@ class Loss:
     targets: what they are: "values" (the outputs' shape), "classes" (rows of probabilities over the last axis),
     "labels" (integers, without that axis), "probabilities" (each in [0, 1]) or "any" (a loss of the user's own).
     fuses: the activation with which it computes from logits by itself; from_logits: outputs are logits already.
+    label_smoothing: ε of targets t (1 - ε) + ε / K over K classes (Szegedy et al. 2016).
     """
 
     name: str
@@ -33,9 +34,12 @@ class Loss:
     on_logits: LossFunction | None = None
     fuses: str | None = None
     from_logits: bool = False
+    label_smoothing: float = 0.0
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, logits: bool = False) -> Tensor:
         """J, a single number. logits: y_pred are logits rather than probabilities."""
+        if self.label_smoothing:
+            y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
         fused = (logits or self.from_logits) and self.on_logits
         return fused(y_true, y_pred) if fused else self.function(y_true, y_pred)
 
@@ -97,9 +101,18 @@ def MeanSquaredError() -> Loss:
     return LOSSES["mean_squared_error"]
 
 
-def CategoricalCrossentropy(from_logits: bool = False) -> Loss:
-    """Cross-entropy with rows of probabilities; from_logits: the model's outputs are logits."""
-    return replace(LOSSES["categorical_crossentropy"], from_logits=from_logits)
+def CategoricalCrossentropy(from_logits: bool = False, label_smoothing: float = 0.0) -> Loss:
+    """Cross-entropy with rows of probabilities; from_logits: the model's outputs are logits.
+
+    label_smoothing: ε in [0, 1): targets t become t (1 - ε) + ε / K over K classes, in evaluation as well.
+    """
+    if (
+        isinstance(label_smoothing, bool)
+        or not isinstance(label_smoothing, (int, float))
+        or not 0 <= label_smoothing < 1
+    ):
+        raise UsageError(f"CategoricalCrossentropy(label_smoothing={label_smoothing!r}): it lies in [0, 1).")
+    return replace(LOSSES["categorical_crossentropy"], from_logits=from_logits, label_smoothing=float(label_smoothing))
 
 
 def SparseCategoricalCrossentropy(from_logits: bool = False) -> Loss:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 import numpy
 import numpy.typing
@@ -15,6 +16,8 @@ from ..ops.shape import rows_at
 from .losses import Loss
 
 Shape = tuple[int, ...]
+Augment: TypeAlias = Callable[[Any, numpy.random.Generator], Any]
+"""(samples, generator) -> samples of the same shape: what each batch goes through before it is learnt from."""
 PIECE = 1 << 22
 """Bytes that are looked at in one go."""
 ROOM = 0.5
@@ -111,12 +114,17 @@ class Samples:
     """x, and y if there is one, on the model's device, from which batches are gathered.
 
     x and float targets take the model's dtype, batch by batch where that means converting. streamed: they are on the
-    host, since they take more than ROOM of what the GPU has free, and batches go there one after another.
+    host, and batches go there one after another: since they take more than ROOM of what the GPU has free, or since the
+    host changes each batch by an augmentation.
     """
 
-    def __init__(self, x: Any, y: Any, dtype: Any, device: str, what: str = "") -> None:
+    def __init__(
+        self, x: Any, y: Any, dtype: Any, device: str, what: str = "", augmentation: Augment | None = None
+    ) -> None:
         x, y = as_array(x, f"{what}x"), None if y is None else as_array(y, f"{what}y")
-        self.device, self.streamed = device, device != "cpu" and _too_large(x, y, device)
+        self.augmentation = augmentation
+        self.device = device
+        self.streamed = augmentation is not None or (device != "cpu" and _too_large(x, y, device))
         place = "cpu" if self.streamed else device
         self.x = backend.to_device(x, place)
         self.y: backend.Array = None if y is None else backend.to_device(y, place)
@@ -150,11 +158,32 @@ class Samples:
             x, y = self.x[start : start + size], None if self.y is None else self.y[start : start + size]
             yield self._there(x), None if y is None else self._there(y)
 
-    def taken(self, order: numpy.typing.NDArray[Any]) -> list[Taken]:
-        """What a step takes for samples in that order: the indices, or where they are streamed the samples."""
+    def taken(self, order: numpy.typing.NDArray[Any], drawing: Callable[[int], Any], size: int) -> list[Taken]:
+        """What a step takes for samples in that order: the indices, or where they are streamed the samples.
+
+        drawing: the generator that an augmentation draws from, by a batch's first place in the order. size: of a batch.
+        """
         if not self.streamed:
             return [Taken(order, None, self.device)]
-        return [Taken(order, values, self.device) for values in (self.x, self.y)]
+        if not self.augmentation:
+            return [Taken(order, values, self.device) for values in (self.x, self.y)]
+        return [
+            Taken(order, self.x, self.device, lambda x, start: self._changed(x, drawing(start)), size),
+            Taken(order, self.y, self.device),
+        ]
+
+    def _changed(self, x: numpy.typing.NDArray[Any], generator: numpy.random.Generator) -> numpy.typing.NDArray[Any]:
+        """The batch after augmentation, in the model's dtype."""
+        assert self.augmentation is not None
+        x = x.astype(self.dtype, copy=False)
+        changed = self.augmentation(x, generator)
+        if getattr(changed, "shape", None) != x.shape:
+            raise ShapeError(
+                f"the augmentation made {getattr(changed, 'shape', type(changed).__name__)} of a batch of shape "
+                f"{x.shape}: it returns an array of the same shape."
+            )
+        found: numpy.typing.NDArray[Any] = changed.astype(self.dtype, copy=False)
+        return found
 
     def _there(self, values: backend.Array) -> Tensor:
         return Tensor(backend.send(values, self.device) if self.streamed else values)
@@ -168,35 +197,69 @@ class Samples:
 
 
 class Taken:
-    """Samples in an order, to be cut into batches: `values` at the places, or where that is None the places."""
+    """Samples in an order, to be cut into batches: `values` at the places, or where that is None the places.
 
-    def __init__(self, order: numpy.typing.NDArray[Any], values: backend.Array, device: str) -> None:
-        self.order, self.values, self.device = order, values, device
+    change: what is done to a batch, given with its first place; then one thread prepares the batch after the one that
+    was asked for, while that is learnt from.
+    """
+
+    def __init__(
+        self,
+        order: numpy.typing.NDArray[Any],
+        values: backend.Array,
+        device: str,
+        change: Callable[[Any, int], Any] | None = None,
+        size: int = 0,
+    ) -> None:
+        self.order, self.values, self.device, self.change, self.size = order, values, device, change, size
         self._there = backend.to_device(order, device) if values is None else None
+        self._thread = ThreadPoolExecutor(1, "chalkgrad-augmentation") if change else None
+        self._next: tuple[int, Future[Any]] | None = None
 
     def tensor(self, start: int, stop: int) -> Tensor:
         """One batch on the device."""
         if self._there is not None:
             return Tensor(self._there[start:stop])
-        return Tensor(backend.send(self.values[self.order[start:stop]], self.device))
+        ready, self._next = self._next, None
+        batch = ready[1].result() if ready and ready[0] == start else self.gathered(start, stop)
+        if self._thread and stop < len(self.order):
+            self._next = stop, self._thread.submit(self.gathered, stop, stop + self.size)
+        return Tensor(backend.send(batch, self.device))
+
+    def gathered(self, start: int, stop: int) -> numpy.typing.NDArray[Any]:
+        """One batch on the host."""
+        batch = self.values[self.order[start:stop]]
+        changed: numpy.typing.NDArray[Any] = self.change(batch, start) if self.change else batch
+        return changed
 
     def batches(self, start: int, count: int, size: int) -> Batches:
         """Many batches on the host, gathered when they are asked for."""
-        return Batches(self.order[start : start + count * size].reshape(count, size), self.values)
+        return Batches(self, start, count, size)
+
+    def close(self) -> None:
+        """End the thread, if there is one."""
+        if self._thread:
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
 
 class Batches:
     """Batches on the host, made when a slice of them is taken. shape: of all of them as one array."""
 
-    def __init__(self, order: numpy.typing.NDArray[Any], values: backend.Array) -> None:
-        self.order, self.values = order, values
-        self.shape = order.shape if values is None else (*order.shape, *values.shape[1:])
+    def __init__(self, taken: Taken, start: int, count: int, size: int) -> None:
+        self.taken, self.start, self.count, self.size = taken, start, count, size
+        self.shape = (count, size) if taken.values is None else (count, size, *taken.values.shape[1:])
 
     def __len__(self) -> int:
-        return len(self.order)
+        return self.count
 
     def __getitem__(self, rows: slice) -> numpy.typing.NDArray[Any]:
-        found: numpy.typing.NDArray[Any] = self.order[rows] if self.values is None else self.values[self.order[rows]]
+        taken, numbers = self.taken, range(self.count)[rows]
+        starts = [self.start + number * self.size for number in numbers]
+        if taken.change:
+            return numpy.stack([taken.gathered(start, start + self.size) for start in starts])
+        stop = starts[-1] + self.size if starts else self.start
+        order = taken.order[starts[0] if starts else self.start : stop].reshape(len(starts), self.size)
+        found: numpy.typing.NDArray[Any] = order if taken.values is None else taken.values[order]
         return found
 
 

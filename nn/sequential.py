@@ -21,7 +21,7 @@ from .callbacks import Callback, History
 from .layers import Layer
 from .losses import Loss, LossFunction, make_loss
 from .metrics import Metric, MetricFunction, make_metric
-from .samples import Samples, Shape, split_off
+from .samples import Augment, Samples, Shape, split_off
 from .summary import summary_text
 
 
@@ -287,6 +287,7 @@ class Sequential:
         initial_epoch: int = 0,
         seed: int = 0,
         evaluate_training: bool = False,
+        augmentation: Augment | None = None,
     ) -> History:
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
@@ -295,7 +296,9 @@ class Sequential:
         validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
         for it instead. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal), 2 lines. shuffle:
         another order in each epoch, drawn from `seed`, as is dropout. evaluate_training: add train_loss, … of the
-        weights at the epoch's end; `loss` itself is the running mean while they change.
+        weights at the epoch's end; `loss` itself is the running mean while they change. augmentation: a function
+        (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
+        `cg.datasets.Augmentation`; what it draws follows from `seed`, epoch and batch.
 
         Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
         DataError that names the first row at fault (labels out of range, values not finite).
@@ -314,7 +317,9 @@ class Sequential:
             (x, y), validation_data = split_off(x, y, validation_split)
         if validation_data is not None:
             _check_pair(validation_data)
-        samples, validation = self._samples(x, y, loss, ""), None
+        if augmentation is not None and not callable(augmentation):
+            raise UsageError(f"augmentation is a function (samples, generator) -> samples, not {augmentation!r}.")
+        samples, validation = self._samples(x, y, loss, "", augmentation), None
         if validation_data is not None:
             validation = self._samples(*validation_data, loss, "validation ")
         self.build(samples.x.shape[1:])
@@ -369,10 +374,10 @@ class Sequential:
             )
         self.build()
 
-    def _samples(self, x: Any, y: Any, loss: Loss, what: str) -> Samples:
+    def _samples(self, x: Any, y: Any, loss: Loss, what: str, augmentation: Augment | None = None) -> Samples:
         if y is None:
             raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
-        samples = Samples(x, y, self.dtype, self.device, what)
+        samples = Samples(x, y, self.dtype, self.device, what, augmentation)
         self.check_input(samples.x.shape)
         samples.prepare_targets(loss, self.infer_shapes(samples.x.shape[1:])[-1])
         return samples

@@ -15,6 +15,7 @@ from ..engine.cuda.graph import AHEAD
 from ..engine.errors import UsageError
 from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
+from ..optim.optimizer import AVERAGE
 from .callbacks import Callback, History
 from .progress import progress_for
 from .samples import Samples
@@ -139,20 +140,44 @@ def fit(
             endings.callback(follower.on_train_end)
             follower.on_train_begin()
         endings.callback(trainer.forget)
+        endings.callback(take_average, model)
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
                 follower.on_epoch_begin(epoch)
             means = trainer.epoch(batch_size, epoch, shuffle, seed, watchers)
             logs = means.read()
-            if evaluate_training:
-                logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
-            if validation:
-                logs |= {f"val_{k}": v for k, v in evaluate(model, validation, EVALUATION_BATCH).items()}
-            for follower in followers:
-                follower.on_epoch_end(epoch, logs)
+            with averaged(model):
+                if evaluate_training:
+                    logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
+                if validation:
+                    logs |= {f"val_{k}": v for k, v in evaluate(model, validation, EVALUATION_BATCH).items()}
+                for follower in followers:
+                    follower.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
     return history
+
+
+@contextlib.contextmanager
+def averaged(model: Sequential) -> Iterator[None]:
+    """With the averages of its weights in the model, where its optimiser keeps them."""
+    if not model.optimizer or not model.optimizer.use_ema:
+        yield
+        return
+    kept = model.flat.data.copy()
+    take_average(model)
+    try:
+        yield
+    finally:
+        model.flat.data[...] = kept
+        model.flat.changed()
+
+
+def take_average(model: Sequential) -> None:
+    """Put the averages of its weights into the model, where its optimiser keeps them."""
+    if model.optimizer and model.optimizer.use_ema:
+        model.flat.data[...] = model.optimizer.state[AVERAGE]
+        model.flat.changed()
 
 
 class Trainer:
@@ -187,21 +212,24 @@ class Trainer:
         self.means.reset()
         for w in model.weights:
             w.grad = None
-        given = self.samples.taken(order)
+        given = self.samples.taken(order, lambda at: random.generator(seed, f"augmentation {epoch} {at}"), batch_size)
         function = self._learn if self.samples.streamed else self._step
         step: Any = model.captured(f"train {id(self)}", function) if self.captured else function
         ahead = _ahead(watchers) if model.device != "cpu" and isinstance(step, Captured) else 0
         start = 0
-        while start < count and not model.stop_training:
-            whole = min(ahead, (count - start) // batch_size)
-            done = step.enqueue([rows.batches(start, whole, batch_size) for rows in given]) if whole else 0
-            if not done:
-                step(*[rows.tensor(start, start + batch_size) for rows in given])
-            stop = min(start + max(done, 1) * batch_size, count)
-            self.means.count += stop - start
-            start = stop
-            for watcher in watchers:
-                watcher.on_train_batch_end((start - 1) // batch_size, self.means)
+        with contextlib.ExitStack() as endings:
+            for rows in given:
+                endings.callback(rows.close)
+            while start < count and not model.stop_training:
+                whole = min(ahead, (count - start) // batch_size)
+                done = step.enqueue([rows.batches(start, whole, batch_size) for rows in given]) if whole else 0
+                if not done:
+                    step(*[rows.tensor(start, start + batch_size) for rows in given])
+                stop = min(start + max(done, 1) * batch_size, count)
+                self.means.count += stop - start
+                start = stop
+                for watcher in watchers:
+                    watcher.on_train_batch_end((start - 1) // batch_size, self.means)
         return self.means
 
     def forget(self) -> None:

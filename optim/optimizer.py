@@ -16,16 +16,27 @@ from .clip import scale_to_norm
 from .schedule import Schedule, make_schedule
 from .update import Update
 
+AVERAGE = "average"
+"""The state that holds the moving average of the parameters."""
+
 
 class Optimizer:
     """What the optimisers have in common: the learning rate, clipping, the state, and the step.
 
     learning_rate: α, a number or a schedule. global_clipnorm: the norm over all gradients that they are scaled
-    down to where they exceed it; None leaves them.
+    down to where they exceed it; None leaves them. use_ema: also keep an exponential moving average of the parameters,
+    a ← μ a + (1 - μ) θ after each update, with μ = ema_momentum, beginning with the parameters as they are at first; it
+    is `state["average"]` (Polyak & Juditsky 1992; Keras's arguments). `fit` validates with it, and ends with it.
     """
 
     def __init__(
-        self, update: Update, learning_rate: float | Schedule, global_clipnorm: float | None, **hyperparameters: float
+        self,
+        update: Update,
+        learning_rate: float | Schedule,
+        global_clipnorm: float | None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        **hyperparameters: float,
     ) -> None:
         for name, value in hyperparameters.items():
             if not isinstance(value, (int, float, numpy.integer, numpy.floating)):
@@ -33,11 +44,14 @@ class Optimizer:
             if not value >= 0 or (name.startswith(("beta", "rho", "momentum")) and value >= 1):
                 limits = "[0, 1)" if name.startswith(("beta", "rho", "momentum")) else "[0, ∞)"
                 raise UsageError(f"{type(self).__name__}({name}={value!r}): it lies in {limits}.")
+        if not isinstance(ema_momentum, (int, float)) or not 0 <= ema_momentum < 1:
+            raise UsageError(f"{type(self).__name__}(ema_momentum={ema_momentum!r}): it lies in [0, 1).")
         if global_clipnorm is not None and not global_clipnorm > 0:
             raise UsageError(f"{type(self).__name__}(global_clipnorm={global_clipnorm!r}): it is greater than 0.")
         self.update = update
         self.schedule = make_schedule(learning_rate)
         self.global_clipnorm = global_clipnorm
+        self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
         self.hyperparameters = {name: float(value) for name, value in hyperparameters.items()}
         self.iterations = 0
         self.state: dict[str, backend.Array] = {}
@@ -93,6 +107,11 @@ class Optimizer:
         slots = [self.state[slot] for slot in self.update.slots]
         scratch = xp.empty_like(theta) if trace else self._scratch
         self.update.change(xp, theta, gradient, scratch, *slots, **numbers)
+        if self.use_ema:
+            average = self.state[AVERAGE]
+            xp.subtract(theta, average, out=scratch)
+            xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
+            xp.add(average, scratch, out=average)
 
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""
@@ -110,12 +129,13 @@ class Optimizer:
         numbers = Numbers(self, self._varying[turn])
         traced = trace.refresh(numbers, numbers.arrays)
         kept, flat, clip = list(self.state.items()), self._flat, self.global_clipnorm
-        update, hyperparameters = self.update, dict(self.hyperparameters)
+        update, hyperparameters, averaging = self.update, dict(self.hyperparameters), (self.use_ema, self.ema_momentum)
         trace.guards.append(
             lambda: (
                 self._flat is flat
                 and all([self.state.get(slot) is array for slot, array in kept])
                 and (self.global_clipnorm, self.update, self.hyperparameters) == (clip, update, hyperparameters)
+                and (self.use_ema, self.ema_momentum) == averaging
             )
         )
         return {**numbers.latest, **dict(zip(varying, traced, strict=True))}
@@ -123,9 +143,9 @@ class Optimizer:
     def prepare(self, theta: backend.Array) -> None:
         """Make the state for theta where there is none yet; raises DataError where it is for another size."""
         xp = backend.library_of(theta)
-        for slot in self.update.slots:
+        for slot in (*self.update.slots, *((AVERAGE,) if self.use_ema else ())):
             if slot not in self.state:
-                self.state[slot] = xp.zeros_like(theta)
+                self.state[slot] = theta.copy() if slot == AVERAGE else xp.zeros_like(theta)
             elif self.state[slot].shape != theta.shape:
                 raise DataError(
                     f"the optimiser's state {slot!r} is for {self.state[slot].size} parameters, not {theta.size}."
@@ -139,6 +159,8 @@ class Optimizer:
             "name": type(self).__name__,
             "learning_rate": self.schedule.config(),
             "global_clipnorm": self.global_clipnorm,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
             **self.hyperparameters,
         }
 
@@ -168,8 +190,14 @@ def _alike(a: backend.Array, b: backend.Array) -> bool:
 class GradientDescent(Optimizer):
     """θ ← θ - α ∇J(θ) (D3)."""
 
-    def __init__(self, learning_rate: float | Schedule = 0.01, global_clipnorm: float | None = None) -> None:
-        super().__init__(update.gradient_descent, learning_rate, global_clipnorm)
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+    ) -> None:
+        super().__init__(update.gradient_descent, learning_rate, global_clipnorm, use_ema, ema_momentum)
 
 
 class Momentum(Optimizer):
@@ -181,10 +209,12 @@ class Momentum(Optimizer):
         momentum: float = 0.9,
         nesterov: bool = False,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
         self.nesterov = nesterov
         chosen = update.nesterov if nesterov else update.momentum
-        super().__init__(chosen, learning_rate, global_clipnorm, momentum=momentum)
+        super().__init__(chosen, learning_rate, global_clipnorm, use_ema, ema_momentum, momentum=momentum)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "nesterov": self.nesterov}
@@ -199,8 +229,12 @@ class RMSprop(Optimizer):
         rho: float = 0.9,
         epsilon: float = 1e-7,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
-        super().__init__(update.rmsprop, learning_rate, global_clipnorm, rho=rho, epsilon=epsilon)
+        super().__init__(
+            update.rmsprop, learning_rate, global_clipnorm, use_ema, ema_momentum, rho=rho, epsilon=epsilon
+        )
 
 
 class Adam(Optimizer):
@@ -214,10 +248,14 @@ class Adam(Optimizer):
         epsilon: float = 1e-7,
         bias_correction: bool = True,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
         self.bias_correction = bias_correction
         chosen = update.adam if bias_correction else update.adam_documented
-        super().__init__(chosen, learning_rate, global_clipnorm, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+        super().__init__(
+            chosen, learning_rate, global_clipnorm, use_ema, ema_momentum, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
+        )
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "bias_correction": self.bias_correction}
@@ -234,9 +272,11 @@ class AdamW(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
         options = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon, "weight_decay": weight_decay}
-        super().__init__(update.adamw, learning_rate, global_clipnorm, **options)
+        super().__init__(update.adamw, learning_rate, global_clipnorm, use_ema, ema_momentum, **options)
 
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {
