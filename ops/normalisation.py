@@ -9,27 +9,34 @@ from ..engine.errors import ShapeError, UsageError
 from ..engine.primitive import example, primitive
 
 
-def moments(xp: Namespace, rows: Array) -> tuple[Array, Array]:
-    """The mean of each column, and the mean squared distance from it, of an array (rows, columns): in two passes."""
-    mean = column_means(xp, rows)
-    deviation = rows - mean
-    return mean, column_means(xp, deviation * deviation)
+def moments(xp: Namespace, x: Array) -> tuple[Array, Array]:
+    """The mean of each channel of x, and the mean squared distance from it: in two passes."""
+    mean = channel_means(xp, x, x.shape[-1])
+    deviation = _samples(xp, x) - _everywhere(xp, mean, x.shape)
+    return mean, channel_means(xp, deviation * deviation, x.shape[-1])
 
 
-def column_means(xp: Namespace, rows: Array) -> Array:
-    """The mean of each column: ones times the rows, which rounds less and takes less time than a sum down the rows."""
-    return column_sums(xp, rows) / rows.shape[0]
+def channel_means(xp: Namespace, x: Array, channels: int) -> Array:
+    """The mean of each of so many channels, the elements of x in turn being theirs."""
+    return channel_sums(xp, x, channels) / (math.prod(x.shape) // channels)
 
 
-def column_sums(xp: Namespace, rows: Array) -> Array:
-    """The sum of each column."""
+def channel_sums(xp: Namespace, x: Array, channels: int) -> Array:
+    """The sum of each channel: ones times rows, which rounds less and takes less time than a sum down the rows."""
+    rows = xp.reshape(x, (math.prod(x.shape) // channels, channels))
     ones = xp.reshape(xp.ones_like(rows[:, 0]), (1, rows.shape[0]))
-    return xp.reshape(xp.matmul(ones, rows), (rows.shape[1],))
+    return xp.reshape(xp.matmul(ones, rows), (channels,))
 
 
-def as_rows(xp: Namespace, x: Array) -> Array:
-    """x of shape (…, channels) as (rows, channels)."""
-    return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+def _samples(xp, x):
+    """Each sample of x as one row: with few channels, loops over places and channels together are the faster ones."""
+    return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+
+def _everywhere(xp, v, shape):
+    """One number a channel, repeated for each place of a sample, as `_samples` lays them out."""
+    places = math.prod(shape[1:-1])
+    return xp.reshape(xp.broadcast_to(v, (places, shape[-1])), (places * shape[-1],)) if places > 1 else v
 
 
 def _check_parameters(name, x, gamma, beta, epsilon):
@@ -59,9 +66,10 @@ def batch_normalization(xp, x, gamma, beta, *, epsilon=1e-3):
     Mean and variance (of the batch itself, without Bessel's correction) are over all axes but the last. x:
     (…, channels) with two or more values a channel; gamma, beta: (channels,).
     """
-    rows = as_rows(xp, x)
-    mean, variance = moments(xp, rows)
-    return xp.reshape((rows - mean) * (gamma / xp.sqrt(variance + epsilon)) + beta, x.shape)
+    mean, variance = moments(xp, x)
+    factor = _everywhere(xp, gamma / xp.sqrt(variance + epsilon), x.shape)
+    y = (_samples(xp, x) - _everywhere(xp, mean, x.shape)) * factor + _everywhere(xp, beta, x.shape)
+    return xp.reshape(y, x.shape)
 
 
 @batch_normalization.check
@@ -82,12 +90,13 @@ def _(x, gamma, beta, epsilon):
     "gx[..., k] = gamma[k] / s[k] * (gy[..., k] - g[k] - h[k] * (x[..., k] - m[k]))",
 )
 def _(xp, gy, x, gamma, epsilon):
-    rows, gy_rows = as_rows(xp, x), as_rows(xp, gy)
-    mean, variance = moments(xp, rows)
-    deviation, slope = rows - mean, gamma / xp.sqrt(variance + epsilon)
-    straight = slope * column_means(xp, gy_rows)
-    along = slope * column_means(xp, gy_rows * deviation) / (variance + epsilon)
-    return xp.reshape(gy_rows * slope - (deviation * along + straight), x.shape)
+    mean, variance = moments(xp, x)
+    deviation, incoming = _samples(xp, x) - _everywhere(xp, mean, x.shape), _samples(xp, gy)
+    slope = gamma / xp.sqrt(variance + epsilon)
+    straight = slope * channel_means(xp, incoming, x.shape[-1])
+    along = slope * channel_means(xp, incoming * deviation, x.shape[-1]) / (variance + epsilon)
+    slope, straight, along = (_everywhere(xp, v, x.shape) for v in (slope, straight, along))
+    return xp.reshape(incoming * slope - (deviation * along + straight), x.shape)
 
 
 @batch_normalization.vjp(
@@ -96,14 +105,14 @@ def _(xp, gy, x, gamma, epsilon):
     "ggamma[k] = sum(gy[..., k] * (x[..., k] - m[k]) / s[k], ...)",
 )
 def _(xp, gy, x, epsilon):
-    rows = as_rows(xp, x)
-    mean, variance = moments(xp, rows)
-    return column_sums(xp, as_rows(xp, gy) * (rows - mean)) / xp.sqrt(variance + epsilon)
+    mean, variance = moments(xp, x)
+    deviation = _samples(xp, x) - _everywhere(xp, mean, x.shape)
+    return channel_sums(xp, _samples(xp, gy) * deviation, x.shape[-1]) / xp.sqrt(variance + epsilon)
 
 
 @batch_normalization.vjp("beta", "gbeta[k] = sum(gy[..., k], ...)")
 def _(xp, gy):
-    return column_sums(xp, as_rows(xp, gy))
+    return channel_sums(xp, _samples(xp, gy), gy.shape[-1])
 
 
 @primitive(
@@ -155,12 +164,12 @@ def _(xp, gy, x, gamma, epsilon):
 )
 def _(xp, gy, x, epsilon):
     deviation, inverse = _standardized(xp, x, epsilon)
-    return column_sums(xp, as_rows(xp, gy * (deviation * inverse)))
+    return channel_sums(xp, gy * (deviation * inverse), gy.shape[-1])
 
 
 @layer_normalization.vjp("beta", "gbeta[k] = sum(gy[..., k], ...)")
 def _(xp, gy):
-    return column_sums(xp, as_rows(xp, gy))
+    return channel_sums(xp, gy, gy.shape[-1])
 
 
 def _standardized(xp, x, epsilon):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy
@@ -12,7 +13,7 @@ from ...ops.convolution import convolution, transposed_convolution
 from ...ops.windows import output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer
 from .base import Activated, Function, Shape, Weights, whole_number
-from .space import data_format_of, padding_named, put_together, taken_apart
+from .space import data_format_of, everywhere, padding_named, put_together, taken_apart
 
 Sizes = int | tuple[int, ...]
 
@@ -97,8 +98,7 @@ class Convolution(Activated, abstract=True):
         y = self.convolve(x, weights["kernel"])
         if not self.use_bias:
             return y
-        b = weights["bias"]
-        return y + (b.reshape(b.size, *(1,) * self.rank) if self.channels_first else b)
+        return _shifted(y, weights["bias"], self.channels_first)
 
 
 class Conv2D(Convolution):
@@ -292,3 +292,10 @@ class Conv2DTranspose(Convolution):
             },
         )  # fmt: skip
         return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1)) if self.channels_first else y
+
+
+def _shifted(y: Tensor, b: Tensor, channels_first: bool) -> Tensor:
+    """y + b; with channels last each sample as one row, since a loop over a few channels at a time is slow."""
+    if channels_first:
+        return y + b.reshape(b.size, *(1,) * (y.ndim - 2))
+    return (y.reshape(len(y), math.prod(y.shape[1:])) + everywhere(b, y.shape)).reshape(y.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,9 +12,10 @@ from ...engine import backend
 from ...engine.errors import ShapeError, UsageError
 from ...engine.tensor import Tensor
 from ...ops.creation import ones_like, zeros_like
-from ...ops.normalisation import as_rows, batch_normalization, layer_normalization, moments
+from ...ops.normalisation import batch_normalization, layer_normalization, moments
 from ..initializers import Initializer, make_initializer
 from .base import Layer, Shape, Weights
+from .space import everywhere
 
 
 class Normalization(Layer, abstract=True):
@@ -141,8 +143,11 @@ class BatchNormalization(Normalization):
             self.follow(x)
             return y
         factor = 1 / (variance + self.epsilon).sqrt()
-        y = (x - mean) * (weights["gamma"] * factor if self.scale else factor)
-        return y + weights["beta"] if self.center else y
+        factor = weights["gamma"] * factor if self.scale else factor
+        y = x.reshape(len(x), math.prod(x.shape[1:])) - everywhere(mean, x.shape)
+        y = y * everywhere(factor, x.shape)
+        y = y + everywhere(weights["beta"], x.shape) if self.center else y
+        return y.reshape(x.shape)
 
     def follow(self, x: Tensor) -> None:
         """Take the statistics of a batch (…, channels) into the moving ones, in place; nothing is recorded.
@@ -152,7 +157,7 @@ class BatchNormalization(Normalization):
         values = x.detach()._data
         with backend.working(x.device, f"{self.name}: moving statistics"):
             xp = backend.namespace_of(values)
-            for moving, now in zip(self.state.values(), moments(xp, as_rows(xp, values)), strict=True):
+            for moving, now in zip(self.state.values(), moments(xp, values), strict=True):
                 kept = moving.detach()._data * self.momentum
                 moving.assign(Tensor(kept + now * (1 - self.momentum)))
 
