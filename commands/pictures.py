@@ -25,7 +25,7 @@ SHEET = (6, 4)
 
 def curves(history: History) -> bytes:
     """Loss and accuracy by epoch, of training (running means) and test."""
-    figure = _figure(9, 3.8)
+    figure = figure_of(9, 3.8)
     epochs = [epoch + 1 for epoch in history.epoch]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         training, test = history.history[name], history.history[f"val_{name}"]
@@ -36,13 +36,13 @@ def curves(history: History) -> bytes:
             f"{test[-1]:.4f}" if name == "loss" else f"{test[-1]:.2%}", (epochs[-1], test[-1]), (5, 0),
             textcoords="offset points", color=TEST, verticalalignment="center", fontsize=9, annotation_clip=False,
         )  # fmt: skip
-        _frame(axes, name, len(epochs))
+        framed(axes, name, len(epochs))
         if name == "loss":
             axes.set_ylim(bottom=0)
         else:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.legend(frameon=False, fontsize=9, loc="best")
-    return _png(figure)
+    return png(figure)
 
 
 def mistakes(images: Any, labels: Any, probabilities: Any) -> bytes:
@@ -53,7 +53,7 @@ def mistakes(images: Any, labels: Any, probabilities: Any) -> bytes:
     worst = wrong[numpy.argsort(probabilities[rows, labels][wrong], kind="stable")][: SHEET[0] * SHEET[1]]
     columns = SHEET[0]
     lines = max(1, math.ceil(len(worst) / columns))
-    figure = _figure(1.5 * columns, 1.85 * lines + 0.6)
+    figure = figure_of(1.5 * columns, 1.85 * lines + 0.6)
     title = f"{len(wrong):,} of {count:,} test digits mistaken ({len(wrong) / count:.1%})"
     if len(worst) < len(wrong):
         title += f"; the worst {len(worst)}"
@@ -68,10 +68,11 @@ def mistakes(images: Any, labels: Any, probabilities: Any) -> bytes:
         axes.set_title(f"{labels[at]} taken for {answers[at]}", fontsize=9, color=INK, pad=4)
         sure = ",  ".join(f"{digit}: {probabilities[at, digit]:.1%}" for digit in (answers[at], labels[at]))
         axes.text(0.5, -0.04, sure, fontsize=8, color=TRAINING, ha="center", va="top", transform=axes.transAxes)
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
+    """An empty figure, in inches; raises MissingExtraError where matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -84,7 +85,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _frame(axes: Axes, name: str, epochs: int) -> None:
+def framed(axes: Axes, name: str, epochs: int) -> None:
+    """Title, grid and an axis of epochs."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_title(name, loc="left", fontsize=11, color=INK)
@@ -98,7 +100,8 @@ def _frame(axes: Axes, name: str, epochs: int) -> None:
     axes.spines[["left", "bottom"]].set_color(FAINT)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})  # the same run gives the same bytes
     return data.getvalue()

@@ -1,0 +1,98 @@
+"""`chalkgrad reproduce`: seeds are run once, kept, and told of; what is wrong is said before anything is trained."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from chalkgrad import datasets
+from chalkgrad.cli import cli
+from chalkgrad.commands import reproduce
+
+
+@pytest.fixture(autouse=True)
+def _little_data(monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        labels = rng.integers(0, 10, count).astype(np.uint8)
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[np.arange(count), 4 + 2 * labels, 6:20] = 255  # a line at the label's height
+        return images, labels
+
+    data = split(500), split(100)
+    monkeypatch.setitem(datasets.LOADERS, "mnist", lambda: data)
+    monkeypatch.setattr(reproduce, "HELD_BACK", 50)
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli, ["reproduce", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", reproduce.EXPERIMENTS)
+def test_each_experiment_is_trained_kept_and_told_of(name, tmp_path):
+    result = call("--only", name, "--epochs", 2, "--seed", 1, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    kept = json.loads((tmp_path / f"{name}-1.json").read_text())
+    assert (kept["seed"], kept["epochs"], kept["judged_by"]) == (1, 2, "test")
+    assert len(kept["curves"]["val_loss"]) == 2
+    assert sum(kept["confusion"]) == 100
+    wrong = 100 - np.reshape(kept["confusion"], (10, 10)).trace()
+    assert kept["accuracy"] == pytest.approx(1 - wrong / 100)
+    assert len(kept["worst"]) == min(wrong, reproduce.WORST)
+    text = (tmp_path / "reproduction.md").read_text()
+    assert f"| {kept['loss']:.4f} |" in text
+    assert ("Why the documented test loss" in text) == (name == "documented")
+
+
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+    assert call("--only", "documented", "--epochs", 1, "--seed", 0, "--out", tmp_path).exit_code == 0
+    runs = []
+    real = reproduce.run
+    monkeypatch.setattr(reproduce, "run", lambda e, seed, *rest: runs.append(seed) or real(e, seed, *rest))
+    assert call("--only", "documented", "--epochs", 1, "--seed", 0, "--seed", 3, "--out", tmp_path).exit_code == 0
+    assert runs == [3]
+    assert "± " in (tmp_path / "reproduction.md").read_text()
+    assert call("--only", "documented", "--epochs", 2, "--seed", 0, "--out", tmp_path).exit_code == 0
+    assert runs == [3, 0]
+
+
+def test_validation_never_looks_at_the_test_images(tmp_path, monkeypatch):
+    seen = []
+    real = reproduce.run
+
+    def watched(experiment, seed, settings, training, judged):
+        seen.append((len(training[0]), len(judged[0])))
+        return real(experiment, seed, settings, training, judged)
+
+    monkeypatch.setattr(reproduce, "run", watched)
+    result = call("--only", "documented", "--epochs", 1, "--seed", 0, "--validate", "--out", tmp_path)
+    assert result.exit_code == 0
+    assert seen == [(450, 50)]
+    assert "validation loss" in (tmp_path / "reproduction.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--only", "means_"), "unknown experiment 'means_'.*means"),
+        (("--seed", 1, "--seed", 1), "each seed is given once"),
+        (("--epochs", 0), "'0' is not a whole number of 1 or more"),
+        (("--only", "documented", "--epochs", 1, "--seed", 0, "--out", "/dev/null/x"), "cannot"),
+    ],
+)
+def test_what_is_refused(arguments, text):
+    result = call(*arguments)
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.output
+    import re
+
+    assert re.search(text, result.output.replace("\n", " "))
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    (tmp_path / "cnn-0.json").write_text("{")
+    result = call("--only", "cnn", "--seed", 0, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "cnn-0.json cannot be read" in result.output.replace("\n", " ")
