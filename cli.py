@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands.train import DEFAULTS, Settings
+from .commands.train import DEFAULTS, MODELS, Settings
 from .commands.train import train as run_training
 from .datasets import LOADERS
 from .engine import backend
@@ -131,9 +131,14 @@ def cli() -> None:
 Examples:
   chalkgrad train
   chalkgrad train mnist --epochs 5 --device auto
+  chalkgrad train mnist --model cnn
   chalkgrad train digits --hidden 64,32 --optimizer rmsprop --seed 7 --out runs/small"""
 )
 @click.argument("dataset", type=Name("data set", LOADERS), default="digits")
+@click.option(
+    "--model", type=Name("model", MODELS), metavar="NAME", default="mlp", show_default=True,
+    help="mlp: dense layers; cnn: two layers of convolutions before them.",
+)  # fmt: skip
 @click.option("--epochs", type=Whole(1), metavar="N", help=f"Passes over the data.{_by_dataset('epochs')}")
 @click.option("--batch-size", type=Whole(1), metavar="N", help=f"Images an update.{_by_dataset('batch_size')}")
 @click.option(

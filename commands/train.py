@@ -26,6 +26,9 @@ DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, 
 """What each data set is trained with. On digits every seed of 0 … 9 reaches 97 % of the test split in a second."""
 
 CLASSES = 10
+FILTERS = (16, 32)
+"""Of the layers of a "cnn"."""
+MODELS = ("mlp", "cnn")
 
 
 class DivergenceError(ChalkgradError, ArithmeticError):
@@ -37,6 +40,7 @@ class Settings:
     """What to train; epochs, batch_size and learning_rate of None are the data set's and the optimiser's own."""
 
     dataset: str = "digits"
+    model: str = "mlp"
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -50,6 +54,7 @@ class Settings:
         defaults = DEFAULTS[self.dataset]
         return {
             "dataset": self.dataset,
+            "model": self.model,
             "epochs": self.epochs or defaults["epochs"],
             "batch_size": self.batch_size or defaults["batch_size"],
             "optimizer": self.optimizer,
@@ -107,8 +112,8 @@ def train(settings: Settings, out: str | None, verbose: int | str) -> int:
 
 def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbose: int | str) -> int:
     (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
-    data, test = (_pixels(x), _one_hot(labels)), (_pixels(x_test), _one_hot(test_labels))
-    model = make_model(data[0].shape[1], settings, plan["device"])
+    model = make_model(x.shape[1:], settings, plan["device"])
+    data, test = ((_pixels(images, model), _one_hot(y)) for images, y in ((x, labels), (x_test, test_labels)))
     if verbose:
         _announce(model, plan, len(x), len(x_test), folder)
     keeper = SaveEachEpoch(folder)
@@ -135,18 +140,27 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbo
     return 0
 
 
-def make_model(inputs: int, settings: Settings, device: str) -> Sequential:
-    """The network: hidden layers with ReLU, then softmax over ten classes; compiled."""
+def make_model(image: tuple[int, ...], settings: Settings, device: str) -> Sequential:
+    """The network, compiled: hidden layers with ReLU, then softmax over ten classes.
+
+    image: height and width. As "cnn" two layers of 16 and 32 convolutions with 3×3 kernels come first, each with ReLU
+    and pooled by 2×2 (D2); as "mlp" each image is one row (D1).
+    """
+    first: list[layers.Layer] = []
+    if settings.model == "cnn":
+        for filters in FILTERS:
+            first += [layers.Conv2D(filters, 3, padding="same", activation="relu"), layers.MaxPooling2D()]
+        first.append(layers.Flatten())
     hidden = [layers.Dense(units, activation="relu") for units in settings.hidden]
     output = layers.Dense(CLASSES, activation="softmax")
-    model = Sequential([*hidden, output], seed=settings.seed, device=device, name=settings.dataset)
+    model = Sequential([*first, *hidden, output], seed=settings.seed, device=device, name=settings.dataset)
     model.compile(settings.make_optimizer(), loss="categorical_crossentropy", metrics=["accuracy"])
-    model.build((inputs,))
+    model.build((*image, 1) if settings.model == "cnn" else (math.prod(image),))
     return model
 
 
-def _pixels(images: Any) -> Any:
-    return images.reshape(len(images), -1).astype("float32") / 255
+def _pixels(images: Any, model: Sequential) -> Any:
+    return images.reshape(len(images), *model.shapes[0]).astype("float32") / 255
 
 
 def _one_hot(labels: Any) -> Any:
@@ -158,7 +172,10 @@ def _test_figures(logs: Logs) -> dict[str, float]:
 
 
 def _announce(model: Sequential, plan: Mapping[str, Any], count: int, test_count: int, folder: RunFolder) -> None:
-    sizes = "-".join(map(str, (model.shapes[0][0], *plan["hidden"], CLASSES)))
+    dense = (math.prod(next(shape for shape in model.shapes if len(shape) == 1)), *plan["hidden"], CLASSES)
+    sizes = "-".join(map(str, dense))
+    if plan["model"] == "cnn":
+        sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, convolutions of {' and '.join(map(str, FILTERS))}, {sizes}"
     click.echo(
         f"{plan['dataset']}: {count:,} images to train on, {test_count:,} to test, which the val_ figures are of"
     )
@@ -206,6 +223,6 @@ def _draw(folder: RunFolder, history: History, model: Sequential, images: Any, l
 
     try:
         folder.write(CURVES, pictures.curves(history))
-        folder.write(MISTAKES, pictures.mistakes(images, labels, model.predict(_pixels(images))))
+        folder.write(MISTAKES, pictures.mistakes(images, labels, model.predict(_pixels(images, model))))
     except MissingExtraError as error:
         click.echo(str(error))

@@ -17,6 +17,8 @@ import numpy.typing
 from ..engine.errors import DtypeError, ShapeError, UsageError
 
 Images = numpy.typing.NDArray[Any]
+BLOCK = 1 << 14
+"""Pixels that are looked up in one go, so that all that this needs stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -112,34 +114,45 @@ def sampled(images: Images, rows: Images, columns: Images) -> Images:
     rows, columns: places from the centre, (batch, pixels); they are overwritten.
     """
     count, height, width = images.shape[:3]
+    found = numpy.empty_like(images, order="C")
+    together = max(1, min(count, BLOCK // max(1, math.prod(images.shape[1:]))))
     across = width + 3  # a border of one before, and two after: of the last place the next one is looked at, too
-    bordered = numpy.zeros((count, height + 3, across, *images.shape[3:]), images.dtype)
-    bordered[:, 1:-2, 1:-2] = images
+    bordered = numpy.zeros((together, height + 3, across, *images.shape[3:]), images.dtype)
     flat = bordered.reshape(-1, *images.shape[3:])
-    for places, n in ((rows, height), (columns, width)):
-        places += (n - 1) / 2 + 1
-        numpy.clip(places, 0, n + 1, out=places)
-    top, left = rows.astype("int64"), columns.astype("int64")  # towards 0, so the pixel before
-    rows -= top
-    columns -= left
-    at = top
-    at *= across
-    at += left
-    at += (numpy.arange(count) * ((height + 3) * across))[:, None]
-    down, along = (part.reshape(*part.shape, *(1,) * (images.ndim - 3)) for part in (rows, columns))
-    upper = _between(flat, at, along)
-    at += across
-    lower = _between(flat, at, along)
-    lower -= upper
-    lower *= down
-    lower += upper
-    return lower.reshape(images.shape)
+    first = (numpy.arange(together) * ((height + 3) * across))[:, None]
+    for start in range(0, count, together):
+        block = slice(start, start + together)
+        given, down, along = images[block], rows[block], columns[block]
+        bordered[: len(given), 1:-2, 1:-2] = given
+        at = _pixel_before(down, height)
+        at *= across
+        at += _pixel_before(along, width)
+        at += first[: len(given)]
+        down, along = (part.reshape(*part.shape, *(1,) * (images.ndim - 3)) for part in (down, along))
+        upper = _between(flat, at, along)
+        at += across - 1
+        lower = _between(flat, at, along)
+        lower -= upper
+        lower *= down
+        lower += upper
+        found[block] = lower.reshape(given.shape)
+    return found
+
+
+def _pixel_before(places: Images, length: int) -> Images:
+    """The pixel of a border of one that lies before each place, from the centre; of the places the fraction is left."""
+    places += (length - 1) / 2 + 1
+    numpy.clip(places, 0, length + 1, out=places)
+    whole = numpy.floor(places)
+    places -= whole
+    return whole.astype("int64")
 
 
 def _between(flat: Images, at: Images, along: Images) -> Images:
-    """Between each pixel and the next in its row."""
+    """Between each pixel and the next in its row; `at` is moved to the latter."""
     here = flat.take(at, axis=0)
-    step = flat.take(at + 1, axis=0)
+    at += 1
+    step = flat.take(at, axis=0)
     step -= here
     step *= along
     step += here

@@ -93,7 +93,7 @@ def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Se
         raise DataError(f"{path}: its description of the model cannot be used ({error}).") from error
     _fill(model, path, tensors)
     if model.optimizer:
-        for slot in model.optimizer.update.slots:
+        for slot in model.optimizer.slots:
             if f"optimizer/{slot}" in tensors:
                 model.optimizer.state[slot] = backend.to_device(tensors[f"optimizer/{slot}"].copy(), model.device)
         model.optimizer.prepare(model.flat.data)

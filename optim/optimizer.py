@@ -60,6 +60,11 @@ class Optimizer:
         self._varying: dict[int, list[backend.Array]] = {}
 
     @property
+    def slots(self) -> tuple[str, ...]:
+        """What `state` holds, by name: what the update equation keeps, and the average, where there is one."""
+        return (*self.update.slots, AVERAGE) if self.use_ema else self.update.slots
+
+    @property
     def learning_rate(self) -> float:
         """α of the next update. Setting it replaces the schedule by that number."""
         return self.schedule(self.iterations)
@@ -143,7 +148,7 @@ class Optimizer:
     def prepare(self, theta: backend.Array) -> None:
         """Make the state for theta where there is none yet; raises DataError where it is for another size."""
         xp = backend.library_of(theta)
-        for slot in (*self.update.slots, *((AVERAGE,) if self.use_ema else ())):
+        for slot in self.slots:
             if slot not in self.state:
                 self.state[slot] = theta.copy() if slot == AVERAGE else xp.zeros_like(theta)
             elif self.state[slot].shape != theta.shape:

@@ -253,8 +253,18 @@ def test_two_runs_of_one_second_have_two_folders(monkeypatch):
 
 
 def test_the_network_is_the_documented_one():
-    model = make_model(784, Settings(dataset="mnist"), "cpu")
+    model = make_model((28, 28), Settings(dataset="mnist"), "cpu")
     assert [(layer.units, layer.activation) for layer in model.layers] == [(128, "relu"), (10, "softmax")]
     assert model.loss.name == "categorical_crossentropy"
     plan = Settings(dataset="mnist").complete()
     assert (plan["epochs"], plan["batch_size"], plan["optimizer"], plan["seed"]) == (10, 128, "adam", 0)
+
+
+def test_a_convolutional_net_is_trained_and_read_again(chalkgrad, folder):
+    output = chalkgrad("train", "--model", "cnn", "--epochs", 3, "--hidden", "32", "--out", "run").stdout
+    assert "8×8, convolutions of 16 and 32, 128-32-10" in output
+    model = cg.Sequential.load(folder / "run" / "model.safetensors")
+    assert model.shapes[0] == (8, 8, 1)
+    assert model.count_params() == 160 + 4640 + 128 * 32 + 32 + 330
+    assert json.loads((folder / "run" / "settings.json").read_text("utf-8"))["model"] == "cnn"
+    assert "unknown model 'cmm'" in chalkgrad("train", "--model", "cmm", code=2).stderr

@@ -118,9 +118,11 @@ def test_averaged_weights(device, run_eagerly):
 
 def test_averages_are_saved_with_the_model(tmp_path):
     model = trained("cpu", optimizer=Adam(0.05, use_ema=True))
+    model.set_weights([w + 1 for w in model.get_weights()])  # as amid an epoch, where weights are not their averages
     model.save(tmp_path / "m")
     again = Sequential.load(tmp_path / "m")
     assert (again.optimizer.use_ema, again.optimizer.ema_momentum) == (True, 0.99)
+    assert not np.allclose(backend.fetch(again.optimizer.state["average"]), flat(again))
     kept = [backend.fetch(m.optimizer.state["average"]) for m in (again, model)]
     np.testing.assert_array_equal(*kept)
     with pytest.raises(UsageError, match=r"ema_momentum=1.*\[0, 1\)"):
