@@ -68,18 +68,18 @@ def documented_net(shape: tuple[int, ...], seed: int) -> Sequential:
 
 
 def small_cnn(shape: tuple[int, ...], seed: int) -> Sequential:
-    """A small convolutional net: 5×5 and 3×3 kernels, two strides of 2 instead of pooling."""
-    return Sequential(
-        [
-            layers.Conv2D(16, 5, strides=2, activation="relu", input_shape=shape),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.Conv2D(64, 3, strides=2, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(128, activation="relu"),
-            layers.Dense(CLASSES, activation="softmax"),
-        ],
-        seed=seed, name="cnn",
-    )  # fmt: skip
+    """A small convolutional net: kernels of 5×5 and 3×3, strides instead of pooling, batch normalisation."""
+    parts: list[layers.Layer] = []
+    for filters, size, stride in ((16, 5, 2), (32, 3, 1), (64, 3, 2)):
+        parts += [
+            layers.Conv2D(filters, size, strides=stride, use_bias=False),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+        ]
+    parts += [layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(CLASSES, activation="softmax")]
+    model = Sequential(parts, seed=seed, name="cnn")
+    model.build(shape)
+    return model
 
 
 MEANS = (

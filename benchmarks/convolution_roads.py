@@ -1,0 +1,124 @@
+"""Roads to a convolution and to its gradients on the CPU, timed side by side: why `ops.convolution` takes which.
+
+python -m chalkgrad.benchmarks.convolution_roads        # prints a table in Markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ..engine import random
+from ..ops.convolution import convolution, kernel_correlation, transposed_convolution
+
+Array = numpy.typing.NDArray[Any]
+Road = Callable[[], Array]
+CASES = {
+    "28×28×1, 16 filters": (28, 1, 16),
+    "13×13×16, 32 filters": (13, 16, 32),
+    "28×28×32, 32 filters": (28, 32, 32),
+}
+BATCH, SIZE = 128, 3
+PLAIN = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+
+
+def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str, Road]]:
+    """For value and gradients the ways to compute them, ours first; all of a group give the same."""
+    rng, count = random.generator(0, "convolution roads"), length - SIZE + 1
+    x = rng.standard_normal((BATCH, length, length, channels), dtype="float32")
+    w = rng.standard_normal((SIZE, SIZE, channels, filters), dtype="float32")
+    gy = rng.standard_normal((BATCH, count, count, filters), dtype="float32")
+    taps = list(itertools.product(range(SIZE), range(SIZE)))
+    rows = gy.reshape(-1, filters)
+
+    def at(array: Array, tap: tuple[int, int]) -> Array:
+        return array[:, tap[0] : tap[0] + count, tap[1] : tap[1] + count]
+
+    def columns(array: Array) -> Array:
+        view = sliding_window_view(array, (SIZE, SIZE), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+        return view.reshape(-1, SIZE * SIZE * array.shape[-1])
+
+    def value_by_taps() -> Array:
+        y = numpy.zeros_like(gy)
+        for tap in taps:
+            y += at(x, tap) @ w[tap]
+        return y
+
+    def kernel_by_taps() -> Array:
+        each = [at(x, tap).reshape(-1, channels).T @ rows for tap in taps]
+        return numpy.stack(each).reshape(w.shape)
+
+    def input_by_scattered_columns() -> Array:
+        gx, parts = numpy.zeros_like(x), (rows @ w.reshape(-1, filters).T).reshape(*gy.shape[:3], SIZE, SIZE, channels)
+        for tap in taps:
+            at(gx, tap)[...] += parts[:, :, :, tap[0], tap[1]]
+        return gx
+
+    def input_by_reversed_kernel() -> Array:
+        around = numpy.pad(gy, ((0, 0), (SIZE - 1, SIZE - 1), (SIZE - 1, SIZE - 1), (0, 0)))
+        turned = w[::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1, channels)
+        return (columns(around) @ turned).reshape(x.shape)
+
+    return {
+        "value": {
+            "columns in blocks, one copy each": lambda: convolution.kernel(numpy, x, w, **PLAIN),
+            "all columns at once": lambda: (columns(x) @ w.reshape(-1, filters)).reshape(gy.shape),
+            "place by place": value_by_taps,
+        },
+        "gradient of the kernel": {
+            "columns in blocks, one copy each": lambda: kernel_correlation.kernel(
+                numpy, x, gy, size=(SIZE, SIZE), **PLAIN
+            ),
+            "all columns at once": lambda: (columns(x).T @ rows).reshape(w.shape),
+            "place by place": kernel_by_taps,
+        },
+        "gradient of the input": {
+            "place by place, product and sum": lambda: transposed_convolution.kernel(
+                numpy, gy, w, lengths=(length, length), **PLAIN
+            ),
+            "all columns, then scattered": input_by_scattered_columns,
+            "columns of the padded gradient, kernel reversed": input_by_reversed_kernel,
+        },
+    }
+
+
+def timed(group: Mapping[str, Road], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each road; they take turns. Raises AssertionError where they differ in what they give."""
+    first, *others = [road() for road in group.values()]
+    for other in others:
+        numpy.testing.assert_allclose(other, first, rtol=1e-3, atol=1e-3 * float(numpy.abs(first).max()))
+    samples: dict[str, list[float]] = {name: [] for name in group}
+    for _ in range(rounds):
+        for name, road in group.items():
+            begin = time.perf_counter()
+            road()
+            samples[name].append(1e3 * (time.perf_counter() - begin))
+    return {name: float(numpy.median(times)) for name, times in samples.items()}
+
+
+def table(rounds: int) -> str:
+    """All cases, as Markdown; the first road of each group is the one that is taken."""
+    lines = ["| batch 128, 3×3 | road | ms | × ours |", "|---|---|---|---|"]
+    for case, sizes in CASES.items():
+        for what, group in roads(*sizes).items():
+            times = timed(group, rounds)
+            ours = next(iter(times.values()))
+            lines += [f"| {case}: {what} | {name} | {ms:.2f} | {ms / ours:.2f} |" for name, ms in times.items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    print(table(parser.parse_args().rounds))
+
+
+if __name__ == "__main__":
+    main()
