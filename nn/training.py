@@ -140,7 +140,8 @@ def fit(
             endings.callback(follower.on_train_end)
             follower.on_train_begin()
         endings.callback(trainer.forget)
-        endings.callback(take_average, model)
+        if initial_epoch < epochs:  # else nothing was averaged: weights that were set since stay
+            endings.callback(take_average, model)
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
                 follower.on_epoch_begin(epoch)

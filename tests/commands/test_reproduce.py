@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from chalkgrad import datasets
 from chalkgrad.cli import cli
-from chalkgrad.commands import reproduce
+from chalkgrad.commands import reproduce, reproduce_report
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,14 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert "± " in (tmp_path / "reproduction.md").read_text()
     assert call("--only", "documented", "--epochs", 2, "--seed", 0, "--out", tmp_path).exit_code == 0
     assert runs == [3, 0]
+
+
+def test_the_documented_figures_are_set_beside_what_the_seeds_did():
+    curves = [{"loss": [0.1, 0.06, 0.03], "accuracy": [0.97, 0.98, 0.99], "val_loss": [0.09, 0.0783, 0.08]}]
+    text = reproduce_report._why(curves, "test")
+    assert "lowest test loss of any seed after any epoch is 0.0783, 3.0 times" in text
+    assert "0.0664 or less, the accuracy is 98.0% on average, not 99.0%" in text
+    assert "belong together" not in reproduce_report._why([{**curves[0], "loss": [0.1, 0.09, 0.08]}], "test")
 
 
 def test_validation_never_looks_at_the_test_images(tmp_path, monkeypatch):

@@ -129,6 +129,14 @@ def test_averages_are_saved_with_the_model(tmp_path):
         Adam(use_ema=True, ema_momentum=1)
 
 
+def test_a_training_of_no_epochs_leaves_the_weights():
+    model = trained("cpu", optimizer=Adam(0.05, use_ema=True))
+    model.set_weights([w + 1 for w in model.get_weights()])
+    before = flat(model)
+    model.fit(X, Y, epochs=3, initial_epoch=3, verbose=0)
+    np.testing.assert_array_equal(flat(model), before)
+
+
 @pytest.mark.parametrize("logits", [False, True])
 def test_smoothed_labels(logits, tmp_path):
     z = np.array([[2.0, 0.5, -1.0]])
