@@ -177,7 +177,7 @@ class Trace:
             if name not in HANDING_ON:
                 self.refuse(f"{name} gives one of its arguments, to which it may have written")
             return known
-        parent = self._viewed(array, listed)
+        parent = self._viewed(array, listed, name == "as_strided")
         made = self._new(array, "made" if parent is None else "view", parent)
         made.scalar = array is not result
         self._list(
@@ -327,10 +327,10 @@ class Trace:
             return value, self.outside(value).variable
         return value, value
 
-    def _viewed(self, array: Any, listed: Any) -> Variable | None:
-        """The argument that the result is a view of."""
+    def _viewed(self, array: Any, listed: Any, strided: bool) -> Variable | None:
+        """The argument that the result is a view of. strided: it is a view, also where the library does not tell."""
         owner = _owner(array)
-        if owner is array and array.base is None:
+        if owner is array and array.base is None and not strided:
             return None
         if owner is array:  # the way to its base is hidden, as by as_strided
             hidden = (v for v in variables(listed) if backend.overlap(self.traced[v.number].array, array))

@@ -65,10 +65,9 @@ class _StrideTricks:
 
     @staticmethod
     def as_strided(x, shape=None, strides=None):
-        """A view of other shape and strides, from the array's first element on."""
-        host = x._host
-        shape, strides = (host.shape if shape is None else shape), (host.strides if strides is None else strides)
-        return x._view_of(numpy.lib.stride_tricks.as_strided(host, shape, strides))
+        """A view of other shape and strides, from the array's first element on; its base is None, as with CuPy."""
+        shape, strides = (x.shape if shape is None else shape), (x.strides if strides is None else strides)
+        return ndarray(shape=tuple(shape), dtype=x.dtype, memptr=x.data, strides=tuple(strides))
 
 
 class _Lib:
