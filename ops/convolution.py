@@ -17,6 +17,7 @@ from ..engine import backend
 from ..engine.backend import Array, Namespace
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
+from . import sliding
 from .shape import transpose
 from .windows import (
     Lengths,
@@ -146,6 +147,9 @@ def _(xp, gy, x, w_shape, stride, padding, dilation, groups):
     )
 
 
+convolution.cuda(suits=sliding.convolves)(sliding.convolution)
+
+
 def _transposed_arguments(
     x, w, stride=1, padding="valid", dilation=1, groups=1, output_padding=None, channels_first=False
 ):
@@ -250,6 +254,9 @@ def _(xp, gy, x, w_shape, stride, padding, dilation, groups):
     )
 
 
+transposed_convolution.cuda(suits=sliding.transposes)(sliding.transposed_convolution)
+
+
 @primitive(
     "p = border(x, padding, 0); w[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
     "c + x.shape[-1] // groups * (k * groups // y.shape[-1])] * y[n, *i, k], n, *i)",
@@ -320,6 +327,9 @@ def _(xp, gw, y, x_shape, stride, padding, dilation, groups):
 )
 def _(xp, gw, x, stride, padding, dilation, groups):
     return convolution.apply(xp, x, gw, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)
 
 
 # Columns: every window as a row of a matrix

@@ -14,6 +14,7 @@ import numpy
 from ..engine.backend import Array, Namespace
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
+from . import sliding
 from .shape import transpose
 from .windows import (
     Lengths,
@@ -110,6 +111,9 @@ def _(xp, gy, x, y, size, stride, padding):
     return max_unpool.apply(xp, gy, x, y, size=size, stride=stride, padding=padding)
 
 
+max_pool.cuda(suits=sliding.pools)(sliding.max_pool)
+
+
 AT_GREATEST = tuple(
     example(e.shapes[0][:1] + count + e.shapes[0][-1:], e.shapes[0], e.shapes[0][:1] + count + e.shapes[0][-1:],
             **e.parameters)
@@ -142,6 +146,9 @@ def max_unpool(xp, g, x, y, *, size, stride, padding):
 )
 def _(xp, gv, x, y, size, stride, padding):
     return max_places.apply(xp, gv, x, y, size=size, stride=stride, padding=padding)
+
+
+max_unpool.cuda(suits=sliding.unpools)(sliding.max_unpool)
 
 
 @primitive(
@@ -233,6 +240,9 @@ def _(xp, gy, x_shape, size, stride, padding):
     return average_unpool.apply(xp, gy, size=size, stride=stride, padding=padding, lengths=x_shape[1:-1])
 
 
+average_pool.cuda(suits=sliding.pools)(sliding.average_pool)
+
+
 @primitive(
     "y[n, *r, c] = sum(g[n, *i, c] / sum(1 if before(padding) <= i * stride + b "
     "and i * stride + b - before(padding) < lengths else 0, b < size) "
@@ -260,6 +270,9 @@ def _(g, *, size, stride, padding, lengths):
 )
 def _(xp, gy, size, stride, padding):
     return average_pool.apply(xp, gy, size=size, stride=stride, padding=padding)
+
+
+average_unpool.cuda(suits=sliding.spreads)(sliding.average_unpool)
 
 
 def _weights(

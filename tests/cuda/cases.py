@@ -15,14 +15,16 @@ from chalkgrad.ops.loss import categorical_cross_entropy
 from chalkgrad.optim import updates
 
 ROOT = Path(__file__).parents[2]
-LINALG, LOSS, SHAPE, UPDATE, FEED = (
+LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED = (
     "ops/linalg.cu",
     "ops/loss.cu",
     "ops/shape.cu",
+    "ops/convolution.cu",
+    "ops/pooling.cu",
     "optim/update.cu",
     "engine/cuda/feed.cu",
 )
-FILES = (LINALG, LOSS, SHAPE, UPDATE, FEED)
+FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED)
 BAND = 16  # elements that nobody may touch, before and behind an array
 MARK = 113  # what they hold; a number, since much that a kernel does to a NaN leaves a NaN
 

@@ -3,9 +3,11 @@
 import pytest
 from building import build
 from cases import (
+    CONVOLUTION,
     FEED,
     LINALG,
     LOSS,
+    POOLING,
     SHAPE,
     UPDATE,
     adam,
@@ -18,6 +20,7 @@ from cases import (
     source,
 )
 from programs import number_orderings, run_program
+from sliding_cases import few_threads, poolings
 from tools import needs_gxx
 
 pytestmark = needs_gxx
@@ -34,6 +37,8 @@ MADE = {
         for rows, classes, labelled in ((19, 33, False), (3, 5, True))
     ],
     SHAPE: lambda: [gather(7, 5), gather(33, 8)],
+    CONVOLUTION: few_threads,
+    POOLING: lambda: poolings(5),
     UPDATE: lambda: [adam("adamw", 131, pointers=True), adam("adam", 3), adam("adam_documented", 131)],
     FEED: lambda: [feed(127)],
 }
@@ -75,6 +80,7 @@ def test_a_barrier_or_fence_left_out_is_a_race(file, number):
         (LINALG, "column < width && term < end;", "column <= width && term <= end;", "heap-buffer-overflow"),
         (UPDATE, "i < size;", "i <= size;", "heap-buffer-overflow"),
         (SHAPE, "width % 4 == 0 && begins_run(x)", "true", "misaligned address"),
+        (POOLING, "sample >= g.batch", "sample > g.batch", "heap-buffer-overflow"),
     ],
 )
 def test_a_step_outside_is_seen(file, old, new, kind):

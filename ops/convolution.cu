@@ -1,0 +1,440 @@
+// Convolution over the two axes of maps, and its two adjoints; on one axis, maps have a height of 1.
+//
+//   convolution:             y[n, i, k] = Σ_{a, c} x[n, i · stride + a · dilation - before, c] w[a, c, k]
+//   transposed_convolution:  x[n, r, c] = Σ_{a, k} y[n, i, k] w[a, c, k],  where i · stride + a · dilation - before = r
+//   kernel_correlation:      w[a, c, k] = Σ_{n, i} x[n, i · stride + a · dilation - before, c] y[n, i, k]
+//
+// x is batch × height × width × channels, w size_y × size_x × channels / groups × filters, y batch × rows × columns ×
+// filters, all row by row; filter k sees the channels of its group. Where x has no element counts 0. Each sum is a
+// product of matrices, whose elements are gathered from the maps while it runs; for channels each by itself
+// (channels = groups = filters) there are kernels without matrices. Every sum is taken in a fixed order, so that
+// results repeat to the last bit. Arrays, x with its border too, have fewer than 2³⁰ elements, and more than none.
+#ifndef REAL
+#define REAL float
+#endif
+#ifndef SUM
+#define SUM REAL
+#endif
+
+#define TILE_M 64       // rows of the product that a block computes
+#define TILE_N 32       // columns of it
+#define TILE_K 16       // terms of the sum that are in shared memory at a time
+#define THREADS 128     // of a block: each computes 4 rows of 4 columns; for channels by themselves, one element
+#define SUM_COLUMNS 32  // channels of a block of `kernel_correlation_apart`: threadIdx.x
+#define SUM_ROWS 8      // the same: threadIdx.y
+
+#define NOWHERE (-(1 << 30))  // a row or column outside of every map, also after another one is added
+
+#define WINDOWS                                                                                                   \
+    int batch, int height, int width, int channels, int rows, int columns, int filters, int size_y, int size_x,   \
+        int stride_y, int stride_x, int dilation_y, int dilation_x, int before_y, int before_x, int groups
+#define THESE_WINDOWS                                                                                             \
+    {                                                                                                             \
+        batch, height, width, channels, rows, columns, filters, size_y, size_x, stride_y, stride_x, dilation_y,   \
+            dilation_x, before_y, before_x, groups                                                                \
+    }
+
+namespace {
+
+struct Windows {
+    int batch, height, width, channels, rows, columns, filters, size_y, size_x, stride_y, stride_x, dilation_y,
+        dilation_x, before_y, before_x, groups;
+};
+
+struct alignas(16) Four {
+    REAL x[4];
+};
+
+// A whole number by its digits, of which the last counts up to `inners`, the one before up to `middles`.
+struct Digits {
+    int outer, middle, inner;
+
+    __device__ __forceinline__ void add(const Digits& by, int middles, int inners) {
+        inner += by.inner;
+        int over = inner >= inners;
+        inner -= over ? inners : 0;
+        middle += by.middle + over;
+        over = middle >= middles;
+        middle -= over ? middles : 0;
+        outer += by.outer + over;
+    }
+};
+
+__device__ __forceinline__ Digits digits_of(int number, int middles, int inners) {
+    return {number / inners / middles, number / inners % middles, number % inners};
+}
+
+// An element of a map as a sum of two points: where the window begins, and the place in the window.
+struct Point {
+    int y, x;
+    unsigned at;  // elements from the first of the map; below it counts as from behind, which the sum makes good
+};
+
+__device__ __forceinline__ Point at_window(const Windows& g, const Digits& window) {
+    int y = window.middle * g.stride_y, x = window.inner * g.stride_x;
+    unsigned row = unsigned(window.outer) * g.height + y;
+    return {y, x, (row * g.width + x) * g.channels};
+}
+
+__device__ __forceinline__ Point at_place(const Windows& g, const Digits& place) {
+    int y = int(unsigned(place.outer) * g.dilation_y - g.before_y), x = place.middle * g.dilation_x - g.before_x;
+    return {y, x, (unsigned(y) * g.width + x) * g.channels + place.inner};
+}
+
+__device__ __forceinline__ bool inside(int height, int width, const Point& a, const Point& b) {
+    return unsigned(a.y + b.y) < unsigned(height) && unsigned(a.x + b.x) < unsigned(width);
+}
+
+// What moves along the terms of a sum: windows (outer: the sample), places in a window (inner: the channel), or the
+// rows of a matrix.
+struct OverWindows {
+    const Windows& g;
+    Digits now, step;
+    __device__ OverWindows(const Windows& g, int first, int by)
+        : g(g), now(digits_of(first, g.rows, g.columns)), step(digits_of(by, g.rows, g.columns)) {}
+    __device__ __forceinline__ Point point() const { return at_window(g, now); }
+    __device__ __forceinline__ void advance() { now.add(step, g.rows, g.columns); }
+};
+
+struct OverPlaces {
+    const Windows& g;
+    int channels;
+    Digits now, step;
+    __device__ OverPlaces(const Windows& g, int first, int by)
+        : g(g), channels(g.channels / g.groups), now(digits_of(first, g.size_x, channels)),
+          step(digits_of(by, g.size_x, channels)) {}
+    __device__ __forceinline__ Point point() const { return at_place(g, now); }
+    __device__ __forceinline__ void advance() { now.add(step, g.size_x, channels); }
+};
+
+struct OverRows {
+    unsigned now, step;
+    __device__ OverRows(unsigned width, int first, int by) : now(first * width), step(by * width) {}
+    __device__ __forceinline__ Point point() const { return {0, 0, now}; }
+    __device__ __forceinline__ void advance() { now += step; }
+};
+
+// One thread's elements of a panel, TILE_K × WIDTH of an operand, on their way to shared memory. With FIXED = 1 a warp
+// reads along the width, else 8 terms for each of 4 places across.
+template <class Terms, int WIDTH, int FIXED> struct Panel {
+    static constexpr int MOVING = WIDTH * TILE_K / THREADS / FIXED, ACROSS = WIDTH / FIXED, STEP = TILE_K / MOVING;
+    const REAL* map;
+    int height, width, k, end;
+    Terms terms;
+    Point fixed[FIXED];
+    REAL values[FIXED][MOVING];
+
+    static __device__ int across() { return FIXED == 1 ? threadIdx.x % WIDTH : threadIdx.x / STEP; }
+    static __device__ int first_term() { return FIXED == 1 ? threadIdx.x / WIDTH : threadIdx.x % STEP; }
+
+    // place: of an element across, counted from the operand's first, the point; all of them have one below `count`.
+    template <class Across>
+    __device__ Panel(
+        const REAL* map, int height, int width, const Terms& terms, int begin, int end, int first, int count,
+        Across place)
+        : map(map), height(height), width(width), k(begin + first_term()), end(end), terms(terms) {
+#pragma unroll
+        for (int f = 0; f < FIXED; ++f) {
+            int c = first + across() + f * ACROSS;
+            fixed[f] = c < count ? place(c) : Point{NOWHERE, 0, 0};
+        }
+    }
+
+    __device__ __forceinline__ void load() {
+#pragma unroll
+        for (int v = 0; v < MOVING; ++v) {
+            Point at = terms.point();
+            if (k >= end) at.y = NOWHERE;
+#pragma unroll
+            for (int f = 0; f < FIXED; ++f) {
+                values[f][v] = inside(height, width, fixed[f], at) ? map[fixed[f].at + at.at] : REAL(0);
+            }
+            terms.advance(), k += STEP;
+        }
+    }
+
+    __device__ __forceinline__ void store(REAL (*tile)[WIDTH + 4]) const {  // 8 rows of 4 lie in 32 different banks
+#pragma unroll
+        for (int v = 0; v < MOVING; ++v)
+#pragma unroll
+            for (int f = 0; f < FIXED; ++f) tile[first_term() + v * STEP][across() + f * ACROSS] = values[f][v];
+    }
+};
+
+__device__ __forceinline__ int row_of_thread() { return threadIdx.x / 8 * 4; }
+__device__ __forceinline__ int column_of_thread() { return threadIdx.x % 8 * 4; }
+
+// sums[i][j] = Σ over `terms` of left and right, at row_of_thread() + i and column_of_thread() + j.
+template <class Left, class Right>
+__device__ __forceinline__ void multiply(Left& left, Right& right, int terms, SUM (&sums)[4][4]) {
+    __shared__ __align__(16) REAL tile_left[2][TILE_K][TILE_M + 4];
+    __shared__ __align__(16) REAL tile_right[2][TILE_K][TILE_N + 4];
+    int row = row_of_thread(), column = column_of_thread();
+    if (terms > 0) left.load(), right.load();
+    // Tiles take turns in two buffers, so that one barrier does: whoever is past it has left the other buffer.
+    for (int turn = 0; terms > 0; terms -= TILE_K, turn ^= 1) {
+        left.store(tile_left[turn]);
+        right.store(tile_right[turn]);
+        __syncthreads();
+        if (terms > TILE_K) left.load(), right.load();
+#pragma unroll
+        for (int term = 0; term < TILE_K; ++term) {  // past the end are zeros
+            Four x = *reinterpret_cast<const Four*>(&tile_left[turn][term][row]);
+            Four y = *reinterpret_cast<const Four*>(&tile_right[turn][term][column]);
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+#pragma unroll
+                for (int j = 0; j < 4; ++j) sums[i][j] += SUM(x.x[i]) * SUM(y.x[j]);
+        }
+    }
+}
+
+// One axis of the elements of x with the same remainder of (r + before) / stride: r = first + u · stride for u < count.
+// The windows over them are at i = begin + u - t · step, with the place a = place + t · places, for t < size.
+struct Phase {
+    int first, count, begin, step, place, places, size;
+
+    __device__ Phase(int remainder, int length, int size_of_window, int stride, int dilation, int before) {
+        first = (remainder - before % stride + stride) % stride;
+        count = length > first ? (length - first - 1) / stride + 1 : 0;
+        int divisor = stride;
+        for (int rest = dilation % stride; rest;) {
+            int next = divisor % rest;
+            divisor = rest, rest = next;
+        }
+        places = stride / divisor, step = dilation / divisor;
+        for (place = 0; place < places && place < size_of_window; ++place)
+            if ((remainder - place * (long long)dilation) % stride == 0) break;
+        bool some = place < places && place < size_of_window;
+        size = some ? (size_of_window - place - 1) / places + 1 : 0;
+        begin = some ? (first + before - place * dilation) / stride : 0;  // which has no rest
+    }
+};
+
+// The places in a window of w that a phase has, and the filters of a group, as `OverPlaces` counts them.
+struct OverKernel {
+    OverPlaces places;
+    const Phase &down, &along;
+    int size_x, kernel;  // of w; kernel: elements of one place
+    __device__ OverKernel(const OverPlaces& places, const Phase& down, const Phase& along, int size_x, int kernel)
+        : places(places), down(down), along(along), size_x(size_x), kernel(kernel) {}
+    __device__ __forceinline__ Point point() const {
+        int a = down.place + places.now.outer * down.places, b = along.place + places.now.middle * along.places;
+        return {0, 0, unsigned(a * size_x + b) * kernel + places.now.inner};
+    }
+    __device__ __forceinline__ void advance() { places.advance(); }
+};
+
+__device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
+
+}  // namespace
+
+// Grid (⌈batch · rows · columns / TILE_M⌉, ⌈filters / groups / TILE_N⌉, groups), block THREADS.
+extern "C" __global__ void __launch_bounds__(THREADS) convolution(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, REAL* __restrict__ y, WINDOWS) {
+    Windows g = THESE_WINDOWS;
+    int each = g.channels / g.groups, m = g.batch * g.rows * g.columns, n = g.filters / g.groups;
+    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, terms = g.size_y * g.size_x * each;
+    const REAL* of_group = w + blockIdx.z * n;
+
+    using Left = Panel<OverPlaces, TILE_M, 4>;
+    using Right = Panel<OverRows, TILE_N, 1>;
+    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), Left::STEP), 0, terms, first,
+              m, [&](int c) { return at_window(g, digits_of(c, g.rows, g.columns)); });
+    Right right(of_group, 1, 1, OverRows(g.filters, Right::first_term(), Right::STEP), 0, terms, first_column, n,
+                [&](int c) { return Point{0, 0, unsigned(c)}; });
+    SUM sums[4][4] = {};
+    multiply(left, right, terms, sums);
+
+    int row = first + row_of_thread(), column = first_column + column_of_thread();
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (row + i < m && column + j < n)
+                y[unsigned(row + i) * g.filters + blockIdx.z * n + column + j] = REAL(sums[i][j]);
+}
+
+// Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / TILE_M⌉, ⌈channels / groups / TILE_N⌉, groups · stride_y ·
+// stride_x), block THREADS. Elements of x that the same places in windows lie over are computed together.
+extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution(
+    const REAL* __restrict__ y, const REAL* __restrict__ w, REAL* __restrict__ x, WINDOWS) {
+    Windows g = THESE_WINDOWS;
+    int group = blockIdx.z % g.groups, phase = blockIdx.z / g.groups;
+    Phase down(phase / g.stride_x, g.height, g.size_y, g.stride_y, g.dilation_y, g.before_y);
+    Phase along(phase % g.stride_x, g.width, g.size_x, g.stride_x, g.dilation_x, g.before_x);
+    // These elements are windows, next to each other, over y.
+    Windows h = {g.batch, g.rows, g.columns, g.filters, down.count, along.count, g.channels, max(down.size, 1),
+                 max(along.size, 1), 1, 1, -down.step, -along.step, -down.begin, -along.begin, g.groups};
+    int each = g.filters / g.groups, m = h.batch * h.rows * h.columns, n = g.channels / g.groups;
+    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, terms = down.size * along.size * each;
+    if (first >= m) return;
+
+    using Left = Panel<OverPlaces, TILE_M, 4>;
+    using Right = Panel<OverKernel, TILE_N, 2>;
+    Left left(y + group * each, h.height, h.width, OverPlaces(h, Left::first_term(), Left::STEP), 0, terms, first, m,
+              [&](int c) { return at_window(h, digits_of(c, h.rows, h.columns)); });
+    Right right(w + group * each, 1, 1,
+                OverKernel(OverPlaces(h, Right::first_term(), Right::STEP), down, along, g.size_x, n * g.filters), 0,
+                terms, first_column, n, [&](int c) { return Point{0, 0, unsigned(c) * g.filters}; });
+    SUM sums[4][4] = {};
+    multiply(left, right, terms, sums);
+
+    int row = first + row_of_thread(), column = first_column + column_of_thread();
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        Digits at = digits_of(row + i, h.rows, h.columns);
+        unsigned line = unsigned(at.outer) * g.height + down.first + at.middle * g.stride_y;
+        REAL* to = x + (line * g.width + along.first + at.inner * g.stride_x) * g.channels + group * n;
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (row + i < m && column + j < n) to[column + j] = REAL(sums[i][j]);
+    }
+}
+
+// Grid (⌈size_y · size_x · channels / groups / TILE_M⌉, ⌈filters / groups / TILE_N⌉, groups · split), block THREADS.
+//
+// With split > 1, each part of the windows is summed into partial[part], as large as w, by a block of its own, and the
+// last block to arrive at a tile adds the parts in order. arrived has a 0 for each tile of each group, and has it again
+// afterwards. Else both may be null.
+extern "C" __global__ void __launch_bounds__(THREADS) kernel_correlation(
+    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, SUM* partial, unsigned* arrived,
+    int split, WINDOWS) {
+    __shared__ bool last;
+    Windows g = THESE_WINDOWS;
+    int group = blockIdx.z % g.groups, part = blockIdx.z / g.groups;
+    int each = g.channels / g.groups, m = g.size_y * g.size_x * each, n = g.filters / g.groups;
+    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, windows = g.batch * g.rows * g.columns;
+    int per_part = (windows - 1) / split + 1;
+    int begin = min(windows, part * per_part), end = min(windows, begin + per_part);
+
+    using Left = Panel<OverWindows, TILE_M, 1>;
+    using Right = Panel<OverRows, TILE_N, 1>;
+    Left left(x + group * each, g.height, g.width, OverWindows(g, begin + Left::first_term(), Left::STEP), begin, end,
+              first, m, [&](int c) { return at_place(g, digits_of(c, g.size_x, each)); });
+    Right right(y + group * n, 1, 1, OverRows(g.filters, begin + Right::first_term(), Right::STEP), begin, end,
+                first_column, n, [&](int c) { return Point{0, 0, unsigned(c)}; });
+    SUM sums[4][4] = {};
+    multiply(left, right, end - begin, sums);
+
+    int row = first + row_of_thread(), column = first_column + column_of_thread();
+    unsigned place = unsigned(row) * g.filters + group * n + column;
+    if (split > 1) {
+        long long size = (long long)m * g.filters;
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+                if (row + i < m && column + j < n) partial[part * size + place + i * g.filters + j] = sums[i][j];
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            unsigned tile = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+            __threadfence();  // this part is seen before its arrival
+            last = atomicInc(&arrived[tile], split - 1) == unsigned(split - 1);
+            __threadfence();  // and after the last arrival all parts
+        }
+        __syncthreads();
+        if (!last) return;
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+                if (row + i < m && column + j < n) {
+                    const SUM* from = partial + place + i * g.filters + j;
+                    SUM sum = 0;
+#pragma unroll 4
+                    for (int z = 0; z < split; ++z) sum += from[z * size];
+                    sums[i][j] = sum;
+                }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (row + i < m && column + j < n) w[place + i * g.filters + j] = REAL(sums[i][j]);
+}
+
+// For channels each by itself: a thread for each element of y; grid ⌈elements / THREADS⌉, block THREADS.
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_apart(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, REAL* __restrict__ y, WINDOWS) {
+    Windows g = THESE_WINDOWS;
+    unsigned at = index_of_thread();
+    if (at >= unsigned(g.batch * g.rows * g.columns * g.channels)) return;
+    int c = at % g.channels;
+    Point window = at_window(g, digits_of(at / g.channels, g.rows, g.columns));
+    SUM sum = 0;
+    for (int a = 0; a < g.size_y; ++a)
+        for (int b = 0; b < g.size_x; ++b) {
+            Point place = at_place(g, {a, b, c});
+            if (inside(g.height, g.width, window, place))
+                sum += SUM(x[window.at + place.at]) * SUM(w[(a * g.size_x + b) * g.channels + c]);
+        }
+    y[at] = REAL(sum);
+}
+
+// The same for each element of x.
+extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_apart(
+    const REAL* __restrict__ y, const REAL* __restrict__ w, REAL* __restrict__ x, WINDOWS) {
+    Windows g = THESE_WINDOWS;
+    unsigned index = index_of_thread();
+    if (index >= unsigned(g.batch * g.height * g.width * g.channels)) return;
+    int c = index % g.channels;
+    Digits at = digits_of(index / g.channels, g.height, g.width);
+    SUM sum = 0;
+    for (int a = 0; a < g.size_y; ++a) {
+        int i = at.middle + g.before_y - a * g.dilation_y;
+        if (i < 0 || i % g.stride_y || (i /= g.stride_y) >= g.rows) continue;
+        for (int b = 0; b < g.size_x; ++b) {
+            int j = at.inner + g.before_x - b * g.dilation_x;
+            if (j < 0 || j % g.stride_x || (j /= g.stride_x) >= g.columns) continue;
+            sum += SUM(y[((at.outer * g.rows + i) * g.columns + j) * g.channels + c]) *
+                   SUM(w[(a * g.size_x + b) * g.channels + c]);
+        }
+    }
+    x[index] = REAL(sum);
+}
+
+// The same for each element of w, summed by SUM_ROWS threads; grid (⌈channels / SUM_COLUMNS⌉, size_y · size_x, split),
+// block (SUM_COLUMNS, SUM_ROWS). split, partial and arrived are as for `kernel_correlation`, with a 0 for each of the
+// grid's x and y.
+extern "C" __global__ void __launch_bounds__(SUM_COLUMNS * SUM_ROWS) kernel_correlation_apart(
+    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, SUM* partial, unsigned* arrived,
+    int split, WINDOWS) {
+    __shared__ SUM sums[SUM_ROWS][SUM_COLUMNS];
+    __shared__ bool last;
+    Windows g = THESE_WINDOWS;
+    int c = blockIdx.x * SUM_COLUMNS + threadIdx.x, windows = g.batch * g.rows * g.columns;
+    int per_part = (windows - 1) / split + 1;
+    int begin = min(windows, int(blockIdx.z) * per_part), end = min(windows, begin + per_part);
+    SUM sum = 0;
+    if (c < g.channels) {
+        Point place = at_place(g, {int(blockIdx.y) / g.size_x, int(blockIdx.y) % g.size_x, c});
+        OverWindows over(g, begin + threadIdx.y, SUM_ROWS);
+        for (int k = begin + threadIdx.y; k < end; k += SUM_ROWS) {
+            Point at = over.point();
+            if (inside(g.height, g.width, at, place)) sum += SUM(x[at.at + place.at]) * SUM(y[k * g.channels + c]);
+            over.advance();
+        }
+    }
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0)
+        for (int i = 1; i < SUM_ROWS; ++i) sum += sums[i][threadIdx.x];
+    unsigned to = blockIdx.y * g.channels + c;
+    if (split > 1) {
+        long long size = (long long)gridDim.y * g.channels;
+        if (threadIdx.y == 0 && c < g.channels) partial[blockIdx.z * size + to] = sum;
+        __syncthreads();
+        if (threadIdx.y == 0 && threadIdx.x == 0) {
+            __threadfence();  // this part is seen before its arrival
+            last = atomicInc(&arrived[blockIdx.y * gridDim.x + blockIdx.x], split - 1) == unsigned(split - 1);
+            __threadfence();  // and after the last arrival all parts
+        }
+        __syncthreads();
+        if (!last) return;
+        sum = 0;
+        if (threadIdx.y == 0 && c < g.channels)
+            for (int z = 0; z < split; ++z) sum += partial[z * size + to];
+    }
+    if (threadIdx.y == 0 && c < g.channels) w[to] = REAL(sum);
+}

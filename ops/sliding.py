@@ -1,0 +1,222 @@
+"""Launching the kernels of convolution.cu and pooling.cu: sums, means and extremes over windows that slide over maps.
+
+A map is (batch, *space, channels); with one axis of space it is taken as one row of a map with two.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from ..engine.cuda.launch import COUNTERS, Gpu
+from .windows import Lengths, Padding, output_lengths
+
+CONVOLUTION, POOLING = (Path(__file__).with_name(name) for name in ("convolution.cu", "pooling.cu"))
+TILE_M, TILE_N, THREADS = 64, 32, 128
+SUM_COLUMNS, SUM_ROWS = 32, 8
+"""As in the sources."""
+PART = 256
+"""Windows that are worth a block of their own, where a sum goes over all of them."""
+MOST = 1 << 30
+"""Elements below which the kernels count."""
+MOST_BLOCKS = 1 << 16
+"""Blocks, below which a grid has them along its second and third axes."""
+
+
+def _suit(shape: Lengths, padding: Padding, steps: Lengths, *arrays: Any) -> bool:
+    """Whether such arrays, and maps of a shape with their border, are for these kernels."""
+    dtype, bordered = arrays[0].dtype, shape[0] * shape[-1]
+    for n, (before, after) in zip(shape[1:-1], padding, strict=True):
+        bordered *= n + before + after
+    alike = dtype.name in ("float32", "float64") and all(x.dtype == dtype and 0 < x.size < MOST for x in arrays)
+    return bool(alike and len(shape) in (3, 4) and bordered < MOST and max(steps) < MOST)
+
+
+def _few(channels: int, groups: int, size: Lengths, stride: Lengths) -> bool:
+    """Whether a grid holds them."""
+    return max(-(-channels // TILE_N), groups * math.prod(stride), math.prod(size)) < MOST_BLOCKS
+
+
+def convolves(x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int) -> bool:
+    """Whether `convolution` takes them."""
+    few = _few(max(w.shape[-2:]), groups, w.shape[:-2], stride)
+    return few and _suit(x.shape, padding, dilation, x, w)
+
+
+def transposes(
+    x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, lengths: Lengths
+) -> bool:
+    """Whether `transposed_convolution` takes them."""
+    shape, few = (x.shape[0], *lengths, w.shape[-2] * groups), _few(max(w.shape[-2:]), groups, w.shape[:-2], stride)
+    return few and _suit(shape, padding, dilation, x, w)
+
+
+def correlates(
+    x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding, dilation: Lengths, groups: int
+) -> bool:
+    """Whether `kernel_correlation` takes them."""
+    few = _few(max(x.shape[-1], y.shape[-1]), groups, size, stride)
+    return few and _suit(x.shape, padding, dilation, x, y)
+
+
+def pools(x: Any, *, size: Lengths, stride: Lengths, padding: Padding) -> bool:
+    """Whether `max_pool` and `average_pool` take it."""
+    return _suit(x.shape, padding, stride, x)
+
+
+def unpools(g: Any, x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding) -> bool:
+    """Whether `max_unpool` takes them."""
+    return _suit(x.shape, padding, stride, g, x, y)
+
+
+def spreads(g: Any, *, size: Lengths, stride: Lengths, padding: Padding, lengths: Lengths) -> bool:
+    """Whether `average_unpool` takes it."""
+    return _suit((g.shape[0], *lengths, g.shape[-1]), padding, stride, g)
+
+
+# Convolution
+
+
+def convolution(
+    gpu: Gpu, x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, out: Any = None
+) -> Any:
+    """Convolution in one launch."""
+    size, filters = w.shape[:-2], w.shape[-1]
+    count = output_lengths(x.shape[1:-1], size, stride, padding, dilation)
+    windows = _convolved(x.shape, count, filters, size, stride, padding, dilation, groups)
+    out = _given(gpu, out, (x.shape[0], *count, filters), x)
+    if _apart(x.shape[-1], filters, groups):
+        return _each(gpu, CONVOLUTION, "convolution_apart", (x, w), out, windows)
+    grid = -(-x.shape[0] * math.prod(count) // TILE_M), -(-(filters // groups) // TILE_N), groups
+    return _launch(gpu, CONVOLUTION, "convolution", grid, (x, w), out, windows)
+
+
+def transposed_convolution(
+    gpu: Gpu, x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, lengths: Lengths,
+    out: Any = None,
+) -> Any:  # fmt: skip
+    """The adjoint in the input in one launch: elements of the result over which windows lie alike are one product."""
+    size, channels = w.shape[:-2], w.shape[-2] * groups
+    shape = (x.shape[0], *lengths, channels)
+    windows = _convolved(shape, x.shape[1:-1], x.shape[-1], size, stride, padding, dilation, groups)
+    out = _given(gpu, out, shape, x)
+    if _apart(channels, x.shape[-1], groups):
+        return _each(gpu, CONVOLUTION, "transposed_convolution_apart", (x, w), out, windows)
+    alike = shape[0] * math.prod(-(-n // s) for n, s in zip(lengths, stride, strict=True))
+    grid = -(-alike // TILE_M), -(-w.shape[-2] // TILE_N), groups * math.prod(stride)
+    return _launch(gpu, CONVOLUTION, "transposed_convolution", grid, (x, w), out, windows)
+
+
+def kernel_correlation(
+    gpu: Gpu, x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding, dilation: Lengths, groups: int,
+    out: Any = None,
+) -> Any:  # fmt: skip
+    """The adjoint in the kernel in one launch, in which several blocks share a sum and the last one adds it up."""
+    channels, filters, places = x.shape[-1] // groups, y.shape[-1], math.prod(size)
+    windows = _convolved(x.shape, y.shape[1:-1], filters, size, stride, padding, dilation, groups)
+    out = _given(gpu, out, (*size, channels, filters), x)
+    block: tuple[int, ...]
+    if _apart(x.shape[-1], filters, groups):
+        name, block, along = "kernel_correlation_apart", (SUM_COLUMNS, SUM_ROWS), 1
+        tiles = -(-filters // SUM_COLUMNS), places
+    else:
+        name, block, along = "kernel_correlation", (THREADS,), groups
+        tiles = -(-places * channels // TILE_M), -(-(filters // groups) // TILE_N)
+    room = min(4 * gpu.multiprocessors, COUNTERS) // (math.prod(tiles) * along)
+    split = max(1, min(room, -(-math.prod(y.shape[:-1]) // PART)))
+    partial = (gpu.xp.empty(split * out.size, x.dtype), gpu.arrived) if split > 1 else (None, None)
+    return _launch(
+        gpu, CONVOLUTION, name, (*tiles, along * split), (x, y), out, (*partial, numpy.int32(split), *windows), block
+    )
+
+
+def _apart(channels: int, filters: int, groups: int) -> bool:
+    """Whether each channel is convolved by itself."""
+    return channels == groups == filters
+
+
+def _convolved(
+    shape: Lengths, count: Lengths, filters: int, size: Lengths, stride: Lengths, padding: Padding, dilation: Lengths,
+    groups: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The windows over maps of a shape, as convolution.cu has them."""
+    before = [pair[0] for pair in padding]
+    return _numbers(
+        shape[0], *_two(shape[1:-1]), shape[-1], *_two(count), filters, *_two(size), *_two(stride), *_two(dilation),
+        *_two(before, 0), groups,
+    )  # fmt: skip
+
+
+# Pooling
+
+
+def max_pool(gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None) -> Any:
+    """The greatest of each window."""
+    return _pooled(gpu, "max_pool", x, size, stride, padding, out)
+
+
+def average_pool(gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None) -> Any:
+    """The mean of each window."""
+    return _pooled(gpu, "average_pool", x, size, stride, padding, out)
+
+
+def max_unpool(
+    gpu: Gpu, g: Any, x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None
+) -> Any:
+    """What each element of x gets from the windows over it."""
+    windows = _pooling(x.shape, g.shape[1:-1], size, stride, padding)
+    return _each(gpu, POOLING, "max_unpool", (g, x, y), _given(gpu, out, x.shape, x), windows)
+
+
+def average_unpool(
+    gpu: Gpu, g: Any, *, size: Lengths, stride: Lengths, padding: Padding, lengths: Lengths, out: Any = None
+) -> Any:
+    """The same of a mean."""
+    shape = (g.shape[0], *lengths, g.shape[-1])
+    windows = _pooling(shape, g.shape[1:-1], size, stride, padding)
+    return _each(gpu, POOLING, "average_unpool", (g,), _given(gpu, out, shape, g), windows)
+
+
+def _pooled(gpu: Gpu, name: str, x: Any, size: Lengths, stride: Lengths, padding: Padding, out: Any) -> Any:
+    count = output_lengths(x.shape[1:-1], size, stride, padding, (1,) * len(size))
+    out = _given(gpu, out, (x.shape[0], *count, x.shape[-1]), x)
+    return _each(gpu, POOLING, name, (x,), out, _pooling(x.shape, count, size, stride, padding))
+
+
+def _pooling(shape: Lengths, count: Lengths, size: Lengths, stride: Lengths, padding: Padding) -> tuple[Any, ...]:
+    """The windows over maps of a shape, as pooling.cu has them."""
+    before = [pair[0] for pair in padding]
+    return _numbers(shape[0], *_two(shape[1:-1]), shape[-1], *_two(count), *_two(size), *_two(stride), *_two(before, 0))
+
+
+# Launches
+
+
+def _two(lengths: Any, filled: int = 1) -> tuple[int, ...]:
+    """One for each of two axes."""
+    return (filled, *lengths)[-2:]
+
+
+def _numbers(*values: int) -> tuple[Any, ...]:
+    return tuple(map(numpy.int32, values))
+
+
+def _given(gpu: Gpu, out: Any, shape: Lengths, like: Any) -> Any:
+    return gpu.xp.empty(shape, like.dtype) if out is None else out
+
+
+def _each(gpu: Gpu, source: Path, name: str, arrays: Any, out: Any, numbers: Any) -> Any:
+    """One thread for each element of `out`."""
+    return _launch(gpu, source, name, (-(-out.size // THREADS),), arrays, out, numbers)
+
+
+def _launch(
+    gpu: Gpu, source: Path, name: str, grid: Any, arrays: Any, out: Any, numbers: Any, block: Any = (THREADS,)
+) -> Any:
+    """Launch it; arrays of other layouts are copied first. Returns out."""
+    arrays = [gpu.xp.ascontiguousarray(x) for x in arrays]
+    gpu.launch(source, name, grid, block, *arrays, out, *numbers, contracted=source is CONVOLUTION, REAL=out.dtype)
+    return out

@@ -1,0 +1,110 @@
+"""Launches over windows as ops/sliding.py makes them, with what the array code says they give."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from building import Launch
+from cases import Case, arrivals, drawn, names, output
+
+from chalkgrad.engine.primitive import registry
+from chalkgrad.ops import sliding as launches
+
+
+class Keeping:
+    """It stands for a `Gpu`, and keeps the launch, which is not carried out."""
+
+    def __init__(self, multiprocessors: int) -> None:
+        self.xp, self.multiprocessors, self.arrived = self, multiprocessors, arrivals(4096)
+        self.empty, self.ascontiguousarray = output, np.ascontiguousarray
+
+    def launch(
+        self, source: Any, name: str, grid: Any, block: Any, *arguments: Any, contracted: bool, REAL: Any
+    ) -> None:
+        """Keep it."""
+        self.file = f"ops/{source.name}"
+        self.options, self.kept = names(REAL=REAL), Launch(name, grid, block, arguments)
+
+
+def sliding(name: str, operands: Any, multiprocessors: int = 1, **parameters: Any) -> Case:
+    """The launch of a primitive. Sums may differ from the array code's in float64 by rounding; pooling by nothing."""
+    primitive, gpu = registry[name], Keeping(multiprocessors)
+    assert primitive.cuda_kernels[""].suits(*operands, **parameters)
+    out, dtype = primitive.cuda_kernels[""].function(gpu, *operands, **parameters), operands[0].dtype
+    if "pool" in name:
+        return Case(gpu.file, gpu.options, gpu.kept, ((out, primitive.kernel(np, *operands, **parameters), 0),))
+    expected = primitive.kernel(np, *(x.astype("f8") for x in operands), **parameters)
+    bound = primitive.kernel(np, *(abs(x).astype("f8") for x in operands), **parameters)
+    terms = primitive.kernel(np, *(np.ones(x.shape) for x in operands), **parameters)
+    expectations = ((out, expected, (terms + 4) * np.finfo(dtype).eps * bound), (gpu.arrived, 0, 0))
+    return Case(gpu.file, gpu.options, gpu.kept, expectations)
+
+
+def windows(seed: int, apart: bool = False) -> tuple[np.random.Generator, Any, Any, dict[str, Any]]:
+    """Shapes of x and of w, for which some windows fit, and how they slide."""
+    rng = np.random.default_rng(seed)
+    axes = int(rng.choice((1, 2, 2)))
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(int(n) for n in rng.integers(low, high + 1, axes))
+
+    size, stride, dilation, borders = each(1, 4), each(1, 4), each(1, 3), (each(0, 3), each(0, 3))
+    padding = tuple(zip(*borders, strict=True))
+    lengths = tuple(
+        max(1, (k - 1) * d + 1 - sum(p)) + extra
+        for k, d, p, extra in zip(size, dilation, padding, each(0, 8), strict=True)
+    )
+    groups = int(rng.integers(2, 40)) if apart else int(rng.choice((1, 1, 2, 3)))
+    channels, filters = (1, groups) if apart else (int(rng.integers(1, 24)), groups * int(rng.integers(1, 20)))
+    x, w = (int(rng.integers(1, 4)), *lengths, channels * groups), (*size, channels, filters)
+    return rng, x, w, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+def convolutions(seed: int, dtype: Any = "f4", apart: bool = False) -> list[Case]:
+    """A convolution and its two adjoints."""
+    rng, of_x, of_w, how = windows(seed, apart)
+    return three(rng, of_x, of_w, dtype, **how)
+
+
+def few_threads() -> list[Case]:
+    """The same with few blocks, of which two share a sum over more terms than a tile has; and channels apart."""
+    rng, border = np.random.default_rng(0), ((1, 0), (0, 1))
+    one = three(rng, (1, 4, 3, 9), (2, 2, 9, 5), stride=(2, 1), padding=border, dilation=(1, 2), groups=1, part=3)
+    each = three(rng, (1, 6, 3, 3), (2, 1, 1, 3), stride=(2, 1), padding=border, dilation=(1, 1), groups=3, part=6)
+    assert [made[2].launch.grid[2] for made in (one, each)] == [2, 2]
+    return one + each
+
+
+def three(rng: np.random.Generator, of_x: Any, of_w: Any, dtype: Any = "f4", part: int = 16, **how: Any) -> list[Case]:
+    """A convolution and its two adjoints. part: windows that are worth a block of their own."""
+    x, w = drawn(rng, of_x, dtype), drawn(rng, of_w, dtype)
+    y = drawn(rng, registry["convolution"].kernel(np, x, w, **how).shape, dtype)
+    with patch.object(launches, "PART", part):
+        return [
+            sliding("convolution", (x, w), **how),
+            sliding("transposed_convolution", (y, w), lengths=of_x[1:-1], **how),
+            sliding("kernel_correlation", (x, y), multiprocessors=20, size=of_w[:-2], **how),
+        ]
+
+
+def poolings(seed: int, dtype: Any = "f4", change: Any = None) -> list[Case]:
+    """Pooling of few different numbers, so that many are equal, and the adjoints. change: of x."""
+    rng, of_x, of_w, how = windows(seed)
+    size, stride = of_w[:-2], how["stride"]
+    padding = tuple((min(a, k - 1), min(b, k - 1)) for (a, b), k in zip(how["padding"], size, strict=True))
+    grown = (max(n, k) for n, k in zip(of_x[1:-1], size, strict=True))
+    x = rng.integers(-2, 3, (of_x[0], *grown, of_x[-1])).astype(dtype)
+    if change:
+        change(x)
+    options = {"size": size, "stride": stride, "padding": padding}
+    with np.errstate(invalid="ignore"):
+        y = registry["max_pool"].kernel(np, x, **options)
+        g = drawn(rng, y.shape, dtype)
+        return [
+            sliding("max_pool", (x,), **options),
+            sliding("max_unpool", (g, x, y), **options),
+            sliding("average_pool", (x,), **options),
+            sliding("average_unpool", (g,), lengths=x.shape[1:-1], **options),
+        ]

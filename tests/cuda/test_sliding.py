@@ -1,0 +1,146 @@
+"""The kernels over windows, run on the CPU as they are launched, against the array code."""
+
+import importlib
+
+import numpy as np
+import pytest
+from cases import CONVOLUTION, POOLING, drawn, size, source
+from sliding_cases import convolutions, poolings, sliding
+from tools import needs_gxx
+
+pytestmark = needs_gxx
+both = pytest.mark.parametrize("dtype", ["f4", "f8"])
+ONE = {"stride": (1, 1), "padding": ((1, 1), (0, 2)), "dilation": (1, 1), "groups": 1}
+
+
+@both
+@pytest.mark.parametrize("apart", [False, True])
+def test_convolution_and_its_adjoints(apart, dtype):
+    for seed in range(60):
+        for case in convolutions(seed, dtype, apart):
+            case.run()
+
+
+@both
+def test_pooling_and_its_adjoints_are_the_array_code_to_the_last_bit(dtype):
+    for seed in range(60):
+        for case in poolings(seed, dtype):
+            case.run()
+
+
+def many_tiles(dtype="f4", groups=1):
+    """Several blocks along each axis of the grid, and many terms in each sum."""
+    rng = np.random.default_rng(0)
+    x, w = drawn(rng, (3, 9, 11, 35 * groups), dtype), drawn(rng, (3, 2, 35, 33 * groups), dtype)
+    y = drawn(rng, (3, 9, 12, 33 * groups), dtype)
+    how = {**ONE, "groups": groups}
+    return [
+        sliding("convolution", (x, w), **how),
+        sliding("transposed_convolution", (y, w), lengths=(9, 11), **how),
+        *(sliding("kernel_correlation", (x, y), n, size=(3, 2), **how) for n in (1, 5, 20)),
+    ]
+
+
+@both
+@pytest.mark.parametrize("groups", [1, 2])
+def test_many_tiles(groups, dtype):
+    for case in many_tiles(dtype, groups):
+        case.run()
+
+
+def split(apart):
+    """A kernel whose sum several blocks share."""
+    rng = np.random.default_rng(0)
+    x, y = drawn(rng, (3, 17, 19, 5), "f4"), drawn(rng, (3, 17, 19, 5), "f4")
+    how = {**ONE, "padding": ((1, 1), (1, 1)), "groups": 5 if apart else 1}
+    made = sliding("kernel_correlation", (x, y), 12, size=(3, 3), **how)
+    assert made.launch.grid[2] == 4
+    return made
+
+
+@pytest.mark.parametrize("make", [lambda: split(False), lambda: split(True)])
+def test_a_second_run_gives_the_same_bits(make):
+    case = make()
+    case.run()
+    out = case.expected[0][0]
+    first = out.tobytes()
+    out[...] = np.nan
+    case.run()
+    assert out.tobytes() == first
+
+
+def test_what_is_not_finite_goes_through_a_pool():
+    def change(x):
+        x[0] = -np.inf
+        x[..., 0, :] = np.inf
+        x[..., -1, :1] = np.nan
+
+    for seed in range(20):
+        greatest, _, mean, _ = poolings(seed, "f4", change)
+        greatest.run()
+        mean.run()
+        poolings(seed, "f4", lambda x: x.fill(-np.inf))[1].run()  # the border is as great
+
+
+def test_other_layouts_are_copied_and_other_arrays_left_to_the_array_code():
+    rng = np.random.default_rng(0)
+    x, w = drawn(rng, (2, 4, 6, 5), "f4").transpose(0, 2, 3, 1), drawn(rng, (3, 3, 4, 2), "f4")[::-1]
+    sliding("convolution", (x, w), **ONE).run()
+    suits = importlib.import_module("chalkgrad.ops.sliding").convolves
+    huge, few = np.broadcast_to(x[:1, :1, :1], (1 << 10, 1 << 10, 1 << 8, 4)), {**ONE, "padding": ((0, 0), (0, 0))}
+    assert suits(x, w, **ONE)
+    assert suits(huge[:, :, :255], w, **few)
+    assert not suits(huge, w, **few)
+    assert not suits(x.astype("f8"), w, **ONE)
+    assert not suits(x.astype("i4"), w.astype("i4"), **ONE)
+    assert not suits(x[:0], w, **ONE)
+    assert not suits(x, w, **{**ONE, "stride": (300, 300)})
+
+
+@pytest.mark.parametrize(
+    ("file", "constants"),
+    [(CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "SUM_COLUMNS", "SUM_ROWS"]), (POOLING, ["THREADS"])],
+)
+def test_what_launches_a_kernel_has_its_constants(file, constants):
+    given = vars(importlib.import_module("chalkgrad.ops.sliding"))
+    assert {name: given[name] for name in constants} == {name: size(file, name) for name in constants}
+
+
+def convolved(number, apart=False):
+    return lambda: [convolutions(seed, apart=apart)[number] for seed in range(20)]
+
+
+def pooled(number):
+    return lambda: [poolings(seed)[number] for seed in range(20)]
+
+
+MUTANTS = [
+    ("if (k >= end)", "if (k > end)", lambda: many_tiles()[2:3]),
+    ("< unsigned(height) &&", "<= unsigned(height) &&", convolved(0)),
+    ("terms > 0; terms -= TILE_K", "terms > TILE_K; terms -= TILE_K", convolved(0)),
+    ("column + j < n)\n                y[", "column + j <= n)\n                y[", convolved(0)),
+    ("column + j < n) to[", "column + j <= n) to[", convolved(1)),
+    ("place < size_of_window; ++place)", "place < size_of_window - 1; ++place)", convolved(1)),
+    ("z < split; ++z) sum += from", "z < split - 1; ++z) sum += from", lambda: [split(False)]),
+    ("z < split; ++z) sum += partial", "z < split - 1; ++z) sum += partial", lambda: [split(True)]),
+    ("(i /= g.stride_y) >= g.rows", "(i /= g.stride_y) > g.rows", convolved(1, apart=True)),
+    ("k < end; k += SUM_ROWS", "k < end - 1; k += SUM_ROWS", convolved(2, apart=True)),
+    ("c < g.channels) w[to]", "c <= g.channels) w[to]", convolved(2, apart=True)),
+    ("first = window * stride - before;", "first = window * stride - before + 1;", pooled(2)),
+    ("gy[at] / REAL(equal)", "gy[at]", pooled(1)),
+    ("(j /= g.stride_x) >= g.columns", "(j /= g.stride_x) > g.columns", pooled(3)),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "make"), MUTANTS, ids=[new for _, new, _ in MUTANTS])
+def test_a_wrong_bound_shows(old, new, make):
+    cases = make()
+    text = source(cases[0].file)
+    assert old in text
+    with pytest.raises(AssertionError, match=r"gave|outside"):
+        all_run(cases, text.replace(old, new))
+
+
+def all_run(cases, text):
+    for case in cases:
+        case.run(text)
