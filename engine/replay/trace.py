@@ -256,7 +256,8 @@ class Trace:
         del owners
         noted, traced, hidden = self._noted, self.traced, Counter(map(id, self._hidden))
         kept = any(sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)))
-        return kept or any(sys.getrefcount(traced[i]) - 3 > hidden[id(traced[i])] for i in range(len(traced)))  # 3: here, by id
+        shared = 3  # by the list, by its id, and in the call
+        return kept or any(sys.getrefcount(traced[i]) - shared > hidden[id(traced[i])] for i in range(len(traced)))
 
     def forget(self) -> None:
         """Let go of the arrays that were made on the way; the list stays."""
