@@ -7,20 +7,16 @@ not reversed. On the CPU it is a matrix product over columns, gathered by one st
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy
 
-from ..engine import backend
-from ..engine.backend import Array, Namespace
+from ..engine.backend import Array
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
-from . import sliding
+from . import columns, sliding
 from .shape import transpose
 from .windows import (
-    Lengths,
     as_given,
     bordered,
     channels_last,
@@ -30,14 +26,9 @@ from .windows import (
     reach,
     spatial,
     taps,
-    windows,
     within,
 )
 
-BLOCK = 1 << 21
-"""Bytes of columns that are gathered in one go: they stay in a core's cache until they are multiplied."""
-LEAST_RUN = 8
-"""Neighbouring elements of a window, from which on columns are gathered window by window rather than place by place."""
 NO_BORDER = ((0, 0),) * 2
 
 
@@ -107,15 +98,17 @@ def convolution(xp, x, w, *, stride, padding, dilation, groups):
     p = bordered(xp, x, padding)
     count = output_lengths(p.shape[1:-1], w.shape[:-2], stride, NO_BORDER[: len(stride)], dilation)
     if w.shape[-2] == 1 < groups == w.shape[-1]:
-        return _sum_of_taps(xp, p, w, stride, dilation, count)
+        return columns.sum_of_taps(xp, p, w, stride, dilation, count)
     size, shape = w.shape[:-2], (x.shape[0], *count, w.shape[-1])
-    matrix, blocks = _matrix(xp, w, groups), list(_blocks(p, size, count))
+    matrix, blocks = columns.matrix(xp, w, groups), list(columns.blocks(p, size, count))
     if len(blocks) == 1:
-        return xp.reshape(_product(xp, _columns(xp, p, size, stride, dilation, count, groups), matrix), shape)
+        return xp.reshape(
+            columns.product(xp, columns.gathered(xp, p, size, stride, dilation, count, groups), matrix), shape
+        )
     y = xp.empty(shape, numpy.result_type(x.dtype, w.dtype))
     for block in blocks:
-        columns = _columns(xp, p[block], size, stride, dilation, count, groups)
-        _product(xp, columns, matrix, out=xp.reshape(y[block], (-1, w.shape[-1])))
+        rows = columns.gathered(xp, p[block], size, stride, dilation, count, groups)
+        columns.product(xp, rows, matrix, out=xp.reshape(y[block], (-1, w.shape[-1])))
     return y
 
 
@@ -203,7 +196,7 @@ def transposed_convolution(xp, x, w, *, stride, padding, dilation, groups, lengt
     y = xp.zeros((x.shape[0], *whole, channels * groups), numpy.result_type(x.dtype, w.dtype))
     count = x.shape[1:-1]
     apart = channels == 1 == filters and groups > 1
-    rows = x if apart else _in_groups(xp, xp.reshape(x, (-1, w.shape[-1])), groups)
+    rows = x if apart else columns.in_groups(xp, xp.reshape(x, (-1, w.shape[-1])), groups)
     for tap, place in taps(w.shape[:-2], stride, dilation, count):
         if apart:
             part = x * w[tap]
@@ -282,13 +275,13 @@ def kernel_correlation(xp, x, y, *, size, stride, padding, dilation, groups):
     p, count = bordered(xp, x, padding), y.shape[1:-1]
     channels, filters = x.shape[-1] // groups, y.shape[-1]
     if channels == 1 < groups == filters:
-        sums = [_sum_over_rows(xp, p[place] * y) for _, place in taps(size, stride, dilation, count)]
+        sums = [columns.sum_over_rows(xp, p[place] * y) for _, place in taps(size, stride, dilation, count)]
         return xp.reshape(xp.stack(sums), (*size, 1, filters))
     total: Array = None
-    for block in _blocks(p, size, count):
-        columns = _columns(xp, p[block], size, stride, dilation, count, groups)
-        rows = _in_groups(xp, xp.reshape(y[block], (-1, filters)), groups)
-        part = xp.matmul(xp.transpose(columns, (1, 0) if groups == 1 else (0, 2, 1)), rows)
+    for block in columns.blocks(p, size, count):
+        gathered = columns.gathered(xp, p[block], size, stride, dilation, count, groups)
+        rows = columns.in_groups(xp, xp.reshape(y[block], (-1, filters)), groups)
+        part = xp.matmul(xp.transpose(gathered, (1, 0) if groups == 1 else (0, 2, 1)), rows)
         total = part if total is None else total + part
     if groups > 1:
         total = xp.transpose(total, (1, 0, 2))
@@ -330,72 +323,3 @@ def _(xp, gw, x, stride, padding, dilation, groups):
 
 
 kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)
-
-
-# Columns: every window as a row of a matrix
-
-
-def _blocks(p: Array, size: Lengths, count: Lengths) -> Iterator[slice]:
-    """Samples whose columns are gathered together: few on the CPU, for its cache; all on a GPU, for few launches."""
-    each = math.prod(count) * math.prod(size) * p.shape[-1] * p.dtype.itemsize
-    step = max(1, BLOCK // max(1, each)) if backend.device_of(p) == "cpu" else max(1, p.shape[0])
-    return (slice(start, start + step) for start in range(0, max(1, p.shape[0]), step))
-
-
-def _columns(
-    xp: Namespace, p: Array, size: Lengths, stride: Lengths, dilation: Lengths, count: Lengths, groups: int
-) -> Array:
-    """The windows of the bordered input as rows, (windows, elements), or for each group (groups, windows, elements).
-
-    One copy: place by place where neighbours in a window are few (then they are neighbours along a row of windows),
-    and the matrix is a transposed view; else window by window.
-    """
-    axes, channels = len(size), p.shape[-1]
-    view = windows(p, size, stride, dilation, count)
-    rows, elements = p.shape[0] * math.prod(count), math.prod(size) * (channels // groups)
-    places, inside = tuple(range(axes + 1)), tuple(range(axes + 1, 2 * axes + 1))
-    if groups > 1:
-        order = (2 * axes + 1, *places, *inside, 2 * axes + 2)
-        split = xp.reshape(view, (*view.shape[:-1], groups, channels // groups))
-        return xp.reshape(xp.ascontiguousarray(xp.transpose(split, order)), (groups, rows, elements))
-    if channels * (size[-1] if dilation[-1] == 1 else 1) >= LEAST_RUN:
-        return xp.reshape(xp.ascontiguousarray(view), (rows, elements))
-    turned = xp.ascontiguousarray(xp.transpose(view, (*inside, 2 * axes + 1, *places)))
-    return xp.transpose(xp.reshape(turned, (elements, rows)))
-
-
-def _matrix(xp: Namespace, w: Array, groups: int) -> Array:
-    """The kernel as (elements, filters), or for each group (groups, elements, filters / groups)."""
-    if groups == 1:
-        return xp.reshape(w, (-1, w.shape[-1]))
-    return xp.transpose(xp.reshape(w, (-1, groups, w.shape[-1] // groups)), (1, 0, 2))
-
-
-def _in_groups(xp: Namespace, rows: Array, groups: int) -> Array:
-    """(rows, filters) as (groups, rows, filters / groups); as it is where there is one group."""
-    if groups == 1:
-        return rows
-    return xp.transpose(xp.reshape(rows, (len(rows), groups, rows.shape[-1] // groups)), (1, 0, 2))
-
-
-def _product(xp: Namespace, columns: Array, matrix: Array, out: Array = None) -> Array:
-    """Columns times matrix: (windows, filters), into `out` where that is given."""
-    if len(columns.shape) == 2:
-        return xp.matmul(columns, matrix) if out is None else xp.matmul(columns, matrix, out=out)
-    y = xp.reshape(xp.transpose(xp.matmul(columns, matrix), (1, 0, 2)), (columns.shape[1], -1))
-    if out is not None:
-        out[...] = y
-    return y
-
-
-def _sum_of_taps(xp: Namespace, p: Array, w: Array, stride: Lengths, dilation: Lengths, count: Lengths) -> Array:
-    """Each channel convolved by itself: place by place."""
-    y: Array = None
-    for tap, place in taps(w.shape[:-2], stride, dilation, count):
-        part = p[place] * w[tap]
-        y = part if y is None else xp.add(y, part, out=y)
-    return y
-
-
-def _sum_over_rows(xp: Namespace, x: Array) -> Array:
-    return xp.sum(x, axis=tuple(range(len(x.shape) - 1)))
