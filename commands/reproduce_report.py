@@ -81,7 +81,10 @@ def _text(results: Results, table: str, pictures: Sequence[str], request: Reques
         "images as they were trained on; with distorted images that is a harder task than the test.\n",
     ]
     if request.quick:
-        parts.append("**A quick run**: a few epochs and one seed each. It shows that everything works, no more.\n")
+        parts.append(
+            "**A quick run**: a few epochs and one seed each, so weights are averaged over fewer steps than told. "
+            "It shows that everything works, no more.\n"
+        )
     parts += [f"- **{EXPERIMENTS[name].title}**: {EXPERIMENTS[name].means}; {runs[0]['parameters']:,} parameters.\n"
               for name, runs in results.items()]  # fmt: skip
     parts.append(

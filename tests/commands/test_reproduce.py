@@ -58,6 +58,14 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert runs == [3, 0]
 
 
+def test_a_short_run_averages_over_fewer_steps_and_a_long_one_as_told():
+    assert reproduce.averaged_with(469) == pytest.approx(1 - 10 / 469)
+    for experiment in reproduce.EXPERIMENTS.values():
+        if experiment.distorted:
+            model = experiment.compiled((28, 28, 1) if not experiment.flat else (784,), 0, experiment.epochs, 60000)
+            assert model.optimizer.ema_momentum == reproduce.AVERAGED
+
+
 def test_the_documented_figures_are_set_beside_what_the_seeds_did():
     curves = [{"loss": [0.1, 0.06, 0.03], "accuracy": [0.97, 0.98, 0.99], "val_loss": [0.09, 0.0783, 0.08]}]
     text = reproduce_report._why(curves, "test")
