@@ -33,7 +33,10 @@ DISTORTED = datasets.Augmentation(rotation=9, shift=1.3, scale=0.1, shear=0.1, e
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model and how it is trained. flat: images come as rows. quick: epochs of a short run. means: what is told."""
+    """A model and how it is trained. flat: images come as rows. quick: epochs of a short run. means: what is told.
+
+    distortion: of training images; where there is one, a cosine schedule from `rate` and averaged weights go with it.
+    """
 
     name: str
     title: str
@@ -42,21 +45,22 @@ class Experiment:
     seeds: int
     epochs: int
     quick: int
-    distorted: bool
     means: str
+    distortion: datasets.Augmentation | None = None
+    rate: float = 3e-3
 
     def compiled(self, shape: tuple[int, ...], seed: int, epochs: int, samples: int) -> Sequential:
         """The model, ready to be trained."""
         model = self.build(shape, seed)
         optimizer: Any = "adam"
-        if self.distorted:
+        if self.distortion:
             steps = epochs * -(-samples // BATCH)
-            optimizer = Adam(CosineDecay(RATE, steps), use_ema=True, ema_momentum=averaged_with(steps))
+            optimizer = Adam(CosineDecay(self.rate, steps), use_ema=True, ema_momentum=averaged_with(steps))
         model.compile(optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
         return model
 
 
-BATCH, RATE, AVERAGED = 128, 3e-3, 0.999
+BATCH, AVERAGED = 128, 0.999
 
 
 def averaged_with(steps: int) -> float:
@@ -90,18 +94,18 @@ def small_cnn(shape: tuple[int, ...], seed: int) -> Sequential:
 MEANS = (
     f"every batch distorted anew (turned by up to {DISTORTED.rotation:g}°, moved by {DISTORTED.shift:g} "
     f"pixels, scaled and sheared by {DISTORTED.scale:.0%}, elastically by {DISTORTED.elastic:g} pixels), Adam with a "
-    f"cosine schedule from {RATE:g} to 0, weights averaged with {AVERAGED:g}"
+    f"cosine schedule from {Experiment.rate:g} to 0, weights averaged with {AVERAGED:g}"
 )
 
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
         Experiment(
-            "documented", "784-128-10, as documented", documented_net, True, 5, 10, 2, False,
+            "documented", "784-128-10, as documented", documented_net, True, 5, 10, 2,
             "Adam with its defaults, nothing else",
         ),
-        Experiment("means", "784-128-10, with means", documented_net, True, 3, 500, 3, True, MEANS),
-        Experiment("cnn", "small CNN, with means", small_cnn, False, 3, 45, 1, True, MEANS),
+        Experiment("means", "784-128-10, with means", documented_net, True, 3, 500, 3, MEANS, DISTORTED),
+        Experiment("cnn", "small CNN, with means", small_cnn, False, 3, 45, 1, MEANS, DISTORTED),
     )
 }  # fmt: skip
 
@@ -204,7 +208,8 @@ def run(
     inputs, test_inputs = (_pixels(images, experiment.flat) for images in (x, x_test))
     epochs = settings["epochs"]
     model = experiment.compiled(inputs.shape[1:], seed, epochs, len(x))
-    augmentation = replace(DISTORTED, image_shape=shape if experiment.flat else None) if experiment.distorted else None
+    distortion = experiment.distortion
+    augmentation = distortion and replace(distortion, image_shape=shape if experiment.flat else None)
     wall, cpu = time.perf_counter(), time.process_time()
     history = model.fit(
         inputs, utils.to_categorical(labels, CLASSES), batch_size=BATCH, epochs=epochs, verbose=0, seed=seed,

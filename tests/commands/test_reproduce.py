@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from chalkgrad import datasets
 from chalkgrad.cli import cli
-from chalkgrad.commands import reproduce, reproduce_report
+from chalkgrad.commands import reproduce, reproduce_report, reproduce_trials
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
 def test_a_short_run_averages_over_fewer_steps_and_a_long_one_as_told():
     assert reproduce.averaged_with(469) == pytest.approx(1 - 10 / 469)
     for experiment in reproduce.EXPERIMENTS.values():
-        if experiment.distorted:
+        if experiment.distortion:
             model = experiment.compiled((28, 28, 1) if not experiment.flat else (784,), 0, experiment.epochs, 60000)
             assert model.optimizer.ema_momentum == reproduce.AVERAGED
 
@@ -112,3 +112,13 @@ def test_a_damaged_result_is_named(tmp_path):
     result = call("--only", "cnn", "--seed", 0, "--out", tmp_path)
     assert result.exit_code == 1
     assert "cnn-0.json cannot be read" in result.output.replace("\n", " ")
+
+
+def test_a_trial_is_judged_by_training_images_and_told_of(tmp_path, monkeypatch):
+    name, experiment, _ = reproduce_trials.ALL[-2]
+    found = reproduce_trials.trial(name, experiment, 1)
+    assert found.keys() == {"what", "epochs", "loss", "accuracy"}
+    (tmp_path / reproduce_trials.TRIALS).write_text(json.dumps([found]))
+    assert call("--only", "documented", "--epochs", 1, "--seed", 0, "--out", tmp_path).exit_code == 0
+    text = (tmp_path / "reproduction.md").read_text()
+    assert f"| {name} | 1 | {found['loss']:.4f} |" in text
