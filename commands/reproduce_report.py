@@ -86,9 +86,9 @@ def _trials(out: Path) -> list[str]:
         "## Trials beforehand\n",
         "Trained on the first 50,000 training images, judged by the last 10,000, one seed each (`python -m "
         "chalkgrad.commands.reproduce_trials`). The distortions were those of an earlier prototype; milder and "
-        "stronger ones, and a higher rate, gave no lower loss, so they stayed. Of the small CNNs the third was taken. How many "
-        "epochs the final runs have follows from the time that a seed may take. (In the trials of the CNNs, weights "
-        "were averaged with 0.999 throughout; the command now takes less in runs as short as these.)\n",
+        "stronger ones, and a higher rate, gave no lower loss, so they stayed. Of the small CNNs the third was taken. "
+        "How many epochs the final runs have follows from the time that a seed may take. (In the trials of the CNNs, "
+        "weights were averaged with 0.999 throughout; the command now takes less in runs as short as these.)\n",
         "| trial | epochs | validation loss | validation accuracy |\n|---|---|---|---|",
         *rows,
         "",
