@@ -18,6 +18,7 @@ from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
 from . import checkpoint, training
 from .callbacks import Callback, History
+from .forward import forward
 from .layers import Layer
 from .losses import Loss, LossFunction, make_loss
 from .metrics import Metric, MetricFunction, make_metric
@@ -178,13 +179,9 @@ class Sequential:
         logits: bool = False,
     ) -> Tensor:
         """The layers one after another. recorded: the weights ask for gradients. logits: stop before the last σ."""
-        for layer in self.layers:
-            weights = layer.weights if recorded else {name: w.detach() for name, w in layer.weights.items()}
-            if logits and layer is self.layers[-1]:
-                x = layer.linear(weights, x)  # type: ignore[attr-defined]
-            else:
-                x = layer.apply(weights, x, training=training, generator=generator)
-        return x
+        return forward(
+            self.layers, x, recorded=recorded, training=training, generator=generator, logits=logits
+        )  # fmt: skip
 
     def check_input(self, shape: Shape) -> None:
         """Raise ShapeError where a batch of this shape is not what the model was built for."""
