@@ -22,7 +22,8 @@ def curves(results: Mapping[str, Runs], documented: float, judged: str) -> bytes
             losses = run["curves"]["val_loss"]
             axes.plot(range(1, len(losses) + 1), losses, color=TEST, linewidth=1, alpha=0.8)
         axes.axhline(documented, color=TRAINING, linestyle="--", linewidth=1)
-        axes.annotate("documented", (1, documented), (0, 3), textcoords="offset points", color=TRAINING, fontsize=8)
+        axes.annotate("documented", (1, documented), (0, 9), xycoords=("axes fraction", "data"), ha="right",
+                      textcoords="offset points", color=TRAINING, fontsize=8)  # fmt: skip
         framed(axes, f"{EXPERIMENTS[name].title}: {judged} loss", len(runs[0]["curves"]["val_loss"]))
         ends = [run["curves"]["val_loss"][-1] for run in runs]
         axes.set_ylim(0, max(0.12, *(3 * end for end in ends)))

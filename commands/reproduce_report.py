@@ -85,8 +85,9 @@ def _trials(out: Path) -> list[str]:
     return [
         "## Trials beforehand\n",
         "Trained on the first 50,000 training images, judged by the last 10,000, one seed each (`python -m "
-        "chalkgrad.commands.reproduce_trials`). The distortions were those of an earlier prototype; milder and "
-        "stronger ones, and a higher rate, gave no lower loss, so they stayed. Of the small CNNs the third was taken. "
+        "chalkgrad.commands.reproduce_trials`). The distortions, schedule and averaging were those of an earlier "
+        "prototype, which was judged by test images; milder and stronger distortions, and a higher rate, gave no lower "
+        "validation loss, so they stayed. Of the small CNNs the third was taken. "
         "How many epochs the final runs have follows from the time that a seed may take. (In the trials of the CNNs, "
         "weights were averaged with 0.999 throughout; the command now takes less in runs as short as these.)\n",
         "| trial | epochs | validation loss | validation accuracy |\n|---|---|---|---|",
@@ -113,8 +114,8 @@ def _text(results: Results, table: str, pictures: Sequence[str], request: Reques
     parts += [f"- **{EXPERIMENTS[name].title}**: {EXPERIMENTS[name].means}; {runs[0]['parameters']:,} parameters.\n"
               for name, runs in results.items()]  # fmt: skip
     parts.append(
-        "\nNo test image chose anything: epochs and means were fixed before, and the figures are those of the last "
-        "epoch, whatever it gave.\n"
+        "\nNo test image chose anything here: epochs and means were fixed before, and the figures are those of the "
+        "last epoch, whatever it gave.\n"
     )
     if "documented" in results:
         parts.append(_why([run["curves"] for run in results["documented"]], judged) + "\n")
@@ -129,7 +130,7 @@ def _text(results: Results, table: str, pictures: Sequence[str], request: Reques
             ]
         parts.append("")
     parts += _trials(out)
-    parts += [f"![{picture}](pictures/{picture})\n" for picture in pictures]
+    parts += [f"![{_caption(picture)}](pictures/{picture})\n" for picture in pictures]
     parts.append(f"On {first['machine']}; {first['versions']}.\n")
     return "\n".join(parts)
 
@@ -160,6 +161,14 @@ def _at_documented(run: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """The training figures of the first epoch that reached the documented training loss; nothing where none did."""
     epoch = next((n for n, loss in enumerate(run["loss"]) if loss <= DOCUMENTED["training_loss"]), None)
     return {} if epoch is None else {name: run[name][epoch] for name in ("loss", "accuracy")}
+
+
+def _caption(picture: str) -> str:
+    """What is on a picture, by its name."""
+    name, _, what = picture.removeprefix("reproduction-").removesuffix(".png").rpartition("-")
+    told = {"curves": "Loss by epoch, every seed", "confusion": "which digits were mistaken, on average over the seeds",
+            "mistakes": "the worst mistakes of seed 0"}[what]  # fmt: skip
+    return f"{EXPERIMENTS[name].title}: {told}" if name else told
 
 
 def _pictures(results: Results, path: Path, judged: str) -> list[str]:
