@@ -104,6 +104,10 @@ def greater(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a > b, elementwise: bool, without gradient."""
 def greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a ≥ b, elementwise: bool, without gradient."""
+def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
+def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
 def reshape(x: TensorLike, *shape: int | Sequence[int] | None) -> Tensor:
     """The same elements in row-major order under another shape; one length may be -1, then it follows."""
 def transpose(x: TensorLike, *axes: int | Sequence[int] | None) -> Tensor:
@@ -168,10 +172,6 @@ def categorical_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor
     """Mean cross-entropy of softmax(logits) with rows of probabilities, -Σ t log p. logits, targets: (…, classes)."""
 def sparse_categorical_cross_entropy(logits: TensorLike, labels: TensorLike) -> Tensor:
     """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
-def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
-    """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
-def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
-    """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
 def max_pool(x: TensorLike, size: int = 2, stride: Any = None, padding: Any = 'valid', channels_first: Any = False) -> Tensor:
     """The greatest of each window. Where several are the greatest, they share the gradient equally, as in `max`."""
 def max_unpool(g: TensorLike, x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any) -> Tensor:

@@ -75,8 +75,3 @@ def sum_of_taps(xp: Namespace, p: Array, w: Array, stride: Lengths, dilation: Le
         part = p[place] * w[tap]
         y = part if y is None else xp.add(y, part, out=y)
     return y
-
-
-def sum_over_rows(xp: Namespace, x: Array) -> Array:
-    """The sum over all axes but the last."""
-    return xp.reshape(backend.summed(xp, x, tuple(range(len(x.shape) - 1))), (-1,))

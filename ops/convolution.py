@@ -15,6 +15,7 @@ from ..engine.backend import Array
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
 from . import columns, sliding
+from .normalisation import channel_sums
 from .shape import transpose
 from .windows import (
     as_given,
@@ -275,7 +276,7 @@ def kernel_correlation(xp, x, y, *, size, stride, padding, dilation, groups):
     p, count = bordered(xp, x, padding), y.shape[1:-1]
     channels, filters = x.shape[-1] // groups, y.shape[-1]
     if channels == 1 < groups == filters:
-        sums = [columns.sum_over_rows(xp, p[place] * y) for _, place in taps(size, stride, dilation, count)]
+        sums = [channel_sums(xp, p[place] * y, filters) for _, place in taps(size, stride, dilation, count)]
         return xp.reshape(xp.stack(sums), (*size, 1, filters))
     total: Array = None
     for block in columns.blocks(p, size, count):
