@@ -38,7 +38,7 @@ def evaluate(equation: Equation, values: Mapping[str, Any], shape: tuple[int, ..
     `...` runs over, where the primitive has such a parameter; () where it has none.
     Raises EquationError where an index has no extent, or different ones.
     """
-    loops = _Loops(equation, values, shape, axis)
+    loops = Loops(equation, values, shape, axis)
     for statement in equation.statements:
         loops.run(statement)
     result = loops.scope[equation.target]
@@ -53,7 +53,7 @@ def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
     return tuple(sorted(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))) if ndim else ()
 
 
-def _front(x: Exact, axis: Any, ndim: int) -> Exact:
+def front(x: Exact, axis: Any, ndim: int) -> Exact:
     """x with the axes `axis` as one at the end (or, where it was reduced over them already, without them)."""
     axes = _axes(ndim, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
@@ -63,14 +63,16 @@ def _front(x: Exact, axis: Any, ndim: int) -> Exact:
 
 
 def _back(y: Exact, shape: tuple[int, ...], axis: Any) -> Exact:
-    """The inverse of `_front`, for a result of `shape`."""
+    """The inverse of `front`, for a result of `shape`."""
     axes = _axes(len(shape), axis)
     rest = [i for i in range(len(shape)) if i not in axes]
     order = [*rest, *axes]
     return y.reshape([shape[i] for i in order]).transpose(numpy.argsort(order) if order else ())
 
 
-class _Loops:
+class Loops:
+    """An equation at work on arrays: what each index runs over, and the loops."""
+
     def __init__(self, equation: Equation, values: Mapping[str, Any], shape: tuple[int, ...], axis: Any) -> None:
         self.equation, self.shape = equation, shape
         self.scope: dict[str, Any] = dict(values)
@@ -79,12 +81,12 @@ class _Loops:
             ndim = max(len(shape), *(v.ndim for v in arrays))
             for name, value in values.items():
                 if isinstance(value, numpy.ndarray) and self.is_indexed(name):
-                    self.scope[name] = _without(value, axis) if self.lacks_axis(name) else _front(value, axis, ndim)
+                    self.scope[name] = _without(value, axis) if self.lacks_axis(name) else front(value, axis, ndim)
             target = equation.statements[-1]
             if target.indices:
                 probe = numpy.empty(shape, dtype=object)
                 reduced = len(target.indices) == 1
-                self.shape = _without(probe, axis, ndim).shape if reduced else _front(probe, axis, ndim).shape
+                self.shape = _without(probe, axis, ndim).shape if reduced else front(probe, axis, ndim).shape
         self.extents: dict[str, Any] = {}
         self.find_extents()
 
@@ -156,6 +158,7 @@ class _Loops:
         self.extents[name] = extent
 
     def span(self, name: str) -> Any:
+        """All values of an index; of a multi-index tuples."""
         if name not in self.extents:
             raise EquationError(f"{self.equation.text!r}: nothing tells what the index {name} runs over.")
         extent = self.extents[name]
@@ -207,6 +210,7 @@ class _Loops:
         return numpy.broadcast_to(result, self.shape).copy() if last and result.ndim < len(self.shape) else result
 
     def place(self, parts: tuple[ast.expr, ...], at: Mapping[str, Any]) -> tuple[int, ...]:
+        """Where indices lead to, with the values `at` of the names in them."""
         where: list[int] = []
         for part in parts:
             value = at[REST] if _is_rest(part) else self.value(part, at)
@@ -214,6 +218,7 @@ class _Loops:
         return tuple(where)
 
     def value(self, node: ast.expr, at: Mapping[str, Any]) -> Any:
+        """The value of an expression."""
         if isinstance(node, ast.Starred):
             return self.value(node.value, at)
         if isinstance(node, ast.Constant):

@@ -1,0 +1,131 @@
+"""What is written on the blackboard is the registry's equation, and with the values put in it gives the engine's."""
+
+import math
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.blackboard.notation import Elided, Values, gradient_of, in_symbols, number_text, symbol_of, with_values
+from chalkgrad.blackboard.styles import STYLES
+from chalkgrad.engine.equation import read_equation
+from chalkgrad.optim.update import updates
+from chalkgrad.proof.cases import draw, examples
+
+EQUATIONS = [
+    *(p.equation for p in cg.registry.values()),
+    *(rule.equation for p in cg.registry.values() for rule in p.rules.values()),
+    *(u.equation for u in updates.values()),
+]
+
+
+def math_of(equation, style):
+    target = equation.target
+    gradients = {name: gradient_of(symbol_of(name[1:])) for name in equation.values | {target} if name.startswith("g")}
+    return in_symbols(equation, style, gradients if len(target) > 1 else {})
+
+
+@pytest.mark.parametrize("equation", EQUATIONS, ids=lambda e: e.text[:60])
+def test_every_equation_is_written_in_every_style(equation):
+    for style in STYLES:
+        assert math_of(equation, style)
+    ElementTree.fromstring(f"<math>{math_of(equation, 'mathml')}</math>")
+    latex = math_of(equation, "latex")
+    assert latex.count("{") == latex.count("}")
+
+
+def test_a_layer_is_written_as_on_the_blackboard():
+    names = {"w": symbol_of("W1"), "b": symbol_of("b1"), "z": symbol_of("z1")}
+    affine = cg.registry["affine"]
+    assert in_symbols(affine.equation, "unicode", names, "n") == "z₁[n, k] = Σⱼ a[n, j]·W₁[j, k] + b₁[k]"
+    assert in_symbols(affine.equation, "latex", names, "n") == (
+        r"z_{1;n,k} = \sum_{j} a_{n,j} \cdot W_{1;j,k} + b_{1;k}"
+    )
+    rule = {"gw": gradient_of(symbol_of("W1")), "gz": gradient_of(symbol_of("z1"))}
+    assert in_symbols(affine.rules["w"].equation, "unicode", rule, "n") == "∇W₁[j, k] = Σₙ a[n, j]·∇z₁[n, k]"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("y = -x**2 / 2", "y = −x² / 2"),
+        ("y = a - (b - c)", "y = a − (b − c)"),
+        ("y = (a + b) * c", "y = (a + b)·c"),
+        ("y = a / (b * c)", "y = a / (b·c)"),
+        ("y = (a if x > 0 else b) * c", "y = (a if x > 0, else b)·c"),
+        ("y = (-a)**b", "y = (−a)^b"),
+    ],
+)
+def test_parentheses_stand_where_they_must_and_nowhere_else(text, written):
+    assert in_symbols(read_equation(text, {"a", "b", "c", "x"}), "unicode") == written
+
+
+FUNCTIONS = {name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf")}
+FUNCTIONS |= {"abs": abs, "max": max, "min": min, "sign": np.sign, "π": math.pi, "clip": np.clip, "root": math.sqrt}
+READ_BACK = {"·": "*", "−": "-", "√": "root", "∞": "math.inf", "≤": "<=", "≥": ">=", "≠": "!=", "∧": " and ", "^": "**"}
+
+
+def read_back(text):
+    """What a reader would compute from the Unicode text."""
+    for sign, code in READ_BACK.items():
+        text = text.replace(sign, code)
+    text = re.sub(
+        r"([\d.)])([⁰¹²³⁴⁵⁶⁷⁸⁹]+)",
+        lambda m: f"{m[1]}**{m[2].translate(str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹', '0123456789'))}",
+        text,
+    )
+    text = re.sub(r"root([\d.]+)", r"root(\1)", text)
+    text = re.sub(r"\|([^|]+)\|", r"abs(\1)", text).replace(", else ", " else ").replace(" = ", " == ")
+    return eval(text, {"math": math, **FUNCTIONS})
+
+
+@pytest.mark.parametrize("name", sorted(set(cg.registry) - {"argmax", "one_hot"}))
+def test_with_the_values_put_in_it_gives_the_engines_value(name):
+    primitive = cg.registry[name]
+    written = 0
+    for example in examples(primitive):
+        arrays = draw(primitive, example)
+        y = primitive.compute(tuple(map(cg.Tensor, arrays)), example.parameters).numpy()
+        parameters = {**primitive.parameters, **example.parameters}
+        given = {**dict(zip(primitive.operands, arrays, strict=False)), **parameters}
+        axis = parameters.get("axis", ())
+        for place in list(np.ndindex(y.shape))[:3]:
+            try:
+                text = with_values(
+                    primitive.equation, "unicode", Values(given, y.shape, place, axis=axis), digits=17, terms=99
+                )
+            except Elided:
+                continue
+            written += 1
+            assert read_back(text) == pytest.approx(float(y[place]), rel=1e-12, abs=1e-12), text
+    assert written or not primitive.equation.elementwise
+
+
+def test_a_long_sum_shows_its_first_terms_and_its_last():
+    a, w, b = np.arange(9.0)[None], np.ones((9, 1)), np.zeros(1)
+    text = with_values(cg.registry["affine"].equation, "unicode", Values({"a": a, "w": w, "b": b}, (1, 1), (0, 0)))
+    assert text == "0·1 + 1·1 + 2·1 + … + 8·1 + 0"
+
+
+def test_numbers_carry_where_they_come_from():
+    values = Values({"x": np.array([1.5, -2.5])}, (2,), (1,), {"x": "z1"})
+    assert '<mn data-at="z1:1">−2.5</mn>' in with_values(cg.registry["relu"].equation, "mathml", values)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (-0.5, "−0.5"),
+        (1 / 3, "0.3333"),
+        (1e-20, "1e−20"),
+        (math.nan, "NaN"),
+        (-math.inf, "−∞"),
+        (True, "1"),
+    ],
+)
+def test_numbers_are_written(value, text):
+    assert number_text(value) == text
