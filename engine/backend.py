@@ -32,13 +32,18 @@ MANY_ROWS = 4096
 """From which on a sum over rows is a product with ones."""
 
 traces: list[Any] = []
-"""The capture under way, if there is one: it hears of every operation on arrays, and of every value that is read."""
+"""Captures under way: they hear of every operation on arrays, and of every value that is read. And who looks on."""
 
 
 def under_way() -> Any:
     """The capture under way in this thread; None where there is none."""
     thread = get_ident()
     return next((trace for trace in reversed(traces) if trace.thread == thread), None)
+
+
+def looked_on() -> bool:
+    """Whether somebody looks on at each operation, so that nothing is replayed instead; see `engine.watching`."""
+    return any(trace.thread is None for trace in traces)
 
 
 # Which devices there are

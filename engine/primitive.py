@@ -229,6 +229,10 @@ class Primitive:
             plan = self.plans.get(flags) or self.plan(flags)
             if plan.ruled:
                 plan.record(result, operands, parameters)
+        if backend.traces:
+            for watching in backend.traces:
+                if watching.thread is None:  # it looks on, and traces nothing
+                    watching.applied(self, operands, parameters, result)
         return result
 
     def plan(self, flags: tuple[bool, ...]) -> Plan:

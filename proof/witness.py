@@ -93,6 +93,7 @@ class Loops:
     # What indices run over
 
     def references(self) -> Iterator[tuple[str, tuple[ast.expr, ...]]]:
+        """The arrays that are indexed, each with its indices."""
         for statement in self.equation.statements:
             for node in ast.walk(statement.expression):
                 if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
@@ -101,12 +102,15 @@ class Loops:
                     yield node.value.value.id + ".flat", _elements(node.slice)  # type: ignore[attr-defined]
 
     def is_indexed(self, name: str) -> bool:
+        """Whether the equation names elements of this array."""
         return any(name == other for other, _ in self.references())
 
     def lacks_axis(self, name: str) -> bool:
+        """Whether this array has lost the axis of the primitive."""
         return all(len(parts) == 1 for other, parts in self.references() if other == name)
 
     def find_extents(self) -> None:
+        """Tell from the shapes what each index runs over."""
         last = self.equation.statements[-1]
         found = [(self.scope[name.removesuffix(".flat")], name, parts) for name, parts in self.references()
                  if isinstance(self.scope.get(name.removesuffix(".flat")), numpy.ndarray)]  # fmt: skip
@@ -128,6 +132,7 @@ class Loops:
                         yield ast.unparse(part.left), self.value(part.comparators[0], {})
 
     def bind(self, shape: tuple[int, ...], parts: tuple[ast.expr, ...]) -> None:
+        """Take from an array's shape what its indices run over."""
         if len(parts) == 1 and isinstance(parts[0], ast.Name) and len(shape) != 1:
             self.extend(parts[0].id, shape)  # a lone index is a multi-index over all axes
             return
@@ -150,6 +155,7 @@ class Loops:
                 self.extend(name.id, extent)
 
     def extend(self, name: str, extent: Any) -> None:
+        """Note what an index runs over; `...` broadcasts."""
         known = self.extents.get(name)
         if name == REST and known is not None:
             extent = numpy.broadcast_shapes(known, extent)
@@ -167,6 +173,7 @@ class Loops:
     # Running it
 
     def run(self, statement: Statement) -> None:
+        """Compute a statement's target."""
         if not statement.indices and not self.equation.elementwise:
             moved = whole(statement, self.scope, self.shape)
             if moved is None:
@@ -251,6 +258,7 @@ class Loops:
         raise EquationError(f"{self.equation.text!r}: cannot evaluate {ast.unparse(node)!r}.")
 
     def name(self, name: str, at: Mapping[str, Any]) -> Any:
+        """The value of a name."""
         if name in at:
             return at[name]
         if name in ("pi", "inf"):
@@ -259,6 +267,7 @@ class Loops:
         return value[()] if isinstance(value, numpy.ndarray) and not value.ndim else value
 
     def element(self, node: ast.Subscript, at: Mapping[str, Any]) -> Any:
+        """The value of an element of an array."""
         parts = _elements(node.slice)
         if isinstance(node.value, ast.Name) and node.value.id in at:  # a multi-index in another order
             index, order = at[node.value.id], self.value(parts[0], at)
@@ -276,6 +285,7 @@ class Loops:
         return array[place]
 
     def call(self, node: ast.Call, at: Mapping[str, Any]) -> Any:
+        """The value of a function, or of a reduction over indices."""
         name = node.func.id  # type: ignore[attr-defined]
         over = [index for a in node.args[1:] if (index := self.index_over(a))]
         if name in REDUCTIONS and over:

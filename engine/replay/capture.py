@@ -91,8 +91,10 @@ class Captured(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, by replay where there is one."""
-        if (backend.traces and backend.under_way()) or not self._busy.acquire(blocking=False):
-            return self.function(*args, **kwargs)  # part of a larger step, or in use by another thread
+        if backend.traces and (backend.under_way() or backend.looked_on()):
+            return self.function(*args, **kwargs)  # part of a larger step, or each operation is looked at
+        if not self._busy.acquire(blocking=False):
+            return self.function(*args, **kwargs)  # in use by another thread
         try:
             arrays, key = signature(args, kwargs)
             recording = self.recordings.get(key)
