@@ -88,14 +88,18 @@ class Values:
 
 
 def in_symbols(
-    equation: Equation, style: Style | str, names: Mapping[str, Symbol] | None = None, dots: Sequence[str] | None = None
+    equation: Equation,
+    style: Style | str,
+    names: Mapping[str, Symbol] | None = None,
+    dots: Sequence[str] | None = None,
+    sign: str = "=",
 ) -> str:
-    """The equation in symbols.
+    """The equation in symbols. sign: what stands between its sides; "<-" where an update overwrites.
 
     names: what its names are called here; others by `symbol_of`. dots: indices for the axes of `...`, where it is
     known how many there are.
     """
-    return _Printer(equation, style, names or {}, dots, None).whole()
+    return _Printer(equation, style, names or {}, dots, None).whole(sign)
 
 
 def with_values(
@@ -146,10 +150,10 @@ class _Printer:
 
     # Whole equations
 
-    def whole(self) -> str:
+    def whole(self, equals: str) -> str:
         lines = []
         for statement in self.equation.statements:
-            sign = self.sign("+=" if statement.adds else "=")
+            sign = self.sign("+=" if statement.adds else equals)
             lines.append(
                 self.style.join(
                     [self.named(statement.target, statement.indices), sign, self.at_least(statement.expression, CHOICE)]

@@ -1,0 +1,348 @@
+"""An explanation: what a computation consists of, forward and backward, with the engine's own numbers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from ..engine import transform
+from ..engine.equation import Equation
+from ..engine.primitive import Primitive, Rule
+from ..engine.tensor import Tensor
+from ..engine.watching import Application, Sent
+from .notation import Elided, Values, gradient_of, in_symbols, number_text, with_values
+from .styles import STYLES, Style, Symbol
+
+Place = tuple[int, ...]
+AXES = "nijklm"
+"""What the axes of `...` are called, where an equation leaves them open: n is the batch."""
+
+
+@dataclass(frozen=True)
+class Numerical:
+    """A derivative by numbers, its own estimate of its error, and whether the loss has a kink there."""
+
+    value: float
+    error: float
+    kink: bool = False
+
+
+@dataclass(eq=False)
+class Quantity:
+    """A value of the computation, as it is called on the blackboard.
+
+    id: its plain name, `W1`. role: "input", "weight", "target", "hidden", "loss" or "constant". value: the engine's
+    array. gradient: ∂J/∂value, the engine's; None where it has none. numerical: by flat place, for those elements whose
+    derivative was also taken by numbers. forward, backward: D numbers of its value and its gradient. layer: the name
+    of the layer that it belongs to. place: the element that is written out where there is room for one.
+    """
+
+    id: str
+    symbol: Symbol
+    role: str
+    value: NDArray[Any]
+    gradient: NDArray[Any] | None = None
+    numerical: dict[int, Numerical] = field(default_factory=dict)
+    forward: str = ""
+    backward: str = ""
+    layer: str = ""
+    place: Place = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self.value.shape
+
+    @property
+    def trained(self) -> bool:
+        """Whether an update changes it."""
+        return self.role == "weight"
+
+    def disagreements(self) -> Iterator[tuple[int, float, Numerical]]:
+        """Where gradient and numerical derivative differ, outside of kinks: flat place, gradient, numerical."""
+        if self.gradient is None:
+            return
+        flat = self.gradient.reshape(-1)
+        eps = float(numpy.finfo(self.gradient.dtype).eps)
+        scale = float(numpy.abs(flat).max()) if flat.size else 0.0
+        for place, other in self.numerical.items():
+            if other.kink or not numpy.isfinite(flat[place]):
+                continue
+            room = 16 * other.error + 1e3 * eps * max(scale, abs(other.value)) + 1e-12
+            if not abs(float(flat[place]) - other.value) <= room:
+                yield place, float(flat[place]), other
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the numerical derivative agrees wherever it was taken; None where there is none."""
+        return None if not self.numerical else next(self.disagreements(), None) is None
+
+
+@dataclass(eq=False)
+class Step:
+    """One application of a primitive on the way forward.
+
+    operands: by position, a Quantity, or a number as it stands in the code.
+    """
+
+    number: int
+    application: Application
+    operands: tuple[Any, ...]
+    result: Quantity
+
+    @property
+    def primitive(self) -> Primitive:
+        """What was applied."""
+        return self.application.primitive
+
+    @property
+    def equation(self) -> Equation:
+        """Its equation, from the registry."""
+        return self.primitive.equation
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Its parameters, with the defaults."""
+        known = {k: v for k, v in self.primitive.parameters.items() if not isinstance(v, type)}
+        return {**known, **self.application.parameters}
+
+    @cached_property
+    def names(self) -> dict[str, Symbol]:
+        """What the names in the primitive's equations are called here, gradients (`gx`) included."""
+        names = {self.equation.target: self.result.symbol, f"g{self.equation.target}": gradient_of(self.result.symbol)}
+        for position, operand in enumerate(self.operands):
+            name = self.primitive.operand(position)
+            if isinstance(operand, Quantity):
+                names[name], names[f"g{name}"] = operand.symbol, gradient_of(operand.symbol)
+            else:
+                names[name] = Symbol(number_text(operand))
+        return names
+
+    @cached_property
+    def dots(self) -> list[str]:
+        """Letters for the axes of `...`, as many as there are here."""
+        for statement in self.equation.statements[-1:]:
+            named = sum(1 for part in statement.indices if "..." not in _text(part))
+            if any("..." in _text(part) for part in statement.indices):
+                return list(AXES[: max(0, len(self.result.shape) - named)])
+        operands = [len(o.shape) for o in self.operands if isinstance(o, Quantity)]
+        return list(AXES[: max([len(self.result.shape), *(n - 1 for n in operands)])])
+
+    def symbols(self, style: Style | str) -> str:
+        """The equation in symbols."""
+        return in_symbols(self.equation, style, self.names, self.dots)
+
+    def arrays(self) -> dict[str, Any]:
+        """The values of the names in the equation."""
+        operands = {
+            self.primitive.operand(i): o.value if isinstance(o, Quantity) else o for i, o in enumerate(self.operands)
+        }
+        return {**self.parameters, **operands}
+
+    def ids(self) -> dict[str, str]:
+        """The ids of the arrays by their names in the equation."""
+        return {self.primitive.operand(i): o.id for i, o in enumerate(self.operands) if isinstance(o, Quantity)}
+
+    def put_in(self, style: Style | str, place: Place | None = None, digits: int = 4) -> str | None:
+        """The right-hand side for one element with the values put in; None where it is about whole arrays."""
+        place = self.result.place if place is None else place
+        axis = self.parameters.get("axis", ())
+        if self.primitive.variadic:
+            return None
+        values = Values(self.arrays(), self.result.shape, place, self.ids(), axis)
+        return _or_none(self.equation, style, values, self.names, digits)
+
+
+@dataclass(eq=False)
+class Term:
+    """One product of the chain rule: ∂out/∂x · ∂J/∂out for one element `place` of the result."""
+
+    place: Place
+    local: float
+    incoming: float
+    product: float
+
+
+@dataclass(eq=False)
+class Return:
+    """One rule on the way back: what is sent to an operand.
+
+    operand: whose gradient it adds to; turn, turns: that it is the second of three such terms, say. total: the sum so
+    far.
+    """
+
+    number: int
+    step: Step
+    sent: Sent
+    operand: Quantity
+    turn: int
+    turns: int
+    total: NDArray[Any]
+
+    @property
+    def rule(self) -> Rule:
+        """The rule, from the registry."""
+        return self.step.primitive.rules[self.step.primitive.operand(self.sent.position)]
+
+    @property
+    def contribution(self) -> NDArray[Any]:
+        """What the rule gave, in the operand's shape."""
+        return numpy.asarray(self.sent.gx)
+
+    @property
+    def incoming(self) -> NDArray[Any]:
+        """∂J/∂ of the step's result."""
+        return numpy.asarray(self.sent.gy)
+
+    @property
+    def names(self) -> dict[str, Symbol]:
+        """What the names in the rule's equation are called here."""
+        name = self.step.primitive.operand(self.sent.position)  # one operand may stand in two places
+        return {**self.step.names, name: self.operand.symbol, f"g{name}": gradient_of(self.operand.symbol)}
+
+    def symbols(self, style: Style | str) -> str:
+        """The rule's equation in symbols."""
+        return in_symbols(self.rule.equation, style, self.names, self.step.dots)
+
+    def put_in(self, style: Style | str, place: Place | None = None, digits: int = 4) -> str | None:
+        """The rule's right-hand side for one element with the values put in; None where it is about whole arrays."""
+        place = self.operand.place if place is None else place
+        equation, step = self.rule.equation, self.step
+        if step.primitive.variadic:
+            return None
+        result = step.equation.target
+        arrays = {**step.arrays(), result: step.result.value, f"g{result}": self.incoming}
+        ids = {**step.ids(), result: step.result.id, f"g{result}": f"∇{step.result.id}"}
+        names = self.names
+        if not equation.elementwise:
+            values = Values(arrays, self.operand.shape, place, ids, step.parameters.get("axis", ()))
+            return _or_none(equation, style, values, names, digits)
+        terms = [
+            _or_none(equation, style, Values(arrays, self.incoming.shape, at, ids), names, digits)
+            for at in _repeated(self.operand.shape, self.incoming.shape, place)
+        ]
+        if None in terms:
+            return None
+        chosen = STYLES[style] if isinstance(style, str) else style
+        shown = [t for t in terms if t is not None]
+        if len(shown) > 6:
+            shown = [*shown[:3], chosen.operator("…").strip(), shown[-1]]
+        joined = [part for i, t in enumerate(shown) for part in ([chosen.operator("+")] * bool(i) + [t])]
+        return shown[0] if len(shown) == 1 else chosen.join(joined)
+
+    def terms(self, place: Place | None = None) -> list[Term]:
+        """The chain rule for one element of the operand: the local derivatives, and what comes in.
+
+        The local derivatives are the engine's own: the primitive's derivative in the direction of that element.
+        """
+        place = self.operand.place if place is None else place
+        direction = numpy.zeros_like(self.operand.value)
+        direction[place] = 1
+        application = self.step.application
+        operands = [o.detach() if isinstance(o, Tensor) else o for o in application.operands]
+
+        def alone(x: Tensor) -> Tensor:
+            operands[self.sent.position] = x
+            return application.primitive.compute(tuple(operands), application.parameters)
+
+        _, local = transform.jvp(alone, [Tensor(self.operand.value)], [Tensor(direction)])
+        slopes = local.numpy()
+        return [
+            Term(at, float(slopes[at]), float(self.incoming[at]), float(slopes[at] * self.incoming[at]))
+            for at in (tuple(map(int, found)) for found in numpy.argwhere(slopes))
+        ]
+
+
+@dataclass(eq=False)
+class Assignment:
+    """One statement of an update, with the values before and after it."""
+
+    equation: Equation
+    names: Mapping[str, Symbol]
+    arrays: Mapping[str, Any]
+    ids: Mapping[str, str]
+    target: str
+    after: NDArray[Any]
+
+    def symbols(self, style: Style | str) -> str:
+        """The statement in symbols."""
+        return in_symbols(self.equation, style, self.names, sign="<-")
+
+    def put_in(self, style: Style | str, place: Place, digits: int = 4) -> str | None:
+        """The right-hand side for one element with the values put in."""
+        values = Values(self.arrays, self.after.shape, place, self.ids)
+        return _or_none(self.equation, style, values, self.names, digits)
+
+
+@dataclass(eq=False)
+class Revision:
+    """What an update does to one weight: statements in order; after: its new value."""
+
+    quantity: Quantity
+    assignments: tuple[Assignment, ...]
+    after: NDArray[Any]
+
+
+@dataclass(eq=False)
+class Explanation:
+    """A computation explained: quantities, the way forward, the way back, and the update.
+
+    title: what was explained. kind: "model" or "function". not_finite: the first step whose result is not finite
+    although its operands are, with the place; None where all is finite.
+    """
+
+    title: str
+    kind: str
+    quantities: tuple[Quantity, ...]
+    forward: tuple[Step, ...]
+    backward: tuple[Return, ...]
+    update: tuple[Revision, ...] = ()
+    update_name: str = ""
+    update_numbers: str = ""
+    documented: Mapping[str, str] = field(default_factory=dict)
+    step_number: int = 0
+    not_finite: tuple[Quantity, Place] | None = None
+    layers: Sequence[tuple[str, str]] = ()
+
+    def __getitem__(self, name: str) -> Quantity:
+        """The quantity of that id, as `W1`."""
+        found = next((q for q in self.quantities if q.id == name), None)
+        if found is None:
+            raise KeyError(f"no quantity {name!r}: there are {', '.join(q.id for q in self.quantities)}")
+        return found
+
+    @property
+    def loss(self) -> Quantity:
+        """What is differentiated."""
+        return self.forward[-1].result if self.forward else self.quantities[-1]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every gradient agrees with its numerical derivative, wherever that was taken."""
+        return all(q.agrees is not False for q in self.quantities)
+
+
+def _text(node: ast.expr) -> str:
+    return ast.unparse(node)
+
+
+def _or_none(
+    equation: Equation, style: Style | str, values: Values, names: Mapping[str, Symbol], digits: int
+) -> str | None:
+    try:
+        return with_values(equation, style, values, names, digits)
+    except Elided:
+        return None
+
+
+def _repeated(shape: tuple[int, ...], large: tuple[int, ...], place: Place) -> list[Place]:
+    """The places of a `large` array that one element of an operand of `shape` was repeated to."""
+    places = numpy.broadcast_to(numpy.arange(int(numpy.prod(shape))).reshape(shape), large)
+    wanted = int(numpy.ravel_multi_index(place, shape)) if shape else 0
+    return [tuple(map(int, at)) for at in numpy.argwhere(places == wanted)] if large else [()]

@@ -1,0 +1,95 @@
+"""Derivatives of an explained computation by numbers: its steps are taken again with a value changed a little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from ..engine.tensor import Tensor
+from ..engine.watching import Application
+from ..proof.numerics import Differences, extrapolated
+from .explanation import Numerical, Quantity
+
+MANY = 64
+"""Up to so many elements of a quantity all derivatives are taken; of more, those of the `FEW` largest gradients."""
+FEW = 6
+TOGETHER = 600
+"""Elements of all quantities together, above which each has no more than FEW."""
+
+
+class Again:
+    """The steps once more, by the primitives' own kernels in float64, from one changed value on."""
+
+    def __init__(self, applications: Sequence[Application]) -> None:
+        self.applications = applications
+        self.values: dict[int, Any] = {}
+        for application in applications:
+            for x in (*application.operands, application.result):
+                if isinstance(x, Tensor):
+                    self.values[id(x)] = _exact(x.numpy())
+        for application in applications:  # float32 results are taken anew in float64
+            self.values[id(application.result)] = self._apply(application, self.values)
+
+    def _apply(self, application: Application, values: dict[int, Any]) -> Any:
+        operands = [
+            values[id(x)] if isinstance(x, Tensor) else numpy.asarray(x) if isinstance(x, (list, tuple)) else x
+            for x in application.operands
+        ]
+        parameters = dict(application.parameters)
+        if parameters.get("dtype") is not None and numpy.dtype(parameters["dtype"]).kind == "f":
+            parameters["dtype"] = "float64"
+        return numpy.asarray(application.primitive.kernel(numpy, *map(_exact, operands), **parameters))
+
+    def after(self, tensor: Tensor) -> list[Application]:
+        """The applications that depend on a tensor, in order."""
+        changed, found = {id(tensor)}, []
+        for application in self.applications:
+            if any(id(x) in changed for x in application.operands):
+                changed.add(id(application.result))
+                found.append(application)
+        return found
+
+    def loss(self, tensor: Tensor, value: Any, following: Sequence[Application]) -> Any:
+        """The last result where the tensor has this value."""
+        values = self.values | {id(tensor): value}
+        for application in following:
+            values[id(application.result)] = self._apply(application, values)
+        return values[id(self.applications[-1].result)]
+
+
+def differentiate(applications: Sequence[Application], tensors: Sequence[tuple[Quantity, Tensor]]) -> None:
+    """Fill in `numerical` of each quantity that has a gradient."""
+    if not applications:
+        return
+    with numpy.errstate(all="ignore"):
+        again = Again(applications)
+        wanted = [(q, t) for q, t in tensors if q.gradient is not None and numpy.isfinite(q.value).all()]
+        few = sum(q.value.size for q, _ in wanted) > TOGETHER
+        for quantity, tensor in wanted:
+            following = again.after(tensor)
+            gradient = numpy.nan_to_num(numpy.abs(quantity.gradient)).reshape(-1)  # type: ignore[arg-type]
+            places = range(gradient.size)
+            if few or gradient.size > MANY:
+                places = sorted(map(int, numpy.argsort(-gradient, kind="stable")[:FEW]))  # type: ignore[assignment]
+            for place in places:
+                quantity.numerical[place] = _derivative(again, tensor, place, following)
+
+
+def _derivative(again: Again, tensor: Tensor, place: int, following: Sequence[Application]) -> Numerical:
+    here = again.values[id(tensor)]
+
+    def value(h: float) -> Any:
+        moved = here.copy()
+        moved.reshape(-1)[place] += h
+        return numpy.asarray(again.loss(tensor, moved, following), dtype="float64").reshape(1)
+
+    differences = Differences(value, numpy.ones(1))
+    found = extrapolated(differences)
+    kink = differences.kink
+    return Numerical(found.value, found.error, kink > 1e-6 * max(1.0, abs(found.value)))
+
+
+def _exact(x: Any) -> Any:
+    return x.astype("float64") if isinstance(x, numpy.ndarray) and x.dtype.kind == "f" else x
