@@ -47,7 +47,7 @@ optimizers = optim
 def sigmoid(x: TensorLike) -> Tensor:
     """Logistic function, elementwise (D1)."""
 def relu(x: TensorLike) -> Tensor:
-    """Rectified linear unit, elementwise (D1, D8). At 0 the gradient is 0."""
+    """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
 def leaky_relu(x: TensorLike, negative_slope: float = 0.3) -> Tensor:
     """ReLU with a slope for x < 0, elementwise (Maas et al. 2013). At 0 the gradient is that slope."""
 def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
@@ -161,9 +161,9 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
     """Einstein summation: products of operands, summed over the letters that the result does not name."""
 def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
-    """The affine map of a layer, A W + b (D1, a batch as rows). a: (…, inputs), w: (inputs, units), b: (units,)."""
+    """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16."""
 def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
-    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8)."""
+    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
 def mean_squared_error(y_pred: TensorLike, y_true: TensorLike) -> Tensor:
     """Mean over every element of the squared difference (D10)."""
 def binary_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor:

@@ -17,11 +17,15 @@ from ..engine.primitive import Primitive, Rule
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Sent
 from .notation import Elided, Values, gradient_of, in_symbols, number_text, with_values
+from .simplify import simplified
 from .styles import STYLES, Style, Symbol
 
 Place = tuple[int, ...]
 AXES = "nijklm"
+
 """What the axes of `...` are called, where an equation leaves them open: n is the batch."""
+LONGEST = 240
+"""How many characters of numbers are still read."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,11 @@ class Step:
         """What was applied."""
         return self.application.primitive
 
-    @property
+    @cached_property
     def equation(self) -> Equation:
-        """Its equation, from the registry."""
-        return self.primitive.equation
+        """Its equation, from the registry, without what its parameters make nothing of."""
+        own = self.primitive
+        return simplified(own.equation, self.parameters, {*own.operands, *own.parameters})
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -200,6 +205,13 @@ class Return:
         """∂J/∂ of the step's result."""
         return numpy.asarray(self.sent.gy)
 
+    @cached_property
+    def equation(self) -> Equation:
+        """The rule's equation, without what the parameters make nothing of."""
+        own, result = self.step.primitive, self.step.equation.target
+        known = {*own.operands, *own.parameters, result, f"g{result}", "position"}
+        return simplified(self.rule.equation, self.step.parameters, known)
+
     @property
     def names(self) -> dict[str, Symbol]:
         """What the names in the rule's equation are called here."""
@@ -208,12 +220,12 @@ class Return:
 
     def symbols(self, style: Style | str) -> str:
         """The rule's equation in symbols."""
-        return in_symbols(self.rule.equation, style, self.names, self.step.dots)
+        return in_symbols(self.equation, style, self.names, self.step.dots)
 
     def put_in(self, style: Style | str, place: Place | None = None, digits: int = 4) -> str | None:
         """The rule's right-hand side for one element with the values put in; None where it is about whole arrays."""
         place = self.operand.place if place is None else place
-        equation, step = self.rule.equation, self.step
+        equation, step = self.equation, self.step
         if step.primitive.variadic:
             return None
         result = step.equation.target
@@ -335,7 +347,10 @@ def _text(node: ast.expr) -> str:
 def _or_none(
     equation: Equation, style: Style | str, values: Values, names: Mapping[str, Symbol], digits: int
 ) -> str | None:
+    """With the values put in; None where there is no element to write out, or it would be a page of numbers."""
     try:
+        if len(with_values(equation, "unicode", values, names, digits)) > LONGEST:
+            return None
         return with_values(equation, style, values, names, digits)
     except Elided:
         return None

@@ -73,7 +73,8 @@ def name_model(
             names.give(weight, letter + sub, "weight", backward=backward, layer=layer.name)
             owner[id(weight)] = (number, layer)
     first_learned = bool(model.layers) and bool(learned)
-    names.give(x, "a", "input", backward="D16" if first_learned else "")
+    images = any(a.primitive.name == "convolution" for a in applications)  # a counts places of the kernel there
+    names.give(x, "x" if images else "a", "input", backward="D16" if first_learned else "")
     names.give(y, "t", "target")
     number, layer = 1, model.layers[0]
     places = []

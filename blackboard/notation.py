@@ -130,7 +130,7 @@ class _Printer:
         terms: int = TERMS,
     ) -> None:
         self.equation, self.names, self.dots, self.values = equation, names, dots, values
-        self.digits, self.terms = digits, terms
+        self.digits, self.terms, self.depth = digits, terms, 0
         self.style = STYLES[style] if isinstance(style, str) else style
         self.made = {statement.target: statement for statement in equation.statements}
         self.places: dict[str, Any] = {}
@@ -311,7 +311,8 @@ class _Printer:
             return self.reduction(name, node, over, at)
         if name == "sqrt":
             return self.style.root(self.written(node.args[0], at)[0]), ATOM
-        return self.style.call(name, [self.at_least(a, CHOICE, at) for a in node.args]), ATOM
+        known = str(self.names[name]) if name in self.names else name
+        return self.style.call(known, [self.at_least(a, CHOICE, at) for a in node.args]), ATOM
 
     def loops_over(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Compare):
@@ -335,8 +336,15 @@ class _Printer:
             value: Any = body.value
             return self.number(value * (len(runs) if name == "sum" else 1))
         runs = [run for run in runs if not self.vanishes(body, run)] if name == "sum" else runs
-        shown = runs if len(runs) <= self.terms else [*runs[:3], None, runs[-1]]
+        shown: list[dict[str, Any] | None] = [*runs]
+        most, first = (
+            (self.terms, 3) if not self.depth else (min(self.terms, 3) if self.terms <= TERMS else self.terms, 1)
+        )
+        if len(runs) > most:
+            shown = [*runs[:first], None, runs[-1]]
+        self.depth += 1
         terms = ["…" if run is None else self.at_least(body, MULTIPLIED, run) for run in shown]
+        self.depth -= 1
         terms = [self.style.operator("…").strip() if term == "…" else term for term in terms]
         if name in ("max", "min"):
             if len(terms) == 1:

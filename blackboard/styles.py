@@ -20,7 +20,7 @@ LATEX_OPERATORS = {
 }  # fmt: skip
 LATEX_LETTERS = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "ε": r"\varepsilon", "θ": r"\theta", "λ": r"\lambda", "μ": r"\mu",
-    "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "∞": r"\infty", "ŷ": r"\hat{y}", "δ": r"\delta",
+    "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "∞": r"\infty", "ŷ": r"\hat{y}", "σ′": r"\sigma'",
 }  # fmt: skip
 BIG = {"sum": ("Σ", r"\sum", "∑"), "product": ("Π", r"\prod", "∏")}
 
@@ -145,9 +145,11 @@ class Latex(Style):
     name = "latex"
 
     def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
-        base = LATEX_LETTERS.get(symbol.base) or (
-            symbol.base if len(symbol.base) == 1 else rf"\mathrm{{{symbol.base.replace('_', chr(92) + '_')}}}"
+        letter = symbol.base.removeprefix("∇")
+        base = LATEX_LETTERS.get(letter) or (
+            letter if len(letter) < 2 else rf"\mathrm{{{letter.replace('_', chr(92) + '_')}}}"
         )
+        base = rf"\nabla {base}" if letter != symbol.base else base
         below = [symbol.sub] * bool(symbol.sub) + ([",".join(indices)] if indices else [])
         base += f"_{{{';'.join(below)}}}" if below else ""
         return rf"\frac{{\partial {self.symbol(symbol.over)}}}{{\partial {base}}}" if symbol.over else base
@@ -179,8 +181,9 @@ class Latex(Style):
     def call(self, name: str, arguments: Sequence[str]) -> str:
         if name == "abs":
             return rf"\left|{arguments[0]}\right|"
-        known = name if name in ("exp", "log", "sin", "cos", "tanh", "max", "min") else f"operatorname{{{name}}}"
-        return rf"\{known}\left({', '.join(arguments)}\right)"
+        known = rf"\{name}" if name in ("exp", "log", "sin", "cos", "tanh", "max", "min") else LATEX_LETTERS.get(name)
+        known = known or rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
+        return rf"{known}\left({', '.join(arguments)}\right)"
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
         sign = BIG[name][1] if name in BIG else rf"\{name}" if name in ("max", "min") else r"\operatorname*{mean}"

@@ -64,8 +64,8 @@ def convolution_example() -> Explanation:
     image = numpy.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=float).reshape(1, 4, 4, 1)
     kernel = numpy.array([[1.0, -0.5], [0.5, -1.0]]).reshape(2, 2, 1, 1)
 
-    def layer(a: Tensor, W: Tensor, b: Tensor) -> Tensor:
-        return ops.reduction.mean(ops.activation.relu(ops.convolution.convolution(a, W) + b))
+    def layer(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
+        return ops.reduction.mean(ops.activation.relu(ops.convolution.convolution(x, W) + b))
 
     names = {"v1": "z", "v2": "s", "v3": "h"}
     return explain(layer, image, kernel, numpy.array([0.1]), names=names, title="convolution")
@@ -73,7 +73,7 @@ def convolution_example() -> Explanation:
 
 @dataclass(frozen=True)
 class AdamStep:
-    """One update of one weight by one Adam: its gradient, the moments as D4 and D5 have them, the step, the weight after.
+    """One update of one weight by one Adam: its gradient, the moments (D4, D5), the step, and the weight after it.
 
     loss: before the update.
     """

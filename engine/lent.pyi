@@ -15,7 +15,7 @@ class Lent:
     def sigmoid(self) -> Tensor:
         """Logistic function, elementwise (D1)."""
     def relu(self) -> Tensor:
-        """Rectified linear unit, elementwise (D1, D8). At 0 the gradient is 0."""
+        """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
     def softmax(self, axis: int | tuple[int, ...] | None = -1) -> Tensor:
         """Positive numbers that sum to 1 along `axis`, in the ratio of their exponentials."""
     def __add__(self, b: TensorLike) -> Tensor:

@@ -34,7 +34,7 @@ def sigmoid_slope(xp, x):
 
 @primitive("y = max(x, 0)", saves=("y",), kink="x", method=True)
 def relu(xp, x):
-    """Rectified linear unit, elementwise (D1, D8). At 0 the gradient is 0."""
+    """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
     return xp.maximum(x, 0)
 
 

@@ -148,7 +148,9 @@ def _check_affine(a, w, b, precision):
 
 @primitive("z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]", saves=("a", "w"), analytic=True, examples=AFFINE)
 def affine(xp, a, w, b, *, precision="float32"):
-    """The affine map of a layer, A W + b (D1, a batch as rows). a: (…, inputs), w: (inputs, units), b: (units,).
+    """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16.
+
+    a: (…, inputs), w: (inputs, units), b: (units,).
 
     precision: what float32 factors are rounded to before they are multiplied, forward and backward, while sums stay
     float32: "tf32", "float16" or "bfloat16", for which a GPU has faster units; "float32" leaves them as they are.
@@ -198,7 +200,7 @@ def _(gpu, gz, out=None):
     examples=AFFINE,
 )
 def affine_relu(xp, a, w, b, *, precision="float32"):
-    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8)."""
+    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
     z = _product(xp, a, w, precision) + b
     return xp.maximum(z, 0, out=z)
 

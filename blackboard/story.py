@@ -1,0 +1,251 @@
+"""An explanation told in order: scenes of text, equations, matrices and tables, for whoever draws them.
+
+The terminal, Markdown and LaTeX draw these; nothing here knows how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy
+
+from ..engine.primitive import Primitive
+from .documented import DOCUMENTED, Documented
+from .explanation import Explanation, Quantity, Return, Revision, Step
+from .notation import gradient_of, number_text
+from .styles import STYLES, Symbol
+from .texts import text
+
+SHOWN = 200
+"""Steps of a computation that are written out; of a longer one the rest is only counted."""
+SMALL = 64
+"""Elements of an array that is shown whole."""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Some sentences; kind: "", "good", "bad" or "quiet"."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An equation in whichever style: write(style) gives it. label: what it is."""
+
+    label: str
+    write: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A named array; None is "not computed yet"."""
+
+    symbol: Symbol
+    value: Any
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Block: TypeAlias = Paragraph | Formula | Matrix | Grid
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One step of the story: a heading with its D numbers, and what stands below it."""
+
+    phase: str
+    title: str
+    numbers: tuple[str, ...] = ()
+    blocks: list[Block] = field(default_factory=list)
+
+
+def story(explanation: Explanation, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
+    """The scenes: what is given, forward, backward, update, and whether the numbers agree."""
+    yield _given(explanation, lang)
+    for step in explanation.forward[:SHOWN]:
+        yield _forward(step, lang, digits)
+    if len(explanation.forward) > SHOWN:
+        count = text("many_steps", lang, count=len(explanation.forward), shown=SHOWN)
+        yield Scene("forward", "…", (), [Paragraph(count, "quiet")])
+    for back in explanation.backward[:SHOWN]:
+        yield _backward(back, lang, digits)
+    if explanation.update:
+        yield from (_update(explanation, revision, lang, digits) for revision in explanation.update[:SHOWN])
+    yield _verdict(explanation, lang)
+
+
+def documented_scene(number: str, lang: str) -> Scene:
+    """A documented equation: as documented, exact, and what the document leaves out."""
+    entry = next(d for d in DOCUMENTED if d.number == number)
+    return Scene("documented", f"{number} · {entry.title(lang)}", (number,), documented_blocks(entry, lang))
+
+
+def documented_blocks(entry: Documented, lang: str) -> list[Block]:
+    """What stands below its heading."""
+    blocks: list[Block] = [
+        Formula(text("documented", lang), entry.documented),
+        Formula(text("exact", lang), entry.exact),
+    ]
+    if entry.missing(lang):
+        blocks.append(Paragraph(f"{text('missing', lang)}: {entry.missing(lang)}"))
+    return blocks
+
+
+def source_of(primitive: Primitive) -> str:
+    """The file and line where a primitive is written, `ops/linalg.py:140`."""
+    code = primitive.kernel.__code__
+    path = Path(code.co_filename)
+    root = Path(__file__).parent.parent
+    return f"{path.relative_to(root) if path.is_relative_to(root) else path.name}:{code.co_firstlineno}"
+
+
+def element_of(symbol: Symbol, place: tuple[int, ...], style: str) -> str:
+    """One element, `W₁[0, 3]`."""
+    chosen = STYLES[style]
+    return chosen.symbol(symbol, [chosen.number(str(i)) for i in place])
+
+
+def name_of(quantity: Quantity) -> str:
+    """The quantity's name as plain text."""
+    return str(quantity.symbol)
+
+
+def _element_formula(
+    label: str, symbol: Symbol, place: tuple[int, ...], put_in: Callable[[str], str | None], value: Any, digits: int
+) -> Formula:
+    """symbol[place] = numbers put in = value"""
+
+    def write(style: str) -> str:
+        chosen = STYLES[style]
+        parts = [element_of(symbol, place, style)]
+        middle, last = put_in(style), chosen.number(number_text(value, digits))
+        for part in ([middle] if middle is not None and middle != last else []) + [last]:
+            parts += [chosen.operator("="), part]
+        return chosen.join(parts)
+
+    return Formula(label, write)
+
+
+def _given(explanation: Explanation, lang: str) -> Scene:
+    blocks: list[Block] = []
+    if explanation.kind == "model":
+        blocks.append(Paragraph(text("rows", lang), "quiet"))
+    if explanation.step_number:
+        blocks.append(Paragraph(text("after_steps", lang, count=explanation.step_number), "quiet"))
+    for quantity in explanation.quantities:
+        if quantity.role in ("input", "weight", "target", "constant"):
+            blocks.append(Matrix(quantity.symbol, quantity.value))
+    if explanation.not_finite:
+        quantity, place = explanation.not_finite
+        value = number_text(quantity.value[place])
+        told = text("not_finite", lang, name=name_of(quantity), place=list(place), value=value)
+        blocks.append(Paragraph(told, "bad"))
+    return Scene("values", text("values", lang), (), blocks)
+
+
+def _forward(step: Step, lang: str, digits: int) -> Scene:
+    result = step.result
+    title = f"{text('step', lang)} {step.number} · {name_of(result)} · {step.primitive.name}"
+    if result.layer:
+        title += f" · {text('layer', lang)} {result.layer}"
+    blocks: list[Block] = [
+        Paragraph(f"{text('source', lang)}: {source_of(step.primitive)}", "quiet"),
+        Formula(text("equation", lang), step.symbols),
+        _element_formula(
+            text("with_values", lang), result.symbol, result.place,
+            lambda style: step.put_in(style, digits=digits), result.value[result.place], digits,
+        ),
+        Matrix(result.symbol, result.value),
+    ]  # fmt: skip
+    return Scene("forward", title, _numbers(result.forward), blocks)
+
+
+def _backward(back: Return, lang: str, digits: int) -> Scene:
+    operand, gradient = back.operand, gradient_of(back.operand.symbol)
+    told = text("sent", lang, name=name_of(operand))
+    title = f"{text('step', lang)} {back.number} · {gradient} · {back.step.primitive.name} · {told}"
+    blocks: list[Block] = [
+        Formula(text("equation", lang), back.symbols),
+        _element_formula(
+            text("with_values", lang), gradient, operand.place,
+            lambda style: back.put_in(style, digits=digits), back.contribution[operand.place], digits,
+        ),
+    ]  # fmt: skip
+    terms = back.terms()
+    if 0 < len(terms) <= SHOWN:
+        shown = terms if len(terms) <= 6 else terms[:5]
+        rows = [
+            [element_of(back.step.result.symbol, t.place, "unicode") if t.place else name_of(back.step.result)]
+            + [number_text(x, digits) for x in (t.local, t.incoming, t.product)]
+            for t in shown
+        ]
+        rows += [["…", "…", "…", "…"]] * (len(terms) > len(shown))
+        blocks.append(Grid(["", text("local", lang), text("incoming", lang), text("product", lang)], rows))
+    if back.turns > 1:
+        used = text("term", lang, turn=back.turn, turns=back.turns, value=name_of(operand))
+        blocks.append(Paragraph(used))
+    whole = operand.gradient if back.turn == back.turns else back.total
+    blocks.append(Matrix(gradient, whole))
+    if back.turn == back.turns:
+        blocks += _numerical(operand, lang, digits)
+    return Scene("backward", title, _numbers(operand.backward), blocks)
+
+
+def _numerical(quantity: Quantity, lang: str, digits: int) -> list[Block]:
+    """What the numerical derivative says of it."""
+    if not quantity.numerical or quantity.gradient is None:
+        return []
+    place = int(numpy.ravel_multi_index(quantity.place, quantity.shape)) if quantity.shape else 0
+    taken = quantity.numerical.get(place) or next(iter(quantity.numerical.values()))
+    verdict, kind = (text("agree", lang), "good") if quantity.agrees else (text("disagree", lang), "bad")
+    if taken.kink:
+        verdict, kind = text("kink", lang), "quiet"
+    count = f" ({len(quantity.numerical)}/{quantity.gradient.size})"
+    return [
+        Paragraph(f"{text('numerical', lang)}: {number_text(taken.value, max(digits, 9))} · {verdict}{count}", kind)
+    ]
+
+
+def _update(explanation: Explanation, revision: Revision, lang: str, digits: int) -> Scene:
+    quantity = revision.quantity
+    by = text("updated_by", lang, name=explanation.update_name, numbers=explanation.update_numbers)
+    blocks: list[Block] = [Paragraph(by, "quiet")]
+    for one in revision.assignments:
+        symbol = one.names.get(one.target) or Symbol(one.target)
+        blocks.append(Formula(text("equation", lang), one.symbols))
+        blocks.append(
+            _element_formula(
+                text("with_values", lang), symbol, quantity.place,
+                lambda style, one=one: one.put_in(style, quantity.place, digits),  # type: ignore[misc]
+                one.after[quantity.place], digits,
+            )
+        )  # fmt: skip
+    blocks.append(Matrix(quantity.symbol, revision.after))
+    numbers = ("D4", "D5", "D6") if explanation.update_name.startswith("Adam") else ("D3", "D17")
+    return Scene("update", f"{text('update', lang)} · {name_of(quantity)}", numbers, blocks)
+
+
+def _verdict(explanation: Explanation, lang: str) -> Scene:
+    if not any(q.numerical for q in explanation.quantities):
+        return Scene("verdict", text("numerical", lang), (), [Paragraph(text("not_taken", lang), "quiet")])
+    wrong = [name_of(q) for q in explanation.quantities if q.agrees is False]
+    if wrong:
+        told = Paragraph(text("some_disagree", lang, names=", ".join(wrong)), "bad")
+    else:
+        told = Paragraph(text("all_agree", lang), "good")
+    return Scene("verdict", text("numerical", lang), (), [told])
+
+
+def _numbers(listed: str) -> tuple[str, ...]:
+    return tuple(part for part in listed.split(", ") if part)

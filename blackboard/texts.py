@@ -1,0 +1,94 @@
+"""What is said around the equations, in the two languages of the readers."""
+
+from __future__ import annotations
+
+from ..engine.errors import unknown_name
+
+LANGUAGES = ("en", "zh")
+TEXTS: dict[str, tuple[str, str]] = {
+    "title.worked": ("The worked example", "示例网络"),
+    "title.convolution": ("One convolution", "一次卷积"),
+    "title.adam": ("Adam as documented, and with its bias corrected", "文档中的 Adam 与偏差修正后的 Adam"),
+    "title.documented": ("The documented equations", "文档中的方程"),
+    "forward": ("Forward", "前向传播"),
+    "backward": ("Backward", "反向传播"),
+    "update": ("Update", "参数更新"),
+    "values": ("What is given", "已知量"),
+    "step": ("step", "步骤"),
+    "layer": ("layer", "层"),
+    "source": ("source", "源代码"),
+    "shape": ("shape", "形状"),
+    "documented": ("as documented", "文档写法"),
+    "exact": ("exact", "精确写法"),
+    "missing": ("what the document leaves out", "文档省略之处"),
+    "equation": ("equation", "方程"),
+    "with_values": ("with the values put in", "代入数值"),
+    "result": ("result", "结果"),
+    "incoming": ("incoming gradient", "上游梯度"),
+    "local": ("local derivative", "局部导数"),
+    "product": ("product", "乘积"),
+    "sent": ("sent to {name}", "传给 {name}"),
+    "only_term": ("the only term of {name}", "{name} 只有这一项"),
+    "term": (
+        "term {turn} of {turns}: {value} is used {turns} times, so its gradients add up",
+        "第 {turn} 项，共 {turns} 项：{value} 被用到 {turns} 次，各项梯度相加",
+    ),
+    "sum_so_far": ("sum so far", "目前之和"),
+    "numerical": ("by numbers", "数值导数"),
+    "agree": ("agrees", "一致"),
+    "disagree": ("DOES NOT AGREE", "不一致"),
+    "kink": ("at a kink: no derivative there", "位于折点：此处不可导"),
+    "not_taken": ("not taken", "未计算"),
+    "not_computed": ("not computed yet", "尚未计算"),
+    "not_written_out": ("about the whole array", "针对整个数组"),
+    "too_many": (
+        "{count} elements; min {low}, mean {mean}, max {high}",
+        "{count} 个元素；最小 {low}，平均 {mean}，最大 {high}",
+    ),
+    "rows": (
+        "The document writes columns, one sample at a time (W·a + b); here a batch is rows (A W + b).",
+        "文档按列书写，一次一个样本（W·a + b）；这里一批样本按行排列（A W + b）。",
+    ),
+    "net": ("{inputs} inputs, {layers}, loss {loss}", "{inputs} 个输入，{layers}，损失函数 {loss}"),
+    "after_steps": ("after {count} updates", "更新 {count} 次之后"),
+    "not_finite": (
+        "{name} is not finite: at {place} it is {value}. Nothing before it is; what follows comes of that.",
+        "{name} 不是有限值：在 {place} 处为 {value}。此前各量均有限，其后的异常由此而来。",
+    ),
+    "all_agree": (
+        "Every gradient agrees with the derivative taken by numbers, wherever that was taken.",
+        "凡取过数值导数之处，梯度均与之一致。",
+    ),
+    "some_disagree": (
+        "A gradient does not agree with the derivative taken by numbers: {names}.",
+        "有梯度与数值导数不一致：{names}。",
+    ),
+    "many_steps": (
+        "{count} steps: the first {shown} are written out.",
+        "共 {count} 步：写出前 {shown} 步。",
+    ),
+    "updated_by": ("by {name}, {numbers}", "使用 {name}，{numbers}"),
+    "adam.reason": (
+        "m and v begin at 0 and are means with weights that do not sum to 1 yet: m is too small by 1 − β₁ᵗ, v by "
+        "1 − β₂ᵗ. At first v is the more so, so m / √v comes out too large by (1 − β₁ᵗ) / √(1 − β₂ᵗ): 3.2 times at "
+        "t = 1, 6.5 times at t = 10. The correction (Kingma & Ba 2015, Algorithm 1) divides both biases out.",
+        "m 与 v 从 0 开始，权重之和尚不足 1：m 偏小 1 − β₁ᵗ 倍，v 偏小 1 − β₂ᵗ 倍。起初 v 偏得更多，"
+        "于是 m / √v 偏大 (1 − β₁ᵗ) / √(1 − β₂ᵗ) 倍：t = 1 时为 3.2 倍，t = 10 时为 6.5 倍。"
+        "偏差修正（Kingma 与 Ba，2015，算法 1）除去这两种偏差。",
+    ),
+    "adam.t": ("t", "t"),
+    "adam.loss": ("loss", "损失"),
+    "adam.gradient": ("gradient", "梯度"),
+    "adam.change": ("step", "步长"),
+    "adam.ratio": ("ratio of the steps", "步长之比"),
+    "adam.corrected": ("with the bias corrected", "修正偏差后"),
+    "press_a_key": ("any key: on · q: end", "按任意键继续 · q 结束"),
+}
+"""By key: English, Chinese. Names in braces are filled in."""
+
+
+def text(key: str, lang: str = "en", **values: object) -> str:
+    """A text in a language, filled in. Raises UsageError for an unknown language."""
+    if lang not in LANGUAGES:
+        raise unknown_name("language", lang, LANGUAGES)
+    return TEXTS[key][LANGUAGES.index(lang)].format(**values)
