@@ -22,6 +22,7 @@ LATER = {
     "Sequential": "nn.sequential",
     "callbacks": "nn.callbacks",
     "datasets": "datasets",
+    "explain": "blackboard.explain",
     "initializers": "nn.initializers",
     "layers": "nn.layers",
     "losses": "nn.losses",
@@ -36,6 +37,10 @@ LATER = {
 """What is imported when it is first asked for, and from where: a script on tensors alone does not pay for it."""
 
 
+FUNCTIONS = {"explain"}
+"""Those of them that are functions: what is wanted is in the module, under the same name."""
+
+
 class _Later(_ModuleType):
     """A module under Keras's name, so that `from chalkgrad.layers import Dense` works."""
 
@@ -44,7 +49,7 @@ class _Later(_ModuleType):
 
 
 for _name, _place in LATER.items():
-    if _name != _place and _name[0].islower():
+    if _name != _place and _name[0].islower() and _name not in FUNCTIONS:
         _sys.modules[f"{__name__}.{_name}"] = _Later(f"{__name__}.{_name}")
 
 
@@ -52,7 +57,7 @@ def __getattr__(name: str) -> object:
     if name not in LATER:
         raise AttributeError(f"module 'chalkgrad' has no attribute {name!r}")
     module = _import_module(f".{LATER[name]}", __name__)
-    globals()[name] = getattr(module, name) if name[0].isupper() else module
+    globals()[name] = getattr(module, name) if name[0].isupper() or name in FUNCTIONS else module
     return globals()[name]
 
 

@@ -29,6 +29,7 @@ from .nn.callbacks import History as History
 from .nn.sequential import Sequential as Sequential
 from .nn import callbacks as callbacks
 from . import datasets as datasets
+from .blackboard.explain import explain as explain
 from .nn import initializers as initializers
 from .nn import layers as layers
 from .nn import losses as losses

@@ -280,6 +280,47 @@ def prove(
 @cli.command(
     epilog="""\b
 Examples:
+  chalkgrad explain
+  chalkgrad explain --step-by-step
+  chalkgrad explain --format html --open
+  chalkgrad explain digits --step 100
+  chalkgrad explain runs/digits-20260101-120000 --format markdown
+  chalkgrad explain my.py:loss --shape 3x4 --lang zh"""
+)
+@click.argument("what", metavar="[WHAT]", default="worked-example")
+@click.option("--step", type=Whole(0), metavar="N", help="Of a training: the update after N others.  [default: 0; a "
+              "run: its next]")  # fmt: skip
+@click.option(
+    "--format", "form", type=Name("format", ("terminal", "html", "markdown", "latex", "notebook")), metavar="NAME",
+    default="terminal", show_default=True, help="terminal, html, markdown, latex or notebook.",
+)  # fmt: skip
+@click.option(
+    "--lang", type=Name("language", ("en", "zh")), metavar="NAME", default="en", show_default=True,
+    help="Language of the words: en or zh.",
+)  # fmt: skip
+@click.option("--out", metavar="FILE", help="Where to write.  [default: WHAT with the format's ending]")
+@click.option("--open", "open_page", is_flag=True, help="Show the page in a browser.")
+@click.option("--step-by-step", is_flag=True, help="In a terminal: wait for a key after each step.")
+@click.option(
+    "--shape", "shapes", type=Shape(), metavar="3x4", multiple=True,
+    help="Shape of a function's argument, once for each; 1 or () for a number.",
+)  # fmt: skip
+@click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What all is drawn from.")
+def explain(**options: Any) -> None:
+    """Show the documented equations with live numbers.
+
+    WHAT is worked-example (the documented net, every equation D1-D17), digits (a training on digits), the folder of a
+    run, or FILE.py:FUNCTION for a function of yours. Each step forward and backward stands there with its equation,
+    the same with the numbers put in, the result, and the derivative taken by numbers beside the gradient.
+    """
+    from .commands.explain import Request, explain
+
+    explain(Request(**options))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
   chalkgrad reproduce --quick
   chalkgrad reproduce --only documented
   chalkgrad reproduce --only cnn --seed 0 --validate --epochs 10"""

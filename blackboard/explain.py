@@ -124,7 +124,19 @@ def _explain_function(
     made = _assemble(seen, applications, given, result, leaves, called)
     weights = [(x, given.of(x)) for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     chosen = make_optimizer(optimizer) if optimizer is not None else None
-    return _finished(made, applications, given, title or name, "function", chosen, weights, numerical, [])
+    calls = {id(x): _alone(function, arguments, i) for i, x in enumerate(arguments) if isinstance(x, Tensor)}
+    return _finished(made, applications, given, title or name, "function", chosen, weights, numerical, [], calls)
+
+
+def _alone(function: Callable[..., Any], arguments: Sequence[Any], position: int) -> Callable[[Any], Any]:
+    """The function of one argument, in float64, the others held fixed."""
+
+    def call(value: Any) -> Any:
+        exact = [x.numpy().astype("float64") if x.dtype.kind == "f" else x.numpy() for x in arguments]
+        exact[position] = value
+        return function(*map(Tensor, exact)).numpy()
+
+    return call
 
 
 def _argument(x: Any) -> Any:
@@ -219,10 +231,11 @@ def _finished(
     weights: Sequence[tuple[Tensor, Named | None]],
     numerical: bool,
     layers: Sequence[tuple[str, str]],
+    calls: Mapping[int, Callable[[Any], Any]] | None = None,
 ) -> Explanation:
     pairs = list(made.quantities.values())
     if numerical and len(applications) <= NUMERICAL_STEPS:
-        differentiate(applications, pairs)
+        differentiate(applications, pairs, calls or {})
     chosen = [(made.quantities[id(w)][0], w) for w, _ in weights if id(w) in made.quantities]
     update, numbers = _update(optimizer, chosen) if optimizer else ((), "")
     return Explanation(

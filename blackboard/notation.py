@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from ..engine.errors import EquationError
 from ..proof.witness import REST, Loops
 from .styles import OPERATORS, STYLES, Style, Symbol
 
+SMALLEST = 1e-3
+"""Numbers below it are written with a power of ten."""
 TERMS = 6
 """How many terms of a sum are written out; of a longer one the first and the last are."""
 NAMES = {
@@ -63,7 +66,10 @@ def number_text(value: Any, digits: int = 4) -> str:
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
     text = f"{value:.{digits}g}"
+    if 0 < abs(value) < SMALLEST:
+        text = f"{value:.{digits - 1}e}"
     if "e" in text:
+        text = re.sub(r"\.?0*e", "e", text) if "." in text else text
         mantissa, _, exponent = text.partition("e")
         text = f"{mantissa}e{int(exponent)}"
     return text.replace("-", "−") if float(text) else "0"

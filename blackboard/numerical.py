@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -42,25 +42,32 @@ class Again:
             parameters["dtype"] = "float64"
         return numpy.asarray(application.primitive.kernel(numpy, *map(_exact, operands), **parameters))
 
-    def after(self, tensor: Tensor) -> list[Application]:
-        """The applications that depend on a tensor, in order."""
-        changed, found = {id(tensor)}, []
+    def of(self, tensor: Tensor) -> Callable[[Any], Any]:
+        """The last result as a function of the tensor's value: what depends on it is computed again."""
+        changed, following = {id(tensor)}, []
         for application in self.applications:
             if any(id(x) in changed for x in application.operands):
                 changed.add(id(application.result))
-                found.append(application)
-        return found
+                following.append(application)
 
-    def loss(self, tensor: Tensor, value: Any, following: Sequence[Application]) -> Any:
-        """The last result where the tensor has this value."""
-        values = self.values | {id(tensor): value}
-        for application in following:
-            values[id(application.result)] = self._apply(application, values)
-        return values[id(self.applications[-1].result)]
+        def loss(value: Any) -> Any:
+            values = self.values | {id(tensor): value}
+            for application in following:
+                values[id(application.result)] = self._apply(application, values)
+            return values[id(self.applications[-1].result)]
+
+        return loss
 
 
-def differentiate(applications: Sequence[Application], tensors: Sequence[tuple[Quantity, Tensor]]) -> None:
-    """Fill in `numerical` of each quantity that has a gradient."""
+def differentiate(
+    applications: Sequence[Application],
+    tensors: Sequence[tuple[Quantity, Tensor]],
+    calls: Mapping[int, Callable[[Any], Any]],
+) -> None:
+    """Fill in `numerical` of each quantity that has a gradient.
+
+    calls: by the id of a function's argument the function itself, of that argument alone: it is called anew.
+    """
     if not applications:
         return
     with numpy.errstate(all="ignore"):
@@ -68,22 +75,20 @@ def differentiate(applications: Sequence[Application], tensors: Sequence[tuple[Q
         wanted = [(q, t) for q, t in tensors if q.gradient is not None and numpy.isfinite(q.value).all()]
         few = sum(q.value.size for q, _ in wanted) > TOGETHER
         for quantity, tensor in wanted:
-            following = again.after(tensor)
+            loss = calls.get(id(tensor)) or again.of(tensor)
             gradient = numpy.nan_to_num(numpy.abs(quantity.gradient)).reshape(-1)  # type: ignore[arg-type]
             places = range(gradient.size)
             if few or gradient.size > MANY:
                 places = sorted(map(int, numpy.argsort(-gradient, kind="stable")[:FEW]))  # type: ignore[assignment]
             for place in places:
-                quantity.numerical[place] = _derivative(again, tensor, place, following)
+                quantity.numerical[place] = _derivative(loss, again.values[id(tensor)], place)
 
 
-def _derivative(again: Again, tensor: Tensor, place: int, following: Sequence[Application]) -> Numerical:
-    here = again.values[id(tensor)]
-
+def _derivative(loss: Callable[[Any], Any], here: Any, place: int) -> Numerical:
     def value(h: float) -> Any:
         moved = here.copy()
         moved.reshape(-1)[place] += h
-        return numpy.asarray(again.loss(tensor, moved, following), dtype="float64").reshape(1)
+        return numpy.asarray(loss(moved), dtype="float64").reshape(1)
 
     differences = Differences(value, numpy.ones(1))
     found = extrapolated(differences)

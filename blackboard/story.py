@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy
 
 from ..engine.primitive import Primitive
-from .documented import DOCUMENTED, Documented
+from .documented import Documented, documented
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .notation import gradient_of, number_text
 from .styles import STYLES, Symbol
@@ -70,8 +70,21 @@ class Scene:
     blocks: list[Block] = field(default_factory=list)
 
 
-def story(explanation: Explanation, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
-    """The scenes: what is given, forward, backward, update, and whether the numbers agree."""
+def story(explanation: Explanation, lang: str = "en", digits: int = 4, documents: bool = False) -> Iterator[Scene]:
+    """The scenes: what is given, forward, backward, update, and whether the numbers agree.
+
+    documents: where a documented equation first stands, also show it as documented and exact.
+    """
+    told: set[str] = set()
+    for scene in _scenes(explanation, lang, digits):
+        if documents:
+            new = [n for n in scene.numbers if n not in told]
+            scene.blocks[:0] = [block for n in new for block in documented_blocks(documented(n), lang)]
+            told |= {*new}
+        yield scene
+
+
+def _scenes(explanation: Explanation, lang: str, digits: int) -> Iterator[Scene]:
     yield _given(explanation, lang)
     for step in explanation.forward[:SHOWN]:
         yield _forward(step, lang, digits)
@@ -87,16 +100,16 @@ def story(explanation: Explanation, lang: str = "en", digits: int = 4) -> Iterat
 
 def documented_scene(number: str, lang: str) -> Scene:
     """A documented equation: as documented, exact, and what the document leaves out."""
-    entry = next(d for d in DOCUMENTED if d.number == number)
+    entry = documented(number)
     return Scene("documented", f"{number} · {entry.title(lang)}", (number,), documented_blocks(entry, lang))
 
 
 def documented_blocks(entry: Documented, lang: str) -> list[Block]:
     """What stands below its heading."""
-    blocks: list[Block] = [
-        Formula(text("documented", lang), entry.documented),
-        Formula(text("exact", lang), entry.exact),
-    ]
+    label = f"{entry.number} {text('documented', lang)}"
+    blocks: list[Block] = [Formula(label, entry.documented)]
+    if entry.meant != entry.written:
+        blocks.append(Formula(f"{entry.number} {text('exact', lang)}", entry.exact))
     if entry.missing(lang):
         blocks.append(Paragraph(f"{text('missing', lang)}: {entry.missing(lang)}"))
     return blocks
@@ -114,6 +127,14 @@ def element_of(symbol: Symbol, place: tuple[int, ...], style: str) -> str:
     """One element, `W₁[0, 3]`."""
     chosen = STYLES[style]
     return chosen.symbol(symbol, [chosen.number(str(i)) for i in place])
+
+
+def as_rows(value: Any) -> Any:
+    """An array as rows of a matrix: axes of length 1 at its ends are left out, those before the last flattened."""
+    array = numpy.asarray(value)
+    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    return array.reshape(-1, array.shape[-1]) if array.ndim else array
 
 
 def name_of(quantity: Quantity) -> str:
@@ -173,8 +194,7 @@ def _forward(step: Step, lang: str, digits: int) -> Scene:
 
 def _backward(back: Return, lang: str, digits: int) -> Scene:
     operand, gradient = back.operand, gradient_of(back.operand.symbol)
-    told = text("sent", lang, name=name_of(operand))
-    title = f"{text('step', lang)} {back.number} · {gradient} · {back.step.primitive.name} · {told}"
+    title = f"{text('step', lang)} {back.number} · {gradient} · {back.step.primitive.name}"
     blocks: list[Block] = [
         Formula(text("equation", lang), back.symbols),
         _element_formula(

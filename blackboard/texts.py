@@ -22,13 +22,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "exact": ("exact", "精确写法"),
     "missing": ("what the document leaves out", "文档省略之处"),
     "equation": ("equation", "方程"),
-    "with_values": ("with the values put in", "代入数值"),
+    "with_values": ("with numbers", "代入数值"),
     "result": ("result", "结果"),
     "incoming": ("incoming gradient", "上游梯度"),
     "local": ("local derivative", "局部导数"),
     "product": ("product", "乘积"),
-    "sent": ("sent to {name}", "传给 {name}"),
-    "only_term": ("the only term of {name}", "{name} 只有这一项"),
     "term": (
         "term {turn} of {turns}: {value} is used {turns} times, so its gradients add up",
         "第 {turn} 项，共 {turns} 项：{value} 被用到 {turns} 次，各项梯度相加",
@@ -77,11 +75,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "偏差修正（Kingma 与 Ba，2015，算法 1）除去这两种偏差。",
     ),
     "adam.t": ("t", "t"),
-    "adam.loss": ("loss", "损失"),
-    "adam.gradient": ("gradient", "梯度"),
-    "adam.change": ("step", "步长"),
-    "adam.ratio": ("ratio of the steps", "步长之比"),
-    "adam.corrected": ("with the bias corrected", "修正偏差后"),
+    "adam.ratio": ("ratio", "比值"),
+    "adam.corrected": ("corrected", "修正后"),
     "press_a_key": ("any key: on · q: end", "按任意键继续 · q 结束"),
 }
 """By key: English, Chinese. Names in braces are filled in."""

@@ -113,7 +113,7 @@ def train(settings: Settings, out: str | None, verbose: int | str) -> int:
 def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbose: int | str) -> int:
     (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
     model = make_model(x.shape[1:], settings, plan["device"])
-    data, test = ((_pixels(images, model), _one_hot(y)) for images, y in ((x, labels), (x_test, test_labels)))
+    data, test = training_data(x, labels, model), training_data(x_test, test_labels, model)
     if verbose:
         _announce(model, plan, len(x), len(x_test), folder)
     keeper = SaveEachEpoch(folder)
@@ -157,6 +157,11 @@ def make_model(image: tuple[int, ...], settings: Settings, device: str) -> Seque
     model.compile(settings.make_optimizer(), loss="categorical_crossentropy", metrics=["accuracy"])
     model.build((*image, 1) if settings.model == "cnn" else (math.prod(image),))
     return model
+
+
+def training_data(images: Any, labels: Any, model: Sequential) -> tuple[Any, Any]:
+    """Images and labels as the network takes them: pixels in [0, 1], one-hot rows."""
+    return _pixels(images, model), _one_hot(labels)
 
 
 def _pixels(images: Any, model: Sequential) -> Any:

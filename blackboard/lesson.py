@@ -1,0 +1,46 @@
+"""The default lesson: every documented equation D1-D17 in one telling, around the worked example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .documented import documented
+from .explanation import Explanation
+from .notation import number_text
+from .story import Block, Grid, Paragraph, Scene, documented_blocks, documented_scene, story
+from .texts import text
+from .worked import AdamStep, adam_steps, convolution_example, worked_example
+
+
+def lesson(step: int = 0, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
+    """The scenes: the layer and the net (D1, D7), the worked example (D8-D17, D3), Adam (D4-D6), a convolution (D2)."""
+    yield documented_scene("D1", lang)
+    yield documented_scene("D7", lang)
+    yield from story(worked_example(step), lang, digits, documents=True)
+    yield adam_scene(adam_steps(False), adam_steps(True), lang, digits)
+    yield documented_scene("D2", lang)
+    yield from convolution_scenes(convolution_example(), lang, digits)
+
+
+def adam_scene(written: Sequence[AdamStep], corrected: Sequence[AdamStep], lang: str = "en", digits: int = 4) -> Scene:
+    """Adam as documented beside bias-corrected Adam: their first steps for one weight, and why they differ."""
+    blocks: list[Block] = [block for n in ("D4", "D5", "D6") for block in documented_blocks(documented(n), lang)]
+    exact = text("adam.corrected", lang)
+    columns = [
+        text("adam.t", lang), "m", "v", "Δ, D6", f"Δ, {exact}", text("adam.ratio", lang),
+        "J, D6", f"J, {exact}",
+    ]  # fmt: skip
+    rows = [[str(a.t), *(number_text(x, 3) for x in _row(a, b))] for a, b in zip(written, corrected, strict=True)]
+    blocks += [Grid(columns, rows), Paragraph(text("adam.reason", lang))]
+    return Scene("documented", text("title.adam", lang), ("D4", "D5", "D6"), blocks)
+
+
+def convolution_scenes(explanation: Explanation, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
+    """The small convolution, forward and backward."""
+    for scene in story(explanation, lang, digits):
+        if scene.phase in ("forward", "backward"):
+            yield scene
+
+
+def _row(a: AdamStep, b: AdamStep) -> list[float]:
+    return [a.m, a.v, a.change, b.change, a.change / b.change, a.loss, b.loss]

@@ -1,0 +1,222 @@
+"""`chalkgrad explain`: the documented equations with live numbers, of the worked example, a training or a function."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import datasets
+from ..blackboard.explain import explain as explained
+from ..blackboard.explanation import Explanation
+from ..blackboard.lesson import lesson
+from ..blackboard.story import Scene, story
+from ..blackboard.texts import LANGUAGES, text
+from ..engine import random
+from ..engine.errors import DataError, UsageError, unknown_name
+from ..engine.files import replacing
+from ..nn import Sequential
+from ..nn.callbacks import Callback, Logs
+from .run_folder import SETTINGS, model_path
+from .train import Settings, make_model, training_data
+
+WORKED, DIGITS = "worked-example", "digits"
+FORMATS = ("terminal", "html", "markdown", "latex", "notebook")
+ENDINGS = {"html": ".html", "markdown": ".md", "latex": ".tex", "notebook": ".ipynb"}
+DIGITS_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to explain, and how to show it. step: of a training; None for where it stands."""
+
+    what: str = WORKED
+    step: int | None = None
+    form: str = "terminal"
+    lang: str = "en"
+    out: str | None = None
+    open_page: bool = False
+    step_by_step: bool = False
+    shapes: tuple[tuple[int, ...], ...] = ()
+    seed: int = 0
+
+
+def explain(request: Request) -> int:
+    """Explain, and show or write; returns the exit code.
+
+    Raises UsageError for what cannot be explained, DataError where a run or a file cannot be read or written.
+    """
+    if request.lang not in LANGUAGES:
+        raise unknown_name("language", request.lang, LANGUAGES)
+    if request.form not in FORMATS:
+        raise unknown_name("format", request.form, FORMATS)
+    if request.open_page and request.form != "html":
+        raise UsageError("--open shows the page: give --format html with it.")
+    if request.step_by_step and request.form != "terminal":
+        raise UsageError("--step-by-step is for the terminal: leave --format out.")
+    title, scenes, explanation = _told(request)
+    if request.form == "terminal":
+        return _in_terminal(scenes, request)
+    _write(request, title, scenes, explanation)
+    return 0
+
+
+def _told(request: Request) -> tuple[str, Iterable[Scene], Explanation | None]:
+    if request.what == WORKED:
+        return text("title.worked", request.lang), lesson(request.step or 0, request.lang), None
+    explanation = _explanation(request)
+    return explanation.title, story(explanation, request.lang, documents=explanation.kind == "model"), explanation
+
+
+def _explanation(request: Request) -> Explanation:
+    if ".py:" in request.what or request.what.endswith(".py"):
+        if request.step is not None:
+            raise UsageError("--step is for a training: a function is explained where it is called.")
+        return _of_function(request)
+    if request.what == DIGITS and not os.path.lexists(DIGITS):
+        return at_step(Settings(seed=request.seed), request.step or 0)
+    if not os.path.lexists(request.what):
+        raise UsageError(
+            f"there is nothing named {request.what!r} to explain: it takes {WORKED}, {DIGITS}, a run's folder, "
+            "or FILE.py:FUNCTION."
+        )
+    return _of_run(request)
+
+
+def _of_function(request: Request) -> Explanation:
+    from .prove_targets import Function, Options, find_targets
+
+    target = find_targets([request.what], Options(seed=request.seed, shapes=request.shapes))[0]
+    if not isinstance(target, Function) or target.gradient:
+        raise UsageError(f"{request.what} is no function of chalkgrad's tensors.")
+    return explained(target.function, *target.inputs, title=target.name)
+
+
+def _of_run(request: Request) -> Explanation:
+    path = model_path(request.what)
+    settings_file = path.parent / SETTINGS
+    try:
+        kept = json.loads(settings_file.read_bytes())
+        settings = Settings(
+            kept["dataset"], kept["model"], kept["epochs"], kept["batch_size"], kept["learning_rate"],
+            kept["optimizer"], tuple(kept["hidden"]), kept["seed"],
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{settings_file} does not tell how the model was trained ({type(error).__name__}: {error}): "
+            "give the folder of a run, as `chalkgrad train` writes it."
+        ) from error
+    if request.step is not None:
+        return at_step(settings, request.step)
+    model = Sequential.load(path)
+    return _step_of(model, settings, kept["epochs_done"] * steps_of(settings), path.parent.name)
+
+
+def at_step(settings: Settings, step: int) -> Explanation:
+    """The training of these settings, taken as far as `step` updates, and its next update explained."""
+    (x, labels), _ = datasets.load(settings.dataset)
+    model = make_model(x.shape[1:], settings, "cpu")
+    plan = settings.complete()
+    if step:
+        data = training_data(x, labels, model)
+        epochs = math.ceil(step / steps_of(settings))
+        model.fit(
+            *data, batch_size=plan["batch_size"], epochs=epochs, seed=settings.seed, verbose=0, callbacks=[_Until(step)]
+        )
+    return _step_of(model, settings, step, settings.dataset)
+
+
+def steps_of(settings: Settings) -> int:
+    """Updates an epoch."""
+    (x, _), _ = datasets.load(settings.dataset)
+    size: int = settings.complete()["batch_size"]
+    return math.ceil(len(x) / size)
+
+
+class _Until(Callback):
+    """Ends the training after so many updates."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self.left -= 1
+        self.model.stop_training = self.model.stop_training or not self.left
+
+
+def _step_of(model: Sequential, settings: Settings, step: int, name: str) -> Explanation:
+    """The update after `step` others, on the batch that the training takes then."""
+    (x, labels), _ = datasets.load(settings.dataset)
+    size = settings.complete()["batch_size"]
+    epoch, batch = divmod(step, math.ceil(len(x) / size))
+    order = random.generator(settings.seed, f"shuffle {epoch}").permutation(len(x))
+    rows = order[batch * size : (batch + 1) * size]
+    explanation = explained(model, *training_data(x[rows], labels[rows], model), title=name)
+    explanation.step_number = step
+    return explanation
+
+
+def _in_terminal(scenes: Iterable[Scene], request: Request) -> int:
+    from ..blackboard.terminal import show
+
+    show(scenes, request.lang, wait=_key(request.lang) if request.step_by_step else None)
+    return 0
+
+
+def _key(lang: str) -> Callable[[], bool]:
+    """Waits for a key; False for q, or where no more can come."""
+    if not sys.stdin.isatty():
+        raise UsageError("--step-by-step waits for a key: run it in a terminal.")
+
+    def wait() -> bool:
+        click.secho(f"  — {text('press_a_key', lang)}", dim=True, nl=False)
+        try:
+            pressed = click.getchar()
+        except (EOFError, KeyboardInterrupt):
+            pressed = "q"
+        click.echo("\r\033[K", nl=False)
+        return pressed not in ("q", "Q", "\x03", "\x04", "\x1b")
+
+    return wait
+
+
+def _write(request: Request, title: str, scenes: Iterable[Scene], explanation: Explanation | None) -> None:
+    name = Path(request.what.rpartition(":")[2] or request.what).name
+    path = Path(request.out or f"{name}{ENDINGS[request.form]}")
+    with replacing(path) as temporary:
+        temporary.write_text(_written(request, title, scenes, explanation), encoding="utf-8")
+    click.echo(str(path))
+    if request.open_page:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def _written(request: Request, title: str, scenes: Iterable[Scene], explanation: Explanation | None) -> str:
+    from ..blackboard import markdown
+
+    if request.form == "markdown":
+        return markdown.markdown(scenes, title, request.lang)
+    if request.form == "latex":
+        return markdown.latex(scenes, title, request.lang)
+    if request.form == "notebook":
+        return _notebook(markdown.markdown(scenes, title, request.lang))
+    raise UsageError("the page is not there yet.")
+
+
+def _notebook(told: str) -> str:
+    """A notebook whose cells are the parts of the telling."""
+    parts = told.split("\n## ")
+    cells: list[Any] = [
+        {"cell_type": "markdown", "id": f"part-{i}", "metadata": {}, "source": ("## " * bool(i)) + part}
+        for i, part in enumerate(parts)
+    ]
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": python}, "cells": cells}
+    return json.dumps(book, ensure_ascii=False, indent=1) + "\n"

@@ -1,0 +1,200 @@
+"""An explanation shows the engine's own numbers, every one of them, and says where they do not hold."""
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import layers
+from chalkgrad.blackboard.documented import DOCUMENTED, code_of
+from chalkgrad.blackboard.explain import explain
+from chalkgrad.blackboard.lesson import lesson
+from chalkgrad.blackboard.notation import number_text
+from chalkgrad.blackboard.story import Matrix, story
+from chalkgrad.blackboard.worked import SAMPLE, TARGET, adam_steps, convolution_example, worked_example, worked_model
+from chalkgrad.engine.errors import GraphError, UsageError
+
+
+def classifier(seed=0, last="softmax", loss="categorical_crossentropy"):
+    model = cg.Sequential([layers.Dense(5, "tanh", input_shape=(4,)), layers.Dense(3, last)], seed=seed)
+    model.compile("adam", loss)
+    model.build()
+    return model
+
+
+def batch(rows=2):
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(rows, 4)).astype("float32"), np.eye(3, dtype="float32")[rng.integers(0, 3, rows)]
+
+
+def test_the_worked_example_is_the_documented_one():
+    explained = worked_example()
+    assert [q.id for q in explained.quantities] == ["a", "W1", "b1", "z1", "h", "W2", "b2", "z2", "ŷ", "t", "J"]
+    assert {q.id: q.backward for q in explained.quantities if q.backward} == {
+        "a": "D16", "W1": "D14", "b1": "D15", "h": "D13", "W2": "D11", "b2": "D12",
+    }  # fmt: skip
+    assert [s.result.forward for s in explained.forward] == ["D8", "D8", "D9", "D9", "D10"]
+    assert explained.agrees
+    assert all(len(q.numerical) == q.value.size for q in explained.quantities if q.gradient is not None)
+
+
+def test_its_numbers_are_the_engines():
+    model, (x, y) = worked_model(), map(np.array, (SAMPLE, TARGET))
+    a = cg.tensor(x, requires_grad=True)
+    loss = cg.mean_squared_error(model(a), y)
+    loss.backward()
+    explained = worked_example()
+    assert explained["J"].value == loss.item()
+    for name, weight in zip(("W1", "b1", "W2", "b2"), model.weights, strict=True):
+        np.testing.assert_array_equal(explained[name].gradient, weight.grad.numpy())
+    np.testing.assert_array_equal(explained["a"].gradient, a.grad.numpy())
+
+
+def test_the_update_is_the_optimisers():
+    for optimizer in ("sgd", "momentum", "adam", "rmsprop", "adamw", cg.optim.Adam(bias_correction=False)):
+        model = worked_model()
+        model.compile(optimizer, "mse")
+        x, y = map(np.array, (SAMPLE, TARGET))
+        model.fit(x, y, epochs=3, verbose=0, shuffle=False)
+        before = model.get_weights()
+        explained = explain(model, x, y)
+        for kept, weight in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(kept, weight), "nothing is changed"
+        model.fit(x, y, epochs=1, verbose=0, shuffle=False)
+        for revision, weight in zip(explained.update, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(revision.after, weight)
+
+
+def test_after_so_many_steps_it_is_as_far_as_the_training():
+    model, (x, y) = worked_model(), map(np.array, (SAMPLE, TARGET))
+    model.fit(x, y, epochs=7, verbose=0, shuffle=False)
+    np.testing.assert_array_equal(worked_example(7)["W1"].value, model.get_weights()[0])
+
+
+def test_a_value_used_twice_shows_both_terms():
+    explained = explain(lambda x: (x * x).sum() + x.sum(), [2.0, 3.0])
+    backs = [b for b in explained.backward if b.operand.id == "x"]
+    assert [(b.turn, b.turns) for b in backs] == [(1, 3), (2, 3), (3, 3)]
+    np.testing.assert_array_equal(sum(b.contribution for b in backs), explained["x"].gradient)
+    np.testing.assert_array_equal(backs[-1].total, explained["x"].gradient)
+
+
+def test_the_terms_of_the_chain_rule_add_up():
+    model = classifier()
+    for back in explain(model, *batch()).backward:
+        total = sum(term.product for term in back.terms())
+        assert total == pytest.approx(float(back.contribution[back.operand.place]), rel=1e-4, abs=1e-6)
+
+
+def test_numbers_by_differences_agree_for_all_kinds_of_layers():
+    model = cg.Sequential([
+        layers.Conv2D(3, 3, padding="same", activation="relu", input_shape=(6, 6, 1)), layers.MaxPooling2D(),
+        layers.BatchNormalization(), layers.Flatten(), layers.Dropout(0.5), layers.Dense(3, "softmax"),
+    ])  # fmt: skip
+    model.compile("adam", "categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    model.build()
+    state = [w.numpy().copy() for w in model.non_trainable_weights]
+    explained = explain(model, rng.random((2, 6, 6, 1)), np.eye(3)[[0, 2]])
+    assert explained.agrees
+    assert explained.forward[0].result.forward == "D2"
+    for kept, weight in zip(state, model.non_trainable_weights, strict=True):
+        np.testing.assert_array_equal(kept, weight.numpy()), "moving means stay"
+
+
+def test_a_wrong_gradient_does_not_agree():
+    explained = explain(lambda x: (x.detach() * x).sum(), [2.0])
+    assert not explained.agrees
+    assert [*story(explained)][-1].blocks[0].text.endswith("x.")
+
+
+def test_a_kink_is_told_and_not_blamed():
+    explained = explain(lambda x: cg.relu(x).sum(), [0.0, 1.0])
+    assert explained["x"].numerical[0].kink
+    assert not explained["x"].numerical[1].kink
+    assert explained.agrees
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_documented_number_is_in_the_lesson(lang):
+    scenes = list(lesson(lang=lang))
+    assert {n for s in scenes for n in s.numbers} >= {d.number for d in DOCUMENTED}
+
+
+def test_every_matrix_shown_is_an_array_of_the_explanation():
+    explained = worked_example()
+    known = [q.value for q in explained.quantities] + [b.total for b in explained.backward]
+    known += [q.gradient for q in explained.quantities if q.gradient is not None] + [r.after for r in explained.update]
+    for scene in story(explained):
+        for block in scene.blocks:
+            if isinstance(block, Matrix):
+                assert any(np.array_equal(block.value, array) for array in known)
+
+
+def test_every_documented_number_leads_to_code():
+    for entry in DOCUMENTED:
+        assert code_of(entry.number), entry.number
+
+
+def test_adam_as_documented_takes_steps_that_are_too_large_at_first():
+    for a, b in zip(adam_steps(False), adam_steps(True), strict=True):
+        too_large = (1 - 0.9**a.t) / np.sqrt(1 - 0.999**a.t)
+        assert a.change / b.change == pytest.approx(too_large, rel=0.15), "the gradients differ a little by then"
+    assert adam_steps(False, 1)[0].change / adam_steps(True, 1)[0].change == pytest.approx(
+        0.1 / np.sqrt(0.001), rel=1e-4
+    )
+
+
+def test_the_convolution_is_explained_simply():
+    step = convolution_example().forward[0]
+    assert step.symbols("unicode") == "z[n, i, k] = Σ[a, c] x[n, i + a, c]·W[a, c, k]"
+    assert step.put_in("unicode") == "1·1 + 1·(−0.5) + 1·0.5 + 0·(−1)"
+
+
+def test_what_is_not_finite_is_shown_where_it_first_arises():
+    explained = explain(lambda x: (cg.log(x) * 2).sum(), [1.0, 0.0])
+    quantity, place = explained.not_finite
+    assert (quantity.id, place) == ("v1", (1,))
+    told = next(iter(story(explained))).blocks[-1].text
+    assert "v₁ is not finite: at [1] it is −∞" in told
+
+
+def test_constants_and_numbers_have_names():
+    explained = explain(lambda x: (x * np.array([2.0, 3.0]) + 1).sum(), [1.0, 1.0])
+    assert explained.forward[0].symbols("unicode") == "v₁ = x·c"
+    assert explained.forward[1].symbols("unicode") == "v₂ = v₁ + 1"
+
+
+def test_ten_thousand_steps_are_told_quickly():
+    def long(x):
+        for _ in range(5_000):
+            x = x * 1.0001 + 0.0001
+        return x.sum()
+
+    explained = explain(long, np.ones(3))
+    assert len(explained.forward) == 10_001
+    assert len(list(story(explained))) < 500
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: explain(lambda x: x.detach().sum(), [1.0]), GraphError, "no gradients"),
+        (lambda: explain(lambda x: x * 2, [1.0, 2.0]), UsageError, "tensor of one number"),
+        (lambda: explain(lambda x: 3.0, [1.0]), UsageError, "returned float"),
+        (lambda: explain(7), UsageError, "takes a model or a function"),
+        (lambda: explain(classifier(), batch()[0]), UsageError, "a batch and its targets"),
+        (lambda: explain(cg.Sequential([layers.Dense(1)]), [[1.0]], [[1.0]]), UsageError, "before compile"),
+        (lambda: worked_example(-1), UsageError, "0 or more"),
+        (lambda: list(lesson(lang="de")), UsageError, "unknown language"),
+    ],
+)
+def test_what_cannot_be_explained_says_why(call, error, says):
+    with pytest.raises(error, match=says):
+        call()
+
+
+def test_numbers_are_printed_as_they_are():
+    explained = worked_example()
+    for step in explained.forward:
+        shown = number_text(step.result.value[step.result.place], 17).replace("−", "-")
+        assert float(shown) == step.result.value[step.result.place]
