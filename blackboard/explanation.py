@@ -301,7 +301,7 @@ class Revision:
     after: NDArray[Any]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Explanation:
     """A computation explained: quantities, the way forward, the way back, and the update.
 
@@ -317,7 +317,6 @@ class Explanation:
     update: tuple[Revision, ...] = ()
     update_name: str = ""
     update_numbers: str = ""
-    documented: Mapping[str, str] = field(default_factory=dict)
     step_number: int = 0
     not_finite: tuple[Quantity, Place] | None = None
     layers: Sequence[tuple[str, str]] = ()
@@ -333,6 +332,33 @@ class Explanation:
     def loss(self) -> Quantity:
         """What is differentiated."""
         return self.forward[-1].result if self.forward else self.quantities[-1]
+
+    def show(self, lang: str = "en") -> None:
+        """Print it: the way forward, the way back, the update. lang: "en" or "zh"."""
+        from .story import story
+        from .terminal import show
+
+        show(story(self, lang), lang)
+
+    def markdown(self, lang: str = "en") -> str:
+        """The same as Markdown, its mathematics as LaTeX between dollar signs."""
+        from .markdown import markdown
+        from .story import story
+
+        return markdown(story(self, lang), self.title, lang)
+
+    def latex(self, lang: str = "en") -> str:
+        """The same as a LaTeX document."""
+        from .markdown import latex
+        from .story import story
+
+        return latex(story(self, lang), self.title, lang)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def __repr__(self) -> str:
+        return f"<explanation of {self.title}: {len(self.forward)} steps forward, {len(self.backward)} back>"
 
     @property
     def agrees(self) -> bool:
