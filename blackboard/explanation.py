@@ -263,10 +263,11 @@ class Return:
             operands[self.sent.position] = x
             return application.primitive.compute(tuple(operands), application.parameters)
 
-        _, local = transform.jvp(alone, [Tensor(self.operand.value)], [Tensor(direction)])
+        with numpy.errstate(all="ignore"):  # what is not finite is told
+            _, local = transform.jvp(alone, [Tensor(self.operand.value)], [Tensor(direction)])
         slopes = local.numpy()
         return [
-            Term(at, float(slopes[at]), float(self.incoming[at]), float(slopes[at] * self.incoming[at]))
+            Term(at, float(slopes[at]), float(self.incoming[at]), float(slopes[at]) * float(self.incoming[at]))
             for at in (tuple(map(int, found)) for found in numpy.argwhere(slopes))
         ]
 
