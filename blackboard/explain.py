@@ -287,6 +287,7 @@ def _revision(
     names = {"theta": quantity.symbol, "g": gradient_of(quantity.symbol)}
     arrays = {name: a.reshape(shape) for name, a in before.items()}
     ids = {"theta": quantity.id, "g": f"∇{quantity.id}", **{slot: f"{slot}({quantity.id})" for slot in update.slots}}
+    ids |= {name: name for name in numbers}
     made = []
     for text in update.text.split(";"):
         equation = read_equation(text.strip(), {"theta", "g", *update.slots, *update.hyperparameters})

@@ -165,7 +165,7 @@ class _Printer:
                     [self.named(statement.target, statement.indices), sign, self.at_least(statement.expression, CHOICE)]
                 )
             )
-        return self.style.join([part for i, line in enumerate(lines) for part in ([self.sign(";")] * bool(i) + [line])])
+        return self.style.lines(lines)
 
     def element(self) -> str:
         assert self.values
@@ -396,7 +396,10 @@ class _Printer:
             assert self.values
             if name in self.values.arrays:
                 value = self.values.arrays[name]
-                return self.number(value) if isinstance(value, (int, float, numpy.generic)) else (str(value), ATOM)
+                where = f"{self.values.ids[name]}:0" if name in self.values.ids else ""
+                return (
+                    self.number(value, where) if isinstance(value, (int, float, numpy.generic)) else (str(value), ATOM)
+                )
         return self.named(name, ()), ATOM
 
     def broadcast_place(self, name: str) -> tuple[int, ...]:

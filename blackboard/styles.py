@@ -91,6 +91,10 @@ class Style:
         """Values with their conditions, and what holds else."""
         raise NotImplementedError
 
+    def lines(self, lines: Sequence[str]) -> str:
+        """Several equations, one after the other."""
+        raise NotImplementedError
+
 
 class Unicode(Style):
     """Plain text, for a terminal: z₁[n, k] = Σⱼ a[n, j]·W₁[j, k] + b₁[k]. ∇W₁ is the loss's gradient, ∂J/∂W₁."""
@@ -138,6 +142,9 @@ class Unicode(Style):
     def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
         return ", ".join(f"{value} if {condition}" for value, condition in cases) + f", else {otherwise}"
 
+    def lines(self, lines: Sequence[str]) -> str:
+        return " ; ".join(lines)
+
 
 class Latex(Style):
     """LaTeX, for handouts and the documentation; needs amsmath."""
@@ -150,8 +157,9 @@ class Latex(Style):
             letter if len(letter) < 2 else rf"\mathrm{{{letter.replace('_', chr(92) + '_')}}}"
         )
         base = rf"\nabla {base}" if letter != symbol.base else base
-        below = [symbol.sub] * bool(symbol.sub) + ([",".join(indices)] if indices else [])
-        base += f"_{{{';'.join(below)}}}" if below else ""
+        base += f"_{{{symbol.sub}}}" if symbol.sub else ""
+        if indices:
+            base = f"{{{base}}}_{{{','.join(indices)}}}" if symbol.sub else f"{base}_{{{','.join(indices)}}}"
         return rf"\frac{{\partial {self.symbol(symbol.over)}}}{{\partial {base}}}" if symbol.over else base
 
     def number(self, text: str, at: str = "") -> str:
@@ -193,6 +201,9 @@ class Latex(Style):
         rows = [rf"{value} & \text{{if }} {condition}" for value, condition in cases]
         return r"\begin{cases} " + r" \\ ".join([*rows, rf"{otherwise} & \text{{else}}"]) + r" \end{cases}"
 
+    def lines(self, lines: Sequence[str]) -> str:
+        return lines[0] if len(lines) == 1 else r"\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}"
+
 
 class MathML(Style):
     """MathML Core, which browsers draw by themselves; what is returned goes between <math> and </math>."""
@@ -201,9 +212,10 @@ class MathML(Style):
 
     def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
         base = f"<mi>{escape(symbol.base)}</mi>"
-        below = ([f"<mn>{escape(symbol.sub)}</mn>"] if symbol.sub else []) + _with_commas(indices)
-        if below:
-            base = f"<msub>{base}<mrow>{''.join(below)}</mrow></msub>"
+        if symbol.sub:
+            base = f"<msub>{base}<mn>{escape(symbol.sub)}</mn></msub>"
+        if indices:
+            base = f"<msub>{_row(base)}<mrow>{''.join(_with_commas(indices))}</mrow></msub>"
         if not symbol.over:
             return base
         return f"<mfrac><mrow><mi>∂</mi>{self.symbol(symbol.over)}</mrow><mrow><mi>∂</mi>{base}</mrow></mfrac>"
@@ -240,9 +252,22 @@ class MathML(Style):
         return f"<mrow><munder>{sign}<mrow>{''.join(_with_commas(indices))}</mrow></munder>{body}</mrow>"
 
     def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
-        rows = [f"<mtr><mtd>{value}</mtd><mtd><mtext>if </mtext>{condition}</mtd></mtr>" for value, condition in cases]
-        rows.append(f"<mtr><mtd>{otherwise}</mtd><mtd><mtext>else</mtext></mtd></mtr>")
-        return f'<mrow><mo>{{</mo><mtable columnalign="left">{"".join(rows)}</mtable></mrow>'
+        cell = '<mtd style="text-align:left">'
+        rows = [
+            f'<mtr>{cell}{value}</mtd>{cell}<mtext data-word="if">if&#160;</mtext>{condition}</mtd></mtr>'
+            for value, condition in cases
+        ]
+        rows.append(f'<mtr>{cell}{otherwise}</mtd>{cell}<mtext data-word="else">else</mtext></mtd></mtr>')
+        return f"<mrow><mo>{{</mo><mtable>{''.join(rows)}</mtable></mrow>"
+
+    def lines(self, lines: Sequence[str]) -> str:
+        if len(lines) == 1:
+            return lines[0]
+        return (
+            "<mtable>"
+            + "".join(f'<mtr><mtd style="text-align:left">{line}</mtd></mtr>' for line in lines)
+            + "</mtable>"
+        )
 
 
 STYLES = {style.name: style for style in (Unicode(), Latex(), MathML())}

@@ -6,6 +6,7 @@ from ..engine.errors import unknown_name
 
 LANGUAGES = ("en", "zh")
 TEXTS: dict[str, tuple[str, str]] = {
+    "title.page": ("The documented equations, alive", "文档中的方程：实时演示"),
     "title.worked": ("The worked example", "示例网络"),
     "title.convolution": ("One convolution", "一次卷积"),
     "title.adam": ("Adam as documented, and with its bias corrected", "文档中的 Adam 与偏差修正后的 Adam"),
@@ -77,6 +78,27 @@ TEXTS: dict[str, tuple[str, str]] = {
     "adam.t": ("t", "t"),
     "adam.ratio": ("ratio", "比值"),
     "adam.corrected": ("corrected", "修正后"),
+    "if": ("if", "若"),
+    "else": ("else", "否则"),
+    "first": ("to the beginning", "回到开头"),
+    "previous": ("back", "上一步"),
+    "next": ("on", "下一步"),
+    "last": ("to the end", "到结尾"),
+    "reset": ("reset", "恢复原值"),
+    "theme": ("light / dark", "浅色 / 深色"),
+    "print": ("print", "打印"),
+    "skip": ("to the content", "跳到正文"),
+    "keys": (
+        "Arrow keys step forward and backward, Home and End go to the ends. Click a number to see how it comes about.",
+        "左右方向键前进、后退，Home 与 End 到两端。点一个数，可看它如何得来。",
+    ),
+    "graph": ("the graph of the computation", "计算图"),
+    "graph_too_large": ("{count} steps: too many for a picture.", "共 {count} 步，图太大，从略。"),
+    "nothing_yet": ("nothing computed yet", "尚未开始计算"),
+    "change_them": ("Change a number, and everything follows.", "改动任何一个数，其余随之重算。"),
+    "view_only": ("The page shows these numbers and cannot compute them anew.", "本页只展示这些数，不能重新计算。"),
+    "learning_rate": ("learning rate", "学习率"),
+    "full_values": ("all values", "全部数值"),
     "press_a_key": ("any key: on · q: end", "按任意键继续 · q 结束"),
 }
 """By key: English, Chinese. Names in braces are filled in."""

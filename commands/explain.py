@@ -207,7 +207,9 @@ def _written(request: Request, title: str, scenes: Iterable[Scene], explanation:
         return markdown.latex(scenes, title, request.lang)
     if request.form == "notebook":
         return _notebook(markdown.markdown(scenes, title, request.lang))
-    raise UsageError("the page is not there yet.")
+    from ..blackboard.page import lesson_page, page
+
+    return page([explanation], request.lang) if explanation else lesson_page(request.step or 0, request.lang)
 
 
 def _notebook(told: str) -> str:

@@ -41,7 +41,7 @@ def test_a_layer_is_written_as_on_the_blackboard():
     affine = cg.registry["affine"]
     assert in_symbols(affine.equation, "unicode", names, "n") == "z₁[n, k] = Σⱼ a[n, j]·W₁[j, k] + b₁[k]"
     assert in_symbols(affine.equation, "latex", names, "n") == (
-        r"z_{1;n,k} = \sum_{j} a_{n,j} \cdot W_{1;j,k} + b_{1;k}"
+        r"{z_{1}}_{n,k} = \sum_{j} a_{n,j} \cdot {W_{1}}_{j,k} + {b_{1}}_{k}"
     )
     rule = {"gw": gradient_of(symbol_of("W1")), "gz": gradient_of(symbol_of("z1"))}
     assert in_symbols(affine.rules["w"].equation, "unicode", rule, "n") == "∇W₁[j, k] = Σₙ a[n, j]·∇z₁[n, k]"

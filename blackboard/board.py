@@ -1,0 +1,287 @@
+"""An explanation as plain data for the page: what stands there, and the equations as the page can evaluate them."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+
+from ..engine.equation import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
+from .explanation import Explanation, Quantity, Return, Revision, Step
+from .story import SHOWN, source_of
+
+COUNTABLE = ELEMENTWISE - {"erf"} | {"before", "border", "inside", "max", "min"}
+"""Functions that the page can evaluate."""
+EACH = 16
+"""Elements of an array up to which each is written out with its numbers; of a larger one the chosen one is."""
+SIGNS: dict[type, str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
+    ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
+}  # fmt: skip
+Program = dict[str, Any]
+
+
+class NotCountable(Exception):
+    """The equation has something that the page cannot evaluate; the page then shows it, but changes nothing."""
+
+
+def board_of(explanation: Explanation) -> dict[str, Any]:
+    """The explanation as plain data.
+
+    `changeable` says whether the page can compute it anew when a value is changed.
+    """
+    forward = [_forward(step) for step in explanation.forward[:SHOWN]]
+    backward = [_backward(back, explanation) for back in explanation.backward[:SHOWN]]
+    update = [_revision(revision) for revision in explanation.update]
+    programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
+    whole = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
+    return {
+        "title": explanation.title,
+        "kind": explanation.kind,
+        "step": explanation.step_number,
+        "quantities": [_quantity(q) for q in _shown(explanation)],
+        "forward": forward,
+        "backward": backward,
+        "update": update,
+        "optimizer": explanation.update_name,
+        "numbers": explanation.update_numbers,
+        "counts": [len(explanation.forward), len(explanation.backward)],
+        "changeable": whole and all(program is not None for program in programs),
+        "notFinite": explanation.not_finite and [explanation.not_finite[0].id, list(explanation.not_finite[1])],
+    }
+
+
+def _shown(explanation: Explanation) -> list[Quantity]:
+    """The quantities of the steps that are shown."""
+    steps = explanation.forward[:SHOWN]
+    found = [q for step in steps for q in (*step.operands, step.result) if isinstance(q, Quantity)]
+    back = [q for b in explanation.backward[:SHOWN] for q in (b.operand, b.step.result)]
+    return list(dict.fromkeys([*found, *back]))
+
+
+def _quantity(quantity: Quantity) -> dict[str, Any]:
+    numerical = {str(place): [_number(n.value), n.kink] for place, n in quantity.numerical.items()}
+    return {
+        "id": quantity.id,
+        "base": quantity.symbol.base,
+        "sub": quantity.symbol.sub,
+        "role": quantity.role,
+        "shape": list(quantity.shape),
+        "values": numbers(quantity.value),
+        "gradient": None if quantity.gradient is None else numbers(quantity.gradient),
+        "numerical": numerical,
+        "agrees": quantity.agrees,
+        "place": _flat(quantity.place, quantity.shape),
+        "layer": quantity.layer,
+        "forward": quantity.forward,
+        "backward": quantity.backward,
+    }
+
+
+def numbers(array: Any) -> list[Any]:
+    """The elements in row-major order; what JSON cannot hold as text."""
+    return [_number(x) for x in numpy.asarray(array).reshape(-1).tolist()]
+
+
+def _number(x: Any) -> Any:
+    if isinstance(x, bool):
+        return int(x)
+    return x if not isinstance(x, float) or math.isfinite(x) else "NaN" if math.isnan(x) else "∞" if x > 0 else "−∞"
+
+
+def _flat(place: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    return int(numpy.ravel_multi_index(place, shape)) if shape else 0
+
+
+def _places(quantity: Quantity) -> list[tuple[int, ...]]:
+    """The elements that are written out with their numbers."""
+    if quantity.value.size > EACH:
+        return [quantity.place]
+    return [tuple(map(int, place)) for place in numpy.ndindex(quantity.shape)]
+
+
+def _forward(step: Step) -> dict[str, Any]:
+    put = {_flat(at, step.result.shape): step.put_in("mathml", at) for at in _places(step.result)}
+    operands = [
+        [step.primitive.operand(i), o.id, None]
+        if isinstance(o, Quantity)
+        else [step.primitive.operand(i), "", _number(o)]
+        for i, o in enumerate(step.operands)
+    ]
+    return {
+        "number": step.number,
+        "primitive": step.primitive.name,
+        "source": source_of(step.primitive),
+        "result": step.result.id,
+        "target": step.equation.target,
+        "operands": operands,
+        "equation": step.symbols("mathml"),
+        "put": {place: text for place, text in put.items() if text},
+        "program": _program(step.primitive.equation, step.parameters, step.primitive.variadic),
+    }
+
+
+def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
+    put = {_flat(at, back.operand.shape): back.put_in("mathml", at) for at in _places(back.operand)}
+    return {
+        "number": back.number,
+        "step": back.step.number - 1,
+        "primitive": back.step.primitive.name,
+        "operand": back.operand.id,
+        "result": back.step.result.id,
+        "equation": back.symbols("mathml"),
+        "put": {place: text for place, text in put.items() if text},
+        "terms": {
+            _flat(at, back.operand.shape): [
+                [_flat(t.place, back.step.result.shape), *map(_number, (t.local, t.incoming, t.product))]
+                for t in back.terms(at)[:6]
+            ]
+            for at in _places(back.operand)
+        },
+        "turn": back.turn,
+        "turns": back.turns,
+        "sent": numbers(back.contribution),
+        "total": numbers(back.total),
+        "program": _program(back.rule.equation, back.step.parameters, back.step.primitive.variadic),
+    }
+
+
+def _revision(revision: Revision) -> dict[str, Any]:
+    quantity = revision.quantity
+    kept = revision.assignments[0].arrays
+    state = {a.target: numbers(kept[a.target]) for a in revision.assignments if a.target != "theta"}
+    return {
+        "quantity": quantity.id,
+        "state": state,
+        "after": numbers(revision.after),
+        "assignments": [
+            {
+                "target": one.target,
+                "equation": one.symbols("mathml"),
+                "put": {
+                    _flat(at, quantity.shape): text
+                    for at in _places(quantity)
+                    if (text := one.put_in("mathml", at)) is not None
+                },
+                "after": numbers(one.after),
+                "program": _program(one.equation, {k: v for k, v in one.arrays.items() if not hasattr(v, "shape")}),
+            }
+            for one in revision.assignments
+        ],
+    }
+
+
+# Equations as data
+
+
+def _program(equation: Equation, parameters: Mapping[str, Any], variadic: bool = False) -> Program | None:
+    """The equation as nested lists, with its parameters; None where the page cannot evaluate it."""
+    try:
+        if variadic or any(s.adds for s in equation.statements):
+            raise NotCountable
+        program: Program = {"equation": _equation(equation), "parameters": {}}
+        for name, value in parameters.items():
+            program["parameters"][name] = _plain(value)
+        if "axis" in parameters:
+            program["axis"] = program["parameters"].pop("axis")
+        return program
+    except NotCountable:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, numpy.generic):
+        return value.item()
+    raise NotCountable
+
+
+def _equation(equation: Equation) -> dict[str, Any]:
+    reader = _Reader(equation)
+    statements = [
+        {"target": s.target, "indices": [reader.read(i) for i in s.indices], "value": reader.read(s.expression)}
+        for s in equation.statements
+    ]
+    return {
+        "statements": statements,
+        "indices": sorted(equation.indices),
+        "elementwise": equation.elementwise,
+        "flat": f"{equation.target}.flat" in equation.text,
+        "references": reader.references,
+        "bounds": reader.bounds,
+    }
+
+
+class _Reader:
+    """Turns the syntax tree into nested lists."""
+
+    def __init__(self, equation: Equation) -> None:
+        self.equation = equation
+        self.references: list[Any] = []
+        self.bounds: list[Any] = []
+
+    def read(self, node: ast.AST) -> list[Any]:
+        if isinstance(node, ast.Constant):
+            return ["rest"] if node.value is Ellipsis else ["number", node.value]
+        if isinstance(node, ast.Name):
+            return ["name", node.id]
+        if isinstance(node, ast.Starred):
+            return ["star", self.read(node.value)]
+        if isinstance(node, ast.BinOp):
+            return ["op", SIGNS[type(node.op)], self.read(node.left), self.read(node.right)]
+        if isinstance(node, ast.UnaryOp):
+            return ["not" if isinstance(node.op, ast.Not) else "neg", self.read(node.operand)]
+        if isinstance(node, ast.Compare):
+            parts = [self.read(part) for part in (node.left, *node.comparators)]
+            return ["compare", [SIGNS[type(op)] for op in node.ops], parts]
+        if isinstance(node, ast.BoolOp):
+            return ["and" if isinstance(node.op, ast.And) else "or", [self.read(part) for part in node.values]]
+        if isinstance(node, ast.IfExp):
+            return ["if", self.read(node.test), self.read(node.body), self.read(node.orelse)]
+        if isinstance(node, ast.Subscript):
+            return self.subscripted(node)
+        if isinstance(node, ast.Call):
+            return self.call(node)
+        if isinstance(node, ast.Attribute) and node.attr == "size" and isinstance(node.value, ast.Name):
+            return ["size", node.value.id]
+        raise NotCountable
+
+    def subscripted(self, node: ast.Subscript) -> list[Any]:
+        parts = [self.read(p) for p in (node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice])]
+        owner = node.value
+        if isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name):
+            if owner.attr == "shape":
+                return ["length", owner.value.id, parts[0]]
+            self.references.append([owner.value.id, parts, True])
+            return ["at", owner.value.id, True, parts]
+        if not isinstance(owner, ast.Name):
+            raise NotCountable
+        if not self.equation.indices and parts[0][0] != "rest":
+            raise NotCountable  # x[index], a slice
+        self.references.append([owner.id, parts, False])
+        return ["at", owner.id, False, parts]
+
+    def call(self, node: ast.Call) -> list[Any]:
+        name = ast.unparse(node.func)
+        over = [index for a in node.args[1:] if (index := self.index_over(a))]
+        if name in REDUCTIONS and over:
+            return ["reduce", name, self.read(node.args[0]), over]
+        if name not in COUNTABLE:
+            raise NotCountable
+        return ["call", name, [self.read(a) for a in node.args]]
+
+    def index_over(self, node: ast.expr) -> str | None:
+        if is_ellipsis(node):
+            return "..."
+        if isinstance(node, ast.Starred):
+            node = node.value
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name):
+            self.bounds.append([node.left.id, self.read(node.comparators[0])])
+            node = node.left
+        return node.id if isinstance(node, ast.Name) and node.id in self.equation.indices else None

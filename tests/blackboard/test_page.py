@@ -1,0 +1,96 @@
+"""The page: whole in itself, with every documented equation in both languages, and the engine's numbers in it."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.blackboard.board import board_of
+from chalkgrad.blackboard.explain import explain
+from chalkgrad.blackboard.page import lesson_page, page
+from chalkgrad.blackboard.texts import LANGUAGES, TEXTS
+from chalkgrad.blackboard.worked import worked_example
+from chalkgrad.engine.errors import UsageError
+
+
+def data_of(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
+
+
+def test_it_asks_nothing_of_the_network():
+    html = lesson_page()
+
+    class Links(HTMLParser):
+        found = ()
+
+        def handle_starttag(self, tag, attributes):
+            self.found += tuple(v for k, v in attributes if k in ("src", "href"))
+
+    links = Links()
+    links.feed(html)
+    assert set(links.found) == {"data:,", "#content"}
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", html)
+
+
+def test_every_documented_number_is_on_it_in_both_languages():
+    data = data_of(lesson_page())
+    shown = {*data["overview"], "D4", "D5", "D6", *(d for board in data["boards"] for d in board["documents"])}
+    assert shown >= {f"D{n}" for n in range(1, 18)}
+    for entry in data["documented"].values():
+        assert entry["title"]["zh"] != entry["title"]["en"]
+        assert bool(entry["missing"]["zh"]) == bool(entry["missing"]["en"])
+
+
+def test_its_numbers_are_the_engines():
+    explained = worked_example()
+    board = board_of(explained)
+    for quantity in board["quantities"]:
+        own = explained[quantity["id"]]
+        assert quantity["values"] == own.value.reshape(-1).tolist()
+        assert quantity["gradient"] == (None if own.gradient is None else own.gradient.reshape(-1).tolist())
+    for revision, own in zip(board["update"], explained.update, strict=True):
+        assert revision["after"] == own.after.reshape(-1).tolist()
+
+
+def test_texts_are_there_in_both_languages():
+    for key, texts in TEXTS.items():
+        assert len(texts) == len(LANGUAGES), key
+        fields = [set(re.findall(r"\{(\w+)\}", t)) for t in texts]
+        assert fields[0] == fields[1], key
+
+
+def test_names_cannot_break_out_of_it():
+    html = page([explain(lambda x: x.sum(), [1.0], title="</script><b>\u2028")])
+    assert "</script><b>" not in html
+    assert data_of(html)["boards"][0]["title"] == "</script><b>\u2028"
+
+
+def test_ten_thousand_steps_make_a_small_page():
+    def long(x):
+        for _ in range(5_000):
+            x = x * 1.0001 + 0.0001
+        return x.sum()
+
+    html = page([explain(long, np.ones(3))])
+    assert len(html.encode()) < 5_000_000
+    board = data_of(html)["boards"][0]
+    assert board["counts"] == [10_001, 10_001]
+    assert not board["changeable"]
+
+
+def test_what_is_not_finite_is_in_it():
+    board = data_of(page([explain(lambda x: cg.log(x).sum(), [0.0, 1.0])]))["boards"][0]
+    assert board["notFinite"] == ["v1", [0]]
+    assert "−∞" in next(q for q in board["quantities"] if q["id"] == "v1")["values"]
+
+
+def test_what_it_cannot_compute_is_for_viewing():
+    assert not board_of(explain(lambda x: x[1:].sum(), [1.0, 2.0]))["changeable"]
+
+
+def test_an_unknown_language():
+    with pytest.raises(UsageError, match="unknown language 'fr'"):
+        lesson_page(lang="fr")

@@ -1,0 +1,204 @@
+"""The page in a browser: it steps, recomputes what is changed as the engine does, and stands in nobody's way.
+
+With CHALKGRAD_PICTURES set, the pictures of the documentation are drawn anew.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import layers
+from chalkgrad.blackboard.explain import explain
+from chalkgrad.blackboard.page import lesson_page, page
+from chalkgrad.blackboard.worked import SAMPLE, TARGET, worked_model
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+
+pytestmark = [
+    pytest.mark.skipif(not BROWSER, reason="no Chromium is installed: apt-get install chromium"),
+    pytest.mark.filterwarnings("default"),  # of the libraries that drive it
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Open a page; at the end nothing was complained of, and nothing asked of the network."""
+    contexts, said, asked = [], [], []
+
+    def open_page(html, width=1280, height=1500, scheme="light"):
+        file = tmp_path / "page.html"
+        file.write_text(html, encoding="utf-8")
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    yield open_page
+    assert said == []
+    assert all(url.startswith(("file://", "data:")) for url in asked)
+    for context in contexts:
+        context.close()
+
+
+def found(tab, lesson=0):
+    """What the page has computed: values, gradients, weights after the update."""
+    return tab.evaluate(
+        """(i) => { const l = window.lessons[i], f = l.found; return {
+            values: Object.fromEntries(Object.entries(f.values).map(([k, v]) => [k, v.data])),
+            gradients: Object.fromEntries(Object.entries(f.gradients).map(([k, v]) => [k, v.data])),
+            after: Object.fromEntries(Object.entries(f.updated).map(([k, v]) => [k, v.theta.data])) } }""",
+        lesson,
+    )
+
+
+def same_as_engine(computed, explained):
+    for quantity in explained.quantities:
+        np.testing.assert_allclose(computed["values"][quantity.id], quantity.value.reshape(-1), rtol=1e-9, atol=1e-14)
+        if quantity.gradient is not None:
+            ours = computed["gradients"][quantity.id]
+            np.testing.assert_allclose(ours, quantity.gradient.reshape(-1), rtol=1e-9, atol=1e-14)
+    for revision in explained.update:
+        np.testing.assert_allclose(computed["after"][revision.quantity.id], revision.after.reshape(-1), rtol=1e-9)
+
+
+def test_it_steps_forward_and_backward(opened):
+    tab = opened(lesson_page())
+    later = "#lesson-0 article.later"
+    assert tab.locator(later).count() == 18
+    assert tab.locator(f"{later} .notyet").first.inner_text() == "not computed yet"
+    assert not tab.locator(f"{later} .body").first.is_visible()
+    for _ in range(7):
+        tab.keyboard.press("ArrowRight")
+    assert tab.locator(later).count() == 11
+    assert tab.locator("#lesson-0 .where").inner_text() == "7 / 18 · Backward"
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator(later).count() == 12
+    tab.keyboard.press("End")
+    assert tab.locator(later).count() == 0
+    tab.keyboard.press("Home")
+    assert tab.locator(later).count() == 18
+    tab.locator("#lesson-0 input[type=range]").fill("5")
+    assert tab.locator("#lesson-0 article.now .d").inner_text() == "D10"
+    tab.get_by_role("button", name="on").first.click()
+    assert tab.locator(later).count() == 12
+
+
+def test_a_changed_weight_changes_everything_as_the_engine_does(opened):
+    tab = opened(lesson_page())
+    tab.keyboard.press("End")
+    tab.get_by_label("W₁[0,3]", exact=True).first.fill("0.9")
+    tab.keyboard.press("Tab")
+    model = worked_model()
+    weights = model.get_weights()
+    weights[0][0, 3] = 0.9
+    model.set_weights(weights)
+    explained = explain(model, np.array(SAMPLE), np.array(TARGET))
+    same_as_engine(found(tab), explained)
+    shown = tab.locator("#lesson-0 article.forward").nth(4).locator("[data-result]").text_content()
+    assert float(shown) == pytest.approx(explained.loss.value.item(), rel=1e-3)
+    tab.get_by_label("learning rate").fill("0.2")
+    tab.keyboard.press("Tab")
+    same_as_engine(
+        found(tab), explain(model, np.array(SAMPLE), np.array(TARGET), optimizer=cg.optim.GradientDescent(0.2))
+    )
+    tab.get_by_role("button", name="reset").first.click()
+    assert tab.evaluate("window.lessons[0].found") is None
+
+
+def classifier():
+    model = cg.Sequential(
+        [layers.Dense(4, "sigmoid", input_shape=(3,)), layers.Dense(3, "tanh"), layers.Dense(3, "softmax")],
+        dtype="float64",
+    )
+    model.compile("adam", "categorical_crossentropy")
+    return model, np.eye(3)[[0, 2]]
+
+
+def convolutions():
+    model = cg.Sequential(
+        [
+            layers.Conv2D(2, 3, padding="same", strides=2, activation="relu", input_shape=(5, 5, 1)),
+            layers.MaxPooling2D(2, padding="same"), layers.BatchNormalization(), layers.Flatten(), layers.Dense(2, "softmax"),
+        ],
+        dtype="float64",
+    )  # fmt: skip
+    model.compile("momentum", "sparse_categorical_crossentropy")
+    return model, np.array([0, 1])
+
+
+@pytest.mark.parametrize("build", [classifier, convolutions])
+def test_other_nets_are_computed_as_the_engine_does(opened, build):
+    model, y = build()
+    model.build()
+    x = np.random.default_rng(0).normal(size=(2, *model.shapes[0]))
+    explained = explain(model, x, y)
+    tab = opened(page([explained]))
+    tab.evaluate("window.lessons[0].recompute()")
+    same_as_engine(found(tab), explained)
+
+
+def test_it_speaks_chinese(opened):
+    tab = opened(lesson_page(lang="zh"))
+    tab.keyboard.press("End")
+    told = tab.locator("main").inner_text()
+    for number in range(1, 18):
+        assert f"D{number}" in told
+    for word in ("前向传播", "反向传播", "学习率", "文档写法", "数值导数"):
+        assert word in told
+    assert "as documented" not in told
+    tab.click("#language")
+    assert "as documented" in tab.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_anybodys_way(opened, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    tab = opened(lesson_page(), scheme=scheme)
+    tab.keyboard.press("End")
+    results = axe.run(tab)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_ten_thousand_steps_are_painted_within_a_second(opened):
+    def long(x):
+        for _ in range(5_000):
+            x = x * 1.0001 + 0.0001
+        return x.sum()
+
+    tab = opened(page([explain(long, np.ones(3))]))
+    painted = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    tab.wait_for_function(f"{painted} > 0")
+    assert tab.evaluate(painted) < 1000 * (3 if os.environ.get("CI") else 1), "a loaded machine is slower"
+
+
+@pytest.mark.skipif("CHALKGRAD_PICTURES" not in os.environ, reason="CHALKGRAD_PICTURES is not set")
+@pytest.mark.parametrize(("name", "width", "scheme", "lang"), [
+    ("light", 1280, "light", "en"), ("dark", 1280, "dark", "en"), ("phone", 390, "light", "zh"),
+])  # fmt: skip
+def test_pictures(opened, name, width, scheme, lang):
+    tab = opened(lesson_page(lang=lang), width=width, height=1400, scheme=scheme)
+    for _ in range(9):
+        tab.keyboard.press("ArrowRight")
+    if name == "light":
+        tab.evaluate("window.scrollTo(0, document.getElementById('lesson-0').offsetTop - 8)")
+    tab.screenshot(path=PICTURES / f"blackboard-{name}.png")
