@@ -211,11 +211,14 @@ class MathML(Style):
     name = "mathml"
 
     def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
-        base = f"<mi>{escape(symbol.base)}</mi>"
+        letter = symbol.base.removeprefix("∇") or symbol.base
+        base = f"<mi>{escape(letter)}</mi>"
         if symbol.sub:
             base = f"<msub>{base}<mn>{escape(symbol.sub)}</mn></msub>"
         if indices:
             base = f"<msub>{_row(base)}<mrow>{''.join(_with_commas(indices))}</mrow></msub>"
+        if letter != symbol.base:
+            base = f"<mrow><mo>∇</mo>{base}</mrow>"
         if not symbol.over:
             return base
         return f"<mfrac><mrow><mi>∂</mi>{self.symbol(symbol.over)}</mrow><mrow><mi>∂</mi>{base}</mrow></mfrac>"
