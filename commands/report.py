@@ -7,19 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..nn import History
-
-ROWS = 12
-"""How many epochs the table shows at most, beside the last."""
-
-
-def shown_epochs(count: int) -> list[int]:
-    """The epochs (from 0) that the table shows of `count`: the first, every n-th, the last."""
-    every = next(n for n in _steps() if count // n <= ROWS)
-    return sorted({0, *range(every - 1, count, every), count - 1})
-
-
-def _steps() -> list[int]:
-    return [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
+from ..nn.representation import shown_epochs
 
 
 def print_history(history: History) -> None:

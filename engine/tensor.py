@@ -167,6 +167,12 @@ class Tensor(Lent):
             parts.append("requires_grad=True")
         return f"tensor({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: shape, dtype, device and origin, the values and the gradient."""
+        from .representation import tensor_html
+
+        return tensor_html(self)
+
     # Gradients
 
     def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:

@@ -69,6 +69,18 @@ class History(Callback):
         kept.history = {name: values[: len(kept.epoch)] for name, values in self.history.items()}
         return kept
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: curves, and a table of the first, every n-th and the last epoch."""
+        from .representation import history_html
+
+        return history_html(self)
+
+    def _repr_markdown_(self) -> str:
+        """The table alone."""
+        from .representation import history_markdown
+
+        return history_markdown(self)
+
 
 def _improves(mode: str, monitor: str) -> Callable[[float, float], bool]:
     if mode not in ("auto", "min", "max"):

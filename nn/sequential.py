@@ -386,6 +386,12 @@ class Sequential:
         self.build()
         print_fn(summary_text(self))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, as in `summary`, and the settings of `compile`; builds nothing."""
+        from .representation import model_html
+
+        return model_html(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture, weights, optimiser state and history into one safetensors file, whole or not at all.
 

@@ -120,6 +120,12 @@ class Report:
             lines += ["  to reproduce:", *(f"    {line}" for line in self.reproduce.splitlines())]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from .representation import report_html
+
+        return report_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
         return {**asdict(self), "verdict": str(self.verdict)}

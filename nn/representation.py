@@ -1,0 +1,167 @@
+"""Models and histories in a notebook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..engine.errors import ChalkgradError
+from ..engine.markup import GREEN, ORANGE, RED, block, code, faint, line, mark, number, side_by_side, table, text
+from .chart import Curve, chart, thinning
+from .layers.base import Activated, Layer, Shape, activations
+
+if TYPE_CHECKING:
+    from .callbacks import History
+    from .sequential import Sequential
+
+ROWS = 12
+"""How many epochs the table shows at most, beside the last."""
+
+KINDS = (
+    ("", "training", "40,130,230", False),
+    ("val_", "validation", "217,108,0", False),
+    ("train_", "training, at the end", GREEN, True),
+)
+"""What the prefixes of a history's names mean, and how their curves are drawn."""
+
+
+STEPS = ("run_eagerly", "jit_compile", "deterministic")
+"""The settings of `compile` that say how a step is taken."""
+
+
+def shown_epochs(count: int) -> list[int]:
+    """The epochs (from 0) that the table shows of `count`: the first, every n-th, the last."""
+    digits = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+    every = next(n for n in digits if count // n <= ROWS)
+    return sorted({0, *range(every - 1, count, every), count - 1})
+
+
+# A model
+
+
+def model_html(model: Sequential) -> str:
+    """Layers with activations, output shapes and numbers of parameters, and how the model is compiled.
+
+    Nothing is built for it: before, the shapes are what `infer_shapes` says, and there are no parameters yet.
+    """
+    head = line(
+        f"<strong>{text(type(model).__name__)} {text(repr(model.name))}</strong>", text(model.dtype), text(model.device)
+    )
+    shapes, error = model.shapes, ""
+    if not model.built:
+        why = "there are no weights until build(), or the first batch"
+        try:
+            shapes = model.infer_shapes()
+        except ChalkgradError as raised:
+            why = str(raised)
+        error = line(f"{mark('not built yet', ORANGE)} {text(why)}")
+    rows = [_layer_row(layer, shapes[i + 1] if shapes else None, model.built) for i, layer in enumerate(model.layers)]
+    titles = ("layer", "type", "activation", "output shape", "parameters")
+    layers = table("layers" + (f", for samples of shape {text(shapes[0])}" if shapes else ""), titles, rows, right=3)
+    total = ""
+    if model.built:
+        count, trained = model.count_params(), sum(w.size for w in model.trainable_weights)
+        size = sum(w.size * w.dtype.itemsize for w in model.weights)
+        learned = f"{trained:,} trainable", f"{count - trained:,} non-trainable"
+        total = line(f"{count:,} parameters, {size / 1024:,.1f} KiB", *learned)
+    return block(head, error, layers if rows else "", total, _compiled(model))
+
+
+def _layer_row(layer: Layer, shape: Shape | None, built: bool) -> list[str]:
+    lengths = "–" if shape is None else f"({', '.join(map(str, (None, *shape)))}{'' if shape else ','})"
+    count = f"{layer.parameters:,}" if built else "–"
+    return [text(layer.name), text(type(layer).__name__), _activation(layer), lengths, count]
+
+
+def _activation(layer: Layer) -> str:
+    """σ by name with its equation from the registry; "–" where there is none."""
+    if not isinstance(layer, Activated) or layer.function is None:
+        return "–"
+    if layer.activation is None:
+        own = getattr(layer.function, "__name__", type(layer.function).__name__)
+        return f"{code(own)} {faint('of your own')}"
+    return f"{text(layer.activation)}: {code(activations()[layer.activation].text)}"
+
+
+def _compiled(model: Sequential) -> str:
+    optimizer, loss = model.optimizer, model.loss
+    if optimizer is None or loss is None:
+        return line(f"{mark('not compiled yet', ORANGE)} compile(optimizer, loss) chooses how it is trained")
+    config = {name: value for name, value in optimizer.config().items() if value is not None}
+    if not optimizer.use_ema:
+        config = {name: value for name, value in config.items() if "ema" not in name}
+    settings = ", ".join(f"{name}={value}" for name, value in config.items() if name not in ("name", "learning_rate"))
+    fused = f", fused with {text(loss.fuses)}" if model.layers and model.fuses_loss else ""
+    logits = ", from logits" if loss.from_logits else ""
+    smoothed = f", label smoothing {number(loss.label_smoothing)}" if loss.label_smoothing else ""
+    done = f"{optimizer.iterations:,} update{'s' * (optimizer.iterations != 1)}"
+    rows = [
+        ["optimizer", f"{type(optimizer).__name__}({text(settings)})"],
+        ["learning rate", f"{text(optimizer.schedule)}: {number(optimizer.learning_rate)} after {done}"],
+        ["loss", f"{text(loss.name)}{fused}{logits}{smoothed}"],
+        ["metrics", text(", ".join(metric.name for metric in model.metrics) or "none")],
+        ["steps", text(", ".join(f"{name}={getattr(model, name)!r}" for name in STEPS))],
+    ]
+    return table("compiled with", ("setting", "value"), rows, right=2)
+
+
+# A history
+
+
+def history_html(history: History) -> str:
+    """The values of the first, every n-th and the last epoch, and curves of all."""
+    if not history.epoch:
+        return block(line("<strong>History</strong>", "no epochs yet"))
+    count, names = len(history.epoch), list(history.history)
+    head = line("<strong>History</strong>", f"{count:,} epoch{'s' * (count > 1)}")
+    shown = shown_epochs(count)
+    rows = [[str(history.epoch[i] + 1), *(_value(history.history[name][i]) for name in names)] for i in shown]
+    caption = "values by epoch" if len(shown) == count else f"values by epoch, {len(shown)} of {count:,}"
+    numbers = table(caption, ("epoch", *map(code, names)), rows, right=0)
+    charts = side_by_side([one for one in (chart(base, _curves(history, base)) for base in _bases(names)) if one])
+    note = "without prefix: running means while the weights change; val_ and train_: of the weights at the epoch's end"
+    every = thinning(count)
+    thinned = faint(f"the curves take one epoch in {every}") if every > 1 else ""
+    return block(head, *_gaps(history), charts, numbers, line(faint(note), thinned))
+
+
+def history_markdown(history: History) -> str:
+    """The same table in Markdown."""
+    names = list(history.history)
+    lines = [
+        "| epoch | " + " | ".join(name.replace("|", "\\|") for name in names) + " |",
+        "|--:" * (len(names) + 1) + "|",
+    ]
+    for i in shown_epochs(len(history.epoch)) if history.epoch else []:
+        lines.append(f"| {history.epoch[i] + 1} | " + " | ".join(number(history.history[n][i]) for n in names) + " |")
+    return "\n".join(lines)
+
+
+def _value(value: float) -> str:
+    return number(float(value)) if math.isfinite(value) else mark(number(float(value)), RED)
+
+
+def _bases(names: Sequence[str]) -> list[str]:
+    """What is measured, without the prefixes that tell of which samples."""
+    return list(dict.fromkeys(name.removeprefix("val_").removeprefix("train_") for name in names))
+
+
+def _curves(history: History, base: str) -> list[Curve]:
+    epochs = [epoch + 1 for epoch in history.epoch]
+    return [
+        Curve(label, epochs, history.history[prefix + base], colour, dashed)
+        for prefix, label, colour, dashed in KINDS
+        if prefix + base in history.history
+    ]
+
+
+def _gaps(history: History) -> list[str]:
+    """Which values are not finite, and since which epoch."""
+    gaps = []
+    for name, values in history.history.items():
+        places = [i for i, value in enumerate(values) if not math.isfinite(value)]
+        if places:
+            first = history.epoch[places[0]] + 1
+            gaps.append(line(mark(f"{text(name)}: {len(places):,} not finite, the first in epoch {first}", RED)))
+    return gaps
