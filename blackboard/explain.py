@@ -16,7 +16,7 @@ from ..nn.samples import Samples
 from ..nn.sequential import Sequential
 from ..nn.training import measure
 from ..optim import Optimizer, make_optimizer
-from .explanation import Assignment, Explanation, Numerical, Quantity, Return, Revision, Step
+from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .naming import Named, Names, name_function, name_model, plain_name
 from .notation import gradient_of, symbol_of
 from .numerical import differentiate
@@ -38,7 +38,9 @@ def explain(
 
     subject: a compiled model, with inputs x and y, a batch as `fit` takes it; or a function of tensors whose result is
     a single number, with its arguments (floats get a gradient, integers do not). optimizer: whose update is shown; for
-    a model its own, for a function none. numerical: also take derivatives by numbers. seed: what dropout is drawn from.
+    a model its own, for a function none. names: what quantities are to be called, by the name they would have
+    ({"v1": "z"}). title: what it is called itself. numerical: also take derivatives by numbers. seed: what dropout is
+    drawn from.
 
     Nothing of the model is changed. Returns an Explanation: forward and backward, step by step, and the update.
     Raises UsageError for a model that is not compiled, or wrong inputs; GraphError for a function without gradients.
@@ -79,7 +81,7 @@ def _explain_model(
             loss, _ = measure(model, x, y, training=True, generator=random.generator(seed, "explain"))
             applications = _leading_to(seen.applications, loss)
             loss.backward()
-        given, layers = name_model(model, x, y, applications)
+        given = name_model(model, x, y, applications)
         made = _assemble(seen, applications, given, loss, {id(w): w.grad for w in (*weights, x)}, {})
     finally:
         for w, gradient in zip(weights, kept, strict=True):
@@ -89,7 +91,7 @@ def _explain_model(
     chosen = make_optimizer(optimizer) if optimizer is not None else model.optimizer
     return _finished(
         made, applications, given, title or model.name, "model", chosen, [(w, given.of(w)) for w in weights], numerical,
-        layers,
+        {},
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _explain_function(
     weights = [(x, given.of(x)) for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     chosen = make_optimizer(optimizer) if optimizer is not None else None
     calls = {id(x): _alone(function, arguments, i) for i, x in enumerate(arguments) if isinstance(x, Tensor)}
-    return _finished(made, applications, given, title or name, "function", chosen, weights, numerical, [], calls)
+    return _finished(made, applications, given, title or name, "function", chosen, weights, numerical, calls)
 
 
 def _alone(function: Callable[..., Any], arguments: Sequence[Any], position: int) -> Callable[[Any], Any]:
@@ -230,18 +232,17 @@ def _finished(
     optimizer: Optimizer | None,
     weights: Sequence[tuple[Tensor, Named | None]],
     numerical: bool,
-    layers: Sequence[tuple[str, str]],
-    calls: Mapping[int, Callable[[Any], Any]] | None = None,
+    calls: Mapping[int, Callable[[Any], Any]],
 ) -> Explanation:
     pairs = list(made.quantities.values())
     if numerical and len(applications) <= NUMERICAL_STEPS:
-        differentiate(applications, pairs, calls or {})
+        differentiate(applications, pairs, calls)
     chosen = [(made.quantities[id(w)][0], w) for w, _ in weights if id(w) in made.quantities]
     update, numbers = _update(optimizer, chosen) if optimizer else ((), "")
     return Explanation(
         title, kind, tuple(q for q, _ in pairs), tuple(made.forward), tuple(made.backward), update,
         type(optimizer).__name__ if optimizer else "", numbers,
-        not_finite=_first_not_finite(made), layers=layers,
+        not_finite=_first_not_finite(made),
     )  # fmt: skip
 
 
@@ -296,6 +297,3 @@ def _revision(
         made.append(Assignment(equation, names, {**numbers, **arrays}, ids, target, result))
         arrays = {**arrays, target: result}
     return Revision(quantity, tuple(made), after["theta"].reshape(shape))
-
-
-__all__ = ["Explanation", "Numerical", "explain"]

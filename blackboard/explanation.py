@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -320,7 +320,6 @@ class Explanation:
     update_numbers: str = ""
     step_number: int = 0
     not_finite: tuple[Quantity, Place] | None = None
-    layers: Sequence[tuple[str, str]] = ()
 
     def __getitem__(self, name: str) -> Quantity:
         """The quantity of that id, as `W1`."""
@@ -347,6 +346,12 @@ class Explanation:
         from .story import story
 
         return markdown(story(self, lang), self.title, lang)
+
+    def html(self, lang: str = "en") -> str:
+        """The page: one file that asks nothing of the network, to step through and to change values in."""
+        from .page import page
+
+        return page([self], lang)
 
     def latex(self, lang: str = "en") -> str:
         """The same as a LaTeX document."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from ..engine.watching import Application
 from ..nn.sequential import Sequential
 
 WEIGHTS = {"kernel": "W", "bias": "b", "gamma": "γ", "beta": "β", "depthwise_kernel": "W"}
-ROLES = {"input": "input", "target": "target", "loss": "loss"}
 LINEAR = ("affine", "affine_relu", "matmul", "convolution", "transposed_convolution")
 """Primitives that multiply a layer's input with its weights."""
 
@@ -55,10 +54,8 @@ class Names:
         return self.known.get(id(tensor))
 
 
-def name_model(
-    model: Sequential, x: Tensor, y: Tensor, applications: Sequence[Application]
-) -> tuple[Names, list[tuple[str, str]]]:
-    """Names for a model's step: a, then z, h of each layer, ŷ, t and J; and which layer each application belongs to."""
+def name_model(model: Sequential, x: Tensor, y: Tensor, applications: Sequence[Application]) -> Names:
+    """Names for a model's step: a, then z, h of each layer, ŷ, t and J."""
     names = Names()
     learned = [layer for layer in model.layers if layer.weights]
     dense = [layer for layer in learned if "kernel" in layer.weights]
@@ -77,7 +74,6 @@ def name_model(
     names.give(x, "x" if images else "a", "input", backward="D16" if first_learned else "")
     names.give(y, "t", "target")
     number, layer = 1, model.layers[0]
-    places = []
     hidden = max(1, len(learned) - 1)
     for application in applications:
         for operand in application.operands:
@@ -90,7 +86,6 @@ def name_model(
         citing = _documented(primitive.__doc__)
         if is_last:
             names.give(result, "J", "loss", forward="D10" if "D10" in citing else "")
-            places.append("")
             continue
         if primitive.name == "convolution":
             names.give(result, f"z{sub}", "hidden", forward="D2", layer=layer.name)
@@ -103,9 +98,7 @@ def name_model(
             names.give(result, "ŷ" if output else plain, "hidden", forward=forward, backward=backward, layer=layer.name)
         else:
             names.give(result, f"v{application.number + 1}", "hidden", layer=layer.name)
-        places.append(layer.name)
-    summary = [(layer.name, type(layer).__name__) for layer in model.layers]
-    return names, summary
+    return names
 
 
 def name_function(function: Callable[..., Any], arguments: Sequence[Any], applications: Sequence[Application]) -> Names:
@@ -140,8 +133,3 @@ def plain_name(tensor: Tensor) -> str:
 
 def _documented(docstring: str | None) -> list[str]:
     return list(dict.fromkeys(re.findall(r"\bD\d+\b", docstring or "")))
-
-
-def layers_of(names: Mapping[int, Named]) -> list[str]:
-    """The layers in the order in which they come."""
-    return list(dict.fromkeys(named.layer for named in names.values() if named.layer))

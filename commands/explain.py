@@ -31,7 +31,6 @@ from .train import Settings, make_model, training_data
 WORKED, DIGITS = "worked-example", "digits"
 FORMATS = ("terminal", "html", "markdown", "latex", "notebook")
 ENDINGS = {"html": ".html", "markdown": ".md", "latex": ".tex", "notebook": ".ipynb"}
-DIGITS_BATCH = 32
 
 
 @dataclass(frozen=True)
