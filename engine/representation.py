@@ -76,9 +76,12 @@ def _array(what: str, x: Values) -> str:
         drawn = _table(f"{what}{_first(x)}", x, plane)
     else:
         drawn = _map(f"{what}{_first(x)}", x, plane)
-    written = numpy.array2string(x, separator=", ", threshold=sys.maxsize, floatmode="unique", max_line_width=100)
-    full = details(f"{what} in full", pre(written)) if 1 < x.size <= WRITTEN else ""
+    full = details(f"{what} in full", pre(_written(x))) if 1 < x.size <= WRITTEN else ""
     return drawn + _statistics(x) + "".join(_places(x)) + full
+
+
+def _written(x: Values) -> str:
+    return numpy.array2string(x, separator=", ", threshold=sys.maxsize, floatmode="unique", max_line_width=100)
 
 
 def _first(x: Values) -> str:
@@ -146,7 +149,13 @@ def _map(caption: str, x: Values, plane: Values) -> str:
     drawn += f"</title>{''.join(_paths(places))}</svg>"
     shades = f"rgba({BLUE},.9),transparent,rgba({ORANGE},.9)"
     bar = f"display:inline-block;width:5em;height:.7em;background:linear-gradient(to right,{shades})"
-    scale = f'{number(-peak)} <span style="{bar}"></span> {number(peak)}' if peak else "all are 0"
+    scale = (
+        f'{number(-peak)} <span style="{bar}"></span> {number(peak)}'
+        if peak
+        else ""
+        if bad.any()
+        else "every cell is 0"
+    )
     return f"{line(faint(f'{caption}: {size}, {cells}'))}{drawn}{line(faint(scale))}"
 
 

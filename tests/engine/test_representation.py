@@ -63,6 +63,11 @@ def test_all_values_are_there_on_demand_to_the_last_digit():
     assert html(some(1001)).find(".//details") is None
 
 
+def test_a_large_tensor_is_not_written_out(monkeypatch):
+    monkeypatch.setattr(np, "array2string", None)
+    html(cg.tensor(np.zeros((1001, 2))))
+
+
 def test_what_it_is_and_where_it_came_from():
     x = some(2, 3, requires_grad=True)
     told = words(html(x * x))
