@@ -16,8 +16,9 @@ from typing import Any
 
 from ..engine.equation import Equation, Statement
 from ..engine.errors import unknown_name
-from .notation import gradient_of, in_symbols, symbol_of
+from .notation import in_symbols
 from .styles import STYLES, Style, Symbol
+from .symbols import gradient_of, symbol_of
 from .texts import LANGUAGES
 
 NAMES = {

@@ -18,8 +18,8 @@ from ..nn.training import measure
 from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .naming import Named, Names, name_function, name_model, plain_name
-from .notation import gradient_of, symbol_of
 from .numerical import differentiate
+from .symbols import gradient_of, symbol_of
 
 NUMERICAL_STEPS = 400
 """Steps of a computation, above which no derivatives are taken by numbers."""

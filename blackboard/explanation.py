@@ -16,9 +16,11 @@ from ..engine.equation import Equation
 from ..engine.primitive import Primitive, Rule
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Sent
-from .notation import Elided, Values, gradient_of, in_symbols, number_text, with_values
+from .notation import in_symbols, with_values
+from .printer import Elided, Values
 from .simplify import simplified
 from .styles import STYLES, Style, Symbol
+from .symbols import gradient_of, number_text
 
 Place = tuple[int, ...]
 AXES = "nijklm"

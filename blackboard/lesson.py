@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from .documented import documented
 from .explanation import Explanation
-from .notation import number_text
 from .story import Block, Grid, Paragraph, Scene, documented_blocks, documented_scene, story
+from .symbols import number_text
 from .texts import text
 from .worked import AdamStep, adam_steps, convolution_example, worked_example
 

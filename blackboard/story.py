@@ -15,8 +15,8 @@ import numpy
 from ..engine.primitive import Primitive
 from .documented import Documented, documented
 from .explanation import Explanation, Quantity, Return, Revision, Step
-from .notation import gradient_of, number_text
 from .styles import STYLES, Symbol
+from .symbols import gradient_of, number_text
 from .texts import text
 
 SHOWN = 200

@@ -8,8 +8,8 @@ from chalkgrad import layers
 from chalkgrad.blackboard.documented import DOCUMENTED, code_of
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.lesson import lesson
-from chalkgrad.blackboard.notation import number_text
 from chalkgrad.blackboard.story import Matrix, story
+from chalkgrad.blackboard.symbols import number_text
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, adam_steps, convolution_example, worked_example, worked_model
 from chalkgrad.engine.errors import GraphError, UsageError
 

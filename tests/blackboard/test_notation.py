@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.blackboard.notation import Elided, Values, gradient_of, in_symbols, number_text, symbol_of, with_values
+from chalkgrad.blackboard.notation import in_symbols, with_values
+from chalkgrad.blackboard.printer import Elided, Values
 from chalkgrad.blackboard.styles import STYLES
+from chalkgrad.blackboard.symbols import gradient_of, number_text, symbol_of
 from chalkgrad.engine.equation import read_equation
 from chalkgrad.optim.update import updates
 from chalkgrad.proof.cases import draw, examples
