@@ -19,7 +19,7 @@ from ..engine.errors import unknown_name
 from .notation import in_symbols
 from .styles import STYLES, Style, Symbol
 from .symbols import gradient_of, symbol_of
-from .texts import LANGUAGES
+from .texts import LANGUAGES, check_language
 
 NAMES = {
     "sigma": Symbol("σ"), "slope": Symbol("σ′"), "yhat": Symbol("ŷ"), "DJ": Symbol("∇J"), "DMSE": Symbol("∇MSE"),
@@ -234,8 +234,7 @@ def _place(name: str, thing: Callable[..., Any]) -> Code:
 
 
 def _language(lang: str) -> int:
-    if lang not in LANGUAGES:
-        raise unknown_name("language", lang, LANGUAGES)
+    check_language(lang)
     return LANGUAGES.index(lang)
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from html import escape
-from importlib import resources
 from typing import Any
 
-from ..engine.errors import unknown_name
 from .board import board_of
+from .document import document, said_in_both
 from .documented import DOCUMENTED
 from .explanation import Explanation
-from .texts import LANGUAGES, TEXTS
+from .texts import LANGUAGES, both, check_language
 from .worked import AdamStep, adam_steps, convolution_example, worked_example
 
 TITLES = {"worked example": "title.worked", "convolution": "title.convolution", "adam": "title.adam"}
 """Titles of lessons that have one in each language."""
+SCRIPTS = ("evaluate", "tools", "lesson", "graph", "matrices", "board")
 
 
 def page(explanations: Sequence[Explanation], lang: str = "en", heading: str = "", lesson: bool = False) -> str:
@@ -25,38 +23,26 @@ def page(explanations: Sequence[Explanation], lang: str = "en", heading: str = "
     lesson: with the documented equations that no step shows (D1, D7), and the two Adams (D4-D6).
     Raises UsageError for an unknown language.
     """
-    if lang not in LANGUAGES:
-        raise unknown_name("language", lang, LANGUAGES)
+    check_language(lang)
     boards = [_board(explanation) for explanation in explanations]
     title = heading or explanations[0].title
-    headings = _both("title.page") if lesson else dict.fromkeys(LANGUAGES, title)
+    headings = both("title.page") if lesson else dict.fromkeys(LANGUAGES, title)
     data = {
-        "lang": lang,
-        "heading": headings,
-        "texts": {key: dict(zip(LANGUAGES, texts, strict=True)) for key, texts in TEXTS.items()},
-        "titles": {title: _both(key) for title, key in TITLES.items()},
+        **said_in_both(headings, lang),
+        "titles": {title: both(key) for title, key in TITLES.items()},
         "documented": {d.number: _documented(d) for d in DOCUMENTED},
         "overview": ["D1", "D7"] if lesson else [],
         "adam": _adam(adam_steps(False), adam_steps(True)) if lesson else None,
         "boards": boards,
     }
-    sections = ['<section id="overview"></section>'] if lesson else []
+    sections = ['<p class="quiet controls" id="keys"></p>']
+    if lesson:
+        sections.append('<section id="overview"></section>')
     for i in range(len(boards)):
         sections.append(f'<section id="lesson-{i}" class="lesson"></section>')
         if lesson and not i:
             sections.append('<section id="adam"></section>')
-    parts = {
-        "title": escape(headings[lang]),
-        "style": _file("page.css"),
-        "sections": "\n".join(sections),
-        "data": _embedded(data),
-        "evaluate": _file("evaluate.js"),
-        "board": _file("board.js"),
-    }
-    html = _file("page.html")
-    for name, text in parts.items():
-        html = html.replace("{{" + name + "}}", text)
-    return html
+    return document(data, "\n".join(sections), SCRIPTS)
 
 
 def lesson_page(step: int = 0, lang: str = "en") -> str:
@@ -93,17 +79,3 @@ def _adam(written: Sequence[AdamStep], corrected: Sequence[AdamStep]) -> list[li
         [a.t, a.m, a.v, a.change, b.change, a.change / b.change, a.loss, b.loss]
         for a, b in zip(written, corrected, strict=True)
     ]
-
-
-def _both(key: str) -> dict[str, str]:
-    return dict(zip(LANGUAGES, TEXTS[key], strict=True))
-
-
-def _file(name: str) -> str:
-    return (resources.files(__package__) / "web" / name).read_text("utf-8")
-
-
-def _embedded(data: Any) -> str:
-    """JSON that no markup inside of it can end."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

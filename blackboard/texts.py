@@ -104,8 +104,18 @@ TEXTS: dict[str, tuple[str, str]] = {
 """By key: English, Chinese. Names in braces are filled in."""
 
 
-def text(key: str, lang: str = "en", **values: object) -> str:
-    """A text in a language, filled in. Raises UsageError for an unknown language."""
+def both(key: str) -> dict[str, str]:
+    """A text by language, as the pages take it."""
+    return dict(zip(LANGUAGES, TEXTS[key], strict=True))
+
+
+def check_language(lang: str) -> None:
+    """Raise UsageError for an unknown language."""
     if lang not in LANGUAGES:
         raise unknown_name("language", lang, LANGUAGES)
+
+
+def text(key: str, lang: str = "en", **values: object) -> str:
+    """A text in a language, filled in. Raises UsageError for an unknown language."""
+    check_language(lang)
     return TEXTS[key][LANGUAGES.index(lang)].format(**values)

@@ -19,7 +19,7 @@ from ..blackboard.explain import explain as explained
 from ..blackboard.explanation import Explanation
 from ..blackboard.lesson import lesson
 from ..blackboard.story import Scene, story
-from ..blackboard.texts import LANGUAGES, text
+from ..blackboard.texts import check_language, text
 from ..engine import random
 from ..engine.errors import DataError, UsageError, unknown_name
 from ..engine.files import replacing
@@ -53,8 +53,7 @@ def explain(request: Request) -> int:
 
     Raises UsageError for what cannot be explained, DataError where a run or a file cannot be read or written.
     """
-    if request.lang not in LANGUAGES:
-        raise unknown_name("language", request.lang, LANGUAGES)
+    check_language(request.lang)
     if request.form not in FORMATS:
         raise unknown_name("format", request.form, FORMATS)
     if request.open_page and request.form != "html":

@@ -1,0 +1,41 @@
+"""A page as one HTML file in both languages, which asks nothing of the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from typing import Any
+
+from .texts import TEXTS, both
+
+
+def document(data: Mapping[str, Any], sections: str, scripts: Sequence[str]) -> str:
+    """One HTML file. data: what the scripts show, with what `said_in_both` gives; scripts: by name, in their order."""
+    parts = {
+        "title": escape(data["heading"][data["lang"]]),
+        "style": _file("page.css"),
+        "sections": sections,
+        "data": embedded(data),
+        "scripts": "\n".join(f"<script>{_file(f'{name}.js')}</script>" for name in scripts),
+    }
+    html = _file("page.html")
+    for name, text in parts.items():
+        html = html.replace("{{" + name + "}}", text)
+    return html
+
+
+def said_in_both(heading: Mapping[str, str], lang: str) -> dict[str, Any]:
+    """The part of a page's data that says what it is called, and all texts. lang: which language it opens with."""
+    return {"lang": lang, "heading": dict(heading), "texts": {key: both(key) for key in TEXTS}}
+
+
+def embedded(data: Any) -> str:
+    """JSON that no markup inside of it can end."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _file(name: str) -> str:
+    return (resources.files(__package__) / "web" / name).read_text("utf-8")

@@ -1,0 +1,317 @@
+// One lesson: an explanation, where its reader stands, and what was changed.
+"use strict";
+
+const EDITABLE = ["input", "weight", "target"], SMALL = 64;
+
+class Lesson {
+  constructor(board, section) {
+    this.board = board;
+    this.section = section;
+    board.byId = Object.fromEntries(board.quantities.map((q) => [q.id, q]));
+    this.changed = {};
+    this.numbers = {};
+    this.chosen = {};
+    this.steps = [
+      ...board.forward.map((step) => ({ phase: "forward", step })),
+      ...board.backward.map((turn) => ({ phase: "backward", step: turn })),
+      ...board.update.map((revision) => ({ phase: "update", step: revision })),
+    ];
+    this.at = 0;
+    this.found = null;
+  }
+
+  value(id) {
+    return this.found ? this.found.values[id].data : this.board.byId[id].values;
+  }
+
+  gradient(id) {
+    if (this.found) return this.found.gradients[id]?.data ?? null;
+    return this.board.byId[id].gradient;
+  }
+
+  sent(n) {
+    return this.found ? this.found.sent[n].data : this.board.backward[n].sent;
+  }
+
+  // Whether a value, or a gradient, has been computed where the reader stands
+  hasValue(id) {
+    const made = this.board.forward.findIndex((step) => step.result === id);
+    return made < 0 || made < this.at;
+  }
+
+  gradientAt(id) {
+    const turns = this.board.backward.map((turn, n) => [turn, n]).filter(([turn]) => turn.operand === id);
+    return turns.length ? this.board.forward.length + turns.at(-1)[1] + 1 : -1;
+  }
+
+  place(id) {
+    return this.chosen[id] ?? this.board.byId[id].place;
+  }
+
+  change(id, at, value) {
+    const data = (this.changed[id]?.data ?? this.board.byId[id].values.map(number)).slice();
+    data[at] = value;
+    this.changed[id] = { shape: this.board.byId[id].shape, data };
+    this.recompute();
+  }
+
+  recompute() {
+    this.found = blackboard.recompute(this.board, { values: this.changed, numbers: this.numbers });
+    this.numerical = {};
+    this.refresh();
+  }
+
+  reset() {
+    this.changed = {};
+    this.numbers = {};
+    this.found = null;
+    this.render();
+  }
+
+  // What stands behind data-at in the written equations
+  lookup(context, name, at) {
+    const { board } = this;
+    if (name.startsWith("∇")) return this.gradient(name.slice(1))?.[at];
+    if (name in board.byId) return this.value(name)[at];
+    if (context?.scope) {
+      const slot = name.replace(/\(.*/, "");
+      if (slot in context.scope) return context.scope[slot][at];
+      if (slot in this.numbers) return this.numbers[slot];
+    }
+    return undefined;
+  }
+
+  fill(holder, context) {
+    if (!this.found) return;
+    for (const element of holder.querySelectorAll("[data-at]")) {
+      const [, name, at] = element.getAttribute("data-at").match(/^(.*):(\d+)$/);
+      const value = this.lookup(context, name, Number(at));
+      if (value !== undefined) element.textContent = format(value);
+    }
+  }
+
+  // Drawing
+
+  render() {
+    const { board, section } = this;
+    section.replaceChildren();
+    section.append(make("h2", {}, board.title in page.titles ? said(page.titles[board.title]) : board.title));
+    if (board.notFinite) {
+      const [id, place] = board.notFinite, q = board.byId[id];
+      const at = place.reduce((sum, p, i) => sum * q.shape[i] + p, 0);
+      section.append(make("p", { class: "banner bad", role: "alert" },
+        T("not_finite", { name: symbol(q), place: `[${place}]`, value: format(q.values[at]) })));
+    }
+    if (board.kind === "model") section.append(make("p", { class: "quiet" }, T("rows")));
+    if (board.step) section.append(make("p", { class: "quiet" }, T("after_steps", { count: board.step })));
+    section.append(this.bar(), this.graph());
+    const given = make("div", { class: "given" });
+    this.matrices = [];
+    for (const q of board.quantities) if ([...EDITABLE, "constant"].includes(q.role)) given.append(this.matrix(q, "value"));
+    section.append(make("h3", {}, T("values")), make("p", { class: "quiet" }, T(board.changeable ? "change_them" : "view_only")), given);
+    this.articles = [];
+    let phase = "";
+    this.steps.forEach((entry, n) => {
+      if (entry.phase !== phase) section.append(make("h3", { class: "phase" }, T(entry.phase)));
+      phase = entry.phase;
+      const article = this.article(entry, n);
+      this.articles.push(article);
+      section.append(article);
+    });
+    if (board.counts[0] > board.forward.length) {
+      section.append(make("p", { class: "quiet" }, T("many_steps", { count: board.counts[0], shown: board.forward.length })));
+    }
+    this.go(this.at, false);
+    this.refresh();
+  }
+
+  bar() {
+    const last = this.steps.length;
+    const press = (text, label, to) => make("button", { type: "button", "aria-label": label, title: label, onclick: () => this.go(to()) }, text);
+    this.slider = make("input", { type: "range", min: 0, max: last, value: this.at, "aria-label": T("step"),
+      oninput: (event) => this.go(Number(event.target.value)) });
+    this.where = make("span", { class: "where", role: "status" });
+    return make("div", { class: "bar controls" }, make("div", {},
+      press("«", T("first"), () => 0), press("‹", T("previous"), () => this.at - 1), this.slider,
+      press("›", T("next"), () => this.at + 1), press("»", T("last"), () => last), this.where,
+      make("button", { type: "button", onclick: () => this.reset() }, T("reset"))));
+  }
+
+  go(to, scroll = true) {
+    this.at = Math.max(0, Math.min(this.steps.length, to));
+    this.slider.value = this.at;
+    const entry = this.steps[this.at - 1];
+    this.where.textContent = entry ? `${this.at} / ${this.steps.length} · ${T(entry.phase)}` : T("nothing_yet");
+    this.articles.forEach((article, n) => {
+      article.classList.toggle("later", n >= this.at);
+      article.classList.toggle("now", n === this.at - 1);
+    });
+    if (scroll && entry) this.articles[this.at - 1].scrollIntoView({ block: "center" });
+    this.light();
+    this.refresh();
+  }
+
+  article({ phase, step }, n) {
+    const { board } = this;
+    const q = board.byId[phase === "forward" ? step.result : phase === "backward" ? step.operand : step.quantity];
+    const numbers = phase === "forward" ? q.forward : phase === "backward" ? q.backward : board.optimizer.startsWith("Adam") ? "D4, D5, D6" : "D3, D17";
+    const shown = numbers.split(", ").filter(Boolean);
+    const head = make("div", { class: "head" }, ...shown.map((d) => make("span", { class: "d" }, d)));
+    const titleText = phase === "update" ? symbol(q) : `${step.number} · `;
+    const title = make("h4", { style: "margin:0;font-weight:600" }, titleText);
+    if (phase !== "update") title.append(mathematics(symbolMath(q, phase === "backward")), ` · ${step.primitive}`);
+    head.append(title);
+    if (phase === "forward") head.append(make("span", { class: "quiet" }, `${q.layer ? `${T("layer")} ${q.layer} · ` : ""}${step.source}`));
+    const article = make("article", { class: phase, "data-n": n + 1, "data-id": q.id });
+    article.addEventListener("mouseenter", () => this.nodes?.[q.id]?.classList.add("now"));
+    article.addEventListener("mouseleave", () => this.nodes?.[q.id]?.classList.remove("now"));
+    const left = make("div"), right = make("div");
+    const body = make("div", { class: "body" }, make("div", { class: "columns" }, left, right));
+    article.append(head, make("p", { class: "notyet" }, T("not_computed")), body);
+    if (phase === "update") this.updateBody(step, q, left, right);
+    else {
+      left.append(this.equation(T("equation"), mathematics(step.equation)));
+      const written = make("div", { class: "equation", tabindex: 0 });
+      left.append(written);
+      const extra = make("div");
+      left.append(extra);
+      right.append(this.matrix(q, phase === "forward" ? "value" : "gradient", phase === "backward" ? n - board.forward.length : null));
+      article.refresh = () => this.refreshStep(phase, step, n, q, written, extra);
+    }
+    const documents = make("div", { class: "documents" });
+    for (const d of shown) {
+      const entry = page.documented[d];
+      if (!entry || board.documents[d] !== n) continue;
+      documents.append(this.equation(`${d} · ${T("documented")}`, mathematics(entry.documented)), this.equation(`${d} · ${T("exact")}`, mathematics(entry.exact)));
+      if (said(entry.missing)) documents.append(make("p", { class: "quiet" }, `${T("missing")}: ${said(entry.missing)}`));
+    }
+    if (documents.children.length) article.append(documents);
+    return article;
+  }
+
+  equation(label, ...content) {
+    return make("div", { class: "equation", tabindex: 0 }, make("span", { class: "label" }, label), ...content);
+  }
+
+  refreshStep(phase, step, n, q, written, extra) {
+    const { board } = this, m = n - board.forward.length;
+    const at = this.place(q.id), place = placeText(at, q.shape);
+    const put = step.put[at] ?? null;
+    const result = phase === "forward" ? this.value(q.id)[at] : this.sent(m)[at];
+    written.replaceChildren(make("span", { class: "label" }, T("with_values")));
+    const element = symbolMath(q, phase === "backward", place);
+    const total = `<mn data-result="1">${format(number(result))}</mn>`;
+    const math = mathematics(`<mrow>${element}<mo>=</mo>${put ? `${put}<mo>=</mo>` : ""}${total}</mrow>`);
+    this.fill(math, null);
+    written.append(math);
+    extra.replaceChildren();
+    if (phase !== "backward") return;
+    const terms = this.terms(m, at);
+    if (terms) {
+      const out = board.byId[step.result];
+      const table = make("table", { class: "grid" }, make("caption", { class: "quiet", style: "text-align:left" }, `${T("local")} × ${T("incoming")} = ${T("product")}`),
+        make("thead", {}, make("tr", {}, ...["", T("local"), T("incoming"), T("product")].map((t) => make(t ? "th" : "td", t ? { scope: "col" } : {}, t)))));
+      const rows = make("tbody");
+      for (const [o, local, incoming, product] of terms) {
+        rows.append(make("tr", {}, ...[`${symbol(out)}${out.shape.length ? `[${placeText(o, out.shape)}]` : ""}`, format(local), format(incoming), format(product)].map((t) => make("td", {}, t))));
+      }
+      table.append(rows);
+      extra.append(make("div", { class: "scroll", tabindex: 0 }, table));
+    }
+    if (step.turns > 1) extra.append(make("p", {}, T("term", { turn: step.turn, turns: step.turns, value: symbol(q) })));
+    if (step.turn === step.turns) this.numericalText(q, at, extra);
+  }
+
+  // The chain rule for one element: what each element of the result adds
+  terms(m, at) {
+    const turn = this.board.backward[m];
+    if (!this.found) return turn.terms[at] ?? null;
+    const step = this.board.forward[turn.step], q = this.board.byId[turn.operand], out = this.board.byId[step.result];
+    const incoming = this.found.gradients[step.result];
+    if (incoming.data.length > SMALL) return null;
+    const scope = {};
+    step.operands.forEach(([name, id, value]) => { scope[name] = id ? this.found.values[id] : value; });
+    scope[step.target] = this.found.values[step.result];
+    const rows = [];
+    incoming.data.forEach((gy, o) => {
+      const unit = { shape: out.shape, data: incoming.data.map((_, i) => Number(i === o)) };
+      const wanted = turn.program.equation.elementwise ? out.shape : q.shape;
+      const local = blackboard.unbroadcast(blackboard.evaluate(turn.program, { ...scope, [`g${step.target}`]: unit }, wanted), q.shape).data[at];
+      if (local) rows.push([o, local, gy, local * gy]);
+    });
+    return rows.slice(0, 6);
+  }
+
+  numericalText(q, at, holder) {
+    let taken = q.numerical[at];
+    const gradient = this.gradient(q.id)?.[at];
+    if (this.found) {
+      if (!EDITABLE.includes(q.role) || q.role === "target") return;
+      const h = 1e-5, here = this.found.values[q.id];
+      const loss = (d) => {
+        const data = here.data.slice();
+        data[at] += d;
+        return blackboard.recompute({ ...this.board, backward: [], update: [] }, { values: { ...this.changed, [q.id]: { shape: q.shape, data } }, numbers: this.numbers }).loss;
+      };
+      taken = [(loss(h) - loss(-h)) / (2 * h), false];
+    }
+    if (!taken) return;
+    const near = Math.abs(taken[0] - gradient) <= 1e-5 * Math.max(1e-3, Math.abs(gradient));
+    const agrees = this.found ? near : q.agrees !== false;
+    const [kind, word] = taken[1] ? ["quiet", T("kink")] : agrees ? ["good", T("agree")] : ["bad", T("disagree")];
+    holder.append(make("p", {}, `${T("numerical")}: ${format(taken[0], 9)} · `, make("span", { class: kind }, word)));
+  }
+
+  updateBody(revision, q, left, right) {
+    left.append(make("p", { class: "quiet" }, T("updated_by", { name: this.board.optimizer, numbers: this.board.numbers })));
+    const rate = this.numbers.learning_rate ?? revision.assignments[0].program?.parameters.learning_rate ?? revision.assignments.at(-1).program?.parameters.learning_rate;
+    if (this.board.changeable && revision === this.board.update[0]) {
+      const input = make("input", { type: "text", inputmode: "decimal", value: format(rate, 6).replace("−", "-"), "aria-label": T("learning_rate"), class: "rate", style: "width:7rem;margin-left:.5rem" });
+      input.addEventListener("change", () => {
+        const value = Number(input.value.replace("−", "-"));
+        if (Number.isFinite(value)) { this.numbers.learning_rate = value; this.recompute(); }
+      });
+      left.append(make("label", {}, `${T("learning_rate")} α =`, input));
+    }
+    const lines = revision.assignments.map((one) => {
+      left.append(this.equation(T("equation"), mathematics(one.equation)));
+      const line = make("div", { class: "equation", tabindex: 0 });
+      left.append(line);
+      return line;
+    });
+    const after = make("div");
+    right.append(after);
+    queueMicrotask(() => {
+      const article = left.closest("article");
+      article.refresh = () => {
+        const at = this.place(q.id);
+        const scope = {};
+        if (this.found) {
+          const updated = this.found.updated[q.id];
+          for (const [slot, data] of Object.entries(revision.state)) scope[slot] = data;
+          revision.assignments.forEach((one, i) => {
+            this.assignment(one, lines[i], q, at, { scope: { ...scope } }, updated[one.target].data[at]);
+            scope[one.target] = updated[one.target].data;
+          });
+        } else revision.assignments.forEach((one, i) => this.assignment(one, lines[i], q, at, null, one.after[at]));
+        const data = this.found ? this.found.updated[q.id].theta.data : revision.after;
+        after.replaceChildren(this.table(q, data, `${symbol(q)} ←`, false));
+      };
+      article.refresh();
+    });
+  }
+
+  assignment(one, line, q, at, context, result) {
+    const put = one.put[at];
+    const place = placeText(at, q.shape);
+    const name = one.target === "theta" ? symbolMath(q, false, place) : symbolMath({ base: one.target, sub: "" }, false, place);
+    const math = mathematics(`<mrow>${name}<mo>=</mo>${put ? `${put}<mo>=</mo>` : ""}<mn>${format(number(result))}</mn></mrow>`);
+    this.fill(math, context);
+    line.replaceChildren(make("span", { class: "label" }, T("with_values")), math);
+  }
+
+  refresh() {
+    for (const holder of this.matrices ?? []) holder.refresh();
+    for (const article of this.articles ?? []) article.refresh?.();
+  }
+}

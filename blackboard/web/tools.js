@@ -1,0 +1,93 @@
+// What the pages have in common: making elements, the two languages, light and dark, numbers and symbols as the
+// engine's own notation has them.
+"use strict";
+
+const tools = (() => {
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const root = document.documentElement;
+  let lang = page.lang;
+  const T = (key, values = {}) =>
+    page.texts[key][lang].replace(/\{(\w+)\}/g, (_, name) => (name in values ? values[name] : `{${name}}`));
+  const MATH = "http://www.w3.org/1998/Math/MathML", SVG = "http://www.w3.org/2000/svg";
+
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== undefined) element.setAttribute(name, value);
+    }
+    element.append(...children.filter((c) => c !== null && c !== undefined));
+    return element;
+  }
+
+  function draw(tag, attributes = {}, ...children) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  const escaped = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+  // MathML written by the engine's own notation
+  function mathematics(written) {
+    const holder = make("span", { class: "math" });
+    holder.innerHTML = `<math xmlns="${MATH}">${written}</math>`;
+    for (const word of holder.querySelectorAll("[data-word]")) word.textContent = T(word.dataset.word) + "\u00a0";
+    return holder;
+  }
+
+  function format(x, digits = 4) {
+    if (typeof x === "string") return x;
+    if (x === undefined || x === null) return "–";
+    if (Number.isNaN(x)) return "NaN";
+    if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
+    if (x === 0) return "0";
+    let text;
+    const size = Math.abs(Number(x.toPrecision(digits)));
+    if (size < 1e-3 || size >= 10 ** digits) {
+      const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
+      text = `${mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa}e${Number(exponent)}`;
+    } else text = String(Number(x.toPrecision(digits)));
+    return text.replaceAll("-", "−");
+  }
+
+  const symbol = (q) => q.base + [...q.sub].map((c) => "₀₁₂₃₄₅₆₇₈₉"[Number(c)] ?? c).join("");
+  const symbolMath = (q, gradient, place = []) => {
+    let name = q.sub ? `<msub><mi>${escaped(q.base)}</mi><mn>${escaped(q.sub)}</mn></msub>` : `<mi>${escaped(q.base)}</mi>`;
+    if (place.length) name = `<msub><mrow>${name}</mrow><mrow>${place.map((p) => `<mn>${p}</mn>`).join("<mo>,</mo>")}</mrow></msub>`;
+    return gradient ? `<mfrac><mrow><mi>∂</mi><mi>J</mi></mrow><mrow><mi>∂</mi>${name}</mrow></mfrac>` : name;
+  };
+  function placeText(at, shape) {
+    const place = [];
+    for (let i = shape.length - 1; i >= 0; i--) { place.unshift(at % shape[i]); at = Math.floor(at / shape[i]); }
+    return place;
+  }
+  const number = (x) => (typeof x === "string" ? { NaN: NaN, "∞": Infinity, "−∞": -Infinity }[x] : x);
+
+  // The buttons above, and `render` when the language is another
+  function frame(render) {
+    const label = (id, text) => { document.getElementById(id).textContent = text; };
+    const all = () => {
+      root.lang = lang === "zh" ? "zh-Hans" : "en";
+      document.title = page.heading[lang];
+      document.querySelector("h1").textContent = page.heading[lang];
+      label("language", lang === "zh" ? "English" : "中文");
+      for (const id of ["theme", "print", "skip"]) label(id, T(id));
+      render();
+    };
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const theme = (name) => { root.dataset.theme = name; };
+    theme(dark.matches ? "dark" : "light");
+    dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
+    document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
+    document.getElementById("language").addEventListener("click", () => { lang = lang === "en" ? "zh" : "en"; all(); });
+    document.getElementById("print").addEventListener("click", () => print());
+    all();
+  }
+
+  const said = (texts) => texts[lang];
+  return { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, frame };
+})();
+
+const { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number } = tools;
