@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands.train import DEFAULTS, MODELS, Settings
+from .blackboard.texts import LANGUAGES
+from .commands.train import DEFAULTS, MODELS, Settings, Shown
 from .commands.train import train as run_training
 from .datasets import LOADERS
 from .engine import backend
@@ -164,9 +165,23 @@ Examples:
     "--verbose", type=Name("verbosity", ("0", "1", "2", "auto")), default="auto", show_default=True,
     help="0: the result alone; 1, auto: a live bar on a terminal; 2: a line an epoch.",
 )  # fmt: skip
+@click.option("--watch", is_flag=True, help="Write a page, watch.html, that shows the training while it goes on.")
+@click.option("--open", "open_page", is_flag=True, help="Open that page in a browser.")
+@click.option(
+    "--lang", type=Name("language", LANGUAGES), metavar="NAME", default="en", show_default=True,
+    help="The language that the page opens with.",
+)  # fmt: skip
 @click.pass_context
 def train(
-    ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], **options: Any
+    ctx: click.Context,
+    /,
+    out: str | None,
+    verbose: str,
+    hidden: tuple[tuple[int, ...], ...],
+    watch: bool,
+    open_page: bool,
+    lang: str,
+    **options: Any,
 ) -> None:
     """Train a network on handwritten digits and keep it.
 
@@ -176,7 +191,8 @@ def train(
     settings, the learning curves, and the test digits that it is most mistaken about.
     """
     settings = Settings(hidden=tuple(size for sizes in hidden for size in sizes), **options)
-    ctx.exit(run_training(settings, out, verbose if verbose == "auto" else int(verbose)))
+    shown = Shown(lang, open_page) if watch or open_page else None
+    ctx.exit(run_training(settings, out, verbose if verbose == "auto" else int(verbose), shown))
 
 
 @cli.command(
@@ -295,7 +311,7 @@ Examples:
     default="terminal", show_default=True, help="terminal, html, markdown, latex or notebook.",
 )  # fmt: skip
 @click.option(
-    "--lang", type=Name("language", ("en", "zh")), metavar="NAME", default="en", show_default=True,
+    "--lang", type=Name("language", LANGUAGES), metavar="NAME", default="en", show_default=True,
     help="Language of the words: en or zh.",
 )  # fmt: skip
 @click.option("--out", metavar="FILE", help="Where to write.  [default: WHAT with the format's ending]")

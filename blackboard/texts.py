@@ -99,6 +99,44 @@ TEXTS: dict[str, tuple[str, str]] = {
     "view_only": ("The page shows these numbers and cannot compute them anew.", "本页只展示这些数，不能重新计算。"),
     "learning_rate": ("learning rate", "学习率"),
     "full_values": ("all values", "全部数值"),
+    "watch.epoch": ("epoch", "轮次"),
+    "watch.after": ("after epoch {epoch} of {epochs}", "第 {epoch} 轮之后，共 {epochs} 轮"),
+    "watch.training": ("training", "训练"),
+    "watch.validation": ("test", "测试"),
+    "watch.at_the_end": ("at the end", "轮末"),
+    "watch.complete": ("complete", "训练完成"),
+    "watch.ended": ("ended early", "提前结束"),
+    "watch.curves": ("Curves", "学习曲线"),
+    "watch.curves_note": (
+        "training: running means while the weights change; test: of the weights at the epoch's end.",
+        "训练：权重更新过程中的累计平均；测试：每轮结束时的权重所得。",
+    ),
+    "watch.digits": ("What it reads", "识别结果"),
+    "watch.digits_note": (
+        "{right} of these {count} test images are read rightly. Bars: the probabilities of the classes, in order; "
+        "the true class in green.",
+        "这 {count} 张测试图像中有 {right} 张识别正确。条形为各类别的概率，依次排列；绿色为正确类别。",
+    ),
+    "watch.digit": ("image of class {label}", "类别 {label} 的图像"),
+    "watch.instead": ("instead of {label}", "应为 {label}"),
+    "watch.spread": ("Weights and gradients", "权重与梯度"),
+    "watch.spread_note": (
+        "How the elements are spread; the gradients are those of the loss on the first {samples} training samples.",
+        "各元素的分布；梯度取自前 {samples} 个训练样本上的损失。",
+    ),
+    "watch.weights": ("weights", "权重"),
+    "watch.gradients": ("gradients", "梯度"),
+    "watch.mean": ("mean", "均值"),
+    "watch.strange": ("{count} not finite", "{count} 个非有限值"),
+    "watch.surface": ("The loss around the weights", "权重附近的损失曲面"),
+    "watch.surface_note": (
+        "J(θ + a δ + b η) for a and b from −1 to 1 (a to the right, b upwards), after epoch {epoch}, on the first "
+        "{samples} training samples. δ and η are random; each filter of them is as long as the network's (Li et al. "
+        "2018). The bands are equal steps of log J; dark is low.",
+        "第 {epoch} 轮之后，前 {samples} 个训练样本上的 J(θ + a δ + b η)，a（向右）与 b（向上）取 −1 到 1。"
+        "δ、η 为随机方向，逐滤波器归一化（Li 等，2018）。相邻色带的 log J 等距，越暗损失越小。",
+    ),
+    "watch.here": ("the network", "当前网络"),
     "press_a_key": ("any key: on · q: end", "按任意键继续 · q 结束"),
 }
 """By key: English, Chinese. Names in braces are filled in."""

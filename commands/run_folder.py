@@ -22,6 +22,7 @@ from ..nn import History, Sequential
 
 FORMAT = "chalkgrad run 1"
 MODEL, SETTINGS, CURVES, MISTAKES = "model.safetensors", "settings.json", "curves.png", "mistakes.png"
+WATCHED = "watch.html"
 
 
 class RunFolder:
@@ -66,7 +67,7 @@ class RunFolder:
         model.save(self.path / MODEL)
         if self.replaces:  # the pictures there show the run before
             self.replaces = False
-            for name in (CURVES, MISTAKES):
+            for name in (CURVES, MISTAKES, WATCHED):
                 (self.path / name).unlink(missing_ok=True)
         epochs = [epoch + 1 for epoch in history.epoch]  # from 1, as the progress counts them
         columns: dict[str, list[Any]] = {"epoch": epochs, **history.history}

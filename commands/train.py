@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import webbrowser
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..optim import Optimizer, make_optimizer
 from .interrupt import held_back
 from .missing import MissingExtraError
 from .report import print_history
-from .run_folder import CURVES, MISTAKES, RunFolder, default_path
+from .run_folder import CURVES, MISTAKES, WATCHED, RunFolder, default_path
 
 DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128}}
 """What each data set is trained with. On digits every seed of 0 … 9 reaches 97 % of the test split in a second."""
@@ -95,33 +96,65 @@ class SaveEachEpoch(Callback):
         return _test_figures({name: values[-1] for name, values in self.saved.history.items() if values})
 
 
-def train(settings: Settings, out: str | None, verbose: int | str) -> int:
+class OpenPage(Callback):
+    """Open the page in a browser as soon as it is there."""
+
+    each_batch = False
+
+    def __init__(self, page: str) -> None:
+        self.page: str | None = page
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.page:
+            webbrowser.open(self.page)
+        self.page = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page that shows the training: the language that it opens with, and whether a browser is to open it."""
+
+    lang: str = "en"
+    in_browser: bool = False
+
+
+def train(settings: Settings, out: str | None, verbose: int | str, watch: Shown | None = None) -> int:
     """Train as `settings` say; returns the exit code: 0, or 130 after Ctrl-C.
 
     out: the run's folder, by default a new one in runs/. verbose: as `fit` takes it; 0 prints the result alone.
+    watch: write a page into the folder that shows the training while it goes on.
     Raises ChalkgradError before training where the folder, the data or the device cannot be used, and
     DivergenceError where the loss became NaN or infinite; what was saved until then stays.
     """
     plan = settings.complete()
     folder = RunFolder(default_path(settings.dataset) if out is None else Path(out), plan)
     try:
-        return _train(settings, plan, folder, verbose)
+        return _train(settings, plan, folder, verbose, watch)
     finally:
         folder.discard_if_empty()
 
 
-def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbose: int | str) -> int:
+def _train(
+    settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbose: int | str, watch: Shown | None
+) -> int:
     (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
     model = make_model(x.shape[1:], settings, plan["device"])
     data, test = training_data(x, labels, model), training_data(x_test, test_labels, model)
     if verbose:
         _announce(model, plan, len(x), len(x_test), folder)
     keeper = SaveEachEpoch(folder)
+    followers: list[Callback] = [keeper]
+    if watch:
+        followers.append(_watcher(model, plan, folder, watch.lang, data, (x_test, test_labels, test[0])))
+        page = (folder.path / WATCHED).resolve().as_uri()
+        click.echo(f"watch it: {page}")
+        if watch.in_browser:
+            followers.append(OpenPage(page))
     try:
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss gone wrong is told below
             model.fit(
                 *data, batch_size=plan["batch_size"], epochs=plan["epochs"], validation_data=test,
-                seed=settings.seed, verbose=verbose, callbacks=[keeper],
+                seed=settings.seed, verbose=verbose, callbacks=followers,
             )  # fmt: skip
     except KeyboardInterrupt:
         return _interrupted(folder, keeper)
@@ -138,6 +171,20 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbo
     if verbose:
         click.echo(f"next: chalkgrad predict {folder.path} IMAGE.png")
     return 0
+
+
+def _watcher(
+    model: Sequential, plan: Mapping[str, Any], folder: RunFolder, lang: str, data: Any, shown: tuple[Any, Any, Any]
+) -> Callback:
+    from ..blackboard.watch import Watch
+
+    images, labels, inputs = shown
+    rate = f"{plan['optimizer']}, α = {plan['learning_rate']:g}"
+    return Watch(
+        folder.path / WATCHED, *data, images=images, labels=labels, inputs=inputs, lang=lang, seed=plan["seed"],
+        heading=f"{plan['dataset']} · {_network(model, plan)}",
+        note=f"{rate} · batch size {plan['batch_size']} · seed {plan['seed']} · {plan['device']}",
+    )  # fmt: skip
 
 
 def make_model(image: tuple[int, ...], settings: Settings, device: str) -> Sequential:
@@ -176,15 +223,19 @@ def _test_figures(logs: Logs) -> dict[str, float]:
     return {name.removeprefix("val_"): value for name, value in logs.items() if name.startswith("val_")}
 
 
-def _announce(model: Sequential, plan: Mapping[str, Any], count: int, test_count: int, folder: RunFolder) -> None:
+def _network(model: Sequential, plan: Mapping[str, Any]) -> str:
     dense = (math.prod(next(shape for shape in model.shapes if len(shape) == 1)), *plan["hidden"], CLASSES)
     sizes = "-".join(map(str, dense))
     if plan["model"] == "cnn":
         sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, convolutions of {' and '.join(map(str, FILTERS))}, {sizes}"
+    return sizes
+
+
+def _announce(model: Sequential, plan: Mapping[str, Any], count: int, test_count: int, folder: RunFolder) -> None:
     click.echo(
         f"{plan['dataset']}: {count:,} images to train on, {test_count:,} to test, which the val_ figures are of"
     )
-    click.echo(f"network {sizes}, {model.count_params():,} parameters, on {plan['device']}")
+    click.echo(f"network {_network(model, plan)}, {model.count_params():,} parameters, on {plan['device']}")
     click.echo(
         f"{plan['optimizer']} with learning rate {plan['learning_rate']:g}, "
         f"batches of {plan['batch_size']}, seed {plan['seed']}"

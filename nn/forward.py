@@ -14,27 +14,26 @@ from .layers.pooling import Pooling
 
 def forward(
     layers: Sequence[Layer],
+    weights: Sequence[Weights],
     x: Tensor,
     *,
-    recorded: bool,
     training: bool,
     generator: numpy.random.Generator | None,
     logits: bool,
 ) -> Tensor:
-    """The output for a batch. recorded: the weights ask for gradients. logits: stop before the last σ.
+    """The output for a batch x, with the weights of each layer. logits: stop before the last σ.
 
     ReLU before a max-pooling is taken behind it, where there are fewer elements: the greatest of the positive parts is
     the positive part of the greatest, to the last bit, and so is the gradient, which is 0 where that is not positive.
     """
     waiting = None
-    for layer, following in [*pairwise(layers), (layers[-1], None)]:
-        weights = _weights(layer, recorded)
+    for (layer, following), own in zip([*pairwise(layers), (layers[-1], None)], weights, strict=True):
         if logits and following is None:
-            x = layer.linear(weights, x)  # type: ignore[attr-defined]
+            x = layer.linear(own, x)  # type: ignore[attr-defined]
         elif following is not None and isinstance(layer, Activated) and relu_may_wait(layer, following):
-            x, waiting = layer.linear(weights, x), layer.function
+            x, waiting = layer.linear(own, x), layer.function
         else:
-            x = layer.apply(weights, x, training=training, generator=generator)
+            x = layer.apply(own, x, training=training, generator=generator)
             if waiting:
                 x, waiting = waiting(x), None
     return x
@@ -44,7 +43,3 @@ def relu_may_wait(layer: Activated, following: Layer) -> bool:
     """Whether the layer ends with ReLU and a max-pooling follows; layers that go their own way are left alone."""
     plain = type(layer).apply is Activated.apply and type(following).apply is Pooling.apply
     return plain and layer.activation == "relu" and isinstance(following, Pooling) and following.takes_greatest
-
-
-def _weights(layer: Layer, recorded: bool) -> Weights:
-    return layer.weights if recorded else {name: w.detach() for name, w in layer.weights.items()}

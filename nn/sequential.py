@@ -20,6 +20,7 @@ from . import checkpoint, training
 from .callbacks import Callback, History
 from .forward import forward
 from .layers import Layer
+from .layers.base import Weights
 from .losses import Loss, LossFunction, make_loss
 from .metrics import Metric, MetricFunction, make_metric
 from .samples import Augment, Samples, Shape, split_off
@@ -173,15 +174,22 @@ class Sequential:
         self,
         x: Tensor,
         *,
-        recorded: bool,
+        recorded: bool = True,
         training: bool = False,
         generator: numpy.random.Generator | None = None,
         logits: bool = False,
+        weights: Sequence[Weights] | None = None,
     ) -> Tensor:
-        """The layers one after another. recorded: the weights ask for gradients. logits: stop before the last σ."""
-        return forward(
-            self.layers, x, recorded=recorded, training=training, generator=generator, logits=logits
-        )  # fmt: skip
+        """The layers one after another.
+
+        recorded: the weights ask for gradients. logits: stop before the last σ. weights: others than the model's own,
+        of each layer by name.
+        """
+        if weights is None:
+            weights = [layer.weights for layer in self.layers]
+            if not recorded:
+                weights = [{name: w.detach() for name, w in own.items()} for own in weights]
+        return forward(self.layers, weights, x, training=training, generator=generator, logits=logits)
 
     def check_input(self, shape: Shape) -> None:
         """Raise ShapeError where a batch of this shape is not what the model was built for."""

@@ -268,3 +268,21 @@ def test_a_convolutional_net_is_trained_and_read_again(chalkgrad, folder):
     assert model.count_params() == 160 + 4640 + 128 * 32 + 32 + 330
     assert json.loads((folder / "run" / "settings.json").read_text("utf-8"))["model"] == "cnn"
     assert "unknown model 'cmm'" in chalkgrad("train", "--model", "cmm", code=2).stderr
+
+
+def test_it_is_watched(chalkgrad, folder, absent):
+    absent("matplotlib")
+    told = chalkgrad("train", "--out", "run", "--epochs", "2", "--watch", "--lang", "zh", "--verbose", "0").stdout
+    page = folder / "run" / "watch.html"
+    assert f"watch it: {page.resolve().as_uri()}" in told
+    assert "64-128-10" in page.read_text(encoding="utf-8")
+    assert not (folder / "run" / "watch.js").exists()
+    chalkgrad("train", "--out", "run", "--epochs", "1", "--verbose", "0")
+    assert not page.exists()  # it showed the run before
+
+
+def test_the_page_is_opened_once(chalkgrad, folder, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    chalkgrad("train", "--out", "run", "--epochs", "2", "--open", "--verbose", "0")
+    assert opened == [(folder / "run" / "watch.html").resolve().as_uri()]

@@ -1,0 +1,81 @@
+"""The loss around the weights of a model, along two random directions (Li et al. 2018, "Visualizing the Loss
+Landscape of Neural Nets").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from ..engine import backend, random
+from ..engine.tensor import Tensor
+from ..nn import Sequential
+from ..nn.layers.base import Weights
+
+Direction = Sequence[Weights]
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """J(θ + a δ + b η): `losses[i, j]` at b = steps[i], a = steps[j]; in the middle, where both are 0, the model's."""
+
+    steps: numpy.typing.NDArray[Any]
+    losses: numpy.typing.NDArray[Any]
+
+
+def landscape(
+    model: Sequential, x: Tensor, y: Tensor, *, seed: int = 0, extent: float = 1.0, points: int = 15
+) -> Landscape:
+    """The loss on a batch x, y at points × points places around the weights; the model is not touched.
+
+    a and b go from -extent to extent. points: an odd number, so that the weights themselves are among them.
+    """
+    first, second = direction(model, seed, "δ"), direction(model, seed, "η")
+    steps = numpy.linspace(-extent, extent, points)
+    losses = numpy.empty((points, points))
+    with numpy.errstate(all="ignore"):  # far off the loss may be infinite
+        for i, b in enumerate(steps):
+            for j, a in enumerate(steps):
+                losses[i, j] = loss(model, x, y, _moved(model, first, float(a), second, float(b))).item()
+    return Landscape(steps, losses)
+
+
+def loss(model: Sequential, x: Tensor, y: Tensor, weights: Sequence[Weights]) -> Tensor:
+    """The loss of a batch with other weights than the model's own; nothing in it is changed."""
+    assert model.loss is not None
+    fused = model.fuses_loss
+    return model.loss(y, model.forward(x, weights=weights, logits=fused), logits=fused)
+
+
+def direction(model: Sequential, seed: int, name: str) -> list[dict[str, Tensor]]:
+    """A random direction in the space of the weights, each filter as long as the model's.
+
+    A filter is what leads to one output: a column of a dense kernel, a kernel of a convolution. What has one axis
+    (biases, scales) does not move.
+    """
+    generator = random.generator(seed, f"loss surface {name}")
+    moves = []
+    for layer in model.layers:
+        own = {}
+        for key, weight in layer.weights.items():
+            value = weight.numpy()
+            drawn = generator.normal(size=value.shape)
+            if value.ndim < 2:
+                drawn = numpy.zeros(value.shape)
+            else:
+                axes = tuple(range(value.ndim - 1))
+                length = numpy.sqrt((drawn**2).sum(axis=axes, keepdims=True))
+                drawn *= numpy.sqrt((value.astype("float64") ** 2).sum(axis=axes, keepdims=True)) / length
+            own[key] = Tensor(backend.to_device(drawn.astype(value.dtype), weight.device))
+        moves.append(own)
+    return moves
+
+
+def _moved(model: Sequential, first: Direction, a: float, second: Direction, b: float) -> list[dict[str, Tensor]]:
+    return [
+        {name: w.detach() + a * one[name] + b * other[name] for name, w in layer.weights.items()}
+        for layer, one, other in zip(model.layers, first, second, strict=True)
+    ]
