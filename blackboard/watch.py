@@ -108,7 +108,7 @@ class Watch(Callback):
         if not self._written:
             return
         done = len(self.model.history.epoch)
-        if self._whole:
+        if self._whole and not (self._frames[-1]["epoch"] == done and self._frames[-1]["surface"]):
             self._frames = [frame for frame in self._frames if frame["epoch"] != done]
             self._look(done, surface=True)
         self._write("complete" if done == self.params["epochs"] else "ended")
