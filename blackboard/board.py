@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy
 
 from ..engine.equation import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
+from .groups import groups_of
+from .plain import number, numbers
 from .story import SHOWN, source_of
 
 COUNTABLE = ELEMENTWISE - {"erf"} | {"before", "border", "inside", "max", "min"}
@@ -50,8 +51,13 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
         "numbers": explanation.update_numbers,
         "counts": [len(explanation.forward), len(explanation.backward)],
         "changeable": whole and all(program is not None for program in programs),
-        "notFinite": explanation.not_finite and [explanation.not_finite[0].id, list(explanation.not_finite[1])],
+        "notFinite": explanation.not_finite and _not_finite(*explanation.not_finite),
+        "groups": groups_of(explanation.forward) if len(explanation.forward) > SHOWN else [],
     }
+
+
+def _not_finite(quantity: Quantity, place: tuple[int, ...]) -> list[Any]:
+    return [str(quantity.symbol), list(place), number(quantity.value[place].item())]
 
 
 def _shown(explanation: Explanation) -> list[Quantity]:
@@ -63,7 +69,7 @@ def _shown(explanation: Explanation) -> list[Quantity]:
 
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:
-    numerical = {str(place): [_number(n.value), n.kink] for place, n in quantity.numerical.items()}
+    numerical = {str(place): [number(n.value), n.kink] for place, n in quantity.numerical.items()}
     return {
         "id": quantity.id,
         "base": quantity.symbol.base,
@@ -79,17 +85,6 @@ def _quantity(quantity: Quantity) -> dict[str, Any]:
         "forward": quantity.forward,
         "backward": quantity.backward,
     }
-
-
-def numbers(array: Any) -> list[Any]:
-    """The elements in row-major order; what JSON cannot hold as text."""
-    return [_number(x) for x in numpy.asarray(array).reshape(-1).tolist()]
-
-
-def _number(x: Any) -> Any:
-    if isinstance(x, bool):
-        return int(x)
-    return x if not isinstance(x, float) or math.isfinite(x) else "NaN" if math.isnan(x) else "∞" if x > 0 else "−∞"
 
 
 def _flat(place: tuple[int, ...], shape: tuple[int, ...]) -> int:
@@ -108,7 +103,7 @@ def _forward(step: Step) -> dict[str, Any]:
     operands = [
         [step.primitive.operand(i), o.id, None]
         if isinstance(o, Quantity)
-        else [step.primitive.operand(i), "", _number(o)]
+        else [step.primitive.operand(i), "", number(o)]
         for i, o in enumerate(step.operands)
     ]
     return {
@@ -136,7 +131,7 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
         "put": {place: text for place, text in put.items() if text},
         "terms": {
             _flat(at, back.operand.shape): [
-                [_flat(t.place, back.step.result.shape), *map(_number, (t.local, t.incoming, t.product))]
+                [_flat(t.place, back.step.result.shape), *map(number, (t.local, t.incoming, t.product))]
                 for t in back.terms(at)[:6]
             ]
             for at in _places(back.operand)

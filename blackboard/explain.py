@@ -14,7 +14,7 @@ from ..engine.tensor import Tensor, tensor
 from ..engine.watching import Application, Watching
 from ..nn.samples import Samples
 from ..nn.sequential import Sequential
-from ..nn.training import measure
+from ..nn.training import outputs_and_loss
 from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .naming import Named, Names, name_function, name_model, plain_name
@@ -78,8 +78,12 @@ def _explain_model(
         with numpy.errstate(all="ignore"), Watching() as seen:
             for w in weights:
                 w.grad = None
-            loss, _ = measure(model, x, y, training=True, generator=random.generator(seed, "explain"))
+            draws = random.generator(seed, "explain")
+            outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
             applications = _leading_to(seen.applications, loss)
+            if model.fuses_loss:  # the loss has no need of ŷ, a reader has
+                model.layers[-1].function(outputs)  # type: ignore[attr-defined]
+                applications.insert(-1, seen.applications[-1])
             loss.backward()
         given = name_model(model, x, y, applications)
         made = _assemble(seen, applications, given, loss, {id(w): w.grad for w in (*weights, x)}, {})

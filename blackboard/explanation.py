@@ -26,6 +26,8 @@ Place = tuple[int, ...]
 AXES = "nijklm"
 
 """What the axes of `...` are called, where an equation leaves them open: n is the batch."""
+EXACT = 9
+"""Digits of a number that stands in the code."""
 LONGEST = 240
 """How many characters of numbers are still read."""
 
@@ -128,7 +130,7 @@ class Step:
             if isinstance(operand, Quantity):
                 names[name], names[f"g{name}"] = operand.symbol, gradient_of(operand.symbol)
             else:
-                names[name] = Symbol(number_text(operand))
+                names[name] = Symbol(number_text(operand, EXACT))
         return names
 
     @cached_property

@@ -14,6 +14,7 @@ from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..nn import Sequential
 from ..nn.layers.base import Weights
+from ..nn.training import outputs_and_loss
 
 Direction = Sequence[Weights]
 
@@ -39,15 +40,9 @@ def landscape(
     with numpy.errstate(all="ignore"):  # far off the loss may be infinite
         for i, b in enumerate(steps):
             for j, a in enumerate(steps):
-                losses[i, j] = loss(model, x, y, _moved(model, first, float(a), second, float(b))).item()
+                moved = _moved(model, first, float(a), second, float(b))
+                losses[i, j] = outputs_and_loss(model, x, y, weights=moved)[1].item()
     return Landscape(steps, losses)
-
-
-def loss(model: Sequential, x: Tensor, y: Tensor, weights: Sequence[Weights]) -> Tensor:
-    """The loss of a batch with other weights than the model's own; nothing in it is changed."""
-    assert model.loss is not None
-    fused = model.fuses_loss
-    return model.loss(y, model.forward(x, weights=weights, logits=fused), logits=fused)
 
 
 def direction(model: Sequential, seed: int, name: str) -> list[dict[str, Tensor]]:

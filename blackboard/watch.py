@@ -15,9 +15,10 @@ from ..engine.files import replacing
 from ..engine.tensor import Tensor
 from ..nn.callbacks import Callback, Logs
 from ..nn.samples import Samples
-from .board import numbers
+from ..nn.training import outputs_and_loss
 from .document import document, embedded, said_in_both
-from .landscape import landscape, loss
+from .landscape import landscape
+from .plain import numbers, short
 from .texts import LANGUAGES, check_language
 
 SAMPLES = 256
@@ -120,17 +121,17 @@ class Watch(Callback):
             {name: Tensor(w._data, requires_grad=True) for name, w in layer.weights.items()} for layer in model.layers
         ]
         with numpy.errstate(all="ignore"):
-            loss(model, self._x, self._y, leaves).backward()
+            outputs_and_loss(model, self._x, self._y, weights=leaves)[1].backward()
             shown = model.predict(self._inputs) if len(self._inputs) else numpy.zeros((0, 0))
         weights = [w for own in leaves for w in own.values()]
         around = landscape(model, self._x, self._y, seed=self.seed) if surface else None
         self._frames.append(
             {
                 "epoch": epoch,
-                "predictions": [[_short(p) for p in row] for row in shown.tolist()],
+                "predictions": [[short(p) for p in row] for row in shown.tolist()],
                 "weights": [histogram(w.numpy()) for w in weights],
                 "gradients": [histogram(w.grad.numpy()) if w.grad is not None else None for w in weights],
-                "surface": around and [[_short(v) for v in row] for row in around.losses.tolist()],
+                "surface": around and [[short(v) for v in row] for row in around.losses.tolist()],
             }
         )
 
@@ -188,12 +189,7 @@ def histogram(values: numpy.typing.NDArray[Any]) -> dict[str, Any]:
     low, high = float(finite.min()), float(finite.max())
     counts, _ = numpy.histogram(finite, BINS, (low, high) if low < high else (low - 0.5, high + 0.5))
     spread: Sequence[float] = (low, high, float(finite.mean()), float(finite.std()))
-    low, high, mean, deviation = map(_short, spread)
+    low, high, mean, deviation = map(short, spread)
     return {
         "low": low, "high": high, "counts": counts.tolist(), "mean": mean, "deviation": deviation, "strange": strange,
     }  # fmt: skip
-
-
-def _short(value: float) -> Any:
-    """A number to four significant digits, as the page shows it; what JSON cannot hold as text."""
-    return numbers([float(f"{value:.4g}")])[0]

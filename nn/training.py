@@ -21,6 +21,7 @@ from .progress import progress_for
 from .samples import Samples
 
 if TYPE_CHECKING:
+    from .layers.base import Weights
     from .sequential import Sequential
 
 P = ParamSpec("P")
@@ -78,17 +79,38 @@ class RunningMeans(Mapping[str, float]):
         return len(self.totals)
 
 
-def measure(
-    model: Sequential, x: Tensor, y: Tensor, *, training: bool, generator: Any = None
-) -> tuple[Tensor, list[Any]]:
-    """The loss of a batch as a tensor (recorded in training), and the values of loss and metrics as arrays."""
+def outputs_and_loss(
+    model: Sequential,
+    x: Tensor,
+    y: Tensor,
+    *,
+    recorded: bool = True,
+    training: bool = False,
+    generator: Any = None,
+    weights: Sequence[Weights] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What the model makes of a batch (logits, where the loss computes from them), and the loss; as `forward` takes it.
+
+    Raises UsageError where the loss is no tensor of one number.
+    """
     loss, fused = model.loss, model.fuses_loss
     assert loss is not None
-    outputs = model.forward(x, recorded=training, training=training, generator=generator, logits=fused)
+    outputs = model.forward(
+        x, recorded=recorded, training=training, generator=generator, logits=fused, weights=weights
+    )  # fmt: skip
     value = loss(y, outputs, logits=fused)
     if not isinstance(value, Tensor) or value.size != 1:
         found = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
         raise UsageError(f"the loss {loss.name!r} returned {found}: it is a tensor of one number, the batch's mean.")
+    return outputs, value
+
+
+def measure(
+    model: Sequential, x: Tensor, y: Tensor, *, training: bool, generator: Any = None
+) -> tuple[Tensor, list[Any]]:
+    """The loss of a batch as a tensor (recorded in training), and the values of loss and metrics as arrays."""
+    fused = model.fuses_loss
+    outputs, value = outputs_and_loss(model, x, y, recorded=training, training=training, generator=generator)
     xp = backend.namespace_of(outputs._data)
     predicted = None
     values = [value._data]

@@ -97,10 +97,8 @@ class Lesson {
     section.replaceChildren();
     section.append(make("h2", {}, board.title in page.titles ? said(page.titles[board.title]) : board.title));
     if (board.notFinite) {
-      const [id, place] = board.notFinite, q = board.byId[id];
-      const at = place.reduce((sum, p, i) => sum * q.shape[i] + p, 0);
-      section.append(make("p", { class: "banner bad", role: "alert" },
-        T("not_finite", { name: symbol(q), place: `[${place}]`, value: format(q.values[at]) })));
+      const [name, place, value] = board.notFinite;
+      section.append(make("p", { class: "banner bad", role: "alert" }, T("not_finite", { name, place: `[${place}]`, value: format(value) })));
     }
     if (board.kind === "model") section.append(make("p", { class: "quiet" }, T("rows")));
     if (board.step) section.append(make("p", { class: "quiet" }, T("after_steps", { count: board.step })));
@@ -118,9 +116,7 @@ class Lesson {
       this.articles.push(article);
       section.append(article);
     });
-    if (board.counts[0] > board.forward.length) {
-      section.append(make("p", { class: "quiet" }, T("many_steps", { count: board.counts[0], shown: board.forward.length })));
-    }
+    if (board.groups.length) section.append(this.groups());
     this.go(this.at, false);
     this.refresh();
   }

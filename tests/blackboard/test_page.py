@@ -83,7 +83,7 @@ def test_ten_thousand_steps_make_a_small_page():
 
 def test_what_is_not_finite_is_in_it():
     board = data_of(page([explain(lambda x: cg.log(x).sum(), [0.0, 1.0])]))["boards"][0]
-    assert board["notFinite"] == ["v1", [0]]
+    assert board["notFinite"] == ["v₁", [0], "−∞"]
     assert "−∞" in next(q for q in board["quantities"] if q["id"] == "v1")["values"]
 
 

@@ -138,17 +138,35 @@ def test_nothing_stands_in_anybodys_way(opened, accessible, scheme):
     accessible(tab)
 
 
-def test_ten_thousand_steps_are_painted_within_a_second(opened):
-    def long(x):
-        for _ in range(5_000):
-            x = x * 1.0001 + 0.0001
-        return x.sum()
+def long(x):
+    for _ in range(5_000):
+        x = x * 1.0001 + 0.0001
+    return x.sum()
 
-    tab = opened(page([explain(long, np.ones(3))]))
+
+def test_ten_thousand_steps_are_painted_within_a_second_and_opened_on_demand(opened):
+    explained = explain(long, np.ones(3))
+    written = page([explained])
+    assert len(written) < 5e6
+    tab = opened(written)
     painted = "performance.getEntriesByName('first-contentful-paint')"
     tab.wait_for_function(f"{painted}.length")
     loaded = 3 if os.environ.get("CI") else 1
     assert tab.evaluate(f"{painted}[0].startTime") < 1000 * loaded
+    assert tab.locator("details.steps tr").count() == 0
+    tab.get_by_role("button", name="4901–5000").press("Enter")
+    last = tab.locator("details.steps[open] tbody tr").last
+    value = ", ".join(f"{x:.4g}" for x in explained.forward[4999].result.value)
+    assert last.locator("td").all_inner_texts()[:4] == ["5000", "v₅₀₀₀ = v₄₉₉₉ + 1e−4", "3", value]
+
+
+def test_nodes_and_steps_point_at_one_another(opened):
+    tab = opened(lesson_page())
+    tab.keyboard.press("End")
+    tab.locator('#lesson-0 .node[data-id="W2"]').focus()
+    assert tab.locator("#lesson-0 article.lit").count() == 2  # its gradient and its update
+    tab.locator("#lesson-0 article.forward").first.hover()
+    assert tab.locator('#lesson-0 .node.now[data-id="z1"]').count() == 1
 
 
 @pytest.mark.skipif("CHALKGRAD_PICTURES" not in os.environ, reason="CHALKGRAD_PICTURES is not set")
