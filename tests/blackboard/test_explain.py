@@ -205,7 +205,7 @@ def test_a_fused_loss_shows_what_the_network_predicts():
     model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
     x, y = np.array([[1.0, -2.0], [0.5, 3.0]]), np.eye(3)[[0, 2]]
     explanation = explain(model, x, y)
-    assert [step.primitive.name for step in explanation.forward] == ["affine", "softmax", "softmax_cross_entropy"]
+    assert [step.primitive.name for step in explanation.forward] == ["affine", "softmax", "categorical_cross_entropy"]
     shown = explanation.forward[1].result
     assert (str(shown.symbol), shown.forward, shown.gradient) == ("ŷ", "D9", None)
     np.testing.assert_array_equal(shown.value, model.predict(x))
