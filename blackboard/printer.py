@@ -218,7 +218,7 @@ class Printer:
         if isinstance(node.op, ast.Div | ast.FloorDiv):
             top, bottom = self.at_least(node.left, NEGATED, at), self.at_least(node.right, POWERED, at)
             divided = self.style.fraction(top, bottom)
-            return (divided, MULTIPLIED) if isinstance(node.op, ast.Div) else (f"⌊{divided}⌋", ATOM)
+            return (divided, MULTIPLIED) if isinstance(node.op, ast.Div) else (self.style.floor(divided), ATOM)
         least = MULTIPLIED if isinstance(node.op, ast.Mult) else ADDED
         left = self.at_least(node.left, NEGATED if least == MULTIPLIED else ADDED, at)
         right = self.at_least(node.right, MULTIPLIED, at)
@@ -427,12 +427,11 @@ class Printer:
         name = owner.value.id  # type: ignore[attr-defined]
         if name in self.places:
             return self.number(self.places[name].shape[int(ast.unparse(axis))])
-        return self.attribute(owner)
+        return self.style.call("length", [self.named(name, ()), self.number(ast.literal_eval(axis))[0]]), ATOM
 
     def attribute(self, node: ast.Attribute) -> Written:
-        """`x.size`, or a length that is not known."""
+        """`x.size`: how many elements x has."""
         name = node.value.id  # type: ignore[attr-defined]
         if name in self.places:
             return self.number(self.places[name].size)
-        size = "size" if node.attr == "size" else "length"
-        return self.style.call(size, [self.named(name, ())]), ATOM
+        return self.style.call(node.attr, [self.named(name, ())]), ATOM

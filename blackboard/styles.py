@@ -67,6 +67,10 @@ class Style:
         """(inner)"""
         raise NotImplementedError
 
+    def floor(self, inner: str) -> str:
+        """⌊inner⌋, rounded down."""
+        raise NotImplementedError
+
     def fraction(self, top: str, bottom: str) -> str:
         """top / bottom"""
         raise NotImplementedError
@@ -118,6 +122,9 @@ class Unicode(Style):
 
     def parentheses(self, inner: str) -> str:
         return f"({inner})"
+
+    def floor(self, inner: str) -> str:
+        return f"⌊{inner}⌋"
 
     def fraction(self, top: str, bottom: str) -> str:
         return f"{top} / {bottom}"
@@ -177,6 +184,9 @@ class Latex(Style):
     def parentheses(self, inner: str) -> str:
         return rf"\left({inner}\right)"
 
+    def floor(self, inner: str) -> str:
+        return rf"\left\lfloor {inner} \right\rfloor"
+
     def fraction(self, top: str, bottom: str) -> str:
         return rf"\frac{{{top}}}{{{bottom}}}"
 
@@ -234,6 +244,9 @@ class MathML(Style):
 
     def parentheses(self, inner: str) -> str:
         return f"<mrow><mo>(</mo>{inner}<mo>)</mo></mrow>"
+
+    def floor(self, inner: str) -> str:
+        return f"<mrow><mo>⌊</mo>{inner}<mo>⌋</mo></mrow>"
 
     def fraction(self, top: str, bottom: str) -> str:
         return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"

@@ -85,7 +85,9 @@ class Primitive:
         signature = list(inspect.signature(kernel).parameters.values())[1:]
         operands = [p for p in signature if p.kind is not p.KEYWORD_ONLY and p.default is p.empty]
         self.name: str = kernel.__name__
-        self.__doc__ = kernel.__doc__
+        self.__doc__, self.__module__ = kernel.__doc__, kernel.__module__
+        self.__name__ = self.__qualname__ = kernel.__name__
+        self.__signature__ = inspect.Signature(signature)  # what help() shows
         self.kernel = kernel
         self.text = text
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in operands)

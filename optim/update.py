@@ -32,8 +32,8 @@ class Update:
     def __init__(
         self, kernel: Callable[..., None], text: str, folds: Callable[..., Mapping[str, float]] | None = None
     ) -> None:
-        self.name = kernel.__name__
-        self.__doc__ = kernel.__doc__
+        self.name = self.__name__ = self.__qualname__ = kernel.__name__
+        self.__doc__, self.__module__ = kernel.__doc__, kernel.__module__
         self.kernel = kernel
         self.text = text
         self.folds = folds

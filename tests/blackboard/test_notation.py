@@ -33,7 +33,9 @@ def math_of(equation, style):
 def test_every_equation_is_written_in_every_style(equation):
     for style in STYLES:
         assert math_of(equation, style)
-    ElementTree.fromstring(f"<math>{math_of(equation, 'mathml')}</math>")
+    for element in ElementTree.fromstring(f"<math>{math_of(equation, 'mathml')}</math>").iter():
+        assert element.tag in ("mi", "mn", "mo", "mtext") or not (element.text or "").strip()
+        assert not (element.tail or "").strip()  # a browser leaves out what stands outside of these
     latex = math_of(equation, "latex")
     assert latex.count("{") == latex.count("}")
 

@@ -1,0 +1,57 @@
+"""Every Python example of the READMEs and of docs/ runs, and those with `>>>` give what stands there.
+
+Each file runs in a process of its own: what it declares is declared for good. A block below `<!-- not run: … -->` is
+left out, with the reason.
+"""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
+BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(path):
+    """The blocks to run, each with its line."""
+    text = path.read_text(encoding="utf-8")
+    found = ((text[: match.start(2)].count("\n") + 1, match) for match in BLOCK.finditer(text))
+    return [(line, match[2]) for line, match in found if not match[1]]
+
+
+WITH_BLOCKS = [path for path in FILES if blocks(path)]
+
+
+@pytest.mark.parametrize("path", WITH_BLOCKS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_examples(path, tmp_path):
+    if "mnist" in path.read_text(encoding="utf-8") and "CHALKGRAD_DATA" not in os.environ:
+        pytest.skip("CHALKGRAD_DATA is not set: the example trains on MNIST")
+    run = subprocess.run([sys.executable, __file__, path], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_there_are_examples():
+    assert {"README.md", "primitive.md", "prove.md"} <= {path.name for path in WITH_BLOCKS}
+
+
+def run_all(path):
+    """Run the blocks one after another in one namespace; returns how many examples failed."""
+    runner, names = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE), {"__name__": "example"}
+    for line, block in blocks(path):
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, names, path.name, str(path), line - 1)
+            runner.run(test, clear_globs=False)
+            names.update(test.globs)
+        else:
+            exec(compile("\n" * (line - 1) + block, path, "exec"), names)
+    return runner.summarize(verbose=False).failed
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(Path(sys.argv[1])) > 0)
