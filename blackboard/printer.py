@@ -347,7 +347,7 @@ class Printer:
                 return (
                     self.number(value, where) if isinstance(value, (int, float, numpy.generic)) else (str(value), ATOM)
                 )
-        return self.named(name, ()), ATOM
+        return self.named(name, ()), self.level(name)
 
     def broadcast_place(self, name: str) -> tuple[int, ...]:
         """Where an operand of an elementwise equation has what goes into the element that is asked for."""
@@ -369,6 +369,11 @@ class Printer:
         symbol = self.names.get(name) or symbol_of(name)
         return self.style.symbol(symbol, [text for part in parts for text in self.index_texts(part)])
 
+    def level(self, name: str) -> int:
+        """How tightly a symbol holds together: a power of a gradient takes parentheses."""
+        symbol = self.names.get(name)
+        return POWERED if symbol and (symbol.over or symbol.base.startswith("∇")) else ATOM
+
     def index_texts(self, part: ast.expr) -> list[str]:
         """An index as it is written; `...` as letters where it is known how many."""
         if isinstance(part, ast.Compare):
@@ -386,7 +391,7 @@ class Printer:
             return self.length(owner, parts[0])
         name = owner.value.id if isinstance(owner, ast.Attribute) else owner.id  # type: ignore[attr-defined]
         if at is None or (name not in self.places and name not in self.made):
-            return self.named(name, parts), ATOM
+            return self.named(name, parts), self.level(name)
         if name in self.made and name not in self.places:
             return self.made_before(name, parts, at)
         if isinstance(owner, ast.Attribute):  # x.flat[i]

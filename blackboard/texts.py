@@ -104,20 +104,20 @@ TEXTS: dict[str, tuple[str, str]] = {
     "watch.epoch": ("epoch", "轮次"),
     "watch.after": ("after epoch {epoch} of {epochs}", "第 {epoch} 轮之后，共 {epochs} 轮"),
     "watch.training": ("training", "训练"),
-    "watch.validation": ("test", "测试"),
+    "watch.validation": ("validation", "验证"),
     "watch.at_the_end": ("at the end", "轮末"),
     "watch.complete": ("complete", "训练完成"),
     "watch.ended": ("ended early", "提前结束"),
     "watch.curves": ("Curves", "学习曲线"),
     "watch.curves_note": (
-        "training: running means while the weights change; test: of the weights at the epoch's end.",
-        "训练：权重更新过程中的累计平均；测试：每轮结束时的权重所得。",
+        "training: running means while the weights change; validation (val_): of the weights at the epoch's end.",
+        "训练：权重更新过程中的累计平均；验证（val_）：每轮结束时的权重所得。",
     ),
     "watch.digits": ("What it reads", "识别结果"),
     "watch.digits_note": (
-        "{right} of these {count} test images are read rightly. Bars: the probabilities of the classes, in order; "
+        "{right} of these {count} images are read rightly. Bars: the probabilities of the classes, in order; "
         "the true class in green.",
-        "这 {count} 张测试图像中有 {right} 张识别正确。条形为各类别的概率，依次排列；绿色为正确类别。",
+        "这 {count} 张图像中有 {right} 张识别正确。条形为各类别的概率，依次排列；绿色为正确类别。",
     ),
     "watch.digit": ("image of class {label}", "类别 {label} 的图像"),
     "watch.instead": ("instead of {label}", "应为 {label}"),

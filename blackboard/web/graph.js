@@ -35,7 +35,7 @@ Object.assign(Lesson.prototype, {
     const spot = {};
     const W = 104, H = 58;
     columns.forEach((column, x) => column?.forEach((q, y) => { spot[q.id] = [x * W + 55, (y + 0.5 + (tall - column.length) / 2) * H + 8]; }));
-    const svg = draw("svg", { width: wide * W + 10, height: tall * H + 16, viewBox: `0 0 ${wide * W + 10} ${tall * H + 16}`, role: "group", "aria-label": T("graph") });
+    const svg = draw("svg", { width: wide * W + 90, height: tall * H + 16, viewBox: `-40 0 ${wide * W + 90} ${tall * H + 16}`, role: "group", "aria-label": T("graph") });
     this.edges = [];
     for (const [n, step] of board.forward.entries()) {
       const [x2, y2] = spot[step.result];

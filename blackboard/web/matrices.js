@@ -42,6 +42,8 @@ Object.assign(Lesson.prototype, {
     const inner = q.shape.filter((n, i) => n !== 1 || i === q.shape.length - 1);
     const columns = inner.length > 1 && inner.at(-1) === 1 ? inner.at(-2) : inner.at(-1) ?? 1;
     const table = make("table", { role: "presentation" });
+    const longest = Math.max(...data.map((x) => format(number(x), editable ? 6 : 4).length));
+    if (longest > 7) table.style.setProperty("--cell", `calc(${longest}ch + 1rem)`);
     for (let row = 0; row < data.length / columns; row++) {
       const line = make("tr");
       for (let column = 0; column < columns; column++) {
@@ -72,14 +74,16 @@ Object.assign(Lesson.prototype, {
 
   heat(q, data, scale) {
     const columns = q.shape.at(-1) ?? 1, rows = data.length / columns;
+    const within = (cells, least) => Math.min(256, Math.max(least, cells * 8));
     const canvas = make("canvas", { class: "heat", width: Math.min(columns, 256), height: Math.min(rows, 256), role: "img",
+      style: `width:${within(columns, 96)}px;height:${within(rows, 16)}px`,
       "aria-label": T("too_many", { count: data.length, low: format(Math.min(...data.slice(0, 50000).map(number))), mean: format(data.reduce((a, b) => a + number(b), 0) / data.length), high: format(Math.max(...data.slice(0, 50000).map(number))) }) });
     const context = canvas.getContext("2d");
     const dx = columns / canvas.width, dy = rows / canvas.height;
     for (let y = 0; y < canvas.height; y++) {
       for (let x = 0; x < canvas.width; x++) {
         const value = number(data[Math.floor(y * dy) * columns + Math.floor(x * dx)]) / scale;
-        context.fillStyle = value < 0 ? `rgba(38,108,190,${-value})` : `rgba(214,106,38,${value})`;
+        context.fillStyle = !Number.isFinite(value) ? "#b3261e" : value < 0 ? `rgba(38,108,190,${-value})` : `rgba(214,106,38,${value})`;
         context.fillRect(x, y, 1, 1);
       }
     }
