@@ -11,7 +11,7 @@ import numpy
 from ..engine.equation import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
-from .plain import number, numbers
+from .plain import number, packed
 from .story import SHOWN, source_of
 
 COUNTABLE = ELEMENTWISE - {"erf"} | {"before", "border", "inside", "max", "min"}
@@ -22,6 +22,8 @@ SIGNS: dict[type, str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
     ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
+COMPUTED = 20_000
+"""Elements of an array up to which the page computes it anew."""
 Program = dict[str, Any]
 
 
@@ -50,7 +52,7 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
         "optimizer": explanation.update_name,
         "numbers": explanation.update_numbers,
         "counts": [len(explanation.forward), len(explanation.backward)],
-        "changeable": whole and all(program is not None for program in programs),
+        "changeable": whole and _light(explanation) and all(program is not None for program in programs),
         "notFinite": explanation.not_finite and _not_finite(*explanation.not_finite),
         "groups": groups_of(explanation.forward) if len(explanation.forward) > SHOWN else [],
     }
@@ -58,6 +60,11 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
 
 def _not_finite(quantity: Quantity, place: tuple[int, ...]) -> list[Any]:
     return [str(quantity.symbol), list(place), number(quantity.value[place].item())]
+
+
+def _light(explanation: Explanation) -> bool:
+    """Whether the page can compute it anew while its reader waits."""
+    return all(quantity.value.size <= COMPUTED for quantity in explanation.quantities)
 
 
 def _shown(explanation: Explanation) -> list[Quantity]:
@@ -76,8 +83,8 @@ def _quantity(quantity: Quantity) -> dict[str, Any]:
         "sub": quantity.symbol.sub,
         "role": quantity.role,
         "shape": list(quantity.shape),
-        "values": numbers(quantity.value),
-        "gradient": None if quantity.gradient is None else numbers(quantity.gradient),
+        "values": packed(quantity.value),
+        "gradient": None if quantity.gradient is None else packed(quantity.gradient),
         "numerical": numerical,
         "agrees": quantity.agrees,
         "place": _flat(quantity.place, quantity.shape),
@@ -138,8 +145,8 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
         },
         "turn": back.turn,
         "turns": back.turns,
-        "sent": numbers(back.contribution),
-        "total": numbers(back.total),
+        "sent": packed(back.contribution) if back.turns > 1 else None,  # else it is the operand's gradient
+        "total": packed(back.total) if back.turn < back.turns else None,
         "program": _program(back.rule.equation, back.step.parameters, back.step.primitive.variadic),
     }
 
@@ -147,11 +154,10 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
 def _revision(revision: Revision) -> dict[str, Any]:
     quantity = revision.quantity
     kept = revision.assignments[0].arrays
-    state = {a.target: numbers(kept[a.target]) for a in revision.assignments if a.target != "theta"}
+    state = {a.target: packed(kept[a.target]) for a in revision.assignments if a.target != "theta"}
     return {
         "quantity": quantity.id,
         "state": state,
-        "after": numbers(revision.after),
         "assignments": [
             {
                 "target": one.target,
@@ -161,7 +167,7 @@ def _revision(revision: Revision) -> dict[str, Any]:
                     for at in _places(quantity)
                     if (text := one.put_in("mathml", at)) is not None
                 },
-                "after": numbers(one.after),
+                "after": packed(one.after),
                 "program": _program(one.equation, {k: v for k, v in one.arrays.items() if not hasattr(v, "shape")}),
             }
             for one in revision.assignments

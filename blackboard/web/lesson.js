@@ -8,6 +8,15 @@ class Lesson {
     this.board = board;
     this.section = section;
     board.byId = Object.fromEntries(board.quantities.map((q) => [q.id, q]));
+    for (const q of board.quantities) { q.values = unpacked(q.values); q.gradient = unpacked(q.gradient); }
+    for (const turn of board.backward) {
+      turn.sent = unpacked(turn.sent) ?? board.byId[turn.operand].gradient;
+      turn.total = unpacked(turn.total) ?? board.byId[turn.operand].gradient;
+    }
+    for (const revision of board.update) {
+      for (const slot of Object.keys(revision.state)) revision.state[slot] = unpacked(revision.state[slot]);
+      for (const one of revision.assignments) one.after = unpacked(one.after);
+    }
     this.changed = {};
     this.numbers = {};
     this.chosen = {};
@@ -290,7 +299,7 @@ class Lesson {
             scope[one.target] = updated[one.target].data;
           });
         } else revision.assignments.forEach((one, i) => this.assignment(one, lines[i], q, at, null, one.after[at]));
-        const data = this.found ? this.found.updated[q.id].theta.data : revision.after;
+        const data = this.found ? this.found.updated[q.id].theta.data : revision.assignments.findLast((one) => one.target === "theta").after;
         after.replaceChildren(this.table(q, data, `${symbol(q)} ←`, false));
       };
       article.refresh();

@@ -77,7 +77,7 @@ Object.assign(Lesson.prototype, {
     const within = (cells, least) => Math.min(256, Math.max(least, cells * 8));
     const canvas = make("canvas", { class: "heat", width: Math.min(columns, 256), height: Math.min(rows, 256), role: "img",
       style: `width:${within(columns, 96)}px;height:${within(rows, 16)}px`,
-      "aria-label": T("too_many", { count: data.length, low: format(Math.min(...data.slice(0, 50000).map(number))), mean: format(data.reduce((a, b) => a + number(b), 0) / data.length), high: format(Math.max(...data.slice(0, 50000).map(number))) }) });
+      "aria-label": T("too_many", { count: data.length, low: format(data.reduce((a, b) => Math.min(a, number(b)), Infinity)), mean: format(data.reduce((a, b) => a + number(b), 0) / data.length), high: format(data.reduce((a, b) => Math.max(a, number(b)), -Infinity)) }) });
     const context = canvas.getContext("2d");
     const dx = columns / canvas.width, dy = rows / canvas.height;
     for (let y = 0; y < canvas.height; y++) {
@@ -89,7 +89,7 @@ Object.assign(Lesson.prototype, {
     }
     const details = make("details", {}, make("summary", {}, T("full_values")));
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length < 2) details.append(make("pre", { class: "values", tabindex: 0 }, data.slice(0, 20000).map((x) => format(number(x), 6)).join(" ")));
+      if (details.open && details.children.length < 2) details.append(make("pre", { class: "values", tabindex: 0 }, data.map((x) => format(number(x), 6)).join(" ")));
     });
     return make("div", {}, canvas, make("p", { class: "quiet" }, canvas.getAttribute("aria-label")), details);
   },

@@ -65,6 +65,13 @@ const tools = (() => {
   }
   const number = (x) => (typeof x === "string" ? { NaN: NaN, "∞": Infinity, "−∞": -Infinity }[x] : x);
 
+  // A large array comes as the text of its bytes
+  function unpacked(given) {
+    if (!given || Array.isArray(given)) return given;
+    const bytes = Uint8Array.from(atob(given.f4 ?? given.f8), (c) => c.charCodeAt(0));
+    return Array.from(given.f4 ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer));
+  }
+
   // The buttons above, and `render` when the language is another
   function frame(render) {
     const label = (id, text) => { document.getElementById(id).textContent = text; };
@@ -87,7 +94,7 @@ const tools = (() => {
   }
 
   const said = (texts) => texts[lang];
-  return { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, frame };
+  return { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, unpacked, frame };
 })();
 
-const { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number } = tools;
+const { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, unpacked } = tools;

@@ -52,7 +52,7 @@ def test_its_numbers_are_the_engines():
         assert quantity["values"] == own.value.reshape(-1).tolist()
         assert quantity["gradient"] == (None if own.gradient is None else own.gradient.reshape(-1).tolist())
     for revision, own in zip(board["update"], explained.update, strict=True):
-        assert revision["after"] == own.after.reshape(-1).tolist()
+        assert revision["assignments"][-1]["after"] == own.after.reshape(-1).tolist()
 
 
 def test_texts_are_there_in_both_languages():
