@@ -80,9 +80,10 @@ Object.assign(Lesson.prototype, {
 
   light() {
     if (!this.nodes) return;
-    const F = this.board.forward.length;
+    const F = this.board.forward.length, here = this.articles[this.at - 1]?.dataset.id;
     for (const [id, node] of Object.entries(this.nodes)) {
       const back = this.gradientAt(id);
+      node.classList.toggle("here", id === here);
       node.classList.toggle("done", this.hasValue(id));
       node.classList.toggle("back", back > 0 && back <= this.at);
     }

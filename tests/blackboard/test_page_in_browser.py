@@ -163,6 +163,9 @@ def test_ten_thousand_steps_are_painted_within_a_second_and_opened_on_demand(ope
 def test_nodes_and_steps_point_at_one_another(opened):
     tab = opened(lesson_page())
     tab.keyboard.press("End")
+    assert tab.locator("#lesson-0 .node.here").get_attribute("data-id") == tab.locator(
+        "#lesson-0 article.now"
+    ).get_attribute("data-id")
     tab.locator('#lesson-0 .node[data-id="W2"]').focus()
     assert tab.locator("#lesson-0 article.lit").count() == 2  # its gradient and its update
     tab.locator("#lesson-0 article.forward").first.hover()
