@@ -14,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from chalkgrad import registry
-from chalkgrad.blackboard.documented import DOCUMENTED, Code, Documented, code_of
+from chalkgrad.blackboard.citations import Code, code_of
+from chalkgrad.blackboard.documented import DOCUMENTED, Documented
 from chalkgrad.blackboard.notation import in_symbols
 from chalkgrad.blackboard.styles import Symbol
 from chalkgrad.blackboard.symbols import gradient_of, symbol_of

@@ -5,7 +5,8 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.blackboard.documented import DOCUMENTED, code_of
+from chalkgrad.blackboard.citations import code_of
+from chalkgrad.blackboard.documented import DOCUMENTED
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.lesson import lesson
 from chalkgrad.blackboard.story import Matrix, story
