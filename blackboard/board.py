@@ -154,7 +154,7 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
 def _revision(revision: Revision) -> dict[str, Any]:
     quantity = revision.quantity
     kept = revision.assignments[0].arrays
-    state = {a.target: packed(kept[a.target]) for a in revision.assignments if a.target != "theta"}
+    state = {a.target: packed(kept[a.target]) for a in revision.assignments if a.kept and a.target != "theta"}
     return {
         "quantity": quantity.id,
         "state": state,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy
 
 from ..engine import backend, random
-from ..engine.equation import read_equation
 from ..engine.errors import GraphError, UsageError
 from ..engine.tensor import Tensor, tensor
 from ..engine.watching import Application, Watching
@@ -294,10 +293,11 @@ def _revision(
     ids = {"theta": quantity.id, "g": f"∇{quantity.id}", **{slot: f"{slot}({quantity.id})" for slot in update.slots}}
     ids |= {name: name for name in numbers}
     made = []
-    for text in update.text.split(";"):
-        equation = read_equation(text.strip(), {"theta", "g", *update.slots, *update.hyperparameters})
-        target = equation.target
-        result = after[target].reshape(shape)
-        made.append(Assignment(equation, names, {**numbers, **arrays}, ids, target, result))
+    for equation in update.statements:
+        target, kept = equation.target, update.keeps(equation.target)
+        values = {**numbers, **arrays}
+        result = after[target].reshape(shape) if kept else equation.evaluate(vars(numpy), values)[target]
+        made.append(Assignment(equation, names, values, ids, target, result, kept))
+        ids = {**ids, target: ids.get(target, f"{target}({quantity.id})")}
         arrays = {**arrays, target: result}
     return Revision(quantity, tuple(made), after["theta"].reshape(shape))

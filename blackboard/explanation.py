@@ -278,7 +278,7 @@ class Return:
 
 @dataclass(eq=False)
 class Assignment:
-    """One statement of an update, with the values before and after it."""
+    """One statement of an update, with the values before and after. kept: its target is overwritten, not just named."""
 
     equation: Equation
     names: Mapping[str, Symbol]
@@ -286,10 +286,11 @@ class Assignment:
     ids: Mapping[str, str]
     target: str
     after: NDArray[Any]
+    kept: bool = True
 
     def symbols(self, style: Style | str) -> str:
         """The statement in symbols."""
-        return in_symbols(self.equation, style, self.names, sign="<-")
+        return in_symbols(self.equation, style, self.names, sign="<-" if self.kept else "=")
 
     def put_in(self, style: Style | str, place: Place, digits: int = 4) -> str | None:
         """The right-hand side for one element with the values put in."""

@@ -20,7 +20,6 @@ from chalkgrad.blackboard.notation import in_symbols
 from chalkgrad.blackboard.styles import Symbol
 from chalkgrad.blackboard.symbols import gradient_of, symbol_of
 from chalkgrad.blackboard.texts import text
-from chalkgrad.engine.equation import read_equation
 from chalkgrad.engine.primitive import Primitive
 from chalkgrad.optim.update import Update, updates
 
@@ -129,13 +128,10 @@ class Updates(Generated):
         made: list[nodes.Node] = []
         for update in updates.values():
             made.append(self.named(update.name, update.__doc__ or "", update.kernel))
-            texts = [read_equation(part.strip(), _names(update)) for part in update.text.split(";")]
-            made += [self.formula("", in_symbols(one, "mathml", UPDATED, sign="<-")) for one in texts]
+            for one in update.statements:
+                sign = "<-" if update.keeps(one.target) else "="
+                made.append(self.formula("", in_symbols(one, "mathml", UPDATED, sign=sign)))
         return made
-
-
-def _names(update: Update) -> set[str]:
-    return {"theta", "g", *update.slots, *update.hyperparameters}
 
 
 def _primitives() -> list[Primitive]:

@@ -1,9 +1,10 @@
 """Updates: the equations by which parameters follow their gradient, each with one fused kernel.
 
 The equation is the reference: a test holds the kernel to it, evaluated as it is written. In it `theta` are the
-parameters, `g` is the gradient, `t` counts the updates from 1; every other target is state, kept from one update to
-the next and 0 at first. The kernel changes theta and the state in place and allocates nothing; `scratch` is a
-buffer of theta's shape that it may overwrite.
+parameters, `g` is the gradient, `t` counts the updates from 1; the other targets that the kernel takes are state, kept
+from one update to the next and 0 at first, and those that it does not take are names for what lies between. The kernel
+changes theta and the state in place and allocates nothing; `scratch` is a buffer of theta's shape that it may
+overwrite.
 """
 
 from __future__ import annotations
@@ -50,6 +51,20 @@ class Update:
     def equation(self) -> Equation:
         """The equation, read."""
         return read_equation(self.text, {"theta", "g", *self.slots, *self.hyperparameters})
+
+    @property
+    def statements(self) -> list[Equation]:
+        """The equation's statements one by one, each with those before it known."""
+        known = {"theta", "g", *self.slots, *self.hyperparameters}
+        read = []
+        for text in self.text.split(";"):
+            read.append(read_equation(text.strip(), known))
+            known.add(read[-1].target)
+        return read
+
+    def keeps(self, target: str) -> bool:
+        """Whether a target is overwritten, rather than a name for what lies between."""
+        return target == "theta" or target in self.slots
 
     def numbers(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What the kernel takes, of the hyper-parameters' values."""
@@ -143,10 +158,8 @@ def rmsprop(
 
 
 MOMENTS = "m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2; "
-SUMS = "s = beta_1 * s + g; r = beta_2 * r + g**2; "
-CORRECTED = (
-    "learning_rate * ((1 - beta_1) * s / (1 - beta_1**t)) / (sqrt((1 - beta_2) * r / (1 - beta_2**t)) + epsilon)"
-)
+SUMS = "s = beta_1 * s + g; r = beta_2 * r + g**2; m = (1 - beta_1) * s; v = (1 - beta_2) * r; "
+CORRECTED = "learning_rate * (m / (1 - beta_1**t)) / (sqrt(v / (1 - beta_2**t)) + epsilon)"
 
 
 @update(MOMENTS + "theta = theta - learning_rate * m / (sqrt(v) + epsilon)")

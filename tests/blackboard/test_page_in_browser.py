@@ -156,6 +156,7 @@ def test_ten_thousand_steps_are_painted_within_a_second_and_opened_on_demand(ope
     assert tab.locator("details.steps tr").count() == 0
     tab.get_by_role("button", name="4901–5000").press("Enter")
     last = tab.locator("details.steps[open] tbody tr").last
+    last.wait_for()
     value = ", ".join(f"{x:.4g}" for x in explained.forward[4999].result.value)
     assert last.locator("td").all_inner_texts()[:4] == ["5000", "v₅₀₀₀ = v₄₉₉₉ + 1e−4", "3", value]
 
