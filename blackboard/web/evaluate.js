@@ -42,8 +42,8 @@ const blackboard = (() => {
   }
 
   // Where an element lies in an array that may be shorter, and have length 1 where it is repeated
-  function repeated(place, shape) {
-    const steps = strides(shape);
+  function repeated(place, x) {
+    const steps = (x.steps ??= strides(x.shape)), { shape } = x;
     let at = 0;
     for (let i = 0; i < shape.length; i++) at += (shape[i] === 1 ? 0 : place[place.length - shape.length + i]) * steps[i];
     return at;
@@ -148,15 +148,12 @@ const blackboard = (() => {
       this.extents[name] = extent;
     }
 
-    *span(name) {
-      const extent = this.extents[name];
-      if (Array.isArray(extent)) yield* places(extent);
-      else for (let i = 0; i < extent; i++) yield i;
-    }
-
-    *runs(names, at = {}, n = 0) {
-      if (n === names.length) { yield at; return; }
-      for (const value of this.span(names[n])) yield* this.runs(names, { ...at, [names[n]]: value }, n + 1);
+    // act(at) for all values of the indices named, which are written into `at` in turn
+    each(names, at, act, n = 0) {
+      if (n === names.length) return act(at);
+      const name = names[n], extent = this.extents[name];
+      if (Array.isArray(extent)) for (const place of places(extent)) { at[name] = place; this.each(names, at, act, n + 1); }
+      else for (let i = 0; i < extent; i++) { at[name] = i; this.each(names, at, act, n + 1); }
     }
 
     run() {
@@ -195,11 +192,11 @@ const blackboard = (() => {
       const names = statement.indices.flatMap((part) => this.named(part));
       const found = [];
       let shape = [];
-      for (const at of this.runs(names)) {
+      this.each(names, {}, (at) => {
         const place = this.place_of(statement.indices, at);
         place.forEach((p, i) => { shape[i] = Math.max(shape[i] ?? 0, p + 1); });
         found.push([place, this.value(statement.value, at)]);
-      }
+      });
       const flat = this.equation.flat;
       const steps = strides(shape);
       const data = new Array(size(shape));
@@ -214,7 +211,13 @@ const blackboard = (() => {
     }
 
     place_of(parts, at) {
-      return parts.flatMap((part) => (part[0] === "rest" ? at[REST] : this.value(part[0] === "star" ? part[1] : part, at)));
+      const place = [];
+      for (const part of parts) {
+        const value = part[0] === "rest" ? at[REST] : this.value(part[0] === "star" ? part[1] : part, at);
+        if (Array.isArray(value)) place.push(...value);
+        else place.push(value);
+      }
+      return place;
     }
 
     bordered(kind, args) {
@@ -264,6 +267,7 @@ const blackboard = (() => {
     }
 
     combined(operate, a, b) {
+      if (typeof a === "number" && typeof b === "number") return operate(a, b);
       if (!Array.isArray(a) && !Array.isArray(b)) return operate(Number(a), Number(b));
       const count = Array.isArray(a) ? a.length : b.length;
       return [...Array(count).keys()].map((i) => operate(Array.isArray(a) ? a[i] : a, Array.isArray(b) ? b[i] : b));
@@ -274,7 +278,7 @@ const blackboard = (() => {
       const x = this.scope[name];
       if (x === undefined) return CONSTANTS[name];
       if (!isArray(x)) return x;
-      if (this.equation.elementwise) return x.data[repeated(this.place, x.shape)];
+      if (this.equation.elementwise) return x.data[repeated(this.place, x)];
       return x.data[0];
     }
 
@@ -287,22 +291,24 @@ const blackboard = (() => {
       const x = this.scope[name];
       const place = this.place_of(parts, at);
       if (flat) return x.data[place[0]];
-      if (parts.some((p) => p[0] === "rest")) return x.data[repeated(place, x.shape)];
-      const steps = strides(x.shape);
-      return x.data[place.reduce((sum, p, i) => sum + p * steps[i], 0)];
+      if (parts[0][0] === "rest") return x.data[repeated(place, x)];
+      const steps = (x.steps ??= strides(x.shape));
+      let sum = 0;
+      for (let i = 0; i < place.length; i++) sum += place[i] * steps[i];
+      return x.data[sum];
     }
 
     reduced(node, at) {
       const [, kind, body, over] = node;
       let total = kind === "product" ? 1 : kind === "max" ? -Infinity : kind === "min" ? Infinity : 0;
       let count = 0;
-      for (const run of this.runs(over, at)) {
+      this.each(over, { ...at }, (run) => {
         const value = Number(this.value(body, run));
         if (kind === "product") total *= value;
         else if (kind === "max" || kind === "min") total = FUNCTIONS[kind](total, value);
         else total += value;
         count++;
-      }
+      });
       return kind === "mean" ? total / count : total;
     }
   }
@@ -316,10 +322,10 @@ const blackboard = (() => {
   // Sums over the axes along which an operand was repeated
   function unbroadcast(g, shape) {
     if (g.shape.join() === shape.join()) return g;
-    const data = new Array(size(shape)).fill(0);
+    const data = new Array(size(shape)).fill(0), made = { shape, data };
     let n = 0;
-    for (const place of places(g.shape)) data[shape.length ? repeated(place, shape) : 0] += g.data[n++];
-    return { shape, data };
+    for (const place of places(g.shape)) data[shape.length ? repeated(place, made) : 0] += g.data[n++];
+    return made;
   }
 
   // The whole step anew: values forward, gradients backward in the recorded order, and the update
