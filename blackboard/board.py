@@ -11,7 +11,7 @@ import numpy
 from ..engine.equation import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
-from .plain import number, packed
+from .plain import WHOLE, number, packed
 from .story import SHOWN, source_of
 
 COUNTABLE = ELEMENTWISE - {"erf"} | {"before", "border", "inside", "max", "min"}
@@ -22,8 +22,8 @@ SIGNS: dict[type, str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
     ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
-COMPUTED = 20_000
-"""Elements of an array up to which the page computes it anew."""
+ROOM = 700_000
+"""Elements that a page has room for: 4 MB in single precision."""
 Program = dict[str, Any]
 
 
@@ -38,14 +38,14 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     """
     forward = [_forward(step) for step in explanation.forward[:SHOWN]]
     backward = [_backward(back, explanation) for back in explanation.backward[:SHOWN]]
-    update = [_revision(revision) for revision in explanation.update]
+    update = [_revision(revision, _fits(explanation)) for revision in explanation.update]
     programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
     whole = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
     return {
         "title": explanation.title,
         "kind": explanation.kind,
         "step": explanation.step_number,
-        "quantities": [_quantity(q) for q in _shown(explanation)],
+        "quantities": [_quantity(q, _fits(explanation)) for q in _shown(explanation)],
         "forward": forward,
         "backward": backward,
         "update": update,
@@ -64,7 +64,13 @@ def _not_finite(quantity: Quantity, place: tuple[int, ...]) -> list[Any]:
 
 def _light(explanation: Explanation) -> bool:
     """Whether the page can compute it anew while its reader waits."""
-    return all(quantity.value.size <= COMPUTED for quantity in explanation.quantities)
+    return all(quantity.value.size <= WHOLE for quantity in explanation.quantities)
+
+
+def _fits(explanation: Explanation) -> bool:
+    """Whether the page has room for every element of values, gradients and new weights."""
+    sizes = [q.value.size * (1 + (q.gradient is not None) + q.trained) for q in explanation.quantities]
+    return sum(sizes) <= ROOM
 
 
 def _shown(explanation: Explanation) -> list[Quantity]:
@@ -75,19 +81,20 @@ def _shown(explanation: Explanation) -> list[Quantity]:
     return list(dict.fromkeys([*found, *back]))
 
 
-def _quantity(quantity: Quantity) -> dict[str, Any]:
-    numerical = {str(place): [number(n.value), n.kink] for place, n in quantity.numerical.items()}
+def _quantity(quantity: Quantity, whole: bool) -> dict[str, Any]:
+    numerical = {str(at): [number(n.value), n.kink] for at, n in quantity.numerical.items()}
+    place = _flat(quantity.place, quantity.shape)
     return {
         "id": quantity.id,
         "base": quantity.symbol.base,
         "sub": quantity.symbol.sub,
         "role": quantity.role,
         "shape": list(quantity.shape),
-        "values": packed(quantity.value),
-        "gradient": None if quantity.gradient is None else packed(quantity.gradient),
+        "values": packed(quantity.value, place, whole),
+        "gradient": None if quantity.gradient is None else packed(quantity.gradient, place, whole),
         "numerical": numerical,
         "agrees": quantity.agrees,
-        "place": _flat(quantity.place, quantity.shape),
+        "place": place,
         "layer": quantity.layer,
         "forward": quantity.forward,
         "backward": quantity.backward,
@@ -121,12 +128,13 @@ def _forward(step: Step) -> dict[str, Any]:
         "target": step.equation.target,
         "operands": operands,
         "equation": step.symbols("mathml"),
-        "put": {place: text for place, text in put.items() if text},
+        "put": {at: text for at, text in put.items() if text},
         "program": _program(step.primitive.equation, step.parameters, step.primitive.variadic),
     }
 
 
 def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
+    place = _flat(back.operand.place, back.operand.shape)
     put = {_flat(at, back.operand.shape): back.put_in("mathml", at) for at in _places(back.operand)}
     return {
         "number": back.number,
@@ -135,7 +143,7 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
         "operand": back.operand.id,
         "result": back.step.result.id,
         "equation": back.symbols("mathml"),
-        "put": {place: text for place, text in put.items() if text},
+        "put": {at: text for at, text in put.items() if text},
         "terms": {
             _flat(at, back.operand.shape): [
                 [_flat(t.place, back.step.result.shape), *map(number, (t.local, t.incoming, t.product))]
@@ -145,19 +153,19 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
         },
         "turn": back.turn,
         "turns": back.turns,
-        "sent": packed(back.contribution) if back.turns > 1 else None,  # else it is the operand's gradient
-        "total": packed(back.total) if back.turn < back.turns else None,
+        "sent": packed(back.contribution, place, False) if back.turns > 1 else None,  # else the operand's gradient
+        "total": packed(back.total, place, False) if back.turn < back.turns else None,
         "program": _program(back.rule.equation, back.step.parameters, back.step.primitive.variadic),
     }
 
 
-def _revision(revision: Revision) -> dict[str, Any]:
+def _revision(revision: Revision, whole: bool) -> dict[str, Any]:
     quantity = revision.quantity
-    kept = revision.assignments[0].arrays
-    state = {a.target: packed(kept[a.target]) for a in revision.assignments if a.kept and a.target != "theta"}
+    kept, place = revision.assignments[0].arrays, _flat(quantity.place, quantity.shape)
+    slots = [one.target for one in revision.assignments if one.kept and one.target != "theta"]
     return {
         "quantity": quantity.id,
-        "state": state,
+        "state": {slot: packed(kept[slot], place, False) for slot in slots},
         "assignments": [
             {
                 "target": one.target,
@@ -167,7 +175,7 @@ def _revision(revision: Revision) -> dict[str, Any]:
                     for at in _places(quantity)
                     if (text := one.put_in("mathml", at)) is not None
                 },
-                "after": packed(one.after),
+                "after": packed(one.after, place, whole and one.target == "theta"),
                 "program": _program(one.equation, {k: v for k, v in one.arrays.items() if not hasattr(v, "shape")}),
             }
             for one in revision.assignments

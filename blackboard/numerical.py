@@ -17,6 +17,8 @@ MANY = 64
 FEW = 6
 TOGETHER = 600
 """Elements of all quantities together, above which each has no more than FEW."""
+MOST = 1_000_000
+"""The same, above which each has no more than one: every derivative takes the steps again some thirty times."""
 
 
 class Again:
@@ -73,13 +75,14 @@ def differentiate(
     with numpy.errstate(all="ignore"):
         again = Again(applications)
         wanted = [(q, t) for q, t in tensors if q.gradient is not None and numpy.isfinite(q.value).all()]
-        few = sum(q.value.size for q, _ in wanted) > TOGETHER
+        together = sum(q.value.size for q, _ in wanted)
+        count = 1 if together > MOST else FEW
         for quantity, tensor in wanted:
             loss = calls.get(id(tensor)) or again.of(tensor)
             gradient = numpy.nan_to_num(numpy.abs(quantity.gradient)).reshape(-1)  # type: ignore[arg-type]
             places = range(gradient.size)
-            if few or gradient.size > MANY:
-                places = sorted(map(int, numpy.argsort(-gradient, kind="stable")[:FEW]))  # type: ignore[assignment]
+            if together > TOGETHER or gradient.size > MANY:
+                places = sorted(map(int, numpy.argsort(-gradient, kind="stable")[:count]))  # type: ignore[assignment]
             for place in places:
                 quantity.numerical[place] = _derivative(loss, again.values[id(tensor)], place)
 
@@ -97,4 +100,4 @@ def _derivative(loss: Callable[[Any], Any], here: Any, place: int) -> Numerical:
 
 
 def _exact(x: Any) -> Any:
-    return x.astype("float64") if isinstance(x, numpy.ndarray) and x.dtype.kind == "f" else x
+    return x.astype("float64", copy=False) if isinstance(x, numpy.ndarray) and x.dtype.kind == "f" else x

@@ -16,6 +16,8 @@ from ..proof.witness import REST, Loops
 from .styles import OPERATORS, STYLES, Style, Symbol
 from .symbols import number_text, symbol_of
 
+LONGEST_SUM = 20_000
+"""Terms that are looked through for those that are written out."""
 TERMS = 6
 """How many terms of a sum are written out; of a longer one the first and the last are."""
 
@@ -34,7 +36,7 @@ Written = tuple[str, int]
 
 
 class Elided(Exception):
-    """The equation is about whole arrays (a slice, a concatenation): there is no element to write out."""
+    """The equation is about whole arrays (a slice, a concatenation), or a sum is endless: nothing is written out."""
 
 
 class Values:
@@ -73,6 +75,7 @@ class Printer:
         self.style = STYLES[style] if isinstance(style, str) else style
         self.made = {statement.target: statement for statement in equation.statements}
         self.places: dict[str, Any] = {}
+        self.known: dict[int, bool] = {}  # by condition, whether indices alone settle it
         if values:
             self.places = {
                 name: numpy.arange(numpy.size(array)).reshape(numpy.shape(array))
@@ -249,9 +252,12 @@ class Printer:
 
     def settled(self, test: ast.expr) -> bool:
         """Whether a condition is about indices and lengths alone, and no value can change it."""
-        lengths = {id(n.value) for n in ast.walk(test) if isinstance(n, ast.Attribute)}
-        names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name) and id(n) not in lengths}
-        return not self.equation.elementwise and not any(n in self.places or n in self.made for n in names)
+        if id(test) not in self.known:
+            lengths = {id(n.value) for n in ast.walk(test) if isinstance(n, ast.Attribute)}
+            names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name) and id(n) not in lengths}
+            about_values = any(n in self.places or n in self.made for n in names)
+            self.known[id(test)] = not self.equation.elementwise and not about_values
+        return self.known[id(test)]
 
     def call(self, node: ast.Call, at: Mapping[str, Any] | None) -> Written:
         """A function, or a reduction over indices."""
@@ -280,10 +286,10 @@ class Printer:
             least = MULTIPLIED if name in ("sum", "product") else ATOM
             return self.style.over(name, indices, self.at_least(body, least)), MULTIPLIED
         names = [self._over_name(part) for part in over]
-        runs: list[dict[str, Any]] = [
-            {**at, **dict(zip(names, run, strict=True))}
-            for run in itertools.product(*(self.loops.span(n) for n in names))
-        ]
+        spans = [list(self.loops.span(n)) for n in names]
+        if math.prod(map(len, spans)) > LONGEST_SUM:
+            raise Elided
+        runs: list[dict[str, Any]] = [{**at, **dict(zip(names, run, strict=True))} for run in itertools.product(*spans)]
         if name in ("sum", "mean") and isinstance(body, ast.Constant):
             value: Any = body.value
             return self.number(value * (len(runs) if name == "sum" else 1))

@@ -33,12 +33,11 @@ Object.assign(Lesson.prototype, {
       holder.append(make("p", { class: "notyet" }, T("not_computed")));
       return holder;
     }
-    const finite = data.map(number).filter(Number.isFinite).map(Math.abs);
-    const scale = Math.max(1e-300, ...(finite.length < 10000 ? finite : [finite.reduce((a, b) => Math.max(a, b), 0)]));
     if (data.length > SMALL) {
-      holder.append(this.heat(q, data, scale));
+      holder.append(this.heat(q, data));
       return holder;
     }
+    const scale = Math.max(1e-300, ...data.map(number).filter(Number.isFinite).map(Math.abs));
     const inner = q.shape.filter((n, i) => n !== 1 || i === q.shape.length - 1);
     const columns = inner.length > 1 && inner.at(-1) === 1 ? inner.at(-2) : inner.at(-1) ?? 1;
     const table = make("table", { role: "presentation" });
@@ -72,26 +71,35 @@ Object.assign(Lesson.prototype, {
     return holder;
   },
 
-  heat(q, data, scale) {
-    const columns = q.shape.at(-1) ?? 1, rows = data.length / columns;
-    const within = (cells, least) => Math.min(256, Math.max(least, cells * 8));
+  heat(q, data) {
+    const wide = q.shape.at(-1) ?? 1;
+    const { rows, columns, data: shown } = data.sample ?? { rows: data.length / wide, columns: wide, data };
+    const found = shown.map(number), finite = found.filter(Number.isFinite);
+    const least = finite.reduce((a, b) => Math.min(a, b), Infinity), greatest = finite.reduce((a, b) => Math.max(a, b), -Infinity);
+    const [low, mean, high] = data.range ?? [least, found.reduce((a, b) => a + b, 0) / found.length, greatest];
+    const scale = Math.max(1e-300, Math.abs(least), Math.abs(greatest));
+    const within = (cells, smallest) => Math.min(256, Math.max(smallest, cells * 8));
     const canvas = make("canvas", { class: "heat", width: Math.min(columns, 256), height: Math.min(rows, 256), role: "img",
       style: `width:${within(columns, 96)}px;height:${within(rows, 16)}px`,
-      "aria-label": T("too_many", { count: data.length, low: format(data.reduce((a, b) => Math.min(a, number(b)), Infinity)), mean: format(data.reduce((a, b) => a + number(b), 0) / data.length), high: format(data.reduce((a, b) => Math.max(a, number(b)), -Infinity)) }) });
+      "aria-label": T("too_many", { count: data.length, low: format(low), mean: format(mean), high: format(high) }) });
     const context = canvas.getContext("2d");
     const dx = columns / canvas.width, dy = rows / canvas.height;
     for (let y = 0; y < canvas.height; y++) {
       for (let x = 0; x < canvas.width; x++) {
-        const value = number(data[Math.floor(y * dy) * columns + Math.floor(x * dx)]) / scale;
+        const value = found[Math.floor(y * dy) * columns + Math.floor(x * dx)] / scale;
         context.fillStyle = !Number.isFinite(value) ? "#b3261e" : value < 0 ? `rgba(38,108,190,${-value})` : `rgba(214,106,38,${value})`;
         context.fillRect(x, y, 1, 1);
       }
     }
+    const told = make("p", { class: "quiet" }, canvas.getAttribute("aria-label"));
+    if (data.sample) {
+      told.append(` · ${T("sampled")}`);
+      return make("div", {}, canvas, told);
+    }
     const details = make("details", {}, make("summary", {}, T("full_values")));
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length < 2) details.append(make("pre", { class: "values", tabindex: 0 }, data.map((x) => format(number(x), 6)).join(" ")));
+      if (details.open && details.children.length < 2) details.append(make("pre", { class: "values", tabindex: 0 }, found.map((x) => format(x, 6)).join(" ")));
     });
-    return make("div", {}, canvas, make("p", { class: "quiet" }, canvas.getAttribute("aria-label")), details);
+    return make("div", {}, canvas, told, details);
   },
-
 });

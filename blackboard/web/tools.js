@@ -65,9 +65,10 @@ const tools = (() => {
   }
   const number = (x) => (typeof x === "string" ? { NaN: NaN, "∞": Infinity, "−∞": -Infinity }[x] : x);
 
-  // A large array comes as the text of its bytes
+  // A large array comes as the text of its bytes; of a very large one there is the chosen element and a sample
   function unpacked(given) {
     if (!given || Array.isArray(given)) return given;
+    if (given.heat) return { length: given.size, range: given.range, sample: { ...given.heat, data: unpacked(given.heat) }, ...given.at };
     const bytes = Uint8Array.from(atob(given.f4 ?? given.f8), (c) => c.charCodeAt(0));
     return Array.from(given.f4 ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer));
   }
