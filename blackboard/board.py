@@ -147,7 +147,7 @@ def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
         "terms": {
             _flat(at, back.operand.shape): [
                 [_flat(t.place, back.step.result.shape), *map(number, (t.local, t.incoming, t.product))]
-                for t in back.terms(at)[:6]
+                for t in back.terms(at, 6)
             ]
             for at in _places(back.operand)
         },

@@ -239,23 +239,24 @@ class Return:
         if not equation.elementwise:
             values = Values(arrays, self.operand.shape, place, ids, step.parameters.get("axis", ()))
             return _or_none(equation, style, values, names, digits)
-        terms = [
-            _or_none(equation, style, Values(arrays, self.incoming.shape, at, ids), names, digits)
-            for at in _repeated(self.operand.shape, self.incoming.shape, place)
-        ]
-        if None in terms:
-            return None
+        places = _repeated(self.operand.shape, self.incoming.shape, place)
         chosen = STYLES[style] if isinstance(style, str) else style
-        shown = [t for t in terms if t is not None]
-        if len(shown) > 6:
-            shown = [*shown[:3], chosen.operator("…").strip(), shown[-1]]
-        joined = [part for i, t in enumerate(shown) for part in ([chosen.operator("+")] * bool(i) + [t])]
+        shown: list[str] = []
+        for at in places if len(places) <= 6 else [*places[:3], places[-1]]:
+            term = _or_none(equation, style, Values(arrays, self.incoming.shape, at, ids), names, digits)
+            if term is None:
+                return None
+            shown.append(term)
+        if len(places) > 6:
+            shown.insert(-1, chosen.operator("…").strip())
+        joined = [part for i, term in enumerate(shown) for part in ([chosen.operator("+")] * bool(i) + [term])]
         return shown[0] if len(shown) == 1 else chosen.join(joined)
 
-    def terms(self, place: Place | None = None) -> list[Term]:
+    def terms(self, place: Place | None = None, most: int | None = None) -> list[Term]:
         """The chain rule for one element of the operand: the local derivatives, and what comes in.
 
-        The local derivatives are the engine's own: the primitive's derivative in the direction of that element.
+        The local derivatives are the engine's own: the primitive's derivative in the direction of that element. most:
+        of how many elements of the result to tell, by default of all on which it has an effect.
         """
         place = self.operand.place if place is None else place
         direction = numpy.zeros_like(self.operand.value)
@@ -272,7 +273,7 @@ class Return:
         slopes = local.numpy()
         return [
             Term(at, float(slopes[at]), float(self.incoming[at]), float(slopes[at]) * float(self.incoming[at]))
-            for at in (tuple(map(int, found)) for found in numpy.argwhere(slopes))
+            for at in (tuple(map(int, found)) for found in numpy.argwhere(slopes)[:most])
         ]
 
 

@@ -25,13 +25,14 @@ def packed(array: numpy.typing.NDArray[Any], place: int, whole: bool = True) -> 
     """The elements: listed, or, of a large array, as the text of their bytes, {"f4": …} or {"f8": …}, little-endian.
 
     Where not the whole of an array of more than WHOLE elements is wanted: the one at `place`, least, mean and greatest,
-    and a heat map of at most HEAT × HEAT of them.
+    and a heat map of at most HEAT × HEAT of them; of images, the one that `place` is in, of that channel.
     """
     if array.size <= LISTED or array.dtype.name not in ("float32", "float64"):
         return numbers(array)
     if whole or array.size <= WHOLE:
         return _bytes(array)
-    rows = array.reshape(-1, array.shape[-1])
+    sample, *_, channel = numpy.unravel_index(place, array.shape)
+    rows = array[sample, :, :, channel] if array.ndim == 4 else array.reshape(-1, array.shape[-1])
     chosen = [numpy.linspace(0, n - 1, min(n, HEAT)).astype(int) for n in rows.shape]
     return {
         "size": array.size,

@@ -202,7 +202,7 @@ def _backward(back: Return, lang: str, digits: int) -> Scene:
             lambda style: back.put_in(style, digits=digits), back.contribution[operand.place], digits,
         ),
     ]  # fmt: skip
-    terms = back.terms()
+    terms = back.terms(most=SHOWN + 1)
     if 0 < len(terms) <= SHOWN:
         shown = terms if len(terms) <= 6 else terms[:5]
         rows = [

@@ -139,10 +139,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "δ、η 为随机方向，逐滤波器归一化（Li 等，2018）。相邻色带的 log J 等距，越暗损失越小。",
     ),
     "watch.here": ("the network", "当前网络"),
-    "sampled": (
-        "some of them, evenly spaced: all would not fit on the page",
-        "均匀抽取的一部分：全部列出页面放不下",
-    ),
+    "sampled": ("a part of them is shown: all would not fit on the page", "此处只显示一部分：全部列出页面放不下"),
     "press_a_key": ("any key: on · q: end", "按任意键继续 · q 结束"),
 }
 """By key: English, Chinese. Names in braces are filled in."""

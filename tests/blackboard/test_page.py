@@ -1,5 +1,6 @@
 """The page: whole in itself, with every documented equation in both languages, and the engine's numbers in it."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import chalkgrad as cg
 from chalkgrad.blackboard.board import board_of
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.page import lesson_page, page
+from chalkgrad.blackboard.plain import packed
 from chalkgrad.blackboard.texts import LANGUAGES, TEXTS
 from chalkgrad.blackboard.worked import worked_example
 from chalkgrad.engine.errors import UsageError
@@ -94,3 +96,30 @@ def test_what_it_cannot_compute_is_for_viewing():
 def test_an_unknown_language():
     with pytest.raises(UsageError, match="unknown language 'fr'"):
         lesson_page(lang="fr")
+
+
+def test_what_does_not_fit_is_there_in_part():
+    x = np.random.default_rng(0).normal(size=(8, 200, 300)).astype("float32")
+    html = page([explain(lambda x, y: (x * y).sum(), x, np.float32(2.0), numerical=False)])
+    assert len(html) < 1e6
+    shown = next(q for q in data_of(html)["boards"][0]["quantities"] if q["id"] == "x")
+    assert shown["values"]["size"] == x.size
+    assert shown["values"]["at"] == {str(shown["place"]): x.reshape(-1)[shown["place"]].item()}
+    assert shown["values"]["range"] == [float(f"{v:.4g}") for v in (x.min(), x.mean(), x.max())]
+    sample = np.frombuffer(base64.b64decode(shown["values"]["heat"]["f4"]), "<f4")
+    assert np.isin(sample, x).all()
+
+
+def test_a_large_array_is_there_in_full():
+    x = np.random.default_rng(0).normal(size=(100, 300)).astype("float32")
+    html = page([explain(lambda x: (x * x).sum(), x, numerical=False)])
+    shown = next(q for q in data_of(html)["boards"][0]["quantities"] if q["id"] == "x")
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(shown["values"]["f4"]), "<f4"), x.reshape(-1))
+
+
+def test_images_are_shown_as_images():
+    x = np.random.default_rng(0).normal(size=(4, 60, 50, 3)).astype("float32")
+    place = int(np.ravel_multi_index((2, 10, 20, 1), x.shape))
+    heat = packed(x, place, whole=False)["heat"]
+    assert (heat["rows"], heat["columns"]) == (60, 50)
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(heat["f4"]), "<f4"), x[2, :, :, 1].reshape(-1))
