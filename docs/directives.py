@@ -37,8 +37,7 @@ class Generated(SphinxDirective):
 
     def section(self, name: str, title: str, contents: Iterable[nodes.Node]) -> nodes.section:
         """A section under an anchor."""
-        made = nodes.section("", nodes.title("", title), *contents, ids=[name], names=[name])
-        return made
+        return nodes.section("", nodes.title("", title), *contents, ids=[name], names=[name])
 
     def formula(self, label: str, mathml: str) -> nodes.raw:
         """A formula in MathML, with what it is called before it."""
