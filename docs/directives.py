@@ -45,7 +45,9 @@ class Generated(SphinxDirective):
             r'(data-word="(\w+)">)[^<]*', lambda match: f"{match[1]}{text(match[2], self.lang)}\u00a0", mathml
         )
         shown = f'<span class="label">{label}</span>' if label else ""
-        return nodes.raw("", f'<div class="formula">{shown}<math display="block">{said}</math></div>', format="html")
+        return nodes.raw(
+            "", f'<div class="formula" tabindex="0">{shown}<math display="block">{said}</math></div>', format="html"
+        )
 
     def link_to(self, code: Code) -> nodes.reference:
         """A link to a place in the highlighted source."""
