@@ -28,8 +28,6 @@ PICTURES = 40
 BINS = 41
 FRAMES = 64
 """Epochs of which the page keeps all; of longer trainings every second, fourth, … is kept."""
-FEED = "watch.js"
-"""The file beside the page from which the page hears of news while the training goes on."""
 
 
 class Watch(Callback):
@@ -137,14 +135,14 @@ class Watch(Callback):
 
     def _write(self, state: str) -> None:
         data = self._data(state)
-        feed = self.path.with_name(FEED)
+        feed = self.path.with_suffix(".js")  # where the page hears of news while the training goes on
         going_on = state == "training"
         if going_on:
             with replacing(feed) as temporary:
                 temporary.write_text(f"watching({embedded(data)});\n", encoding="utf-8")
         if not (going_on and self._written):  # while it goes on the page reads the feed
             with replacing(self.path) as temporary:
-                temporary.write_text(watch_page(data, self.heading, self.lang), encoding="utf-8")
+                temporary.write_text(watch_page(data, self.heading, self.lang, feed.name), encoding="utf-8")
         self._written = True
         if not going_on:
             try:
@@ -171,9 +169,9 @@ class Watch(Callback):
         }
 
 
-def watch_page(data: Mapping[str, Any], heading: str, lang: str = "en") -> str:
-    """One HTML file in both languages that shows what `Watch` has seen."""
-    page = {**said_in_both(dict.fromkeys(LANGUAGES, heading), lang), "watched": data, "feed": FEED}
+def watch_page(data: Mapping[str, Any], heading: str, lang: str, feed: str) -> str:
+    """One HTML file in both languages that shows what `Watch` has seen. feed: where it asks for news, beside it."""
+    page = {**said_in_both(dict.fromkeys(LANGUAGES, heading), lang), "watched": data, "feed": feed}
     return document(page, '<div id="watched"></div>', ("tools", "plots", "watch"))
 
 

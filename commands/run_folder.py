@@ -22,7 +22,8 @@ from ..nn import History, Sequential
 
 FORMAT = "chalkgrad run 1"
 MODEL, SETTINGS, CURVES, MISTAKES = "model.safetensors", "settings.json", "curves.png", "mistakes.png"
-WATCHED = "watch.html"
+WATCHED, FEED = "watch.html", "watch.js"
+"""The page of a training, and what lies beside it while the training goes on."""
 
 
 class RunFolder:
@@ -67,7 +68,7 @@ class RunFolder:
         model.save(self.path / MODEL)
         if self.replaces:  # the pictures there show the run before
             self.replaces = False
-            for name in (CURVES, MISTAKES, WATCHED):
+            for name in (CURVES, MISTAKES, WATCHED, FEED):
                 (self.path / name).unlink(missing_ok=True)
         epochs = [epoch + 1 for epoch in history.epoch]  # from 1, as the progress counts them
         columns: dict[str, list[Any]] = {"epoch": epochs, **history.history}

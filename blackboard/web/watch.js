@@ -92,7 +92,7 @@
   // News come as a script beside the page, which also a page opened from a file may read; without it there are none
   window.watching = (news) => { data = news; render(); };
   function ask() {
-    const script = make("script", { src: `${page.feed}?${Date.now()}`,
+    const script = make("script", { src: `${encodeURIComponent(page.feed)}?${Date.now()}`,
       onload: () => { script.remove(); if (data.state === "training") setTimeout(ask, 1000); },
       onerror: () => { sessionStorage.setItem("asked", "again"); location.reload(); } });
     document.head.append(script);
