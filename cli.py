@@ -133,6 +133,7 @@ Examples:
   chalkgrad train
   chalkgrad train mnist --epochs 5 --device auto
   chalkgrad train mnist --model cnn
+  chalkgrad train mnist --watch --open
   chalkgrad train digits --hidden 64,32 --optimizer rmsprop --seed 7 --out runs/small"""
 )
 @click.argument("dataset", type=Name("data set", LOADERS), default="digits")

@@ -82,8 +82,7 @@ class Watch(Callback):
         samples = Samples(*self._samples, model.dtype, model.device)
         samples.prepare_targets(model.loss, model.infer_shapes(samples.x.shape[1:])[-1])
         self._x, self._y = Tensor(samples.x).astype(model.dtype), Tensor(samples.y)
-        self._begin = len(model.history.epoch)
-        self._look(self._begin, surface=True)
+        self._look(len(model.history.epoch), surface=True)
 
     def on_epoch_begin(self, epoch: int) -> None:
         """From now on the weights are not those of a whole epoch."""

@@ -101,13 +101,13 @@ class OpenPage(Callback):
 
     each_batch = False
 
-    def __init__(self, page: str) -> None:
-        self.page: str | None = page
+    def __init__(self, page: Path) -> None:
+        self.page, self.opened = page, False
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        if self.page:
-            webbrowser.open(self.page)
-        self.page = None
+        if not self.opened and self.page.exists():
+            self.opened = True
+            webbrowser.open(self.page.as_uri())
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def _train(
     followers: list[Callback] = [keeper]
     if watch:
         followers.append(_watcher(model, plan, folder, watch.lang, data, (x_test, test_labels, test[0])))
-        page = (folder.path / WATCHED).resolve().as_uri()
-        click.echo(f"watch it: {page}")
+        page = (folder.path / WATCHED).resolve()
+        click.echo(f"watch it: {page.as_uri()}")
         if watch.in_browser:
             followers.append(OpenPage(page))
     try:
