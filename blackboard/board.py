@@ -38,14 +38,15 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     """
     forward = [_forward(step) for step in explanation.forward[:SHOWN]]
     backward = [_backward(back, explanation) for back in explanation.backward[:SHOWN]]
-    update = [_revision(revision, _fits(explanation)) for revision in explanation.update]
+    fits = _fits(explanation)
+    update = [_revision(revision, fits) for revision in explanation.update]
     programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
     whole = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
     return {
         "title": explanation.title,
         "kind": explanation.kind,
         "step": explanation.step_number,
-        "quantities": [_quantity(q, _fits(explanation)) for q in _shown(explanation)],
+        "quantities": [_quantity(q, fits) for q in _shown(explanation)],
         "forward": forward,
         "backward": backward,
         "update": update,

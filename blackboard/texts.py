@@ -32,14 +32,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "term {turn} of {turns}: {value} is used {turns} times, so its gradients add up",
         "第 {turn} 项，共 {turns} 项：{value} 被用到 {turns} 次，各项梯度相加",
     ),
-    "sum_so_far": ("sum so far", "目前之和"),
     "numerical": ("by numbers", "数值导数"),
     "agree": ("agrees", "一致"),
     "disagree": ("DOES NOT AGREE", "不一致"),
     "kink": ("at a kink: no derivative there", "位于折点：此处不可导"),
     "not_taken": ("not taken", "未计算"),
     "not_computed": ("not computed yet", "尚未计算"),
-    "not_written_out": ("about the whole array", "针对整个数组"),
     "too_many": (
         "{count} elements; min {low}, mean {mean}, max {high}",
         "{count} 个元素；最小 {low}，平均 {mean}，最大 {high}",
@@ -48,7 +46,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The document writes columns, one sample at a time (W·a + b); here a batch is rows (A W + b).",
         "文档按列书写，一次一个样本（W·a + b）；这里一批样本按行排列（A W + b）。",
     ),
-    "net": ("{inputs} inputs, {layers}, loss {loss}", "{inputs} 个输入，{layers}，损失函数 {loss}"),
     "after_steps": ("after {count} updates", "更新 {count} 次之后"),
     "not_finite": (
         "{name} is not finite: at {place} it is {value}. Nothing before it is; what follows comes of that.",
