@@ -37,7 +37,7 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     `changeable` says whether the page can compute it anew when a value is changed.
     """
     forward = [_forward(step) for step in explanation.forward[:SHOWN]]
-    backward = [_backward(back, explanation) for back in explanation.backward[:SHOWN]]
+    backward = [_backward(back) for back in explanation.backward[:SHOWN]]
     fits = _fits(explanation)
     update = [_revision(revision, fits) for revision in explanation.update]
     programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
@@ -134,7 +134,7 @@ def _forward(step: Step) -> dict[str, Any]:
     }
 
 
-def _backward(back: Return, explanation: Explanation) -> dict[str, Any]:
+def _backward(back: Return) -> dict[str, Any]:
     place = _flat(back.operand.place, back.operand.shape)
     put = {_flat(at, back.operand.shape): back.put_in("mathml", at) for at in _places(back.operand)}
     return {

@@ -100,7 +100,7 @@ Object.assign(Lesson.prototype, {
     groups.forEach((group, i) => {
       const x = i * W + W / 2, name = this.groupName(group);
       if (i) svg.append(draw("path", { class: "edge done", d: `M${x - W + 60} 34H${x - 60}` }));
-      const most = group.primitives.slice(0, 2).map(([primitive, count]) => `${primitive} × ${count}`).join(", ");
+      const most = this.applied(group, 2);
       const node = draw("g", { class: "node done", tabindex: 0, role: "button", "aria-label": `${name}: ${most}` }, draw("title", {}, most),
         draw("rect", { x: x - 60, y: 16, width: 120, height: 36, rx: 8 }), Object.assign(draw("text", { x, y: 34, class: "op" }), { textContent: name }),
         Object.assign(draw("text", { x, y: 66, class: "op" }), { textContent: most.length > 24 ? `${most.slice(0, 23)}…` : most }));
@@ -119,14 +119,18 @@ Object.assign(Lesson.prototype, {
     return `${group.layer ? `${group.layer} · ` : ""}${group.first === group.last ? group.first : `${group.first}–${group.last}`}`;
   },
 
+  // What is applied most often in it
+  applied(group, most = group.primitives.length) {
+    return group.primitives.slice(0, most).map(([primitive, count]) => `${primitive} × ${count}`).join(", ");
+  },
+
   // All steps, a line each, which are written when their group is opened
   groups() {
     const { board } = this;
     const holder = make("div", {}, make("h3", { class: "phase" }, T("all_steps")),
       make("p", { class: "quiet" }, T("many_steps", { count: board.counts[0], shown: board.forward.length })));
     for (const group of board.groups) {
-      const most = group.primitives.map(([primitive, count]) => `${primitive} × ${count}`).join(", ");
-      const details = make("details", { class: "steps" }, make("summary", {}, this.groupName(group), make("span", { class: "quiet" }, ` · ${most}`)));
+      const details = make("details", { class: "steps" }, make("summary", {}, this.groupName(group), make("span", { class: "quiet" }, ` · ${this.applied(group)}`)));
       details.addEventListener("toggle", () => { if (details.open && details.children.length < 2) details.append(this.lines(group)); });
       holder.append(details);
     }

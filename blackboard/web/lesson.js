@@ -66,7 +66,6 @@ class Lesson {
 
   recompute() {
     this.found = blackboard.recompute(this.board, { values: this.changed, numbers: this.numbers });
-    this.numerical = {};
     this.refresh();
   }
 
