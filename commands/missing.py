@@ -9,6 +9,7 @@ EXTRAS = {
     "proof": ("mpmath", "hypothesis"),
     "bench": ("torch", "jax", "keras", "autograd", "mygrad"),
     "jit": ("numba",),
+    "docs": ("sphinx", "furo", "myst-parser"),
     "test": ("pytest", "pytest-xdist", "ipykernel", "nbclient", "nbformat", "playwright", "axe-playwright-python"),
 }
 """The distributions that each extra brings, but for the GPU's, of which there is one for each CUDA."""
