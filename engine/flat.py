@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from . import backend
 from .errors import DtypeError, GraphError, UsageError
@@ -13,7 +15,8 @@ from .tensor import Tensor
 class Flat:
     """Leaf tensors whose elements lie side by side in one flat buffer, and a second buffer for their gradients.
 
-    Making one moves the elements of `tensors` into `data`; the tensors then are views of it.
+    Making one moves the elements of `tensors` into `data`; the tensors then are views of it. Where they lie side by
+    side already, in the buffer of another Flat, `data` is that part of it.
     Raises UsageError for no tensors or one named twice, GraphError for a tensor that was computed, DtypeError for
     mixed dtypes, DeviceError for mixed devices.
     """
@@ -30,12 +33,31 @@ class Flat:
         arrays = [backend.plain(x._data) for x in self.tensors]
         backend.common_namespace(arrays, "a flat buffer")
         xp = backend.library_of(arrays[0])
-        self.data = xp.concatenate([array.reshape(-1) for array in arrays])
-        self.gradient = xp.zeros_like(self.data)
-        views = self.split(self.data)
-        for x, view in zip(self.tensors, views, strict=True):
-            x.move_to(view)
+        with backend.working(self.tensors[0].device, "a flat buffer"):
+            shared = _side_by_side(arrays)
+            self.data = xp.concatenate([array.reshape(-1) for array in arrays]) if shared is None else shared
+            self.gradient = xp.zeros_like(self.data)
+        self._views = self.split(self.data) if shared is None else arrays
         self._gradients = self.split(self.gradient)
+        for x, view in zip(self.tensors, self._views, strict=True):
+            x.move_to(view)
+
+    def hold(self) -> Flat:
+        """See to it that the tensors are views of `data`, also where another flat buffer has taken them since."""
+        for x, view in zip(self.tensors, self._views, strict=True):
+            if backend.plain(x._data) is not view:
+                if backend.traces and (trace := backend.under_way()):
+                    trace.refuse("parameters are taken over from another flat buffer")
+                view[...] = backend.plain(x._data)
+                x.move_to(view)
+        return self
+
+    def __reduce__(self) -> Any:
+        """A copy lays the copied tensors into a buffer of its own; so they are views of that, as these are of this."""
+        return Flat, (self.tensors,)
+
+    def __copy__(self) -> Flat:
+        return copy.deepcopy(self)  # there is no second buffer for the same tensors
 
     def split(self, buffer: backend.Array) -> list[backend.Array]:
         """Views of a flat buffer in the shapes of the tensors."""
@@ -48,6 +70,7 @@ class Flat:
 
     def collect(self) -> backend.Array:
         """Move each tensor's `.grad` into the gradient buffer and return that; a missing one counts as 0."""
+        self.hold()
         trace = backend.under_way() if backend.traces else None
         for x, view in zip(self.tensors, self._gradients, strict=True):
             if trace:
@@ -63,3 +86,17 @@ class Flat:
         """Note that `data` was changed in place, so that a reverse pass which needs the old values refuses."""
         for x in self.tensors:
             x.changed()
+
+
+def _side_by_side(arrays: Sequence[backend.Array]) -> backend.Array:
+    """The part of a flat buffer whose elements these arrays are, in their order; None where they are not."""
+    buffer = arrays[0].base
+    if getattr(buffer, "ndim", 0) != 1 or not buffer.flags.c_contiguous or buffer.dtype != arrays[0].dtype:
+        return None
+    begin = place = (backend.address_of(arrays[0]) - backend.address_of(buffer)) // buffer.itemsize
+    for array in arrays:
+        start = backend.address_of(buffer) + place * buffer.itemsize
+        if array.base is not buffer or not array.flags.c_contiguous or backend.address_of(array) != start:
+            return None
+        place += array.size
+    return buffer if place - begin == buffer.size else buffer[begin:place]

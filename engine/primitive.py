@@ -113,6 +113,10 @@ class Primitive:
     def __repr__(self) -> str:
         return f"<primitive {self.name}: {self.text}>"
 
+    def __reduce__(self) -> str:
+        """Copied and pickled as a function is: by its name, itself."""
+        return self.name
+
     @cached_property
     def equation(self) -> Equation:
         """The equation, read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -278,6 +279,34 @@ class Tensor(Lent):
         if traces and (trace := backend.under_way()):
             trace.changed.append(self.version_cell())
 
+    # Copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf with memory of its own, on the same device: values, `requires_grad`, `grad` and name.
+
+        Raises GraphError for a tensor that was computed from others, whose way back a copy cannot have.
+        """
+        self._check_is_leaf("copied")
+        result = tensor(self, self._requires_grad, device=self.device)
+        result.grad, result.name = copy.deepcopy(self.grad, memo), self.name
+        return result
+
+    def __copy__(self) -> Tensor:
+        """The same: as with NumPy's arrays, a copy has memory of its own."""
+        return copy.deepcopy(self)
+
+    def __reduce__(self) -> Any:
+        self._check_is_leaf("pickled")
+        values = numpy.array(self.numpy(), order="C")  # of a view the elements alone
+        return _restored, (values, self._requires_grad, self.name, self.device, self.grad)
+
+    def _check_is_leaf(self, what: str) -> None:
+        if self._node is not None:
+            raise GraphError(
+                f"a tensor computed by {self._node.primitive.name} cannot be {what}, since its gradient would be "
+                "lost: detach() it first."
+            )
+
     # Where it lives
 
     def move_to(self, memory: Array) -> None:
@@ -293,6 +322,13 @@ class Tensor(Lent):
         if backend.resolve_device(device) == self.device:
             return self
         return Tensor(backend.to_device(self._data, device), requires_grad=self.requires_grad, name=self.name)
+
+
+def _restored(values: Any, requires_grad: bool, name: str | None, device: str, grad: Tensor | None) -> Tensor:
+    """What was pickled. Raises DeviceError where its device is not there."""
+    result = Tensor(backend.to_device(values, device), requires_grad, name)
+    result.grad = grad
+    return result
 
 
 def own_arrays(arrays: list[Array], besides: Array = None) -> list[Array]:

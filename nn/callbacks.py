@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -27,6 +28,13 @@ class Callback:
     each_batch = True
     model: Sequential
     params: Mapping[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is of the callback alone: each training hands it its model."""
+        return {name: value for name, value in vars(self).items() if name not in ("model", "params")}
+
+    def __copy__(self) -> Any:
+        return copy.deepcopy(self)
 
     def on_train_begin(self) -> None:
         """Called once, before the first epoch."""

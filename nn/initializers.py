@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy
@@ -20,33 +21,57 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[-2] * field, shape[-1] * field) if len(shape) > 1 else (math.prod(shape), math.prod(shape))
 
 
-def _uniform(limit: Callable[[int, int], float]) -> Initializer:
-    return lambda generator, shape: generator.uniform(-limit(*fans(shape)), limit(*fans(shape)), shape)
+@dataclass(frozen=True)
+class Scaled:
+    """Mean 0, and the variance scale / n, where n is the number of inputs (fan_in), or the mean of inputs and outputs.
 
+    normal: from the normal distribution, cut off at two deviations, and widened so that what is left has the deviation
+    asked for; else uniform.
+    """
 
-def _normal(deviation: Callable[[int, int], float]) -> Initializer:
-    """Normal, cut off at two deviations, and widened so that what is left has the deviation asked for."""
+    scale: float
+    fan_in: bool
+    normal: bool
 
-    def draw(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+    def __call__(self, generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+        inputs, outputs = fans(shape)
+        n = inputs if self.fan_in else (inputs + outputs) / 2
+        if not self.normal:
+            limit = math.sqrt(3 * self.scale / n)
+            return generator.uniform(-limit, limit, shape)
         values = generator.standard_normal(shape)
         while (outside := numpy.abs(values) > 2).any():
             values[outside] = generator.standard_normal(int(outside.sum()))
-        return values * (deviation(*fans(shape)) / 0.87962566103423978)
+        return values * (math.sqrt(self.scale / n) / 0.87962566103423978)
 
-    return draw
+
+def _zeros(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+    return numpy.zeros(shape)
+
+
+def _ones(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+    return numpy.ones(shape)
+
+
+def _random_uniform(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+    return generator.uniform(-0.05, 0.05, shape)
+
+
+def _random_normal(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+    return 0.05 * generator.standard_normal(shape)
 
 
 INITIALIZERS: dict[str, Initializer] = {
-    "zeros": lambda generator, shape: numpy.zeros(shape),
-    "ones": lambda generator, shape: numpy.ones(shape),
-    "random_uniform": lambda generator, shape: generator.uniform(-0.05, 0.05, shape),
-    "random_normal": lambda generator, shape: 0.05 * generator.standard_normal(shape),
-    "glorot_uniform": _uniform(lambda inputs, outputs: math.sqrt(6 / (inputs + outputs))),
-    "glorot_normal": _normal(lambda inputs, outputs: math.sqrt(2 / (inputs + outputs))),
-    "he_uniform": _uniform(lambda inputs, outputs: math.sqrt(6 / inputs)),
-    "he_normal": _normal(lambda inputs, outputs: math.sqrt(2 / inputs)),
-    "lecun_uniform": _uniform(lambda inputs, outputs: math.sqrt(3 / inputs)),
-    "lecun_normal": _normal(lambda inputs, outputs: math.sqrt(1 / inputs)),
+    "zeros": _zeros,
+    "ones": _ones,
+    "random_uniform": _random_uniform,
+    "random_normal": _random_normal,
+    "glorot_uniform": Scaled(1, fan_in=False, normal=False),
+    "glorot_normal": Scaled(1, fan_in=False, normal=True),
+    "he_uniform": Scaled(2, fan_in=True, normal=False),
+    "he_normal": Scaled(2, fan_in=True, normal=True),
+    "lecun_uniform": Scaled(1, fan_in=True, normal=False),
+    "lecun_normal": Scaled(1, fan_in=True, normal=True),
 }
 """Glorot & Bengio 2010 (±√(6 / (inputs + outputs))), He et al. 2015, LeCun et al. 1998, by Keras's names."""
 

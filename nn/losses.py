@@ -70,6 +70,18 @@ def _binary(y_true: Tensor, p: Tensor) -> Tensor:
     return mean(-(y_true * log(p) + (1 - y_true) * log(1 - p)))
 
 
+def _categorical_on_logits(y_true: Tensor, z: Tensor) -> Tensor:
+    return equations.categorical_cross_entropy(z, y_true)
+
+
+def _sparse_on_logits(labels: Tensor, z: Tensor) -> Tensor:
+    return equations.sparse_categorical_cross_entropy(z, labels)
+
+
+def _binary_on_logits(y_true: Tensor, z: Tensor) -> Tensor:
+    return equations.binary_cross_entropy(z, y_true)
+
+
 def _same_shape(name: str, y_true: Tensor, y_pred: Tensor) -> None:
     equations.check_same_shape(name, "y_true", y_true, "y_pred", y_pred)
 
@@ -81,15 +93,15 @@ LOSSES = {
         Loss("mean_absolute_error", "values", _absolute),
         Loss(
             "categorical_crossentropy", "classes", _categorical,
-            lambda y, z: equations.categorical_cross_entropy(z, y), "softmax",
+            _categorical_on_logits, "softmax",
         ),
         Loss(
             "sparse_categorical_crossentropy", "labels", _sparse,
-            lambda y, z: equations.sparse_categorical_cross_entropy(z, y), "softmax",
+            _sparse_on_logits, "softmax",
         ),
         Loss(
             "binary_crossentropy", "probabilities", _binary,
-            lambda y, z: equations.binary_cross_entropy(z, y), "sigmoid",
+            _binary_on_logits, "sigmoid",
         ),
     )
 }  # fmt: skip

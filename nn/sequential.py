@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -74,6 +75,13 @@ class Sequential:
             layer.name, number = f"{base}_{number}", number + 1
         self.layers.append(layer)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
+        return {**vars(self), "_steps": {}}
+
+    def __copy__(self) -> Any:
+        return copy.deepcopy(self)  # two models that share layers would each spoil the other's training
+
     # Weights
 
     @property
@@ -134,7 +142,7 @@ class Sequential:
         """The one buffer that holds all that is learned. Raises UsageError where there are none."""
         if self._flat is None:
             raise UsageError("the model has no weights: build it first, with a layer that learns.")
-        return self._flat
+        return self._flat.hold()
 
     @property
     def output_shape(self) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,17 @@ class Optimizer:
         self._flat: Flat | None = None
         self._scratch: backend.Array = None
         self._varying: dict[int, list[backend.Array]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has the state, and takes for its parameters those of its first step."""
+        slots = {slot: Tensor(array) for slot, array in self.state.items()}
+        return {**vars(self), "state": slots, "_flat": None, "_scratch": None, "_varying": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, state={slot: tensor._data for slot, tensor in state["state"].items()})
+
+    def __copy__(self) -> Any:
+        return copy.deepcopy(self)  # two optimisers that share a state would each spoil it for the other
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -47,6 +47,10 @@ class Update:
         self.hyperparameters = tuple(dict.fromkeys((*given, *self._folded)))
         self.launch: Callable[..., None] | None = None
 
+    def __reduce__(self) -> str:
+        """Copied and pickled as a function is: by its name, itself."""
+        return self.name
+
     @cached_property
     def equation(self) -> Equation:
         """The equation, read."""

@@ -85,6 +85,10 @@ class Captured(Generic[P, R]):
         self.recordings: dict[Any, Recording] = {}
         self._busy = threading.Lock()
 
+    def __reduce__(self) -> Any:
+        """A copy begins anew: what was recorded stands for the tensors that this one met."""
+        return Captured, (self.function, self.jit, self.own, self.deterministic)
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: with the object as first argument."""
         return self if instance is None else types.MethodType(self, instance)

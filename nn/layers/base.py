@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -54,6 +55,9 @@ class Layer:
         if self.built_for is None:
             self.build(x.shape[1:], random.generator(0, self.name), x.dtype)
         return self.apply(self.weights, x, training=training, generator=generator)
+
+    def __copy__(self) -> Any:
+        return copy.deepcopy(self)  # with weights of its own: two layers do not share them
 
     def build(self, input_shape: Shape, generator: numpy.random.Generator, dtype: Any = "float32") -> Shape:
         """Make the weights for samples of `input_shape`; returns the shape of one output."""
