@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import UsageError
+from ..engine.errors import ChalkgradError, UsageError
+from .metrics import mode_of, without_prefix
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -22,16 +24,18 @@ class Callback:
     model: the model in training; setting `model.stop_training = True` ends it after the batch or epoch under way.
     params: {"epochs", "steps", "samples", "verbose"} of the run. Reading a number of a batch's `logs` waits for
     the device; those of an epoch are there already. each_batch: a GPU runs many batches before the host hears of
-    the last of them, unless a callback wants to be told of each.
+    the last of them, unless a callback wants to be told of each. past: the history before this training, where it
+    goes on from one.
     """
 
     each_batch = True
     model: Sequential
     params: Mapping[str, Any]
+    past: History | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is of the callback alone: each training hands it its model."""
-        return {name: value for name, value in vars(self).items() if name not in ("model", "params")}
+        return {name: value for name, value in vars(self).items() if name not in ("model", "params", "past")}
 
     def __copy__(self) -> Any:
         return copy.deepcopy(self)
@@ -90,24 +94,62 @@ class History(Callback):
         return history_markdown(self)
 
 
-def _improves(mode: str, monitor: str) -> Callable[[float, float], bool]:
-    if mode not in ("auto", "min", "max"):
-        raise UsageError(f"mode={mode!r}: it is 'auto', 'min' or 'max'.")
-    greater = mode == "max" or (mode == "auto" and ("acc" in monitor or "auc" in monitor))
-    return (lambda value, best: value > best) if greater else (lambda value, best: value < best)
+class Monitoring(Callback):
+    """What the callbacks that follow one number of an epoch's logs have in common: which values are better.
+
+    mode: "min", "max", or "auto": as the loss, or the metric of that name, says of itself. Raises UsageError for
+    "auto" where that is not known, and for a number that is not in the logs.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise UsageError(f"mode={mode!r}: it is 'auto', 'min' or 'max'.")
+        self.monitor, self.mode = monitor, mode
+        self.best: float | None = None
+
+    def on_train_begin(self) -> None:
+        if any(metric.name == without_prefix(self.monitor) for metric in getattr(self.model, "metrics", ())):
+            self._sign()  # raises before anything is trained; other numbers are known at the first epoch's end
+
+    def _sign(self) -> float:
+        """1 where the number is to rise, -1 where it is to fall."""
+        mode = self.mode
+        if mode == "auto":
+            mode = mode_of(self.monitor, getattr(self.model, "metrics", ())) or "unknown"
+        if mode == "unknown":
+            raise UsageError(
+                f"{type(self).__name__} monitors {self.monitor!r}, of which it is not known whether more or less is "
+                "better: give mode='max' or mode='min'."
+            )
+        return 1.0 if mode == "max" else -1.0
+
+    def _value(self, logs: Logs) -> float:
+        if self.monitor not in logs:
+            raise UsageError(
+                f"{type(self).__name__} monitors {self.monitor!r}, which is not there: {', '.join(logs)} are."
+            )
+        return logs[self.monitor]
+
+    def _better(self, value: float, best: float | None) -> bool:
+        """Whether a value is better than the best; what is not finite never is."""
+        return math.isfinite(value) and (best is None or self._sign() * (value - best) > 0)
+
+    def _before(self) -> list[tuple[int, float]]:
+        """The epochs before this training, where it goes on from one, with the values that they had."""
+        if self.past is None:
+            return []
+        pairs = zip(self.past.epoch, self.past.history.get(self.monitor, ()), strict=False)
+        return [(epoch, value) for epoch, value in pairs if math.isfinite(value)]
 
 
-def _monitored(logs: Logs, monitor: str, who: str) -> float:
-    if monitor not in logs:
-        raise UsageError(f"{who} monitors {monitor!r}, which is not there: {', '.join(logs)} are.")
-    return logs[monitor]
-
-
-class EarlyStopping(Callback):
+class EarlyStopping(Monitoring):
     """End the training when `monitor` has converged: no better by min_delta for `patience` epochs (D18).
 
-    mode: "min", "max", or "auto" by the name. baseline: a value to beat. restore_best_weights: go back to the
-    best epoch's weights at the end. start_from_epoch: epochs to wait first. `stopped_epoch` and `best` say how it went.
+    mode: "min", "max", or "auto" by the name. baseline: a value to beat. restore_best_weights: go back at the end,
+    whatever the training ends by, to the weights of the best epoch seen, whether or not it beat the baseline or was
+    better by min_delta. start_from_epoch: epochs to wait first. `stopped_epoch`, `best` and `best_epoch` say how it
+    went. A training that goes on (initial_epoch) has the values of its history behind it; the weights of epochs before
+    it are known to the callback that saw them, not to a new one.
     """
 
     def __init__(
@@ -120,40 +162,56 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
+        super().__init__(monitor, mode)
+        self.min_delta, self.patience = abs(min_delta), patience
         self.baseline, self.restore_best_weights = baseline, restore_best_weights
         self.start_from_epoch = start_from_epoch
-        self._improves = _improves(mode, monitor)
-        self._sign = 1.0 if self._improves(1.0, 0.0) else -1.0
+        self._kept: tuple[int, float, list[Any]] | None = None
 
     def on_train_begin(self) -> None:
-        self.best = -self._sign * math.inf if self.baseline is None else self.baseline
-        self.best_epoch, self.stopped_epoch, self._waited = -1, -1, 0
-        self._weights: list[Any] | None = None
+        super().on_train_begin()
+        self.best, self.best_epoch, self.stopped_epoch = None, -1, -1
+        self._to_beat, self._waited = self.baseline, 0
+        before = self._before()
+        for epoch, value in before:
+            self._count(epoch, value)
+        if self._kept and self._kept[:2] not in before:
+            self._kept = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        value = _monitored(logs, self.monitor, "EarlyStopping")
+        value = self._value(logs)
+        self._count(epoch, value)
         if epoch < self.start_from_epoch:
             return
-        if self._improves(value - self._sign * self.min_delta, self.best):
-            self.best, self.best_epoch, self._waited = value, epoch, 0
-            if self.restore_best_weights:
-                self._weights = self.model.get_weights()
-            return
-        self._waited += 1
+        if self.restore_best_weights and self._better(value, self._kept and self._kept[1]) and losses_finite(logs):
+            self._kept = epoch, value, self.model.get_weights()
         if self._waited >= max(self.patience, 1):
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
+    def _count(self, epoch: int, value: float) -> None:
+        """The best so far, and how many epochs have passed since the last that was better by min_delta."""
+        if epoch < self.start_from_epoch:
+            return
+        if self._better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+        if self._better(value - self._sign() * self.min_delta, self._to_beat):
+            self._to_beat, self._waited = value, 0
+        else:
+            self._waited += 1
+
     def on_train_end(self) -> None:
-        if self._weights is not None:
-            self.model.set_weights(self._weights)
+        if self._kept is not None:
+            self.model.set_weights(self._kept[2])
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(Monitoring):
     """Save the model after each epoch, or only when `monitor` is better than ever (save_best_only).
 
     filepath: where; `{epoch}` (from 1) and names of the logs are filled in, as in "runs/{epoch:03d}-{val_loss:.3f}".
+    mode: "min", "max", or "auto" by the name. "Than ever" counts the history of a training that goes on
+    (initial_epoch), or where there is none the model that is in the file already. A model that is not finite is not
+    saved, and a line says so.
     """
 
     def __init__(
@@ -163,16 +221,42 @@ class ModelCheckpoint(Callback):
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        self.filepath, self.monitor, self.save_best_only = os.fspath(filepath), monitor, save_best_only
-        self._improves = _improves(mode, monitor)
-        self.best: float | None = None
+        super().__init__(monitor, mode)
+        self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
+        self._begins = False
+
+    def on_train_begin(self) -> None:
+        if not self.save_best_only:
+            return
+        super().on_train_begin()
+        self._begins = True
+        for _, value in self._before():
+            if self._better(value, self.best):
+                self.best = value
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        if self._begins and epoch and self.best is None:
+            self.best = self._in_the_file()
+        self._begins = False
+
+    def _in_the_file(self) -> float | None:
+        """The value of the model that was saved there, if there is one."""
+        from .checkpoint import read
+
+        try:
+            values = read(self.filepath)[0]["history"]["history"][self.monitor]
+            return float(values[-1]) if math.isfinite(values[-1]) else None
+        except (ChalkgradError, KeyError, IndexError, TypeError):
+            return None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.save_best_only:
-            value = _monitored(logs, self.monitor, "ModelCheckpoint")
-            if math.isnan(value) or (self.best is not None and not self._improves(value, self.best)):
+            value = self._value(logs)
+            if not self._better(value, self.best):
                 return
-            self.best = value
+        if not losses_finite(logs):
+            print(f"epoch {epoch + 1}: the loss is not finite; {self.filepath} is left as it is.")
+            return
         try:
             path = self.filepath.format(epoch=epoch + 1, **logs)
         except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
@@ -180,18 +264,51 @@ class ModelCheckpoint(Callback):
                 f"filepath={self.filepath!r} cannot be filled in: {error!r}; known: {list(logs)}."
             ) from None
         self.model.save(path)
+        if self.save_best_only:
+            self.best = value
+
+
+def losses_finite(logs: Logs) -> bool:
+    """Whether the losses of an epoch are numbers; where not, its weights are nothing to keep."""
+    return all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "train_loss", "val_loss"))
 
 
 class LearningRateScheduler(Callback):
-    """Set the learning rate before each epoch: schedule(epoch, learning_rate) -> learning_rate."""
+    """Set the learning rate before each epoch: schedule(epoch, learning_rate) or schedule(epoch) -> learning_rate.
 
-    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+    Raises UsageError for a schedule that takes neither, or that returns no number of 0 or more.
+    """
+
+    def __init__(self, schedule: Callable[..., float]) -> None:
         self.schedule = schedule
+        self._takes_rate = _takes(schedule, 2)
+        if not (self._takes_rate or _takes(schedule, 1)):
+            raise UsageError(
+                f"LearningRateScheduler({schedule!r}): a schedule is a function (epoch, learning_rate) or (epoch) that "
+                "returns the learning rate."
+            )
 
     def on_epoch_begin(self, epoch: int) -> None:
         optimizer = self.model.optimizer
         assert optimizer is not None
-        optimizer.learning_rate = float(self.schedule(epoch, optimizer.learning_rate))
+        rate = self.schedule(epoch, optimizer.learning_rate) if self._takes_rate else self.schedule(epoch)
+        try:
+            optimizer.learning_rate = float(rate)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the schedule of learning rates returned {rate!r} for epoch {epoch}: {error}") from None
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether it can be called with so many arguments, as far as it tells."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and says nothing of its arguments
+        return True
+    return True
 
 
 class TerminateOnNaN(Callback):

@@ -151,7 +151,7 @@ def fit(
     if bar:
         followers.insert(0, bar)
     for follower in followers:
-        follower.model = model
+        follower.model, follower.past = model, history.before(initial_epoch)
         follower.params = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
     watchers = [f for f in followers if type(f).on_train_batch_end is not Callback.on_train_batch_end]
     model.stop_training = False

@@ -1,5 +1,6 @@
 """Callbacks: when they stop, what they keep, and what they refuse."""
 
+import functools
 import math
 from types import SimpleNamespace
 
@@ -11,7 +12,9 @@ from chalkgrad import Sequential
 from chalkgrad.engine.errors import UsageError
 from chalkgrad.nn.callbacks import EarlyStopping, LearningRateScheduler, ModelCheckpoint, TerminateOnNaN
 from chalkgrad.nn.layers import Dense
+from chalkgrad.nn.metrics import ALIASES, METRICS, Metric, mode_of
 from chalkgrad.optim import GradientDescent
+from chalkgrad.optim.schedule import StepDecay
 
 
 def run(stopper, values):
@@ -53,6 +56,11 @@ def run(stopper, values):
         ({"monitor": "val_accuracy", "min_delta": 0.2}, [0.5, 0.8, 0.9], 2),
         ({"monitor": "val_accuracy", "mode": "min"}, [0.5, 0.6], 1),
         ({"monitor": "score", "mode": "max"}, [1, 2, 1], 2),
+        ({"monitor": "val_acc"}, [0.5, 0.6, 0.6], 2),
+        ({"monitor": "train_binary_accuracy"}, [0.5, 0.6, 0.6], 2),
+        ({"monitor": "val_mse"}, [3, 2, 2], 2),
+        ({"monitor": "train_loss"}, [3, 2, 2], 2),
+        ({"monitor": "val_accuracy", "patience": 2}, [0.5, math.inf, 0.4], 2),
     ],
     ids=str,
 )
@@ -102,6 +110,121 @@ def test_an_unknown_monitor_is_named_with_those_there(kind, points, classifier):
 def test_an_unknown_mode(make):
     with pytest.raises(UsageError, match="mode='least'"):
         make(mode="least")
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "best"),
+    [
+        ({"baseline": 0.1, "patience": 3}, [4, 5, 6, 7], 0),
+        ({"baseline": 0.1, "patience": 9}, [4, 5, 3, 7], 2),
+        ({"baseline": 0.9, "monitor": "val_accuracy", "patience": 2}, [0.1, 0.3, 0.2], 1),
+        ({"min_delta": 0.5, "patience": 2}, [3, 2, 1.6, 1.7], 2),
+        ({"start_from_epoch": 1, "patience": 2}, [1, 5, 4, 6], 2),
+        ({"patience": 2}, [math.nan, 2, math.nan, 3], 1),
+        ({"patience": 9, "baseline": 0.1}, [4, 5], 0),
+    ],
+    ids=str,
+)
+def test_the_best_that_was_seen_is_restored(options, values, best):
+    stopper = EarlyStopping(restore_best_weights=True, **options)
+    assert run(stopper, values)[1] == best == stopper.best_epoch
+    assert stopper.best == values[best]
+
+
+def test_weights_that_a_loss_of_nan_stands_beside_are_not_the_best():
+    stopper = EarlyStopping("val_accuracy", restore_best_weights=True)
+    run(stopper, [])
+    stopper.on_epoch_end(0, {"loss": math.nan, "val_accuracy": 0.5})
+    assert stopper._kept is None
+
+
+def f1(xp, y_true, y_pred):
+    return xp.mean(y_pred)
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, lambda m, mode="auto": ModelCheckpoint("x", m, True, mode)])
+def test_a_number_of_unknown_direction_asks_for_a_mode(kind, points, classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, _, y = points
+    model, validation = classifier(metrics=[f1]), {"validation_data": (x, y), "verbose": 0}
+    model.build()
+    with pytest.raises(UsageError, match=r"monitors 'val_f1', .* give mode='max' or mode='min'"):
+        model.fit(x, y, callbacks=[kind("val_f1")], **validation)
+    assert model.optimizer.iterations == 0
+    model.fit(x, y, callbacks=[kind("val_f1", mode="max")], **validation)
+    declared = classifier(metrics=[Metric("f1", f1, mode="max")])
+    stopper = kind("val_f1")
+    declared.fit(x, y, callbacks=[stopper], **validation)
+    assert stopper.best == declared.history.history["val_f1"][0]
+
+
+def test_a_number_in_the_logs_of_unknown_direction_asks_for_a_mode():
+    with pytest.raises(UsageError, match="EarlyStopping monitors 'val_auc'"):
+        run(EarlyStopping("val_auc"), [0.2, 0.4])
+
+
+def test_every_metric_knows_its_direction():
+    assert {name: metric.mode for name, metric in METRICS.items() if metric.mode not in ("min", "max")} == {}
+    assert {name: mode_of(f"val_{name}") for name in ALIASES} == {"acc": "max", "mse": "min", "mae": "min"}
+
+
+# A training that goes on
+
+VALUES = [5.0, 3.0, 4.0, 2.0, 2.5, 2.2, 1.0]
+
+
+class Says(cg.callbacks.Callback):
+    """Sets the validation loss of each epoch, before other callbacks see it."""
+
+    def on_epoch_end(self, epoch, logs):
+        logs["val_loss"] = self.model.history.history["val_loss"][-1] = VALUES[epoch]
+
+
+@pytest.mark.parametrize("begin", range(1, 5))
+@pytest.mark.parametrize("same_object", [True, False])
+def test_early_stopping_goes_on_where_it_was(points, classifier, begin, same_object):
+    x, _, y = points
+    options = {"validation_data": (x, y), "verbose": 0}
+    whole, model = EarlyStopping(patience=2), classifier()
+    history = classifier().fit(x, y, epochs=7, callbacks=[Says(), whole], **options)
+    stopper = EarlyStopping(patience=2)
+    model.fit(x, y, epochs=begin, callbacks=[Says(), stopper], **options)
+    stopper = stopper if same_object else EarlyStopping(patience=2)
+    again = model.fit(x, y, epochs=7, initial_epoch=begin, callbacks=[Says(), stopper], **options)
+    assert again.epoch == history.epoch == list(range(6))
+    assert (stopper.best, stopper.best_epoch, stopper.stopped_epoch) == (2.0, 3, 5)
+    assert (whole.best, whole.best_epoch, whole.stopped_epoch) == (2.0, 3, 5)
+
+
+def test_the_best_weights_before_a_training_that_goes_on_are_restored_too(points, classifier, same):
+    x, _, y = points
+    model, stopper = classifier(), EarlyStopping(patience=9, restore_best_weights=True)
+    options = {"validation_data": (x, y), "verbose": 0, "callbacks": [Says(), stopper]}
+    model.fit(x, y, epochs=4, **options)
+    best = model.get_weights()
+    model.fit(x, y, epochs=6, initial_epoch=4, **options)
+    same(model.get_weights(), best)
+
+
+@pytest.mark.parametrize("history", ["in the model", "in the file"])
+def test_a_better_file_is_not_overwritten_by_a_training_that_goes_on(points, classifier, tmp_path, history):
+    x, _, y = points
+    options = {"validation_data": (x, y), "verbose": 0}
+    best, last = tmp_path / "best", tmp_path / "last"
+    keepers = [ModelCheckpoint(best, save_best_only=True), ModelCheckpoint(last)]
+    classifier().fit(x, y, epochs=4, callbacks=[Says(), *keepers], **options)
+    kept = best.read_bytes()
+    model = Sequential.load(last)
+    if history == "in the file":
+        model = classifier()
+        model.load_weights(last)
+    keeper = ModelCheckpoint(best, save_best_only=True)
+    model.fit(x, y, epochs=6, initial_epoch=4, callbacks=[Says(), keeper], **options)
+    assert best.read_bytes() == kept
+    model.fit(x, y, epochs=7, initial_epoch=6, callbacks=[Says(), keeper], **options)
+    assert Sequential.load(best).history.epoch[-1] == 6
+    classifier().fit(x, y, callbacks=[Says(), ModelCheckpoint(best, save_best_only=True)], **options)
+    assert Sequential.load(best).history.epoch == [0]  # a training that begins anew replaces it
 
 
 # ModelCheckpoint
@@ -171,6 +294,43 @@ def test_the_rate_is_set_before_each_epoch(points, classifier):
     model.fit(x, y, epochs=4, initial_epoch=1, callbacks=[LearningRateScheduler(halve)], verbose=0)
     assert asked == [(1, 0.8), (2, 0.4), (3, 0.2)]
     assert model.optimizer.learning_rate == 0.1
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda epoch: 0.01 * 0.5**epoch,
+        lambda epoch, rate: 0.01 * 0.5**epoch,
+        lambda epoch, learning_rate=3.0: 0.01 * 0.5**epoch,
+        lambda *given: 0.01 * 0.5 ** given[0],
+        functools.partial(lambda factor, epoch: 0.01 * factor**epoch, 0.5),
+        StepDecay(0.01, 1, 0.5),
+    ],
+)
+def test_a_schedule_takes_the_epoch_or_the_rate_too(points, classifier, schedule):
+    x, _, y = points
+    model = classifier()
+    model.fit(x, y, epochs=3, callbacks=[LearningRateScheduler(schedule)], verbose=0)
+    assert model.optimizer.learning_rate == 0.01 * 0.5**2
+
+
+@pytest.mark.parametrize("schedule", [0.1, lambda: 0.1, lambda epoch, rate, more: 0.1])
+def test_what_is_no_schedule(schedule):
+    with pytest.raises(UsageError, match=r"a function \(epoch, learning_rate\) or \(epoch\)"):
+        LearningRateScheduler(schedule)
+
+
+@pytest.mark.parametrize("rate", [None, "fast", -1.0, math.nan])
+def test_a_schedule_that_returns_no_rate(points, classifier, rate):
+    x, _, y = points
+    with pytest.raises(UsageError, match=rf"the schedule of learning rates returned {rate!r} for epoch 0"):
+        classifier().fit(x, y, callbacks=[LearningRateScheduler(lambda epoch: rate)], verbose=0)
+
+
+def test_an_error_within_a_schedule_is_its_own(points, classifier):
+    x, _, y = points
+    with pytest.raises(TypeError, match="NoneType"):
+        classifier().fit(x, y, callbacks=[LearningRateScheduler(lambda epoch: epoch * None)], verbose=0)
 
 
 def test_a_rate_of_zero_changes_nothing(points, classifier, same):
