@@ -9,6 +9,7 @@ import numpy
 
 from ..engine.tensor import Tensor
 from .layers.base import Activated, Layer, Weights
+from .layers.core import Activation, Dropout, Flatten, Reshape
 from .layers.pooling import Pooling
 
 
@@ -43,3 +44,13 @@ def relu_may_wait(layer: Activated, following: Layer) -> bool:
     """Whether the layer ends with ReLU and a max-pooling follows; layers that go their own way are left alone."""
     plain = type(layer).apply is Activated.apply and type(following).apply is Pooling.apply
     return plain and layer.activation == "relu" and isinstance(following, Pooling) and following.takes_greatest
+
+
+def ending(layers: Sequence[Layer]) -> str:
+    """The activation of a model's outputs by name, "linear" for none, "own" for what is not known by name."""
+    for layer in reversed(layers):
+        if isinstance(layer, Activated) and (layer.function or not isinstance(layer, Activation)):
+            return layer.activation or ("own" if layer.function else "linear")
+        if not isinstance(layer, (Activation, Dropout, Flatten, Reshape)):
+            break
+    return "own"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..engine import backend
 from ..engine.errors import UsageError, unknown_name
-from ..engine.tensor import Tensor
+from ..engine.tensor import Tensor, tensor
 from ..ops import loss as equations
 from ..ops.arithmetic import absolute, clip
 from ..ops.creation import one_hot
@@ -37,7 +39,8 @@ class Loss:
     label_smoothing: float = 0.0
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, logits: bool = False) -> Tensor:
-        """J, a single number. logits: y_pred are logits rather than probabilities."""
+        """J, a single number; a loss of the user's own gives what it gives. logits: y_pred are no probabilities yet."""
+        y_true, y_pred = (t if isinstance(t, Tensor) else tensor(t) for t in (y_true, y_pred))
         if self.label_smoothing:
             y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
         fused = (logits or self.from_logits) and self.on_logits
@@ -60,6 +63,12 @@ def _categorical(y_true: Tensor, p: Tensor) -> Tensor:
 
 
 def _sparse(labels: Tensor, p: Tensor) -> Tensor:
+    fused = equations.sparse_categorical_cross_entropy
+    assert fused.checker
+    assert fused.value_checker
+    fused.checker(p, labels)
+    if not backend.traces and labels.device == "cpu":  # a recorded step's were checked beforehand
+        fused.value_checker(p._data, labels._data)
     p = clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)
     return mean(-sum(one_hot(labels, classes=p.shape[-1]) * log(p), axis=-1))
 
@@ -137,11 +146,28 @@ def BinaryCrossentropy(from_logits: bool = False) -> Loss:
     return replace(LOSSES["binary_crossentropy"], from_logits=from_logits)
 
 
+def check_arguments(kind: str, function: Callable[..., object], *arguments: str) -> None:
+    """Raise UsageError where a function of the user's own cannot take these arguments, as far as it tells."""
+    if isinstance(function, type):
+        raise UsageError(f"the {kind} {function.__name__} is a class: make one, {function.__name__}().")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        raise UsageError(f"a {kind} of your own is a function ({', '.join(arguments)}); {function!r} is not.") from None
+    except ValueError:  # written in C, and says nothing of its arguments
+        pass
+
+
 def make_loss(value: str | Loss | LossFunction) -> Loss:
-    """A loss of its name, of itself, or of a function (y_true, y_pred) -> single number of the user's own."""
+    """A loss of its name, of itself, or of a function (y_true, y_pred) of the user's own.
+
+    The function takes tensors and returns one: a single number, the mean over the batch, or one number a sample, of
+    which the mean is taken. Raises UsageError for a function that cannot be called so.
+    """
     if isinstance(value, Loss):
         return value
     if callable(value):
+        check_arguments("loss", value, "y_true", "y_pred")
         return Loss(getattr(value, "__name__", "loss"), "any", value)
     name = ALIASES.get(value, value)
     if name not in LOSSES:

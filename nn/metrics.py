@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..engine import backend
 from ..engine.backend import Array, Namespace
-from ..engine.errors import UsageError, unknown_name
-from .losses import Loss
+from ..engine.errors import DataError, ShapeError, UsageError, unknown_name
+from .losses import Loss, check_arguments
 
 MetricFunction = Callable[[Namespace, Array, Array], Array]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for each batch: the mean over it of `function(xp, y_true, y_pred)`.
+    """A number for each batch: `function(xp, y_true, y_pred)`, the mean over it, or one number a sample to take it of.
 
     on_logits: whether logits give the same as probabilities, so that softmax need not be taken for it.
+    targets: what it compares outputs with, as a loss says it; "any" is left to the function.
     mode: "max" where more is better, "min" where less is, None where that is not known.
     """
 
@@ -24,6 +26,7 @@ class Metric:
     function: MetricFunction
     on_logits: bool = False
     mode: str | None = None
+    targets: str = "any"
 
 
 def _categorical_accuracy(xp: Namespace, y_true: Array, y_pred: Array) -> Array:
@@ -53,28 +56,132 @@ def _absolute_error(xp: Namespace, y_true: Array, y_pred: Array) -> Array:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("categorical_accuracy", _categorical_accuracy, on_logits=True, mode="max"),
-        Metric("sparse_categorical_accuracy", _sparse_accuracy, on_logits=True, mode="max"),
-        Metric("binary_accuracy", _binary_accuracy, mode="max"),
-        Metric("mean_squared_error", _squared_error, mode="min"),
-        Metric("mean_absolute_error", _absolute_error, mode="min"),
+        Metric("categorical_accuracy", _categorical_accuracy, True, "max", "classes"),
+        Metric("sparse_categorical_accuracy", _sparse_accuracy, True, "max", "labels"),
+        Metric("binary_accuracy", _binary_accuracy, False, "max", "probabilities"),
+        Metric("mean_squared_error", _squared_error, False, "min", "values"),
+        Metric("mean_absolute_error", _absolute_error, False, "min", "values"),
     )
 }
 ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "acc": "accuracy"}
 
+FITTING = {metric.targets: name for name, metric in METRICS.items() if metric.mode == "max"}
+"""The accuracy that goes with each kind of targets."""
+TAKES = {
+    "classes": "one-hot rows",
+    "labels": "integer labels",
+    "probabilities": "targets of 0 and 1, each beside an output of its own",
+    "values": "targets of the outputs' shape",
+}
+FOREIGN = {
+    "classes": ("labels", "probabilities"),
+    "labels": ("classes", "probabilities", "values"),
+    "probabilities": ("labels",),
+    "values": ("labels",),
+}
+"""By the targets of a loss: what a metric can not take them for."""
+
 
 def make_metric(value: str | Metric | MetricFunction, loss: Loss) -> Metric:
-    """A metric of its name ("accuracy" is the one that fits the loss), of itself, or of a function."""
+    """A metric of its name ("accuracy" is the one that fits the loss), of itself, or of a function of the user's own.
+
+    The function takes (xp, y_true, y_pred), xp being NumPy or CuPy. Raises UsageError for a name that is none, a
+    function that cannot be called so, and a metric that takes other targets than the loss.
+    """
+    if isinstance(value, Loss):
+        raise UsageError(f"the loss {value.name!r} is no metric: name one, such as {[*METRICS]}.")
     if isinstance(value, Metric):
-        return value
+        return _under(loss, value)
     if callable(value):
+        check_arguments("metric", value, "xp", "y_true", "y_pred")
         return Metric(getattr(value, "__name__", "metric"), value)
     name = ALIASES.get(value, value)
     if name == "accuracy":
-        return _accuracy_for(loss)
+        if loss.targets not in FITTING:
+            raise UsageError(
+                f"accuracy has no meaning under the loss {loss.name!r}: use a cross-entropy, or name the metric, "
+                "such as 'categorical_accuracy' or 'mean_absolute_error'."
+            )
+        return replace(_under(loss, METRICS[FITTING[loss.targets]]), name="accuracy")
     if name not in METRICS:
         raise unknown_name("metric", value, [*METRICS, *ALIASES, "accuracy"])
-    return METRICS[name]
+    return _under(loss, METRICS[name])
+
+
+def _under(loss: Loss, metric: Metric) -> Metric:
+    """The metric as it is computed under this loss; refused where they take different targets."""
+    if metric.targets in FOREIGN.get(loss.targets, ()):
+        raise UsageError(
+            f"the metric {metric.name!r} takes {TAKES[metric.targets]}, the loss {loss.name!r} takes "
+            f"{TAKES[loss.targets]}: use 'accuracy'{_or(FITTING.get(loss.targets))}."
+        )
+    if loss.from_logits and metric.function is _binary_accuracy:
+        return replace(metric, function=_binary_accuracy_on_logits, on_logits=True)
+    if loss.from_logits and metric.targets == "values":
+        raise UsageError(
+            f"the metric {metric.name!r} compares the outputs with the targets, but under {loss.name!r} with "
+            f"from_logits=True they are logits: let the last layer apply {loss.fuses!r} and leave from_logits out "
+            "(the loss is fused to logits by itself)."
+        )
+    return metric
+
+
+def check_metric(metric: Metric, loss: Loss, y: Array, output_shape: tuple[int, ...], ending: str) -> None:
+    """Raise where a metric of ours would give a number that means nothing for these targets and outputs.
+
+    y: the targets as they are compared. ending: the activation of the outputs, as `forward.ending` says it.
+    """
+    kind, width = metric.targets, output_shape[-1] if output_shape else 1
+    if kind == "any":
+        return
+    fits = y.shape[1:] == (output_shape[:-1] if kind == "labels" else output_shape)
+    if kind == "labels":
+        fits = fits and bool(output_shape) and y.dtype.kind in "iu"
+    if kind == "classes":
+        fits = fits and width > 1
+    if not fits:
+        found = ""
+        if y.shape[1:] == output_shape:
+            found = FITTING["probabilities" if width == 1 else "classes"]
+        elif y.shape[1:] == output_shape[:-1]:
+            found = FITTING["labels"]
+        raise ShapeError(
+            f"the metric {metric.name!r} takes {TAKES[kind]}, but y has shape {y.shape} and dtype {y.dtype} beside "
+            f"outputs of shape (batch, {', '.join(map(str, output_shape))})"
+            + (f": use {found!r}." if found and found != metric.name else ".")
+        )
+    if kind == "probabilities":
+        _check_binary(metric, loss, y, width, ending)
+    if kind == "classes" and loss.targets != "classes":
+        several = (y == y.max(axis=-1, keepdims=True)).sum(axis=-1) != 1
+        _refuse_rows(several, y, f"the metric {metric.name!r} takes one-hot rows, each with one greatest element")
+
+
+def _check_binary(metric: Metric, loss: Loss, y: Array, width: int, ending: str) -> None:
+    if ending == "softmax" and width > 1:
+        raise UsageError(
+            f"the metric {metric.name!r} counts each output by itself, but those of softmax are the probabilities of "
+            f"{width} classes that exclude each other: use 'categorical_accuracy', or end with 'sigmoid'."
+        )
+    if ending == "linear" and not loss.from_logits and loss.targets != "values":
+        raise UsageError(
+            f"the metric {metric.name!r} compares probabilities with 0.5, but the last layer is linear, so that its "
+            "outputs are logits: let it apply 'sigmoid', or use BinaryCrossentropy(from_logits=True)."
+        )
+    if loss.targets != "probabilities":
+        _refuse_rows((y < 0) | (y > 1), y, f"the metric {metric.name!r} takes targets of 0 and 1")
+
+
+def _refuse_rows(wrong: Array, y: Array, what: str) -> None:
+    xp = backend.namespace_of(wrong)
+    rows = wrong.reshape(len(y), -1).any(axis=1)
+    if backend.fetch(rows.any()):
+        bad = int(backend.fetch(xp.argmax(rows)))
+        raise DataError(f"{what}; y in row {bad}, the first such, is {backend.fetch(y[bad])}.")
+
+
+def _or(name: str | None) -> str:
+    return f" or {name!r}" if name else ""
 
 
 def without_prefix(name: str) -> str:
@@ -92,17 +199,3 @@ def mode_of(name: str, metrics: Iterable[Metric] = ()) -> str | None:
     base = ALIASES.get(base, base)
     known = {"loss": "min", "accuracy": "max"} | {own.name: own.mode for own in METRICS.values()}
     return declared or known.get(base)
-
-
-def _accuracy_for(loss: Loss) -> Metric:
-    if loss.targets == "classes":
-        return Metric("accuracy", _categorical_accuracy, on_logits=True, mode="max")
-    if loss.targets == "labels":
-        return Metric("accuracy", _sparse_accuracy, on_logits=True, mode="max")
-    if loss.targets == "probabilities":
-        function = _binary_accuracy_on_logits if loss.from_logits else _binary_accuracy
-        return Metric("accuracy", function, on_logits=loss.from_logits, mode="max")
-    raise UsageError(
-        f"accuracy has no meaning under the loss {loss.name!r}: use a cross-entropy, or name the metric, "
-        "such as 'categorical_accuracy' or 'mean_absolute_error'."
-    )

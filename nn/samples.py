@@ -139,18 +139,31 @@ class Samples:
         return len(self.x)
 
     def prepare_targets(self, loss: Loss, output_shape: Shape) -> None:
-        """Check the targets for this loss, and give them the dtype it computes with."""
-        if loss.targets == "labels" and self.y.shape[1:] == (*output_shape[:-1], 1):
+        """Check the targets for this loss, and give them the shape and the dtype that it computes with.
+
+        For a loss of the user's own (n,) beside (n, 1) gets the outputs' shape, as in Keras, and whole numbers of the
+        outputs' shape the model's dtype; those of another shape are labels, and become int64.
+        """
+        shape = self.y.shape[1:]
+        if loss.targets == "labels" and shape == (*output_shape[:-1], 1):
             self.y = self.y[..., 0]
+        elif loss.targets == "any" and ((*shape, 1) == output_shape or shape == (*output_shape, 1)):
+            self.y = self.y.reshape(len(self.y), *output_shape)  # row beside row, never all beside all
         check_targets(self.y, loss, output_shape, f"{self.what}y")
-        if loss.targets == "labels":
-            self.y = self.y.astype("int64", copy=False)
-        elif self.y.dtype.kind == "f" or loss.targets != "any":
-            self.y = self.y.astype(self.dtype, copy=False)
+        beside = loss.targets == "any" and self.y.shape[1:] != output_shape
+        labels = loss.targets == "labels" or (beside and self.y.dtype.kind in "biu")
+        self.y = self.y.astype("int64" if labels else self.dtype, copy=False)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """The samples and targets at `indices`."""
         return self._gathered(self.x, indices), None if self.y is None else self._gathered(self.y, indices)
+
+    def some(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` samples and targets; where there are fewer, they come again."""
+        order = backend.to_device(numpy.arange(count) % len(self), backend.device_of(self.x))
+        x, y = self.batch(Tensor(order))
+        assert y is not None
+        return self._there(x._data), self._there(y._data)
 
     def slices(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Samples and targets in their order, `size` at a time; views, where they need no other dtype."""

@@ -19,11 +19,11 @@ from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
 from . import checkpoint, training
 from .callbacks import Callback, History
-from .forward import forward
+from .forward import ending, forward
 from .layers import Layer
 from .layers.base import Weights
 from .losses import Loss, LossFunction, make_loss
-from .metrics import Metric, MetricFunction, make_metric
+from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .samples import Augment, Samples, Shape, split_off
 from .summary import summary_text
 
@@ -336,6 +336,9 @@ class Sequential:
         if validation_data is not None:
             validation = self._samples(*validation_data, loss, "validation ")
         self.build(samples.x.shape[1:])
+        for given in (samples, validation):
+            if given:
+                training.check_rows(self, given)
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
         self.history = self.history.before(initial_epoch)
@@ -356,7 +359,9 @@ class Sequential:
         loss = self._compiled("evaluate")
         self._built("evaluate")
         size = training.EVALUATION_BATCH if batch_size is None else _count("evaluate", "batch_size", batch_size, 1)
-        results = training.evaluate(self, self._samples(x, y, loss, ""), size)
+        samples = self._samples(x, y, loss, "")
+        training.check_rows(self, samples)
+        results = training.evaluate(self, samples, size)
         if verbose:
             print(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
         if return_dict:
@@ -392,7 +397,10 @@ class Sequential:
             raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
         samples = Samples(x, y, self.dtype, self.device, what, augmentation)
         self.check_input(samples.x.shape)
-        samples.prepare_targets(loss, self.infer_shapes(samples.x.shape[1:])[-1])
+        output_shape = self.infer_shapes(samples.x.shape[1:])[-1]
+        samples.prepare_targets(loss, output_shape)
+        for metric in self.metrics:
+            check_metric(metric, loss, samples.y, output_shape, ending(self.layers))
         return samples
 
     # Showing and keeping

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -12,9 +14,10 @@ import numpy
 
 from ..engine import backend, random
 from ..engine.cuda.graph import AHEAD
-from ..engine.errors import UsageError
+from ..engine.errors import ShapeError, UsageError
 from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
+from ..ops.reduction import mean
 from ..optim.optimizer import AVERAGE
 from .callbacks import Callback, History
 from .progress import progress_for
@@ -22,6 +25,7 @@ from .samples import Samples
 
 if TYPE_CHECKING:
     from .layers.base import Weights
+    from .metrics import Metric
     from .sequential import Sequential
 
 P = ParamSpec("P")
@@ -91,7 +95,8 @@ def outputs_and_loss(
 ) -> tuple[Tensor, Tensor]:
     """What the model makes of a batch (logits, where the loss computes from them), and the loss; as `forward` takes it.
 
-    Raises UsageError where the loss is no tensor of one number.
+    A loss of one number a sample becomes their mean. Raises UsageError where it is no tensor, holds other numbers, or
+    where it is to be recorded and does not follow from the weights.
     """
     loss, fused = model.loss, model.fuses_loss
     assert loss is not None
@@ -99,10 +104,28 @@ def outputs_and_loss(
         x, recorded=recorded, training=training, generator=generator, logits=fused, weights=weights
     )  # fmt: skip
     value = loss(y, outputs, logits=fused)
-    if not isinstance(value, Tensor) or value.size != 1:
-        found = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
-        raise UsageError(f"the loss {loss.name!r} returned {found}: it is a tensor of one number, the batch's mean.")
+    if not isinstance(value, Tensor):
+        raise UsageError(
+            f"the loss {loss.name!r} returned {type(value).__name__}: it is a tensor, computed from y_pred by tensor "
+            "operations, for what is no tensor has no gradient."
+        )
+    if value.shape:
+        _check_one_a_sample("loss", loss.name, value.shape, len(outputs))
+        value = mean(value)
+    if recorded and outputs.requires_grad and not value.requires_grad:
+        raise UsageError(
+            f"the loss {loss.name!r} does not depend on y_pred, so that nothing can be learnt from it: compute it with "
+            "tensor operations, without numpy(), item() or detach()."
+        )
     return outputs, value
+
+
+def _check_one_a_sample(kind: str, name: str, shape: tuple[int, ...], count: int) -> None:
+    if math.prod(shape) != 1 and shape not in ((count,), (count, 1)):
+        raise UsageError(
+            f"the {kind} {name!r} returned shape {shape}: it is a tensor of one number, the batch's mean, or of one "
+            f"number a sample, of shape ({count},)."
+        )
 
 
 def measure(
@@ -118,11 +141,43 @@ def measure(
         if fused and not metric.on_logits and predicted is None:
             predicted = model.layers[-1].function(outputs.detach())._data  # type: ignore[attr-defined]
         chosen = outputs._data if metric.on_logits or not fused else predicted
-        number = xp.asarray(metric.function(xp, y._data, chosen))
-        if number.size != 1:
-            raise UsageError(f"the metric {metric.name!r} returned shape {number.shape}: it is the batch's mean.")
-        values.append(number)
+        values.append(_metric_value(metric, xp, y._data, chosen))
     return value, values
+
+
+def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Array) -> backend.Array:
+    """The batch's mean of a metric."""
+    value = metric.function(xp, y, outputs)
+    number = xp.asarray(value._data if isinstance(value, Tensor) else value)
+    if number.dtype.kind not in "biuf":
+        raise UsageError(f"the metric {metric.name!r} returned {value!r}: it is a number, the batch's mean.")
+    if number.shape:
+        _check_one_a_sample("metric", metric.name, number.shape, len(outputs))
+        number = xp.mean(number)
+    return number
+
+
+def check_rows(model: Sequential, samples: Samples) -> None:
+    """Try functions of the user's own whose targets have another rank than the outputs, on a few samples.
+
+    (n,) beside (n, k) becomes n × n by broadcasting where a batch has k samples, and is an error elsewhere: so as many
+    are tried as no axis has. Raises the error that the function gives.
+    """
+    loss, shape = model.loss, model.infer_shapes(samples.x.shape[1:])[-1]
+    own = [metric for metric in model.metrics if metric.targets == "any"]
+    assert loss is not None
+    if samples.y.ndim == len(shape) + 1 or not (own or loss.targets == "any"):
+        return
+    count = next(n for n in itertools.count(2) if n not in (*shape, *samples.y.shape[1:]))
+    x, y = samples.some(count)
+    try:
+        measure(model, samples.in_dtype(x), y, training=False)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise ShapeError(
+            f"y of shape {samples.y.shape} beside outputs of shape (batch, {', '.join(map(str, shape))}): {error}"
+        ) from error
 
 
 def fit(
