@@ -117,12 +117,6 @@ def _under(loss: Loss, metric: Metric) -> Metric:
         )
     if loss.from_logits and metric.function is _binary_accuracy:
         return replace(metric, function=_binary_accuracy_on_logits, on_logits=True)
-    if loss.from_logits and metric.targets == "values":
-        raise UsageError(
-            f"the metric {metric.name!r} compares the outputs with the targets, but under {loss.name!r} with "
-            f"from_logits=True they are logits: let the last layer apply {loss.fuses!r} and leave from_logits out "
-            "(the loss is fused to logits by itself)."
-        )
     return metric
 
 

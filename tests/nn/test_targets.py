@@ -273,11 +273,6 @@ def test_binary_accuracy_of_what_may_be_logits_is_refused(after, loss):
         model_of(Dense(1), *after, loss=loss, metrics=["binary_accuracy"]).evaluate(X, BITS, verbose=0)
 
 
-def test_values_are_not_compared_with_logits():
-    with pytest.raises(UsageError, match="from_logits=True they are logits"):
-        model_of(Dense(1), loss=LOGITS, metrics=["mae"])
-
-
 def test_rows_that_name_no_single_class_have_no_categorical_accuracy():
     rows = ROWS.copy()
     rows[7] = [1, 1, 0]
