@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .callbacks import History
 from .layers import make_layer
 from .losses import LOSSES, Loss, make_loss
 from .metrics import Metric, make_metric
+from .streams import Stream
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -55,6 +56,7 @@ def describe(model: Sequential) -> dict[str, Any]:
         "dtype": model.dtype,
         "input_shape": list(model.shapes[0]),
         "layers": layers,
+        "stream": asdict(model.stream),
         "history": {"epoch": model.history.epoch, "history": model.history.history},
     }
     loss = model.loss
@@ -82,6 +84,8 @@ def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Se
         model.history = History()
         model.history.epoch = list(description["history"]["epoch"])
         model.history.history = dict(description["history"]["history"])
+        done = model.history.epoch[-1] + 1 if model.history.epoch else 0
+        model.stream = Stream(**description.get("stream", {"done": done}))  # files of earlier versions have none
         compiled = description.get("compile")
         if compiled:
             smoothing = compiled.get("label_smoothing", 0.0)  # files of earlier versions have none

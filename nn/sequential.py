@@ -25,6 +25,7 @@ from .layers.base import Weights
 from .losses import Loss, LossFunction, make_loss
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .samples import Augment, Samples, Shape, split_off
+from .streams import Stream
 from .summary import summary_text
 
 
@@ -56,6 +57,7 @@ class Sequential:
         self.stop_training = self.run_eagerly = self.deterministic = False
         self.jit_compile: bool | str = "auto"
         self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
+        self.stream = Stream()
         self.shapes: list[Shape] = []
         self._flat: Flat | None = None
         for layer in layers:
@@ -298,7 +300,7 @@ class Sequential:
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
         initial_epoch: int = 0,
-        seed: int = 0,
+        seed: int | None = None,
         evaluate_training: bool = False,
         augmentation: Augment | None = None,
     ) -> History:
@@ -308,10 +310,12 @@ class Sequential:
         number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets.
         validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
         for it instead. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal), 2 lines. shuffle:
-        another order in each epoch, drawn from `seed`, as is dropout. evaluate_training: add train_loss, … of the
+        another order in each epoch. seed: what the orders, dropout and augmentation are drawn from; by default each
+        call goes on where the last one stopped (a new model with seed 0), as one longer call would, and a call with
+        initial_epoch where that epoch of the call before began. evaluate_training: add train_loss, … of the
         weights at the epoch's end; `loss` itself is the running mean while they change. augmentation: a function
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
-        `cg.datasets.Augmentation`; what it draws follows from `seed`, epoch and batch.
+        `cg.datasets.Augmentation`.
 
         Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
         DataError that names the first row at fault (labels out of range, values not finite).
@@ -319,7 +323,7 @@ class Sequential:
         loss = self._compiled("fit")
         batch_size, epochs = _count("fit", "batch_size", batch_size, 1), _count("fit", "epochs", epochs, 0)
         initial_epoch = _count("fit", "initial_epoch", initial_epoch, 0)
-        random.generator(seed)  # refuses what is no seed
+        random.generator(0 if seed is None else seed)  # refuses what is no seed
         if not isinstance(callbacks, (list, tuple, type(None))):
             raise UsageError(f"callbacks is a list, not {callbacks!r}.")
         followers = list(callbacks or ())

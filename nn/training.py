@@ -189,7 +189,7 @@ def fit(
     epochs: int,
     initial_epoch: int,
     shuffle: bool,
-    seed: int,
+    seed: int | None,
     verbose: int | str,
     callbacks: Sequence[Callback],
     evaluate_training: bool,
@@ -197,8 +197,8 @@ def fit(
 ) -> History:
     """Train: shuffle, forward, loss, backward, update, until the last epoch or until a callback sees convergence.
 
-    Each epoch draws its order and its dropout from a stream of its own, so that a run taken up again at
-    `initial_epoch` goes on as if it had not been interrupted.
+    Each epoch draws its order and its dropout from numbers of its own, see `Stream`, so that a run taken up again goes
+    on as if it had not been interrupted.
     """
     steps = -(-len(samples) // batch_size)
     followers: list[Callback] = [history, *callbacks]
@@ -211,18 +211,19 @@ def fit(
     watchers = [f for f in followers if type(f).on_train_batch_end is not Callback.on_train_batch_end]
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING and not model.run_eagerly
-    trainer = Trainer(model, samples, random.generator(seed), captured=worth_it)
+    trainer = Trainer(model, samples, random.generator(0), captured=worth_it)
     with contextlib.ExitStack() as endings:
         for follower in followers:
             endings.callback(follower.on_train_end)
             follower.on_train_begin()
         endings.callback(trainer.forget)
-        if initial_epoch < epochs:  # else nothing was averaged: weights that were set since stay
+        if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
+            model.stream.enter(seed, initial_epoch)
             endings.callback(take_average, model)
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
                 follower.on_epoch_begin(epoch)
-            means = trainer.epoch(batch_size, epoch, shuffle, seed, watchers)
+            means = trainer.epoch(batch_size, epoch, shuffle, watchers)
             logs = means.read()
             with averaged(model):
                 if evaluate_training:
@@ -280,17 +281,16 @@ class Trainer:
             w.grad = None
         self.means.add(values, x.shape[0])
 
-    def epoch(
-        self, batch_size: int, epoch: int, shuffle: bool, seed: int, watchers: Sequence[Callback]
-    ) -> RunningMeans:
+    def epoch(self, batch_size: int, epoch: int, shuffle: bool, watchers: Sequence[Callback]) -> RunningMeans:
         """Every sample once."""
         model, count = self.model, len(self.samples)
-        order = random.generator(seed, f"shuffle {epoch}").permutation(count) if shuffle else numpy.arange(count)
-        self.generator.bit_generator.state = random.generator(seed, f"dropout {epoch}").bit_generator.state
+        stream = model.stream
+        order = stream.generator("shuffle", epoch).permutation(count) if shuffle else numpy.arange(count)
+        self.generator.bit_generator.state = stream.generator("dropout", epoch).bit_generator.state
         self.means.reset()
         for w in model.weights:
             w.grad = None
-        given = self.samples.taken(order, lambda at: random.generator(seed, f"augmentation {epoch} {at}"), batch_size)
+        given = self.samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
         function = self._learn if self.samples.streamed else self._step
         step: Any = model.captured(f"train {id(self)}", function) if self.captured else function
         ahead = _ahead(watchers) if model.device != "cpu" and isinstance(step, Captured) else 0
@@ -308,6 +308,7 @@ class Trainer:
                 start = stop
                 for watcher in watchers:
                     watcher.on_train_batch_end((start - 1) // batch_size, self.means)
+        stream.trained(epoch)
         return self.means
 
     def forget(self) -> None:
