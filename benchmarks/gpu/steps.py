@@ -60,7 +60,7 @@ class Steps:
 
     def epoch(self) -> RunningMeans:
         """The steps of an epoch, enqueued; whoever reads the means waits for them."""
-        means = self.trainer.epoch(self.batch, self.epochs, self.shuffle, 0, ())
+        means = self.trainer.epoch(self.batch, self.epochs, self.shuffle, ())
         self.epochs += 1
         return means
 
