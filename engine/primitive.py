@@ -31,6 +31,7 @@ from . import backend, recording
 from .cuda.launch import CudaKernel, chosen
 from .equation import Equation, read_equation
 from .errors import ChalkgradError, DtypeError, EquationError, ShapeError
+from .incoming import as_array
 from .recording import Plan, namespace
 from .short import short_way
 from .tensor import Tensor, tensor
@@ -199,7 +200,8 @@ class Primitive:
             for x in operands:
                 if x.__class__ is Tensor:
                     trace.lift(x)
-        arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self.name) for x in operands])
+        arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self) for x in operands])
+        operands = tuple([x if x.__class__ is Tensor else array for x, array in zip(operands, arrays, strict=True)])
         if backend.traces and not trace:  # another thread is recording, and lends its arrays meanwhile
             arrays = tuple([getattr(x, "array", x) for x in arrays])
         xp: Any = numpy
@@ -290,7 +292,7 @@ class Primitive:
         for x in operands:
             listed = isinstance(x, (list, tuple))
             if listed or (not hasattr(x, "dtype") and (lonely or not self.equation.elementwise)):
-                array = tensor(x)._data if dtype is None else numpy.asarray(x)
+                array = tensor(x)._data if dtype is None else as_array(x, f"an operand of {self.name}")
                 x = backend.send(array if dtype is None or array.dtype.kind != "f" else array.astype(dtype), device)
             arrays.append(x)
         return tuple(arrays)
@@ -315,21 +317,19 @@ def _device_among(operands: tuple[Any, ...]) -> str:
     return next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
 
 
-def _constant(value: Any, operation: str) -> Any:
+def _constant(value: Any, primitive: Primitive) -> Any:
     """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant."""
     if isinstance(value, (bool, int, float)) and not isinstance(value, numpy.generic):
         return value
+    array = as_array(value, f"an operand of {primitive.name}")
     if isinstance(value, (list, tuple)):
-        tensor(value)  # refuses what is no array of numbers
         return value
-    if isinstance(value, (numpy.ndarray, numpy.generic)):
-        array = numpy.asarray(value)
-        if array.dtype.kind in "biuf":
-            return array
-        raise DtypeError(f"{operation} takes numbers, not an array of dtype {array.dtype}.")
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return value
-    raise DtypeError(f"{operation} takes tensors, arrays or numbers, not {type(value).__name__} ({value!r}).")
+    if isinstance(value, numpy.matrix) and {"__mul__", "__pow__"} & set(primitive.operators):
+        raise DtypeError(
+            f"an operand of {primitive.name} is a numpy.matrix, whose * and ** are products of matrices: give "
+            "numpy.asarray(x), or use @."
+        )
+    return array
 
 
 registry: dict[str, Primitive] = {}

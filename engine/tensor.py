@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from . import backend, tape
 from .backend import Array, traces
-from .errors import DataError, DtypeError, GraphError, ShapeError, UsageError
+from .errors import DtypeError, GraphError, ShapeError, UsageError
+from .incoming import as_array
 from .lent import Lent
 
 
@@ -28,6 +29,7 @@ class Tensor(Lent):
     """
 
     __array_ufunc__ = None  # so that `array * tensor` asks Tensor, not NumPy
+    __pandas_priority__ = 5000  # above a DataFrame's: so does `series * tensor`
     __slots__ = ("__weakref__", "_data", "_node", "_requires_grad", "_version", "grad", "name")
 
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
@@ -114,6 +116,28 @@ class Tensor(Lent):
         if self.device != "cpu":
             raise DtypeError(f"a tensor on {self.device} does not become a NumPy array by itself: use .numpy().")
         return numpy.array(self.data, dtype=dtype, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where the elements live, as DLPack numbers it."""
+        kind, number = self._data.__dlpack_device__()
+        return int(kind), int(number)
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        """The elements for another package, by DLPack: `torch.from_dlpack(t)`, `np.from_dlpack(t)`.
+
+        They are copied, unless copy=False asks for the memory itself, which is marked read-only (PyTorch writes into
+        what is marked so, and `backward` would not hear of it). Raises GraphError where a gradient is required.
+        """
+        if self._requires_grad:
+            raise GraphError(
+                f"a tensor of shape {self.shape} that requires a gradient cannot be handed on with it: give "
+                "its values, .detach()."
+            )
+        array = self.data if copy is False else backend.read(self._data, "values are handed on (DLPack)").copy()
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
+        return array.__dlpack__(**{name: value for name, value in options.items() if value is not None})
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number; waits for the device."""
@@ -253,8 +277,14 @@ class Tensor(Lent):
             for x in (self, value, *(index if type(index) is tuple else (index,))):
                 if isinstance(x, Tensor):
                     trace.lift(x)
-        source = value._data if isinstance(value, Tensor) else value
-        indices = tuple(i._data if isinstance(i, Tensor) else i for i in (index if type(index) is tuple else (index,)))
+        source = value
+        if isinstance(value, Tensor):
+            source = value._data
+        elif not isinstance(value, (bool, int, float)):
+            source = as_array(value, "a value to assign")
+            if isinstance(value, (list, tuple)):
+                source = backend.send(source, self.device)
+        indices = tuple(map(as_index, index if type(index) is tuple else (index,)))
         backend.common_namespace((self._data, source), "an assignment in place")
         try:
             with backend.working(self.device, "an assignment in place"):
@@ -349,38 +379,37 @@ def own_arrays(arrays: list[Array], besides: Array = None) -> list[Array]:
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: str = "cpu") -> Tensor:
-    """Make a tensor by copying `data`: a number, nested lists, an array or another tensor.
+    """Make a tensor by copying `data`: a number, nested lists, another tensor, or an array of NumPy, CuPy, pandas,
+    PyTorch, JAX or whatever else speaks NumPy's protocol or DLPack.
 
     dtype: by default that of an array or tensor; Python floats become float32, the engine's default for models.
-    Raises DtypeError for objects or strings, or when a gradient is asked of integers; DataError for ragged lists.
+    Raises DtypeError for what holds no real numbers (objects, text, dates, complex numbers, sparse arrays), or when a
+    gradient is asked of integers; DataError for ragged lists, masked arrays and missing values.
     """
     if isinstance(data, Tensor):
         if traces and (trace := backend.under_way()):
             trace.lift(data)
-        data = data._data
-    elif not hasattr(data, "dtype"):
+        array = data._data
+    else:
+        array = as_array(data, "the data of a tensor")
+        python = isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, numpy.generic)
         nested = isinstance(data, (list, tuple)) and any(hasattr(item, "dtype") for item in data)
-        data = _from_python(data)
-        dtype = numpy.float32 if dtype is None and data.dtype == numpy.float64 and not nested else dtype
-    with backend.working(backend.device_of(data), f"a tensor of shape {data.shape}"):
-        array = backend.namespace_of(data).array(data)
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(
-            f"a tensor holds numbers, not dtype {array.dtype} (first element: {next(iter(array.flat), None)!r}): "
-            "convert the data first, for instance with numpy.asarray(data, dtype='float32')."
-        )
+        if dtype is None and python and not nested and array.dtype == numpy.float64:
+            dtype = numpy.float32
+    with backend.working(backend.device_of(array), f"a tensor of shape {array.shape}"):
+        array = backend.namespace_of(array).array(array)
     if dtype is not None:
         array = array.astype(numeric_dtype(dtype), copy=False)
     return Tensor(backend.to_device(array, device), requires_grad=requires_grad)
 
 
-def _from_python(data: Any) -> NDArray[Any]:
-    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
-        data = [item.numpy() if isinstance(item, Tensor) else item for item in data]
-    try:
-        return numpy.asarray(data)
-    except ValueError as error:
-        raise DataError(f"cannot make a tensor of this {type(data).__name__}: {error}") from None
+def as_index(part: Any) -> Any:
+    """One part of an index as the backend takes it: what is no slice, number, list or None is an array."""
+    if isinstance(part, Tensor):
+        return part._data
+    if part is None or part is Ellipsis or isinstance(part, (int, slice, list, tuple, numpy.integer)):
+        return part
+    return as_array(part, "an index")
 
 
 def numeric_dtype(dtype: Any) -> numpy.dtype[Any]:

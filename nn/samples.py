@@ -10,7 +10,8 @@ import numpy
 import numpy.typing
 
 from ..engine import backend
-from ..engine.errors import DataError, DtypeError, ShapeError, UsageError
+from ..engine.errors import DataError, ShapeError, UsageError
+from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
 from ..ops.shape import rows_at
 from .losses import Loss
@@ -24,25 +25,12 @@ ROOM = 0.5
 """Of a GPU's free memory, what samples may take; beyond that they are streamed."""
 
 
-def as_array(values: Any, what: str) -> backend.Array:
+def as_samples(values: Any, what: str) -> backend.Array:
     """The values as an array of numbers with a first axis of samples; raises an error that names `what`."""
-    if isinstance(values, Tensor):
-        values = values._data
-    if not hasattr(values, "dtype"):
-        try:
-            values = numpy.asarray(values)
-        except ValueError as error:
-            raise DataError(f"{what} is no array: {error}") from None
-    if values.dtype.kind not in "biuf":
-        raise DtypeError(
-            f"{what} holds {values.dtype} (first: {next(iter(values.flat), None)!r}), not numbers: convert it first, "
-            "for instance with numpy.asarray(values, dtype='float32')."
-        )
-    if isinstance(values, numpy.memmap):
-        values = values.view(numpy.ndarray)  # the same memory, without the subclass
-    if not values.ndim or not values.size:
-        raise DataError(f"{what} is empty (shape {values.shape}): at least one sample is needed.")
-    return values
+    array = values._data if isinstance(values, Tensor) else as_array(values, what)
+    if not array.ndim or not array.size:
+        raise DataError(f"{what} is empty (shape {array.shape}): at least one sample is needed.")
+    return array
 
 
 def check_finite(values: backend.Array, what: str) -> None:
@@ -121,7 +109,7 @@ class Samples:
     def __init__(
         self, x: Any, y: Any, dtype: Any, device: str, what: str = "", augmentation: Augment | None = None
     ) -> None:
-        x, y = as_array(x, f"{what}x"), None if y is None else as_array(y, f"{what}y")
+        x, y = as_samples(x, f"{what}x"), None if y is None else as_samples(y, f"{what}y")
         self.augmentation = augmentation
         self.device = device
         self.streamed = augmentation is not None or (device != "cpu" and _too_large(x, y, device))
@@ -190,10 +178,11 @@ class Samples:
         assert self.augmentation is not None
         x = x.astype(self.dtype, copy=False)
         changed = self.augmentation(x, generator)
-        if getattr(changed, "shape", None) != x.shape:
+        changed = backend.fetch(changed._data if isinstance(changed, Tensor) else as_array(changed, "what the augmentation returned"))
+        if changed.shape != x.shape:
             raise ShapeError(
-                f"the augmentation made {getattr(changed, 'shape', type(changed).__name__)} of a batch of shape "
-                f"{x.shape}: it returns an array of the same shape."
+                f"the augmentation made {changed.shape} of a batch of shape {x.shape}: it returns an array of the same "
+                "shape."
             )
         found: numpy.typing.NDArray[Any] = changed.astype(self.dtype, copy=False)
         return found
@@ -285,7 +274,7 @@ def split_off(x: Any, y: Any, fraction: float) -> tuple[tuple[Any, Any], tuple[A
     """The last `fraction` of the samples apart, for validation, as Keras does: before any shuffling."""
     if not 0 < fraction < 1:
         raise UsageError(f"validation_split={fraction!r}: it lies between 0 and 1.")
-    x, y = as_array(x, "x"), as_array(y, "y")
+    x, y = as_samples(x, "x"), as_samples(y, "y")
     cut = int(len(x) * (1 - fraction))
     if not 0 < cut < len(x):
         raise DataError(f"validation_split={fraction} leaves nothing on one side of {len(x)} samples.")

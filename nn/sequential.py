@@ -13,6 +13,7 @@ import numpy.typing
 from ..engine import backend, random
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
+from ..engine.incoming import as_array
 from ..engine.replay.arguments import PLAIN
 from ..engine.replay.capture import Captured, check_jit
 from ..engine.tensor import Tensor, tensor
@@ -164,7 +165,8 @@ class Sequential:
     @training.on_its_device
     def set_weights(self, values: Sequence[Any]) -> None:
         """Overwrite all weights; raises ShapeError, before any is changed, where number or shapes differ."""
-        given, own = [numpy.shape(v) for v in values], [w.shape for w in self.weights]
+        values = [v if isinstance(v, Tensor) else as_array(v, f"weight {i}") for i, v in enumerate(values)]
+        given, own = [v.shape for v in values], [w.shape for w in self.weights]
         if given != own:
             raise ShapeError(f"the model has weights of shapes {own}, got {given}.")
         for weight, value in zip(self.weights, values, strict=True):

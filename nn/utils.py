@@ -7,21 +7,32 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from ..engine.errors import DataError
+from ..engine import backend
+from ..engine.errors import DataError, UsageError
+from ..engine.incoming import as_array
+from ..engine.tensor import Tensor, numeric_dtype
 
 
-def to_categorical(labels: Any, num_classes: int | None = None) -> numpy.typing.NDArray[Any]:
-    """Integer labels as one-hot rows, float32: shape (…) becomes (…, num_classes), by default the greatest label + 1.
+def to_categorical(
+    labels: Any, num_classes: int | None = None, dtype: str = "float32"
+) -> numpy.typing.NDArray[Any]:
+    """Integer labels as one-hot rows: shape (…) becomes (…, num_classes), by default the greatest label + 1.
 
-    Raises DataError where a label is no integer of 0 … num_classes - 1; the first such is named.
+    A last axis of length 1, as labels of shape (n, 1) have it, is dropped first, as Keras does. Raises DataError where
+    a label is no integer of 0 … num_classes - 1, naming the first such; DtypeError for what holds no numbers.
     """
-    labels = numpy.asarray(labels)
-    if labels.dtype.kind not in "iuf" or not labels.size:
-        raise DataError(f"to_categorical takes integer labels, not {labels.dtype} of shape {labels.shape}.")
-    classes = int(numpy.nan_to_num(labels).max()) + 1 if num_classes is None else num_classes
+    labels = backend.fetch(labels._data if isinstance(labels, Tensor) else as_array(labels, "labels"))
+    if not labels.size:
+        raise DataError(f"to_categorical takes labels, at least one; there is none in shape {labels.shape}.")
+    if num_classes is not None and (type(num_classes) is bool or not isinstance(num_classes, (int, numpy.integer))):
+        raise UsageError(f"to_categorical(num_classes={num_classes!r}): it is a whole number.")
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    classes = int(numpy.nan_to_num(labels, posinf=0).max()) + 1 if num_classes is None else int(num_classes)
     wrong = (labels < 0) | (labels >= classes) | (labels != numpy.floor(labels))
     if wrong.any():
         row = int(numpy.argmax(wrong))
         raise DataError(f"label {labels.flat[row]} in row {row} is not an integer of 0 … {classes - 1}.")
-    rows: numpy.typing.NDArray[Any] = numpy.eye(classes, dtype=numpy.float32)[labels.astype(numpy.int64)]
-    return rows
+    rows = numpy.zeros((labels.size, classes), numeric_dtype(dtype))
+    rows[numpy.arange(labels.size), labels.reshape(-1).astype(numpy.int64)] = 1
+    return rows.reshape((*labels.shape, classes))

@@ -11,7 +11,7 @@ from ..engine import backend
 from ..engine.cuda.launch import TYPES, CudaKernel, chosen
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
-from ..engine.tensor import Tensor
+from ..engine.tensor import Tensor, as_index
 
 
 def _shape_arguments(x, *shape):
@@ -121,8 +121,8 @@ def _raw_index(x, index):
     parts, device = [], x.device if isinstance(x, Tensor) else "cpu"
     for part in index if type(index) is tuple else (index,):
         if isinstance(part, Tensor):
-            part = part._data
-            backend.common_namespace((x._data if isinstance(x, Tensor) else x, part), "getitem")
+            backend.common_namespace((x._data if isinstance(x, Tensor) else x, part._data), "getitem")
+        part = as_index(part)
         if isinstance(part, list):
             part = numpy.array(part, dtype=None if part else "int64")
         if device != "cpu" and isinstance(part, numpy.ndarray):

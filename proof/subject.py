@@ -9,8 +9,9 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from ..engine import transform
-from ..engine.errors import UsageError
+from ..engine import backend, transform
+from ..engine.errors import DtypeError, UsageError
+from ..engine.incoming import as_array
 from ..engine.tensor import Tensor, tensor
 
 Values = NDArray[Any]
@@ -146,12 +147,10 @@ def as_input(x: Any, position: int) -> Values:
     """An input as a floating array, in its own memory layout; raises UsageError for integers, complex or others."""
     if isinstance(x, Tensor):
         x = x.numpy()
-    if not hasattr(x, "dtype"):
-        x = (
-            numpy.asarray(tensor(x, dtype="float64").numpy())
-            if numpy.asarray(x).dtype.kind == "f"
-            else numpy.asarray(x)
-        )
+    try:
+        x = backend.fetch(as_array(x, f"argument {position}"))
+    except DtypeError as error:
+        raise UsageError(str(error)) from None
     if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
         raise UsageError(
             f"argument {position} has dtype {x.dtype}: gradients are checked at float32 or float64; "
