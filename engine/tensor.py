@@ -391,7 +391,9 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
             trace.lift(data)
         array = data._data
     else:
-        array = as_array(data, "the data of a tensor")
+        given = isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data)
+        brought = [item.numpy() if isinstance(item, Tensor) else item for item in data] if given else data
+        array = as_array(brought, "the data of a tensor")
         python = isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, numpy.generic)
         nested = isinstance(data, (list, tuple)) and any(hasattr(item, "dtype") for item in data)
         if dtype is None and python and not nested and array.dtype == numpy.float64:
