@@ -37,6 +37,8 @@ class Flat:
             shared = _side_by_side(arrays)
             self.data = xp.concatenate([array.reshape(-1) for array in arrays]) if shared is None else shared
             self.gradient = xp.zeros_like(self.data)
+        self._asking: tuple[bool, ...] = ()
+        self._runs: tuple[slice, ...] = ()
         self._views = self.split(self.data) if shared is None else arrays
         self._gradients = self.split(self.gradient)
         for x, view in zip(self.tensors, self._views, strict=True):
@@ -68,8 +70,24 @@ class Flat:
             start += size
         return views
 
+    def runs(self) -> tuple[slice, ...]:
+        """Where in the buffer the tensors lie that require a gradient: what an update may change, in as few parts."""
+        asking = tuple([x._requires_grad for x in self.tensors])
+        if asking != self._asking:
+            self._asking, self._runs, place = asking, (), 0
+            for x in self.tensors:
+                if x._requires_grad and self._runs and self._runs[-1].stop == place:
+                    self._runs = (*self._runs[:-1], slice(self._runs[-1].start, place + x.size))
+                elif x._requires_grad:
+                    self._runs = (*self._runs, slice(place, place + x.size))
+                place += x.size
+        return self._runs
+
     def collect(self) -> backend.Array:
-        """Move each tensor's `.grad` into the gradient buffer and return that; a missing one counts as 0."""
+        """Move each tensor's `.grad` into the gradient buffer and return that; a missing one counts as 0.
+
+        Raises GraphError for a tensor with a gradient that requires none: it is frozen, or it is not.
+        """
         self.hold()
         trace = backend.under_way() if backend.traces else None
         for x, view in zip(self.tensors, self._gradients, strict=True):
@@ -78,6 +96,11 @@ class Flat:
                 trace.lift_gradient(x)
             if x.grad is None:
                 backend.set_items(view, ..., 0)
+            elif not x._requires_grad:
+                raise GraphError(
+                    f"a parameter of shape {x.shape} has a gradient, but does not require one, and so is not updated: "
+                    "clear it with zero_grad (or .grad = None), or set requires_grad = True."
+                )
             elif x.grad._data is not view:
                 backend.set_items(view, ..., x.grad._data)
         return self.gradient

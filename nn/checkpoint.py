@@ -57,6 +57,7 @@ def describe(model: Sequential) -> dict[str, Any]:
         "input_shape": list(model.shapes[0]),
         "layers": layers,
         "stream": asdict(model.stream),
+        **({} if model.trainable else {"trainable": False}),
         "history": {"epoch": model.history.epoch, "history": model.history.history},
     }
     loss = model.loss
@@ -80,6 +81,11 @@ def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Se
             [make_layer(config) for config in description["layers"]],
             seed=description["seed"], dtype=description["dtype"], name=description["name"], device=device,
         )  # fmt: skip
+        if not description.get("trainable", True):
+            own = [layer.trainable for layer in model.layers]
+            model.trainable = False
+            for layer, value in zip(model.layers, own, strict=True):
+                layer.trainable = value
         model.build(tuple(description["input_shape"]))
         model.history = History()
         model.history.epoch = list(description["history"]["epoch"])

@@ -35,7 +35,7 @@ class Sequential:
 
     layers: the layers; the first may name its `input_shape`, else the first batch tells it. seed: what the weights
     are drawn from; the same seed gives the same weights. dtype: of weights and computation. device: where they live.
-    All that is learned lies in one flat buffer, `flat`, of which the layers' weights are views.
+    All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers' weights are views.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Sequential:
         name: str = "sequential",
     ) -> None:
         self.layers: list[Layer] = []
+        self._trainable = True
         random.generator(seed)  # refuses what is no seed
         self.seed, self.dtype, self.name = int(seed), numpy.dtype(dtype).name, name
         self.device = backend.resolve_device(device)
@@ -76,6 +77,7 @@ class Sequential:
         base, number = layer.name, 1
         while layer.name in taken:
             layer.name, number = f"{base}_{number}", number + 1
+        layer.ask_for_gradients(self._trainable)
         self.layers.append(layer)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,7 +108,8 @@ class Sequential:
             for weight in layer.variables.values():
                 weight._data = backend.to_device(weight._data, self.device)
         self.shapes = shapes
-        self._flat = Flat(self.trainable_weights) if self.trainable_weights else None
+        learned = [w for layer in self.layers for w in layer.weights.values()]
+        self._flat = Flat(learned) if learned else None
 
     def infer_shapes(self, input_shape: Shape | None = None) -> list[Shape]:
         """The shape of a sample before the first layer and after each; raises where a layer cannot take what comes."""
@@ -131,18 +134,30 @@ class Sequential:
         return [w for layer in self.layers for w in layer.variables.values()]
 
     @property
+    def trainable(self) -> bool:
+        """Whether training changes the model. Setting it sets it for all layers, and where it is False, none learns."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers:
+            layer.trainable = value
+            layer.ask_for_gradients(self._trainable)
+
+    @property
     def trainable_weights(self) -> list[Tensor]:
-        """The weights that are learned, in the order of the layers."""
-        return [w for layer in self.layers for w in layer.weights.values()]
+        """The weights that are learned, in the order of the layers; not those of layers with trainable = False."""
+        return [w for layer in self.layers for w in layer.weights.values() if w.requires_grad]
 
     @property
     def non_trainable_weights(self) -> list[Tensor]:
-        """The others, which layers change by themselves in training."""
-        return [w for layer in self.layers for w in layer.state.values()]
+        """The others: frozen ones, and those that layers change by themselves in training."""
+        return [w for w in self.weights if not w.requires_grad]
 
     @property
     def flat(self) -> Flat:
-        """The one buffer that holds all that is learned. Raises UsageError where there are none."""
+        """The one buffer that holds all that is learned, frozen or not. Raises UsageError where there are none."""
         if self._flat is None:
             raise UsageError("the model has no weights: build it first, with a layer that learns.")
         return self._flat.hold()

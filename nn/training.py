@@ -7,6 +7,7 @@ import functools
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -211,6 +212,8 @@ def fit(
     watchers = [f for f in followers if type(f).on_train_batch_end is not Callback.on_train_batch_end]
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING and not model.run_eagerly
+    if not model.trainable_weights:
+        warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=4)
     trainer = Trainer(model, samples, random.generator(0), captured=worth_it)
     with contextlib.ExitStack() as endings:
         for follower in followers:
@@ -255,7 +258,8 @@ def averaged(model: Sequential) -> Iterator[None]:
 def take_average(model: Sequential) -> None:
     """Put the averages of its weights into the model, where its optimiser keeps them."""
     if model.optimizer and model.optimizer.use_ema:
-        model.flat.data[...] = model.optimizer.state[AVERAGE]
+        for run in model.flat.runs():
+            model.flat.data[run] = model.optimizer.state[AVERAGE][run]
         model.flat.changed()
 
 
@@ -275,8 +279,9 @@ class Trainer:
         model = self.model
         assert model.optimizer is not None
         loss, values = measure(model, self.samples.in_dtype(x), y, training=True, generator=self.generator)
-        loss.backward()
-        model.optimizer.step(model.flat)
+        if model.trainable_weights:  # else everything is frozen
+            loss.backward()
+            model.optimizer.step(model.flat)
         for w in model.weights:
             w.grad = None
         self.means.add(values, x.shape[0])

@@ -59,11 +59,12 @@ class Optimizer:
         self._flat: Flat | None = None
         self._scratch: backend.Array = None
         self._varying: dict[int, list[backend.Array]] = {}
+        self._parts: dict[tuple[int, int, int], tuple[backend.Array, backend.Array]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the state, and takes for its parameters those of its first step."""
         slots = {slot: Tensor(array) for slot, array in self.state.items()}
-        return {**vars(self), "state": slots, "_flat": None, "_scratch": None, "_varying": {}}
+        return {**vars(self), "state": slots, "_flat": None, "_scratch": None, "_varying": {}, "_parts": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, state={slot: tensor._data for slot, tensor in state["state"].items()})
@@ -88,8 +89,9 @@ class Optimizer:
     def step(self, parameters: Sequence[Tensor] | Flat) -> None:
         """Update the parameters in place by their `.grad`; where that is None, by a gradient of 0.
 
-        The first step lays the parameters into one flat buffer; later steps take the same ones.
-        Raises UsageError where they are others.
+        Those with requires_grad = False are frozen: they and their state (moments, average) stay as they are, and no
+        weight decays, until they require a gradient again. The first step lays the parameters into one flat buffer;
+        later steps take the same ones. Raises UsageError where they are others.
         """
         if self._flat is None:
             self._flat = parameters if isinstance(parameters, Flat) else Flat(parameters)
@@ -98,8 +100,10 @@ class Optimizer:
                 f"this {type(self).__name__} keeps the state of other parameters: make one optimiser for each set."
             )
         flat = self._flat
-        self.apply(flat.data, flat.collect())
-        flat.changed()
+        gradient, runs = flat.collect(), flat.runs()
+        if runs:
+            self.apply(flat.data, gradient, runs)
+            flat.changed()
 
     def zero_grad(self, parameters: Sequence[Tensor]) -> None:
         """Set `.grad` of each parameter to None, so that the next backward starts afresh."""
@@ -109,26 +113,39 @@ class Optimizer:
                 trace.lift(x)
             x.grad = None
 
-    def apply(self, theta: backend.Array, gradient: backend.Array) -> None:
-        """One update of the flat buffer theta, in place. The gradient may be overwritten, by clipping."""
-        with backend.working(backend.device_of(theta), "an update"):
-            self._apply(theta, gradient)
+    def apply(self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...] = ()) -> None:
+        """One update of the flat buffer theta, in place. The gradient may be overwritten, by clipping.
 
-    def _apply(self, theta: backend.Array, gradient: backend.Array) -> None:
+        runs: the parts of the buffer that are updated; by default all of it.
+        """
+        with backend.working(backend.device_of(theta), "an update"):
+            self._apply(theta, gradient, runs or (slice(0, theta.size),))
+
+    def _apply(self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...]) -> None:
         self.prepare(theta)
         xp = backend.namespace_of(theta)
         if self.global_clipnorm is not None:
             scale_to_norm(xp, gradient, self.global_clipnorm)
         trace = backend.under_way() if backend.traces else None
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
-        slots = [self.state[slot] for slot in self.update.slots]
-        scratch = xp.empty_like(theta) if trace else self._scratch
-        self.update.change(xp, theta, gradient, scratch, *slots, **numbers)
-        if self.use_ema:
-            average = self.state[AVERAGE]
-            xp.subtract(theta, average, out=scratch)
-            xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
-            xp.add(average, scratch, out=average)
+        for run in runs:
+            part, g, *slots = (self._part(x, run) for x in (theta, gradient, *map(self.state.get, self.update.slots)))
+            scratch = xp.empty_like(part) if trace else self._part(self._scratch, run)
+            self.update.change(xp, part, g, scratch, *slots, **numbers)
+            if self.use_ema:
+                average = self._part(self.state[AVERAGE], run)
+                xp.subtract(part, average, out=scratch)
+                xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
+                xp.add(average, scratch, out=average)
+
+    def _part(self, array: backend.Array, run: slice) -> backend.Array:
+        """A part of an array of the flat buffer's size: itself, or a view, the same one each time, as replays need."""
+        if run.stop - run.start == array.size:
+            return array
+        kept = self._parts.get((id(array), run.start, run.stop))
+        if kept is None or kept[0] is not array:
+            kept = self._parts[id(array), run.start, run.stop] = (array, array[run])
+        return kept[1]
 
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""

@@ -39,6 +39,7 @@ class Layer:
         self.weights: dict[str, Tensor] = {}
         self.state: dict[str, Tensor] = {}
         self.built_for: Shape | None = None
+        self._trainable = self._in_trainable_model = True
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         super().__init_subclass__()
@@ -56,6 +57,26 @@ class Layer:
             self.build(x.shape[1:], random.generator(0, self.name), x.dtype)
         return self.apply(self.weights, x, training=training, generator=generator)
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the layer. False freezes its weights, at once, and its moving statistics too.
+
+        A frozen weight has no gradient and is not updated or decayed; the optimiser's state of it waits.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        self.ask_for_gradients()
+
+    def ask_for_gradients(self, in_trainable_model: bool | None = None) -> None:
+        """Have the weights require gradients where the layer is trainable, and the model that it is in, too."""
+        if in_trainable_model is not None:
+            self._in_trainable_model = in_trainable_model
+        for weight in self.weights.values():
+            weight.requires_grad = self._trainable and self._in_trainable_model
+
     def __copy__(self) -> Any:
         return copy.deepcopy(self)  # with weights of its own: two layers do not share them
 
@@ -63,10 +84,11 @@ class Layer:
         """Make the weights for samples of `input_shape`; returns the shape of one output."""
         shape = self.output_shape(input_shape)
         for name, values in self.make_weights(input_shape, generator).items():
-            self.weights[name] = Tensor(values.astype(dtype), requires_grad=True, name=f"{self.name}/{name}")
+            self.weights[name] = Tensor(values.astype(dtype), name=f"{self.name}/{name}")
         for name, values in self.make_state(input_shape, generator).items():
             self.state[name] = Tensor(values.astype(dtype), name=f"{self.name}/{name}")
         self.built_for = tuple(input_shape)
+        self.ask_for_gradients()
         return shape
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -88,7 +110,8 @@ class Layer:
     def config(self) -> dict[str, Any]:
         """What it takes to make this layer again, as plain values."""
         shape = {} if self.input_shape is None else {"input_shape": list(self.input_shape)}
-        return {"layer": type(self).__name__, "name": self.name, **shape} | {
+        frozen = {} if self.trainable else {"trainable": False}
+        return {"layer": type(self).__name__, "name": self.name, **shape, **frozen} | {
             key: as_plain(getattr(self, key)) for key in self.config_names
         }
 
@@ -149,7 +172,10 @@ def make_layer(config: Mapping[str, Any]) -> Layer:
     kind = options.pop("layer", None)
     if kind not in LAYERS:
         raise unknown_name("layer", kind, LAYERS)
-    return LAYERS[kind](**options)
+    trainable = options.pop("trainable", True)
+    layer = LAYERS[kind](**options)
+    layer.trainable = trainable
+    return layer
 
 
 def default_name(kind: type[Layer]) -> str:

@@ -101,7 +101,8 @@ class BatchNormalization(Normalization):
 
     In training mean and variance are the batch's own, and `moving_mean` and `moving_variance` follow them:
     moving ← momentum · moving + (1 - momentum) · batch. Otherwise those are used. axis: the axis of the channels;
-    the batch is axis 0. A batch with one value a channel is refused in training: it has no variance.
+    the batch is axis 0. A frozen layer (trainable = False) uses the moving ones in training, too. A batch with
+    one value a channel is refused in training: it has no variance.
     """
 
     config_names = (
@@ -138,7 +139,7 @@ class BatchNormalization(Normalization):
 
     def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]
-        if training:
+        if training and self.trainable:
             y = batch_normalization(x, *self.factors(weights, mean), epsilon=self.epsilon)
             self.follow(x)
             return y

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+import chalkgrad as cg
 from chalkgrad import Sequential, layers
 
 pytestmark = [
@@ -109,3 +110,24 @@ def test_training_moves_batch_normalisation_as_keras_does(keras):
         model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_frozen_layers_stay_and_the_others_train_alike(keras):
+    rng = np.random.default_rng(0)
+    x, y, loss = rng.normal(size=(48, 4)).astype("float32"), rng.integers(0, 3, 48), "sparse_categorical_crossentropy"
+    both = []
+    for kind, optimizer in ((keras, keras.optimizers.SGD(0.1)), (cg, cg.optim.GradientDescent(0.1))):
+        made = kind.Sequential(
+            [kind.layers.Dense(8, "relu"), kind.layers.BatchNormalization(), kind.layers.Dense(3, "softmax")]
+        )
+        made.build((None, 4) if kind is keras else (4,))
+        if both:
+            made.set_weights(both[0].get_weights())
+        made.layers[0].trainable = made.layers[1].trainable = False
+        made.compile(optimizer, loss)
+        both.append(made)
+    for made in both:
+        made.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    assert len({(len(made.trainable_weights), len(made.non_trainable_weights)) for made in both}) == 1
+    for a, b in zip(*(made.get_weights() for made in both), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
