@@ -14,7 +14,7 @@ import numpy
 
 from .. import datasets
 from ..engine import backend
-from ..engine.errors import ChalkgradError
+from ..engine.errors import DivergenceError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
 from ..optim import Optimizer, make_optimizer
@@ -30,10 +30,6 @@ CLASSES = 10
 FILTERS = (16, 32)
 """Of the layers of a "cnn"."""
 MODELS = ("mlp", "cnn")
-
-
-class DivergenceError(ChalkgradError, ArithmeticError):
-    """The loss is no longer finite: training went wrong and was ended."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +154,8 @@ def _train(
             )  # fmt: skip
     except KeyboardInterrupt:
         return _interrupted(folder, keeper)
+    except DivergenceError as error:
+        raise _divergence(folder, keeper, plan["learning_rate"], error.where) from error
     done = len(keeper.saved.epoch)
     if keeper.diverged:
         raise _divergence(folder, keeper, plan["learning_rate"])
@@ -259,13 +257,13 @@ def _interrupted(folder: RunFolder, keeper: SaveEachEpoch) -> int:
     return 130
 
 
-def _divergence(folder: RunFolder, keeper: SaveEachEpoch, learning_rate: float) -> DivergenceError:
+def _divergence(folder: RunFolder, keeper: SaveEachEpoch, learning_rate: float, why: str = "") -> DivergenceError:
     done = len(keeper.saved.epoch)
     if done:
         folder.save_settings("diverged", done, keeper.test)
     kept = f"{folder.path} holds the model after epoch {done}" if done else _nothing_saved(folder)
     return DivergenceError(
-        f"the loss became NaN or infinite in epoch {done + 1}, so training ended; {kept}. "
+        f"the loss became NaN or infinite in epoch {done + 1}, so training ended{why and f' ({why})'}; {kept}. "
         f"Try a smaller --learning-rate than {learning_rate:g}."
     )
 

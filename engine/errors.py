@@ -34,6 +34,17 @@ class EquationError(ChalkgradError, ValueError):
     """An equation's text that the reader cannot read, or that does not match its kernel."""
 
 
+class DivergenceError(ChalkgradError, ArithmeticError):
+    """A training that is no longer finite: NaN or infinity in the loss or the weights.
+
+    where: the epoch, step, layer and operation at which that began, as far as they are known.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+
 class DataError(ChalkgradError, ValueError):
     """Data, labels or a file that are not what they should be; the message says where."""
 

@@ -16,6 +16,7 @@ from ..engine.files import replacing
 from ..engine.tensor import Tensor
 from ..optim import make_optimizer
 from .callbacks import History
+from .finite import is_finite
 from .layers import make_layer
 from .losses import LOSSES, Loss, make_loss
 from .metrics import Metric, make_metric
@@ -32,6 +33,13 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
     """Write the model to `path`; see Sequential.save."""
     from safetensors.numpy import save as serialize
 
+    for layer in model.layers:
+        for key, w in layer.weights.items():
+            if not is_finite(w._data):
+                raise DataError(
+                    f"{path} is left as it is: the weight {key!r} of the layer {layer.name!r} has become NaN or "
+                    "infinite. Load the last good model, and train on with a smaller learning rate."
+                )
     state = model.optimizer.state if model.optimizer else {}
     contents = {name: _plain(w) for name, w in _named_weights(model).items()}
     contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}

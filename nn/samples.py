@@ -178,7 +178,9 @@ class Samples:
         assert self.augmentation is not None
         x = x.astype(self.dtype, copy=False)
         changed = self.augmentation(x, generator)
-        changed = backend.fetch(changed._data if isinstance(changed, Tensor) else as_array(changed, "what the augmentation returned"))
+        changed = backend.fetch(
+            changed._data if isinstance(changed, Tensor) else as_array(changed, "what the augmentation returned")
+        )
         if changed.shape != x.shape:
             raise ShapeError(
                 f"the augmentation made {changed.shape} of a batch of shape {x.shape}: it returns an array of the same "

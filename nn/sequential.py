@@ -57,6 +57,7 @@ class Sequential:
         self.metrics: list[Metric] = []
         self.history = History()
         self.stop_training = self.run_eagerly = self.deterministic = False
+        self.check_finite = True
         self.jit_compile: bool | str = "auto"
         self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
         self.stream = Stream()
@@ -234,13 +235,16 @@ class Sequential:
         run_eagerly: bool = False,
         jit_compile: bool | str = "auto",
         deterministic: bool = False,
+        check_finite: bool = True,
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
         same to the last bit. jit_compile: whether a recorded step is compiled with Numba; see `cg.capture`.
         deterministic: on a GPU, refuse a step with a call whose results may differ from run to run (adding to places
-        named by arrays); all others repeat to the last bit anyhow, as everything does on the CPU.
+        named by arrays); all others repeat to the last bit anyhow, as everything does on the CPU. check_finite: end
+        `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
+        callbacks ends it without an error instead.
         """
         check_jit(jit_compile)
         if loss is None:
@@ -248,6 +252,7 @@ class Sequential:
         if isinstance(metrics, str):
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
         self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
+        self.check_finite = check_finite
         self._steps.clear()
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
@@ -335,7 +340,9 @@ class Sequential:
         `cg.datasets.Augmentation`.
 
         Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
-        DataError that names the first row at fault (labels out of range, values not finite).
+        DataError that names the first row at fault (labels out of range, values not finite). Later, DivergenceError
+        where the training is no longer finite: it names step, layer and operation, and the model is what it was before
+        that epoch.
         """
         loss = self._compiled("fit")
         batch_size, epochs = _count("fit", "batch_size", batch_size, 1), _count("fit", "epochs", epochs, 0)
@@ -440,8 +447,8 @@ class Sequential:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture, weights, optimiser state and history into one safetensors file, whole or not at all.
 
-        Raises DataError where it cannot be written (what stood there is kept), UsageError before build or where a
-        layer has a function of the user's own, which a file cannot hold.
+        Raises DataError where it cannot be written or a weight is not finite (what stood there is kept), UsageError
+        before build or where a layer has a function of the user's own, which a file cannot hold.
         """
         self._built("save")
         checkpoint.save(self, path)

@@ -8,19 +8,20 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy
 
 from ..engine import backend, random
 from ..engine.cuda.graph import AHEAD
-from ..engine.errors import ShapeError, UsageError
+from ..engine.errors import DivergenceError, ShapeError, UsageError
 from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
 from ..ops.reduction import mean
 from ..optim.optimizer import AVERAGE
-from .callbacks import Callback, History
+from .callbacks import Callback, History, TerminateOnNaN
+from .finite import Snapshot, changing, first_changed, first_fault, is_finite
 from .progress import progress_for
 from .samples import Samples
 
@@ -51,16 +52,20 @@ def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
 
 
 class RunningMeans(Mapping[str, float]):
-    """Means over the batches so far, weighted by their size. They stay on the device until one is read."""
+    """Means over the batches so far, weighted by their size. They stay on the device until one is read.
+
+    finite: whether the sum of the losses is, and what was looked at, as of the last reading.
+    """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
-        self._sums = backend.to_device(numpy.zeros(len(names)), device)
+        self._sums = backend.to_device(numpy.zeros(len(names) + 1), device)
+        self._faults = self._sums[-1:].reshape(())
         self.totals = {name: self._sums[i : i + 1].reshape(()) for i, name in enumerate(names)}
-        self.count = 0
+        self.count, self.finite = 0, True
 
     def reset(self) -> None:
         """Begin anew."""
-        self.count = 0
+        self.count, self.finite = 0, True
         self._sums[...] = 0
 
     def add(self, values: Sequence[backend.Array], count: int) -> None:
@@ -69,10 +74,21 @@ class RunningMeans(Mapping[str, float]):
             xp = backend.namespace_of(total)
             xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
 
+    def look_at(self, arrays: Iterable[backend.Array]) -> None:
+        """Note, without waiting for the device, whether all elements are finite."""
+        for array in arrays:
+            xp = backend.namespace_of(array)
+            xp.add(self._faults, ~xp.isfinite(array).all(), out=self._faults)
+
+    def loss_is_finite(self) -> bool:
+        """Whether the sum of the losses is; waits for the device."""
+        return math.isfinite(self._sums[0])
+
     def read(self) -> dict[str, float]:
         """All of them, with one wait for the device."""
-        values = backend.fetch(self._sums)
-        return {name: float(value) / self.count for name, value in zip(self.totals, values, strict=True)}
+        *values, faults = backend.fetch(self._sums).tolist()
+        self.finite = math.isfinite(values[0]) and not faults
+        return {name: value / self.count for name, value in zip(self.totals, values, strict=True)}
 
     def __getitem__(self, name: str) -> float:
         return self.read()[name]
@@ -149,9 +165,10 @@ def measure(
 def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Array) -> backend.Array:
     """The batch's mean of a metric."""
     value = metric.function(xp, y, outputs)
-    number = xp.asarray(value._data if isinstance(value, Tensor) else value)
-    if number.dtype.kind not in "biuf":
+    value = value._data if isinstance(value, Tensor) else value
+    if not isinstance(value, (bool, int, float)) and getattr(value, "dtype", numpy.dtype("O")).kind not in "biuf":
         raise UsageError(f"the metric {metric.name!r} returned {value!r}: it is a number, the batch's mean.")
+    number = xp.asarray(value)
     if number.shape:
         _check_one_a_sample("metric", metric.name, number.shape, len(outputs))
         number = xp.mean(number)
@@ -215,6 +232,8 @@ def fit(
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=4)
     trainer = Trainer(model, samples, random.generator(0), captured=worth_it)
+    if model.check_finite and not any(isinstance(follower, TerminateOnNaN) for follower in followers):
+        trainer.check_finite()
     with contextlib.ExitStack() as endings:
         for follower in followers:
             endings.callback(follower.on_train_end)
@@ -226,8 +245,7 @@ def fit(
         for epoch in range(initial_epoch, epochs):
             for follower in followers:
                 follower.on_epoch_begin(epoch)
-            means = trainer.epoch(batch_size, epoch, shuffle, watchers)
-            logs = means.read()
+            logs = trainer.means_of(batch_size, epoch, shuffle, watchers)
             with averaged(model):
                 if evaluate_training:
                     logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
@@ -269,6 +287,41 @@ class Trainer:
     def __init__(self, model: Sequential, samples: Samples, generator: numpy.random.Generator, captured: bool) -> None:
         self.model, self.samples, self.generator, self.captured = model, samples, generator, captured
         self.means = RunningMeans(model.metric_names, model.device)
+        self.before: Snapshot | None = None
+        self._finite: tuple[str, ...] = ()
+
+    def check_finite(self) -> None:
+        """From now on end with DivergenceError where the loss, or what was finite until now, is so no longer."""
+        self.before = Snapshot(self.model)
+        self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
+
+    def look(self) -> None:
+        """Note whether what was finite at first is so still."""
+        now = changing(self.model)
+        self.means.look_at(now[name] for name in self._finite)
+
+    def means_of(self, batch_size: int, epoch: int, shuffle: bool, watchers: Sequence[Callback]) -> dict[str, float]:
+        """The means of an epoch of training. Raises DivergenceError, with the model as it was before that epoch."""
+        if self.before:
+            self.before.take()
+        means = self.epoch(batch_size, epoch, shuffle, watchers)
+        if self.before:
+            self.look()
+        logs = means.read()
+        if self.before and not means.finite:
+            self.before.put_back()
+            self.model.stop_training = False
+            try:
+                with numpy.errstate(all="ignore"):
+                    Careful(self, epoch).epoch(batch_size, epoch, shuffle, ())
+            finally:
+                self.before.put_back()
+            raise divergence(
+                f"epoch {epoch + 1}, but was when that was gone through again step by step: it depends on what has "
+                "changed meanwhile, such as numbers that a loss reads from outside",
+                self.model, epoch,
+            )  # fmt: skip
+        return logs
 
     def _step(self, indices: Tensor) -> None:
         x, y = self.samples.batch(indices)
@@ -311,6 +364,8 @@ class Trainer:
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = stop
+                if self.before and model.device == "cpu" and not self.means.loss_is_finite():
+                    break
                 for watcher in watchers:
                     watcher.on_train_batch_end((start - 1) // batch_size, self.means)
         stream.trained(epoch)
@@ -319,6 +374,44 @@ class Trainer:
     def forget(self) -> None:
         """Let go of what was recorded: it holds on to the samples."""
         self.model.forget(f"train {id(self)}")
+
+
+class Careful(Trainer):
+    """A trainer that takes an epoch on the tape, and names the first step after which something is not finite."""
+
+    def __init__(self, other: Trainer, epoch: int) -> None:
+        super().__init__(other.model, other.samples, random.generator(0), captured=False)
+        self._finite, self._good = other._finite, Snapshot(other.model)
+        self._epoch, self._steps = epoch, 0
+
+    def _learn(self, x: Tensor, y: Tensor) -> None:
+        self._good.take()
+        drawn = self.generator.bit_generator.state
+        super()._learn(x, y)
+        self._steps += 1
+        self.look()
+        self.means.count += len(x)
+        self.means.read()
+        if self.means.finite:
+            return
+        changed = first_changed(self.model, self._finite)
+        self._good.put_back()
+        self.generator.bit_generator.state = drawn
+        fault = first_fault(self.model, self.samples.in_dtype(x), y, self.generator)
+        fault = fault or f"the update by {type(self.model.optimizer).__name__}, which makes {changed} infinite or NaN"
+        raise divergence(f"epoch {self._epoch + 1}, step {self._steps}: {fault}", self.model, self._epoch)
+
+
+def divergence(where: str, model: Sequential, epoch: int) -> DivergenceError:
+    """The error for a training that is no longer finite, with the way out."""
+    assert model.optimizer is not None
+    return DivergenceError(
+        f"the training is no longer finite in {where}. The model is what it was before that epoch, from which "
+        f"fit(initial_epoch={epoch}, …) goes on. Try a smaller learning rate than {model.optimizer.learning_rate:g}, "
+        "global_clipnorm=1.0 in the optimizer, or samples of a smaller scale; compile(check_finite=False) trains on "
+        "regardless.",
+        where,
+    )
 
 
 def _ahead(watchers: Sequence[Callback]) -> int:

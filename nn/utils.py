@@ -13,9 +13,7 @@ from ..engine.incoming import as_array
 from ..engine.tensor import Tensor, numeric_dtype
 
 
-def to_categorical(
-    labels: Any, num_classes: int | None = None, dtype: str = "float32"
-) -> numpy.typing.NDArray[Any]:
+def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "float32") -> numpy.typing.NDArray[Any]:
     """Integer labels as one-hot rows: shape (…) becomes (…, num_classes), by default the greatest label + 1.
 
     A last axis of length 1, as labels of shape (n, 1) have it, is dropped first, as Keras does. Raises DataError where

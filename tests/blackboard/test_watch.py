@@ -13,7 +13,7 @@ from chalkgrad import layers
 from chalkgrad.blackboard.landscape import direction, landscape
 from chalkgrad.blackboard.watch import FRAMES, SAMPLES, Watch, histogram
 from chalkgrad.commands.train import Settings, Shown, train
-from chalkgrad.engine.errors import DataError, ShapeError, UsageError
+from chalkgrad.engine.errors import DataError, DivergenceError, ShapeError, UsageError
 from chalkgrad.nn.callbacks import Callback
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -137,7 +137,7 @@ def test_a_training_that_fails_at_once_leaves_nothing(tmp_path):
     model, watch = network(), Watch(tmp_path / "watch.html", X, Y)
     model.build()
     model.set_weights([w * np.nan for w in model.get_weights()])
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError):
         model.fit(X, Y, epochs=2, verbose=0, callbacks=[watch])
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,140 @@
+"""Where a training ceases to be finite: what a step changes, kept and put back, and the operation at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from ..engine import backend
+from ..engine.tensor import Tensor
+from ..engine.watching import Application, Watching
+from ..ops.reduction import mean
+from .forward import forward
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+
+def is_finite(array: backend.Array) -> bool:
+    """Whether every element is a finite number; waits for the device."""
+    return bool(backend.fetch(backend.namespace_of(array).isfinite(array).all()))
+
+
+def changing(model: Sequential) -> dict[str, backend.Array]:
+    """What a step changes, by a name for it: the weights in their buffer, the optimiser's state, the layers' state."""
+    assert model.optimizer is not None
+    slots = {f"the optimizer's {slot!r}": array for slot, array in model.optimizer.state.items()}
+    states = {f"the state {w.name!r}": w._data for layer in model.layers for w in layer.state.values()}
+    return {"the weights": model.flat.data, **slots, **states}
+
+
+def first_changed(model: Sequential, names: Sequence[str]) -> str:
+    """Which of these, of `changing`, is not finite after a step, and of which weight."""
+    now = changing(model)
+    name = next((name for name in names if not is_finite(now[name])), "")
+    if name and now[name].shape == model.flat.data.shape:
+        parts = zip(model.flat.tensors, model.flat.split(now[name]), strict=True)
+        name += next(f" of {w.name!r}" for w, part in parts if not is_finite(part))
+    return name
+
+
+class Snapshot:
+    """A copy of what a step changes. It takes as much memory as that, once."""
+
+    def __init__(self, model: Sequential) -> None:
+        self.model = model
+        self._copies = {name: array.copy() for name, array in changing(model).items()}
+        self._numbers()
+
+    def take(self) -> None:
+        """Copy anew."""
+        for name, array in changing(self.model).items():
+            self._copies[name][...] = array
+        self._numbers()
+
+    def _numbers(self) -> None:
+        assert self.model.optimizer is not None
+        self._iterations, self._schedule = self.model.optimizer.iterations, self.model.optimizer.schedule
+        self._epochs = self.model.stream.done
+
+    def put_back(self) -> None:
+        """Make the model what it was."""
+        model = self.model
+        assert model.optimizer is not None
+        for name, array in changing(model).items():
+            array[...] = self._copies[name]
+        for w in model.weights:
+            w.changed()
+        model.optimizer.iterations, model.optimizer.schedule = self._iterations, self._schedule
+        model.stream.done = self._epochs
+
+
+def first_fault(model: Sequential, x: Tensor, y: Tensor, generator: numpy.random.Generator) -> str:
+    """In a step from the model as it is: the first operation whose result is not finite, and its layer; "" for none.
+
+    Forward, it is looked for from the loss back, so that an infinity that is masked on purpose is not blamed.
+    """
+    for layer in model.layers:
+        for name, w in layer.variables.items():
+            if not is_finite(w._data):
+                return f"the weight {name!r} of the layer {layer.name!r} is not finite to begin with"
+    if not is_finite(x._data):
+        return "the batch of samples is not finite to begin with"
+    ends: list[tuple[int, str]] = []
+    assert model.loss is not None
+    try:
+        with numpy.errstate(all="ignore"), Watching() as seen:
+            value, fused = x, model.fuses_loss
+            for layer in model.layers:
+                logits = fused and layer is model.layers[-1]
+                value = forward([layer], [layer.weights], value, training=True, generator=generator, logits=logits)
+                ends.append((len(seen.applications), f"the layer {layer.name!r}"))
+            loss = model.loss(y, value, logits=fused)
+            loss = mean(loss) if loss.shape else loss
+            ends.append((len(seen.applications), f"the loss {model.loss.name!r}"))
+            if not is_finite(loss._data):
+                found = _origin(seen.applications, loss)
+                where = _place(ends, found.number) if found else ends[-1][1]
+                if not found:
+                    return f"the forward pass gave {_kind(loss._data)} in {where}"
+                return f"the forward pass: {found.primitive.name} in {where} gave {_kind(found.result._data)}"
+            if loss.requires_grad:
+                loss.backward()
+    finally:
+        for w in model.weights:
+            w.grad = None
+    for sent in seen.sent:
+        if not is_finite(sent.gx):
+            operation = sent.application
+            return (
+                f"the reverse pass: the gradient of {operation.primitive.name} in {_place(ends, operation.number)} "
+                f"is {_kind(sent.gx)}"
+            )
+    return ""
+
+
+def _origin(applications: Sequence[Application], loss: Tensor) -> Application | None:
+    """The application behind the loss that first gave what is not finite; NaN is followed before infinity."""
+    made = {id(application.result): application for application in applications}
+    found, at = None, made.get(id(loss))
+    while at:
+        found = at
+        at = min(_not_finite(at, made), key=lambda each: _kind(each.result._data) != "NaN", default=None)
+    return found
+
+
+def _not_finite(application: Application, made: dict[int, Application]) -> Iterator[Application]:
+    for operand in application.operands:
+        if id(operand) in made and not is_finite(operand._data):
+            yield made[id(operand)]
+
+
+def _place(ends: Sequence[tuple[int, str]], number: int) -> str:
+    return next((name for end, name in ends if number < end), ends[-1][1])
+
+
+def _kind(array: Any) -> str:
+    """What is not finite in it."""
+    return "NaN" if backend.fetch(backend.namespace_of(array).isnan(array).any()) else "an infinite value"
