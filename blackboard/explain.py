@@ -11,9 +11,9 @@ from ..engine import backend, random
 from ..engine.errors import GraphError, UsageError
 from ..engine.tensor import Tensor, tensor
 from ..engine.watching import Application, Watching
+from ..nn.measuring import outputs_and_loss
 from ..nn.samples import Samples
 from ..nn.sequential import Sequential
-from ..nn.training import outputs_and_loss
 from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .naming import Named, Names, name_function, name_model, plain_name

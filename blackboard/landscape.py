@@ -14,7 +14,7 @@ from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..nn import Sequential
 from ..nn.layers.base import Weights
-from ..nn.training import outputs_and_loss
+from ..nn.measuring import outputs_and_loss
 
 Direction = Sequence[Weights]
 

@@ -14,8 +14,8 @@ from ..engine.errors import DataError, ShapeError
 from ..engine.files import replacing
 from ..engine.tensor import Tensor
 from ..nn.callbacks import Callback, Logs
+from ..nn.measuring import outputs_and_loss
 from ..nn.samples import Samples
-from ..nn.training import outputs_and_loss
 from .document import document, embedded, said_in_both
 from .landscape import landscape
 from .plain import numbers, short

@@ -24,6 +24,7 @@ from .forward import ending, forward
 from .layers import Layer
 from .layers.base import Weights
 from .losses import Loss, LossFunction, make_loss
+from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .samples import Augment, Samples, Shape, split_off
 from .streams import Stream
@@ -366,7 +367,7 @@ class Sequential:
         self.build(samples.x.shape[1:])
         for given in (samples, validation):
             if given:
-                training.check_rows(self, given)
+                check_rows(self, given)
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
         self.history = self.history.before(initial_epoch)
@@ -388,7 +389,7 @@ class Sequential:
         self._built("evaluate")
         size = training.EVALUATION_BATCH if batch_size is None else _count("evaluate", "batch_size", batch_size, 1)
         samples = self._samples(x, y, loss, "")
-        training.check_rows(self, samples)
+        check_rows(self, samples)
         results = training.evaluate(self, samples, size)
         if verbose:
             print(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))

@@ -13,9 +13,10 @@ import numpy
 from ...engine import backend, random
 from ...engine.replay.gpu import GpuProgram
 from ...nn import layers
+from ...nn.measuring import RunningMeans
 from ...nn.samples import Samples
 from ...nn.sequential import Sequential
-from ...nn.training import RunningMeans, Trainer
+from ...nn.training import Trainer
 from ...optim import Adam
 
 LOSS = "sparse_categorical_crossentropy"

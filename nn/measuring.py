@@ -1,0 +1,168 @@
+"""What a batch comes to: the outputs, the loss, the metrics, and their means over the batches."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from ..engine import backend
+from ..engine.errors import ShapeError, UsageError
+from ..engine.tensor import Tensor
+from ..ops.reduction import mean
+from .samples import Samples
+
+if TYPE_CHECKING:
+    from .layers.base import Weights
+    from .metrics import Metric
+    from .sequential import Sequential
+
+
+class RunningMeans(Mapping[str, float]):
+    """Means over the batches so far, weighted by their size. They stay on the device until one is read.
+
+    finite: whether the sum of the losses is, and what was looked at, as of the last reading.
+    """
+
+    def __init__(self, names: Sequence[str], device: str) -> None:
+        self._sums = backend.to_device(numpy.zeros(len(names) + 1), device)
+        self._faults = self._sums[-1:].reshape(())
+        self.totals = {name: self._sums[i : i + 1].reshape(()) for i, name in enumerate(names)}
+        self.count, self.finite = 0, True
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.count, self.finite = 0, True
+        self._sums[...] = 0
+
+    def add(self, values: Sequence[backend.Array], count: int) -> None:
+        """Take in the means of a batch of `count` samples; counting them is left to who goes on to the next."""
+        for total, value in zip(self.totals.values(), values, strict=True):
+            xp = backend.namespace_of(total)
+            xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
+
+    def look_at(self, arrays: Iterable[backend.Array]) -> None:
+        """Note, without waiting for the device, whether all elements are finite."""
+        for array in arrays:
+            xp = backend.namespace_of(array)
+            xp.add(self._faults, ~xp.isfinite(array).all(), out=self._faults)
+
+    def loss_is_finite(self) -> bool:
+        """Whether the sum of the losses is; waits for the device."""
+        return math.isfinite(self._sums[0])
+
+    def read(self) -> dict[str, float]:
+        """All of them, with one wait for the device."""
+        *values, faults = backend.fetch(self._sums).tolist()
+        self.finite = math.isfinite(values[0]) and not faults
+        return {name: value / self.count for name, value in zip(self.totals, values, strict=True)}
+
+    def __getitem__(self, name: str) -> float:
+        return self.read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.totals)
+
+    def __len__(self) -> int:
+        return len(self.totals)
+
+
+def outputs_and_loss(
+    model: Sequential,
+    x: Tensor,
+    y: Tensor,
+    *,
+    recorded: bool = True,
+    training: bool = False,
+    generator: Any = None,
+    weights: Sequence[Weights] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What the model makes of a batch (logits, where the loss computes from them), and the loss; as `forward` takes it.
+
+    A loss of one number a sample becomes their mean. Raises UsageError where it is no tensor, holds other numbers, or
+    where it is to be recorded and does not follow from the weights.
+    """
+    loss, fused = model.loss, model.fuses_loss
+    assert loss is not None
+    outputs = model.forward(
+        x, recorded=recorded, training=training, generator=generator, logits=fused, weights=weights
+    )  # fmt: skip
+    value = loss(y, outputs, logits=fused)
+    if not isinstance(value, Tensor):
+        raise UsageError(
+            f"the loss {loss.name!r} returned {type(value).__name__}: it is a tensor, computed from y_pred by tensor "
+            "operations, for what is no tensor has no gradient."
+        )
+    if value.shape:
+        _check_one_a_sample("loss", loss.name, value.shape, len(outputs))
+        value = mean(value)
+    if recorded and outputs.requires_grad and not value.requires_grad:
+        raise UsageError(
+            f"the loss {loss.name!r} does not depend on y_pred, so that nothing can be learnt from it: compute it with "
+            "tensor operations, without numpy(), item() or detach()."
+        )
+    return outputs, value
+
+
+def _check_one_a_sample(kind: str, name: str, shape: tuple[int, ...], count: int) -> None:
+    if math.prod(shape) != 1 and shape not in ((count,), (count, 1)):
+        raise UsageError(
+            f"the {kind} {name!r} returned shape {shape}: it is a tensor of one number, the batch's mean, or of one "
+            f"number a sample, of shape ({count},)."
+        )
+
+
+def measure(
+    model: Sequential, x: Tensor, y: Tensor, *, training: bool, generator: Any = None
+) -> tuple[Tensor, list[Any]]:
+    """The loss of a batch as a tensor (recorded in training), and the values of loss and metrics as arrays."""
+    fused = model.fuses_loss
+    outputs, value = outputs_and_loss(model, x, y, recorded=training, training=training, generator=generator)
+    xp = backend.namespace_of(outputs._data)
+    predicted = None
+    values = [value._data]
+    for metric in model.metrics:
+        if fused and not metric.on_logits and predicted is None:
+            predicted = model.layers[-1].function(outputs.detach())._data  # type: ignore[attr-defined]
+        chosen = outputs._data if metric.on_logits or not fused else predicted
+        values.append(_metric_value(metric, xp, y._data, chosen))
+    return value, values
+
+
+def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Array) -> backend.Array:
+    """The batch's mean of a metric."""
+    value = metric.function(xp, y, outputs)
+    value = value._data if isinstance(value, Tensor) else value
+    if not isinstance(value, (bool, int, float)) and getattr(value, "dtype", numpy.dtype("O")).kind not in "biuf":
+        raise UsageError(f"the metric {metric.name!r} returned {value!r}: it is a number, the batch's mean.")
+    number = xp.asarray(value)
+    if number.shape:
+        _check_one_a_sample("metric", metric.name, number.shape, len(outputs))
+        number = xp.mean(number)
+    return number
+
+
+def check_rows(model: Sequential, samples: Samples) -> None:
+    """Try functions of the user's own whose targets have another rank than the outputs, on a few samples.
+
+    (n,) beside (n, k) becomes n × n by broadcasting where a batch has k samples, and is an error elsewhere: so as many
+    are tried as no axis has. Raises the error that the function gives.
+    """
+    loss, shape = model.loss, model.infer_shapes(samples.x.shape[1:])[-1]
+    own = [metric for metric in model.metrics if metric.targets == "any"]
+    assert loss is not None
+    if samples.y.ndim == len(shape) + 1 or not (own or loss.targets == "any"):
+        return
+    count = next(n for n in itertools.count(2) if n not in (*shape, *samples.y.shape[1:]))
+    x, y = samples.some(count)
+    try:
+        measure(model, samples.in_dtype(x), y, training=False)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise ShapeError(
+            f"y of shape {samples.y.shape} beside outputs of shape (batch, {', '.join(map(str, shape))}): {error}"
+        ) from error
