@@ -312,7 +312,10 @@ def _takes(function: Any, count: int) -> bool:
 
 
 class TerminateOnNaN(Callback):
-    """End the training at once when the loss is no longer finite. Waits for the device after each batch."""
+    """End the training at once when the loss is no longer finite, without the error that `fit` raises for it.
+
+    Waits for the device after each batch.
+    """
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         if not math.isfinite(logs["loss"]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..engine import backend
 from ..engine.errors import UsageError, unknown_name
+from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor, tensor
 from ..ops import loss as equations
 from ..ops.arithmetic import absolute, clip
@@ -114,6 +115,15 @@ LOSSES = {
         ),
     )
 }  # fmt: skip
+EQUATIONS = {equations.mean_squared_error: LOSSES["mean_squared_error"]} | {
+    primitive: replace(LOSSES[name], from_logits=True)
+    for name, primitive in (
+        ("categorical_crossentropy", equations.categorical_cross_entropy),
+        ("sparse_categorical_crossentropy", equations.sparse_categorical_cross_entropy),
+        ("binary_crossentropy", equations.binary_cross_entropy),
+    )
+}
+"""What the primitives mean as losses: they take their operands in another order, and logits."""
 ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
@@ -151,11 +161,18 @@ def check_arguments(kind: str, function: Callable[..., object], *arguments: str)
     if isinstance(function, type):
         raise UsageError(f"the {kind} {function.__name__} is a class: make one, {function.__name__}().")
     try:
-        inspect.signature(function).bind(*arguments)
-    except TypeError:
-        raise UsageError(f"a {kind} of your own is a function ({', '.join(arguments)}); {function!r} is not.") from None
+        signature = inspect.signature(function)
     except ValueError:  # written in C, and says nothing of its arguments
-        pass
+        return
+    places = {name: place for place, name in enumerate(signature.parameters)}
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        fits = False
+    else:
+        fits = all(places.get(name, place) == place for place, name in enumerate(arguments))
+    if not fits:
+        raise UsageError(f"a {kind} of your own is a function ({', '.join(arguments)}); {function!r} is not.")
 
 
 def make_loss(value: str | Loss | LossFunction) -> Loss:
@@ -166,6 +183,10 @@ def make_loss(value: str | Loss | LossFunction) -> Loss:
     """
     if isinstance(value, Loss):
         return value
+    if isinstance(value, Primitive):
+        if value not in EQUATIONS:
+            raise UsageError(f"the primitive {value.name!r} is no loss: name one of {[*LOSSES]}, or write a function.")
+        return EQUATIONS[value]
     if callable(value):
         check_arguments("loss", value, "y_true", "y_pred")
         return Loss(getattr(value, "__name__", "loss"), "any", value)

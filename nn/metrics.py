@@ -139,15 +139,18 @@ def check_metric(metric: Metric, loss: Loss, y: Array, output_shape: tuple[int, 
             found = FITTING["probabilities" if width == 1 else "classes"]
         elif y.shape[1:] == output_shape[:-1]:
             found = FITTING["labels"]
+        squeezed = " Take y[..., 0]." if kind == "labels" and y.shape[1:] == (*output_shape[:-1], 1) else ""
         raise ShapeError(
             f"the metric {metric.name!r} takes {TAKES[kind]}, but y has shape {y.shape} and dtype {y.dtype} beside "
             f"outputs of shape (batch, {', '.join(map(str, output_shape))})"
-            + (f": use {found!r}." if found and found != metric.name else ".")
+            + (f": use {found!r}." if found and found != metric.name else f".{squeezed}")
         )
     if kind == "probabilities":
         _check_binary(metric, loss, y, width, ending)
-    if kind == "classes" and loss.targets != "classes":
+    if kind == "classes":
         several = (y == y.max(axis=-1, keepdims=True)).sum(axis=-1) != 1
+        if loss.targets == "classes":  # where rows are probabilities, two may be equal by chance
+            several &= y.sum(axis=-1) > 1.5
         _refuse_rows(several, y, f"the metric {metric.name!r} takes one-hot rows, each with one greatest element")
 
 

@@ -214,6 +214,75 @@ def test_what_is_no_metric(metric):
         model_of(Dense(3), metrics=[metric])
 
 
+def writes_outputs(xp, y_true, y_pred):
+    y_pred[y_pred < 0.3] = 0
+    return xp.mean(y_pred)
+
+
+def writes_targets(xp, y_true, y_pred):
+    y_true -= 5
+    return xp.mean(y_true)
+
+
+@pytest.mark.parametrize("metric", [writes_outputs, writes_targets])
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_what_a_metric_writes_into_its_arguments_stays_with_it(metric, run_eagerly, same):
+    y, weights, values = ROWS.astype("float32"), [], []
+    for metrics in ([], [metric, apart]):
+        model = model_of(Dense(3), loss="mse", metrics=metrics, run_eagerly=run_eagerly)
+        history = model.fit(X, y, batch_size=5, epochs=3, verbose=0).history
+        weights.append(model.get_weights())
+        values.append((history["loss"], model.evaluate(X, y, verbose=0, return_dict=True)["loss"]))
+    same(*weights)
+    assert values[0] == values[1]
+    np.testing.assert_array_equal(y, ROWS)
+    assert model.evaluate(X, y, verbose=0)[2] == pytest.approx(abs(model.predict(X) - ROWS).mean(), rel=1e-5)
+
+
+def test_what_a_loss_writes_into_the_targets_stays_with_it():
+    def loss(y_true, y_pred):
+        y_true[...] = 0
+        return cg.mean((y_true - y_pred) ** 2)
+
+    y = ROWS.astype("float32")
+    model = model_of(Dense(3), loss=loss, metrics=[apart])
+    model.fit(X, y, verbose=0)
+    p = model.predict(X)
+    np.testing.assert_allclose(model.evaluate(X, y, verbose=0), [(p**2).mean(), abs(p - ROWS).mean()], rtol=1e-5)
+    np.testing.assert_array_equal(y, ROWS)
+
+
+@pytest.mark.parametrize("swapped", [lambda y_pred, y_true: 0, lambda p, y_true, y_pred=None: 0])
+def test_arguments_in_another_order_are_refused(swapped):
+    with pytest.raises(UsageError, match=r"a loss of your own is a function \(y_true, y_pred\)"):
+        model_of(Dense(3), loss=swapped)
+
+
+def test_a_metric_as_keras_has_it_is_refused():
+    def f1(y_true, y_pred, beta=1.0):
+        return np.mean(y_true == y_pred)
+
+    with pytest.raises(UsageError, match=r"a metric of your own is a function \(xp, y_true, y_pred\)"):
+        model_of(Dense(3), metrics=[f1])
+
+
+@pytest.mark.parametrize(
+    ("primitive", "y"),
+    [
+        (cg.mean_squared_error, ROWS),
+        (cg.categorical_cross_entropy, ROWS),
+        (cg.sparse_categorical_cross_entropy, LABELS),
+        (cg.binary_cross_entropy, ROWS),
+    ],
+)
+def test_a_primitive_as_a_loss_takes_its_operands_as_it_names_them(primitive, y):
+    model = model_of(Dense(3), loss=primitive)
+    expected = primitive(model.predict(X), y.astype("int64" if y is LABELS else "float32")).item()
+    assert model.evaluate(X, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(UsageError, match="'matmul' is no loss"):
+        model_of(Dense(3), loss=cg.matmul)
+
+
 # Which metric fits
 
 CLASSES, SPARSE, BINARY = "categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy"
@@ -278,6 +347,15 @@ def test_rows_that_name_no_single_class_have_no_categorical_accuracy():
     rows[7] = [1, 1, 0]
     with pytest.raises(DataError, match="one-hot rows, each with one greatest element; y in row 7"):
         model_of(Dense(3, "sigmoid"), loss=BINARY, metrics=["categorical_accuracy"]).evaluate(X, rows, verbose=0)
+
+
+def test_rows_of_several_classes_have_no_accuracy():
+    rows = ROWS.copy()
+    rows[7] = [1, 1, 0]
+    with pytest.raises(DataError, match=r"one-hot rows, .* y in row 7"):
+        model_of(Dense(3, "softmax"), loss=CLASSES, metrics=["accuracy"]).evaluate(X, rows, verbose=0)
+    rows[7] = [0.5, 0.5, 0]
+    model_of(Dense(3, "softmax"), loss=CLASSES, metrics=["accuracy"]).evaluate(X, rows, verbose=0)
 
 
 def test_binary_accuracy_takes_targets_of_0_and_1():
