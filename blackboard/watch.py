@@ -72,7 +72,7 @@ class Watch(Callback):
         self._images, self._labels = numpy.asarray(images[:PICTURES]), [int(label) for label in labels[:PICTURES]]
         self._inputs = inputs[:PICTURES]
 
-    def on_train_begin(self) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Look at the weights as they were drawn."""
         self._frames: list[dict[str, Any]] = []
         self._every = 1
@@ -84,7 +84,7 @@ class Watch(Callback):
         self._x, self._y = Tensor(samples.x).astype(model.dtype), Tensor(samples.y)
         self._look(len(model.history.epoch), surface=True)
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """From now on the weights are not those of a whole epoch."""
         self._whole = False
 
@@ -101,7 +101,7 @@ class Watch(Callback):
             self._frames = [f for f in self._frames if not f["epoch"] % self._every or f is self._frames[0]]
         self._write("training")
 
-    def on_train_end(self) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         """Look once more, and write the page that stays."""
         if not self._written:
             return

@@ -22,7 +22,8 @@ class Callback:
     """Base class; override what is needed.
 
     model: the model in training; setting `model.stop_training = True` ends it after the batch or epoch under way.
-    params: {"epochs", "steps", "samples", "verbose"} of the run. Reading a number of a batch's `logs` waits for
+    params: {"epochs", "steps", "samples", "verbose"} of the run. Hooks have Keras's names and times; `logs`
+    may be left out of those that need none. Reading a number of a batch's `logs` waits for
     the device; those of an epoch are there already. each_batch: a GPU runs many batches before the host hears of
     the last of them, unless a callback wants to be told of each. past: the history before this training, where it
     goes on from one.
@@ -40,20 +41,64 @@ class Callback:
     def __copy__(self) -> Any:
         return copy.deepcopy(self)
 
-    def on_train_begin(self) -> None:
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Called before anything else: what there is to be known of the run."""
+        self.params = params
+
+    def set_model(self, model: Sequential) -> None:
+        """Called before anything else: which model it is."""
+        self.model = model
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Called once, before the first epoch."""
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called before each epoch; epochs count from 0."""
 
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before each update; where it is not there, `on_batch_begin` is."""
+
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Called after each update; logs: the running means of this epoch so far."""
+        """Called after each update; logs: the running means of this epoch so far. Else `on_batch_end` is."""
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """An older name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs) -> None:
+        """An older name of `on_train_batch_end`."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Called after each epoch and its validation; logs: loss, metrics, val_loss, …"""
+        """Called after each epoch and its validation; logs: loss, metrics, val_loss, …
 
-    def on_train_end(self) -> None:
-        """Called once at the end, also where training was interrupted."""
+        It is one dict for all callbacks: numbers that one adds or changes reach those after it, and the history.
+        """
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Called once at the end, also where training was interrupted; logs: those of the last epoch."""
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called before an evaluation, and a validation."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before each batch of it."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Called after each batch of it; logs: the means so far."""
+
+    def on_test_end(self, logs: Logs) -> None:
+        """Called after it; logs: loss and metrics, and what is changed there is what `evaluate` gives."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called before a prediction."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before each batch of it."""
+
+    def on_predict_batch_end(self, batch: int, logs: Mapping[str, Any]) -> None:
+        """Called after each batch of it; logs: {"outputs": the outputs for this batch}."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called after it."""
 
 
 class History(Callback):
@@ -67,12 +112,24 @@ class History(Callback):
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.epoch, self.history = [], {}
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        for name in logs:  # where it begins later, the epochs stay aligned
-            self.history.setdefault(name, [math.nan] * len(self.epoch))
-        self.epoch.append(epoch)
-        for name, values in self.history.items():
-            values.append(logs.get(name, math.nan))
+        self.note(epoch, logs)
+
+    def note(self, epoch: int, logs: Logs) -> None:
+        """Take in the logs of an epoch, or take them in anew where they were changed.
+
+        Raises UsageError for what is no number.
+        """
+        numbers = {name: _number(name, value) for name, value in logs.items()}
+        if self.epoch[-1:] != [epoch]:
+            self.epoch.append(epoch)
+        last = len(self.epoch) - 1
+        for name in [*self.history, *numbers]:  # where one begins later, the epochs stay aligned
+            before = self.history.get(name, [math.nan] * last)[:last]
+            self.history[name] = [*before, numbers.get(name, math.nan)]
 
     def before(self, epoch: int) -> History:
         """The part of it before `epoch`: what a training that goes on from there has behind it."""
@@ -94,6 +151,20 @@ class History(Callback):
         return history_markdown(self)
 
 
+def _number(name: str, value: Any) -> float | int:
+    """A number that a callback left in the logs, as Python has it."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    try:
+        number: float | int = value.item()
+        return float(number) if not isinstance(number, int) else number
+    except (AttributeError, TypeError, ValueError, ChalkgradError):
+        kind = type(value).__name__
+        raise UsageError(
+            f"logs[{name!r}] is a {kind}: what callbacks put into the logs of an epoch are numbers."
+        ) from None
+
+
 class Monitoring(Callback):
     """What the callbacks that follow one number of an epoch's logs have in common: which values are better.
 
@@ -107,7 +178,7 @@ class Monitoring(Callback):
         self.monitor, self.mode = monitor, mode
         self.best: float | None = None
 
-    def on_train_begin(self) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         if any(metric.name == without_prefix(self.monitor) for metric in getattr(self.model, "metrics", ())):
             self._sign()  # raises before anything is trained; other numbers are known at the first epoch's end
 
@@ -129,6 +200,11 @@ class Monitoring(Callback):
                 f"{type(self).__name__} monitors {self.monitor!r}, which is not there: {', '.join(logs)} are."
             )
         return logs[self.monitor]
+
+    def _waits(self, logs: Logs) -> bool:
+        """Whether the number is one of a validation that is not due after each epoch."""
+        often = getattr(self, "params", {}).get("validation_freq", 1) == 1
+        return self.monitor not in logs and self.monitor.startswith("val_") and not often
 
     def _better(self, value: float, best: float | None) -> bool:
         """Whether a value is better than the best; what is not finite never is."""
@@ -168,7 +244,7 @@ class EarlyStopping(Monitoring):
         self.start_from_epoch = start_from_epoch
         self._kept: tuple[int, float, list[Any]] | None = None
 
-    def on_train_begin(self) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         super().on_train_begin()
         self.best, self.best_epoch, self.stopped_epoch = None, -1, -1
         self._to_beat, self._waited = self.baseline, 0
@@ -179,6 +255,8 @@ class EarlyStopping(Monitoring):
             self._kept = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self._waits(logs):
+            return
         value = self._value(logs)
         self._count(epoch, value)
         if epoch < self.start_from_epoch:
@@ -200,7 +278,7 @@ class EarlyStopping(Monitoring):
         else:
             self._waited += 1
 
-    def on_train_end(self) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         if self._kept is not None:
             self.model.set_weights(self._kept[2])
 
@@ -225,7 +303,7 @@ class ModelCheckpoint(Monitoring):
         self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
         self._begins = False
 
-    def on_train_begin(self) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         if not self.save_best_only:
             return
         super().on_train_begin()
@@ -234,7 +312,7 @@ class ModelCheckpoint(Monitoring):
             if self._better(value, self.best):
                 self.best = value
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._begins and epoch and self.best is None:
             self.best = self._in_the_file()
         self._begins = False
@@ -251,6 +329,8 @@ class ModelCheckpoint(Monitoring):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.save_best_only:
+            if self._waits(logs):
+                return
             value = self._value(logs)
             if not self._better(value, self.best):
                 return
@@ -281,14 +361,14 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[..., float]) -> None:
         self.schedule = schedule
-        self._takes_rate = _takes(schedule, 2)
-        if not (self._takes_rate or _takes(schedule, 1)):
+        self._takes_rate = takes(schedule, 2)
+        if not (self._takes_rate or takes(schedule, 1)):
             raise UsageError(
                 f"LearningRateScheduler({schedule!r}): a schedule is a function (epoch, learning_rate) or (epoch) that "
                 "returns the learning rate."
             )
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = self.model.optimizer
         assert optimizer is not None
         rate = self.schedule(epoch, optimizer.learning_rate) if self._takes_rate else self.schedule(epoch)
@@ -298,7 +378,7 @@ class LearningRateScheduler(Callback):
             raise UsageError(f"the schedule of learning rates returned {rate!r} for epoch {epoch}: {error}") from None
 
 
-def _takes(function: Any, count: int) -> bool:
+def takes(function: Any, count: int) -> bool:
     """Whether it can be called with so many arguments, as far as it tells."""
     if not callable(function):
         return False

@@ -20,7 +20,7 @@ def format_logs(logs: Logs) -> str:
 class LineProgress(Callback):
     """One line an epoch."""
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -33,7 +33,7 @@ class BarProgress(LineProgress):
 
     each_batch = False
 
-    def on_train_begin(self) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.progress = Progress(
@@ -43,7 +43,7 @@ class BarProgress(LineProgress):
         self.progress.start()
         self.task: Any = None
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         super().on_epoch_begin(epoch)
         if self.task is not None:
             self.progress.remove_task(self.task)
@@ -61,7 +61,7 @@ class BarProgress(LineProgress):
         seconds = time.perf_counter() - self.started
         self.progress.print(f"epoch {epoch + 1}/{self.params['epochs']} · {seconds:.2f} s · {format_logs(logs)}")
 
-    def on_train_end(self) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self.progress.stop()
 
 

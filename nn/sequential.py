@@ -19,8 +19,10 @@ from ..engine.replay.capture import Captured, check_jit
 from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
 from . import checkpoint, training
+from .arguments import count, epochs_with, pair, refuse, steps_of
 from .callbacks import Callback, History
 from .forward import ending, forward
+from .hooks import Hooks, checked
 from .layers import Layer
 from .layers.base import Weights
 from .losses import Loss, LossFunction, make_loss
@@ -57,7 +59,8 @@ class Sequential:
         self.loss: Loss | None = None
         self.metrics: list[Metric] = []
         self.history = History()
-        self.stop_training = self.run_eagerly = self.deterministic = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
+        self.run_eagerly = self.deterministic = False
         self.check_finite = True
         self.jit_compile: bool | str = "auto"
         self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
@@ -237,6 +240,7 @@ class Sequential:
         jit_compile: bool | str = "auto",
         deterministic: bool = False,
         check_finite: bool = True,
+        **others: None,
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
@@ -247,6 +251,7 @@ class Sequential:
         `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
         callbacks ends it without an error instead.
         """
+        refuse("compile", others)
         check_jit(jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
@@ -315,17 +320,22 @@ class Sequential:
         self,
         x: Any,
         y: Any,
-        batch_size: int = 32,
+        batch_size: int | None = 32,
         epochs: int = 1,
         verbose: int | str = "auto",
         callbacks: Sequence[Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
+        *,
         initial_epoch: int = 0,
+        validation_batch_size: int | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
         seed: int | None = None,
         evaluate_training: bool = False,
         augmentation: Augment | None = None,
+        **others: None,
     ) -> History:
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
@@ -338,32 +348,31 @@ class Sequential:
         initial_epoch where that epoch of the call before began. evaluate_training: add train_loss, … of the
         weights at the epoch's end; `loss` itself is the running mean while they change. augmentation: a function
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
-        `cg.datasets.Augmentation`.
+        `cg.datasets.Augmentation`. validation_freq: every how many epochs there is a validation, or after which
+        (from 1); validation_batch_size, validation_steps: as batch_size and steps of `evaluate`.
 
         Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
         DataError that names the first row at fault (labels out of range, values not finite). Later, DivergenceError
         where the training is no longer finite: it names step, layer and operation, and the model is what it was before
         that epoch.
         """
+        refuse("fit", others)
         loss = self._compiled("fit")
-        batch_size, epochs = _count("fit", "batch_size", batch_size, 1), _count("fit", "epochs", epochs, 0)
-        initial_epoch = _count("fit", "initial_epoch", initial_epoch, 0)
+        batch_size = count("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
+        epochs, initial_epoch = count("fit", "epochs", epochs, 0), count("fit", "initial_epoch", initial_epoch, 0)
+        validated, size = epochs_with(validation_freq), _size("fit", validation_batch_size, "validation_batch_size")
         random.generator(0 if seed is None else seed)  # refuses what is no seed
-        if not isinstance(callbacks, (list, tuple, type(None))):
-            raise UsageError(f"callbacks is a list, not {callbacks!r}.")
-        followers = list(callbacks or ())
-        for follower in followers:
-            if not isinstance(follower, Callback):
-                raise UsageError(f"callbacks holds {follower!r}, which is no Callback.")
+        if not isinstance(shuffle, (bool, numpy.bool_)):
+            raise UsageError(f"fit(shuffle={shuffle!r}): it is True or False.")
+        followers = checked(callbacks)
         if validation_data is None and validation_split:
             (x, y), validation_data = split_off(x, y, validation_split)
-        if validation_data is not None:
-            _check_pair(validation_data)
         if augmentation is not None and not callable(augmentation):
             raise UsageError(f"augmentation is a function (samples, generator) -> samples, not {augmentation!r}.")
         samples, validation = self._samples(x, y, loss, "", augmentation), None
         if validation_data is not None:
-            validation = self._samples(*validation_data, loss, "validation ")
+            validation = self._samples(*pair(validation_data), loss, "validation ")
+        steps = steps_of("fit", "validation_steps", validation_steps, len(validation) if validation else 0, size)
         self.build(samples.x.shape[1:])
         for given in (samples, validation):
             if given:
@@ -374,23 +383,36 @@ class Sequential:
         return training.fit(
             self, samples, validation, batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch,
             shuffle=shuffle, seed=seed, verbose=verbose, callbacks=followers,
-            evaluate_training=evaluate_training, history=self.history,
+            evaluate_training=evaluate_training, history=self.history, validation_batch_size=size,
+            validation_steps=steps, validation_freq=validated,
         )  # fmt: skip
 
     @training.on_its_device
     def evaluate(
-        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = "auto", return_dict: bool = False
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        *,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        return_dict: bool = False,
+        **others: None,
     ) -> Any:
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
-        batch_size changes speed and memory, not the result. return_dict: by name instead. verbose: 0 prints nothing.
+        batch_size changes speed and memory, not the result. steps: over the first so many batches instead. return_dict:
+        by name instead. verbose: 0 prints nothing.
         """
-        loss = self._compiled("evaluate")
+        refuse("evaluate", others)
+        loss, followers = self._compiled("evaluate"), checked(callbacks)
         self._built("evaluate")
-        size = training.EVALUATION_BATCH if batch_size is None else _count("evaluate", "batch_size", batch_size, 1)
-        samples = self._samples(x, y, loss, "")
+        size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
+        steps = steps_of("evaluate", "steps", steps, len(samples), size)
         check_rows(self, samples)
-        results = training.evaluate(self, samples, size)
+        params = {"epochs": 1, "steps": steps or -(-len(samples) // size), "samples": len(samples), "verbose": verbose}
+        results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
         if verbose:
             print(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
         if return_dict:
@@ -398,13 +420,30 @@ class Sequential:
         return list(results.values()) if self.metrics else results["loss"]
 
     @training.on_its_device
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = "auto") -> numpy.typing.NDArray[Any]:
-        """The model's outputs for all samples, as a NumPy array; nothing is recorded, nothing printed."""
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        *,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        **others: None,
+    ) -> numpy.typing.NDArray[Any]:
+        """The model's outputs for all samples, as a NumPy array; nothing is recorded, nothing printed.
+
+        steps: for the first so many batches instead.
+        """
+        refuse("predict", others)
+        followers = checked(callbacks)
         self._built("predict")
         samples = Samples(x, None, self.dtype, self.device)
         self.check_input(samples.x.shape)
-        size = training.EVALUATION_BATCH if batch_size is None else _count("predict", "batch_size", batch_size, 1)
-        outputs: numpy.typing.NDArray[Any] = training.predict(self, samples, size)
+        size = _size("predict", batch_size)
+        steps = steps_of("predict", "steps", steps, len(samples), size)
+        params = {"epochs": 1, "steps": steps or -(-len(samples) // size), "samples": len(samples), "verbose": verbose}
+        hooks = Hooks(self, followers, params)
+        outputs: numpy.typing.NDArray[Any] = training.predict(self, samples, size, steps, hooks)
         return outputs
 
     def _compiled(self, what: str) -> Loss:
@@ -465,12 +504,5 @@ class Sequential:
         checkpoint.load_weights(self, path)
 
 
-def _check_pair(validation_data: Any) -> None:
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-        raise UsageError("validation_data is a pair: (x, y).")
-
-
-def _count(method: str, name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < least:
-        raise UsageError(f"{method}({name}={value!r}): it is an integer of {least} or more.")
-    return int(value)
+def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
+    return training.EVALUATION_BATCH if batch_size is None else count(method, name, batch_size, 1)

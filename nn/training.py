@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy
 
 from ..engine import backend, random
-from ..engine.cuda.graph import AHEAD
 from ..engine.errors import DivergenceError
 from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
 from ..optim.optimizer import AVERAGE
+from .arguments import is_due
 from .callbacks import Callback, History, TerminateOnNaN
 from .finite import Snapshot, changing, first_changed, first_fault, is_finite
+from .hooks import Hooks
 from .measuring import RunningMeans, measure
 from .progress import progress_for
 from .samples import Samples
@@ -61,47 +62,41 @@ def fit(
     callbacks: Sequence[Callback],
     evaluate_training: bool,
     history: History,
+    validation_batch_size: int = EVALUATION_BATCH,
+    validation_steps: int | None = None,
+    validation_freq: int | frozenset[int] = 1,
 ) -> History:
     """Train: shuffle, forward, loss, backward, update, until the last epoch or until a callback sees convergence.
 
     Each epoch draws its order and its dropout from numbers of its own, see `Stream`, so that a run taken up again goes
     on as if it had not been interrupted.
     """
-    steps = -(-len(samples) // batch_size)
-    followers: list[Callback] = [history, *callbacks]
-    bar = progress_for(verbose)
-    if bar:
-        followers.insert(0, bar)
-    for follower in followers:
-        follower.model, follower.past = model, history.before(initial_epoch)
-        follower.params = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
-    watchers = [f for f in followers if type(f).on_train_batch_end is not Callback.on_train_batch_end]
+    steps, bar = -(-len(samples) // batch_size), progress_for(verbose)
+    params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
+    params["validation_freq"] = validation_freq
+    hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING and not model.run_eagerly
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=4)
     trainer = Trainer(model, samples, random.generator(0), captured=worth_it)
-    if model.check_finite and not any(isinstance(follower, TerminateOnNaN) for follower in followers):
+    if model.check_finite and not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
         trainer.check_finite()
-    with contextlib.ExitStack() as endings:
-        for follower in followers:
-            endings.callback(follower.on_train_end)
-            follower.on_train_begin()
+    with hooks.training(history.before(initial_epoch)), contextlib.ExitStack() as endings:
         endings.callback(trainer.forget)
         if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
             model.stream.enter(seed, initial_epoch)
             endings.callback(take_average, model)
         for epoch in range(initial_epoch, epochs):
-            for follower in followers:
-                follower.on_epoch_begin(epoch)
-            logs = trainer.means_of(batch_size, epoch, shuffle, watchers)
+            hooks("on_epoch_begin", epoch)
+            logs = trainer.means_of(batch_size, epoch, shuffle, hooks)
             with averaged(model):
                 if evaluate_training:
                     logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
-                if validation:
-                    logs |= {f"val_{k}": v for k, v in evaluate(model, validation, EVALUATION_BATCH).items()}
-                for follower in followers:
-                    follower.on_epoch_end(epoch, logs)
+                if validation and is_due(epoch, validation_freq):
+                    found = evaluate(model, validation, validation_batch_size, validation_steps, hooks)
+                    logs |= {f"val_{k}": v for k, v in found.items()}
+                hooks.epoch_end(epoch, logs)
             if model.stop_training:
                 break
     return history
@@ -149,11 +144,11 @@ class Trainer:
         now = changing(self.model)
         self.means.look_at(now[name] for name in self._finite)
 
-    def means_of(self, batch_size: int, epoch: int, shuffle: bool, watchers: Sequence[Callback]) -> dict[str, float]:
+    def means_of(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> dict[str, float]:
         """The means of an epoch of training. Raises DivergenceError, with the model as it was before that epoch."""
         if self.before:
             self.before.take()
-        means = self.epoch(batch_size, epoch, shuffle, watchers)
+        means = self.epoch(batch_size, epoch, shuffle, hooks)
         if self.before:
             self.look()
         logs = means.read()
@@ -162,7 +157,7 @@ class Trainer:
             self.model.stop_training = False
             try:
                 with numpy.errstate(all="ignore"):
-                    Careful(self, epoch).epoch(batch_size, epoch, shuffle, ())
+                    Careful(self, epoch).epoch(batch_size, epoch, shuffle, Hooks(self.model))
             finally:
                 self.before.put_back()
             raise divergence(
@@ -188,7 +183,7 @@ class Trainer:
             w.grad = None
         self.means.add(values, x.shape[0])
 
-    def epoch(self, batch_size: int, epoch: int, shuffle: bool, watchers: Sequence[Callback]) -> RunningMeans:
+    def epoch(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> RunningMeans:
         """Every sample once."""
         model, count = self.model, len(self.samples)
         stream = model.stream
@@ -200,12 +195,14 @@ class Trainer:
         given = self.samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
         function = self._learn if self.samples.streamed else self._step
         step: Any = model.captured(f"train {id(self)}", function) if self.captured else function
-        ahead = _ahead(watchers) if model.device != "cpu" and isinstance(step, Captured) else 0
-        start = 0
+        ahead = hooks.ahead if model.device != "cpu" and isinstance(step, Captured) else 0
+        start, told = 0, hooks.any("on_train_batch_begin", "on_train_batch_end")
         with contextlib.ExitStack() as endings:
             for rows in given:
                 endings.callback(rows.close)
-            while start < count and not model.stop_training:
+            while start < count:
+                if told:
+                    hooks("on_train_batch_begin", start // batch_size)
                 whole = min(ahead, (count - start) // batch_size)
                 done = step.enqueue([rows.batches(start, whole, batch_size) for rows in given]) if whole else 0
                 if not done:
@@ -215,8 +212,10 @@ class Trainer:
                 start = stop
                 if self.before and model.device == "cpu" and not self.means.loss_is_finite():
                     break
-                for watcher in watchers:
-                    watcher.on_train_batch_end((start - 1) // batch_size, self.means)
+                if told:
+                    hooks("on_train_batch_end", (start - 1) // batch_size, logs=self.means)
+                if model.stop_training:
+                    break
         stream.trained(epoch)
         return self.means
 
@@ -263,33 +262,53 @@ def divergence(where: str, model: Sequential, epoch: int) -> DivergenceError:
     )
 
 
-def _ahead(watchers: Sequence[Callback]) -> int:
-    """How many steps may be enqueued on a GPU before the watchers are told of the last of them."""
-    if any(watcher.each_batch for watcher in watchers):
-        return 0
-    return AHEAD if watchers else sys.maxsize
+def evaluate(
+    model: Sequential, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
+) -> dict[str, float]:
+    """Loss and metrics of the weights as they are, over all samples; no dropout, nothing recorded on the tape.
 
-
-def evaluate(model: Sequential, samples: Samples, batch_size: int) -> dict[str, float]:
-    """Loss and metrics of the weights as they are, over all samples; no dropout, nothing recorded on the tape."""
+    steps: over so many batches instead.
+    """
+    hooks = hooks or Hooks(model)
+    model.stop_evaluating = False
+    hooks("on_test_begin")
 
     def step(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         x = x if x.dtype == model.dtype else x.astype(model.dtype)
         return tuple(map(Tensor, measure(model, x, y, training=False)[1]))
 
     means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", step)
-    for x, y in samples.slices(batch_size):
+    for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         assert y is not None
+        hooks("on_test_batch_begin", batch)
         means.add([value._data for value in step(x, y)], len(x))
         means.count += len(x)
-    return means.read()
+        hooks("on_test_batch_end", batch, logs=means)
+        if model.stop_evaluating:
+            break
+    results = means.read()
+    hooks("on_test_end", logs=results)
+    return results
 
 
-def predict(model: Sequential, samples: Samples, batch_size: int) -> Any:
-    """The model's outputs for all samples, as one NumPy array."""
+def predict(
+    model: Sequential, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
+) -> Any:
+    """The model's outputs for all samples, or so many batches, as one NumPy array."""
+    hooks = hooks or Hooks(model)
+    model.stop_predicting = False
+    hooks("on_predict_begin")
 
     def step(x: Tensor) -> Tensor:
         return model.forward(x if x.dtype == model.dtype else x.astype(model.dtype), recorded=False)
 
     step = model.captured("predict", step)
-    return numpy.concatenate([step(x).numpy() for x, _ in samples.slices(batch_size)])
+    outputs = []
+    for batch, (x, _) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
+        hooks("on_predict_batch_begin", batch)
+        outputs.append(step(x).numpy())
+        hooks("on_predict_batch_end", batch, logs={"outputs": outputs[-1]})
+        if model.stop_predicting:
+            break
+    hooks("on_predict_end")
+    return numpy.concatenate(outputs)

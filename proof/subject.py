@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..engine import backend, transform
 from ..engine.errors import DtypeError, UsageError
 from ..engine.incoming import as_array
-from ..engine.tensor import Tensor, tensor
+from ..engine.tensor import Tensor
 
 Values = NDArray[Any]
 Pull = Callable[[Values], tuple[Values | None, ...]]

@@ -13,6 +13,7 @@ import numpy
 from ...engine import backend, random
 from ...engine.replay.gpu import GpuProgram
 from ...nn import layers
+from ...nn.hooks import Hooks
 from ...nn.measuring import RunningMeans
 from ...nn.samples import Samples
 from ...nn.sequential import Sequential
@@ -61,7 +62,7 @@ class Steps:
 
     def epoch(self) -> RunningMeans:
         """The steps of an epoch, enqueued; whoever reads the means waits for them."""
-        means = self.trainer.epoch(self.batch, self.epochs, self.shuffle, ())
+        means = self.trainer.epoch(self.batch, self.epochs, self.shuffle, Hooks(self.model))
         self.epochs += 1
         return means
 

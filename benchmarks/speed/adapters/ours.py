@@ -55,7 +55,7 @@ class Timed(Callback):
     def __init__(self, stand: Stand, variant: str) -> None:
         self.stand, self.variant, self.epochs = stand, variant, 0
 
-    def on_epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Wait to be told to go."""
         if not self.stand.begin():
             raise Finished
