@@ -111,7 +111,7 @@ def steps_of(method: str, name: str, steps: Any, samples: int, batch_size: int) 
     """How many batches to take; None is all. Raises UsageError where there are not so many."""
     if steps is None:
         return None
-    steps, there = count(method, name, steps, 1), -(-samples // batch_size)
-    if steps > there:
-        raise UsageError(f"{method}({name}={steps}): {samples} samples make {there} batches of {batch_size}.")
-    return steps
+    asked, there = count(method, name, steps, 1), -(-samples // batch_size)
+    if asked > there:
+        raise UsageError(f"{method}({name}={asked}): {samples} samples make {there} batches of {batch_size}.")
+    return asked

@@ -73,7 +73,8 @@ def fit(
     """
     steps, bar = -(-len(samples) // batch_size), progress_for(verbose)
     params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
-    params["validation_freq"] = validation_freq
+    if validation_freq != 1:
+        params["validation_freq"] = validation_freq
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING and not model.run_eagerly
