@@ -16,6 +16,7 @@ from .ops.creation import ones_like, zeros_like
 __version__ = "0.1.0"
 
 globals().update(registry)  # cg.exp, cg.matmul, …: every primitive under its own name
+globals().update({name: made for made in registry.values() for name in made.synonyms})  # cg.abs, as NumPy has it
 
 LATER = {
     "History": "nn.callbacks",

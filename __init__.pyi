@@ -77,6 +77,8 @@ def divide(a: TensorLike, b: TensorLike) -> Tensor:
     """Quotient, elementwise. a, b: shapes that broadcast."""
 def negative(x: TensorLike) -> Tensor:
     """Negative, elementwise."""
+def positive(x: TensorLike) -> Tensor:
+    """The same values, elementwise."""
 def power(a: TensorLike, b: TensorLike) -> Tensor:
     """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
 def absolute(x: TensorLike) -> Tensor:
@@ -89,7 +91,7 @@ def minimum(a: TensorLike, b: TensorLike) -> Tensor:
     """The lesser of two, elementwise. A tie shares its gradient in halves."""
 def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
     """a where the condition holds, else b, elementwise. condition: bool, no gradient passes through it."""
-def clip(x: TensorLike, min: float | None = None, max: float | None = None) -> Tensor:
+def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
     """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included."""
 def astype(x: TensorLike, dtype: Any) -> Tensor:
     """The same values in another dtype; the gradient goes back to x's own."""
@@ -109,9 +111,9 @@ def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsi
     """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
 def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
-def reshape(x: TensorLike, *shape: int | Sequence[int] | None) -> Tensor:
+def reshape(x: TensorLike, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
     """The same elements in row-major order under another shape; one length may be -1, then it follows."""
-def transpose(x: TensorLike, *axes: int | Sequence[int] | None) -> Tensor:
+def transpose(x: TensorLike, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
     """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
 def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """x repeated to `shape`, by the rules of broadcasting."""
@@ -165,6 +167,14 @@ def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float3
     """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16."""
 def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
     """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
+def bitwise_and(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
+def bitwise_or(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
+def bitwise_xor(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
+def invert(x: TensorLike) -> Tensor:
+    """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
 def mean_squared_error(y_pred: TensorLike, y_true: TensorLike) -> Tensor:
     """Mean over every element of the squared difference (D10)."""
 def binary_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor:
@@ -201,3 +211,22 @@ def var(x: TensorLike, axis: int | tuple[int, ...] | None = None, ddof: int = 0,
     """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
 def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """log Σ exp over the axes `axis`, never overflowing."""
+def floor(x: TensorLike) -> Tensor:
+    """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
+def round(x: TensorLike, decimals: int = 0) -> Tensor:
+    """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
+def floor_divide(a: TensorLike, b: TensorLike) -> Tensor:
+    """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
+def remainder(a: TensorLike, b: TensorLike) -> Tensor:
+    """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""
+true_divide = divide
+pow = power
+abs = absolute
+permute_dims = transpose
+concat = concatenate
+bitwise_not = invert
+bitwise_invert = invert
+amax = max
+amin = min
+around = round
+mod = remainder

@@ -20,7 +20,8 @@ EACH = 16
 """Elements of an array up to which each is written out with its numbers; of a larger one the chosen one is."""
 SIGNS: dict[type, str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
-    ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
+    ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.BitAnd: "&", ast.BitOr: "|",
+    ast.BitXor: "^", ast.USub: "neg", ast.Not: "not", ast.Invert: "invert",
 }  # fmt: skip
 ROOM = 700_000
 """Elements that a page has room for: 4 MB in single precision."""
@@ -246,7 +247,7 @@ class _Reader:
         if isinstance(node, ast.BinOp):
             return ["op", SIGNS[type(node.op)], self.read(node.left), self.read(node.right)]
         if isinstance(node, ast.UnaryOp):
-            return ["not" if isinstance(node.op, ast.Not) else "neg", self.read(node.operand)]
+            return [SIGNS[type(node.op)], self.read(node.operand)]
         if isinstance(node, ast.Compare):
             parts = [self.read(part) for part in (node.left, *node.comparators)]
             return ["compare", [SIGNS[type(op)] for op in node.ops], parts]

@@ -23,7 +23,7 @@ TERMS = 6
 
 _SIGNS: dict[type, str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==",
-    ast.NotEq: "!=",
+    ast.NotEq: "!=", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^",
 }  # fmt: skip
 
 CHOICE, LOGIC, COMPARED, ADDED, NEGATED, MULTIPLIED, POWERED, ATOM = range(8)
@@ -184,8 +184,9 @@ class Printer:
         if isinstance(node, ast.Attribute):
             return self.attribute(node)
         if isinstance(node, ast.UnaryOp):
-            if isinstance(node.op, ast.Not):
-                return self.style.join([self.sign("not"), self.at_least(node.operand, ATOM, at)]), LOGIC
+            if isinstance(node.op, ast.Not | ast.Invert):
+                sign = self.sign("not" if isinstance(node.op, ast.Not) else "~")
+                return self.style.join([sign, self.at_least(node.operand, ATOM, at)]), LOGIC
             inner = self.at_least(node.operand, MULTIPLIED, at)
             return self.style.join([self.style.operator("−").strip(), inner]), NEGATED
         if isinstance(node, ast.BinOp):
@@ -222,6 +223,9 @@ class Printer:
             top, bottom = self.at_least(node.left, NEGATED, at), self.at_least(node.right, POWERED, at)
             divided = self.style.fraction(top, bottom)
             return (divided, MULTIPLIED) if isinstance(node.op, ast.Div) else (self.style.floor(divided), ATOM)
+        if isinstance(node.op, ast.BitAnd | ast.BitOr | ast.BitXor):
+            parts = [self.at_least(part, ADDED, at) for part in (node.left, node.right)]
+            return self.joined(parts, self.sign(_SIGNS[type(node.op)])), LOGIC
         least = MULTIPLIED if isinstance(node.op, ast.Mult) else ADDED
         left = self.at_least(node.left, NEGATED if least == MULTIPLIED else ADDED, at)
         right = self.at_least(node.right, MULTIPLIED, at)
@@ -267,6 +271,8 @@ class Printer:
             return self.reduction(name, node, over, at)
         if name == "sqrt":
             return self.style.root(self.written(node.args[0], at)[0]), ATOM
+        if name == "floor":
+            return self.style.floor(self.written(node.args[0], at)[0]), ATOM
         known = str(self.names[name]) if name in self.names else name
         return self.style.call(known, [self.at_least(a, CHOICE, at) for a in node.args]), ATOM
 

@@ -13,10 +13,12 @@ SUBSCRIPTS = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇�
 SUPERSCRIPTS = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 OPERATORS = {
     "*": "·", "-": "−", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "and": "∧", "or": "∨", "<-": "←", "not": "¬",
+    "^": "⊕",
 }  # fmt: skip
 LATEX_OPERATORS = {
     "·": r"\cdot", "−": "-", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "∧": r"\wedge", "∨": r"\vee", "←": r"\leftarrow",
-    "¬": r"\neg", "…": r"\dots", "×": r"\times",
+    "¬": r"\neg", "~": r"\mathord{\sim}", "&": r"\mathbin{\&}", "|": r"\mid", "⊕": r"\oplus", "…": r"\dots",
+    "×": r"\times",
 }  # fmt: skip
 LATEX_LETTERS = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "ε": r"\varepsilon", "θ": r"\theta", "λ": r"\lambda", "μ": r"\mu",
@@ -115,7 +117,7 @@ class Unicode(Style):
         return text
 
     def operator(self, sign: str) -> str:
-        return sign if sign in "·¬" else f" {sign} " if sign != "," else ", "
+        return sign if sign in "·¬~" else f" {sign} " if sign != "," else ", "
 
     def join(self, parts: Sequence[str]) -> str:
         return "".join(parts)

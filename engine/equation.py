@@ -3,7 +3,7 @@
 An equation is Python's expression syntax with the field's names: `y = 1 / (1 + exp(-x))`,
 `z[n, k] = sum(a[n, j] * w[j, k], j) + b[k]`. What it may hold:
 
-- numbers, names, `+ - * / // **`, comparisons, `and`, `or`, `not`, and `u if condition else v`;
+- numbers, names, `+ - * / // **`, `& | ^ ~` bit by bit, comparisons, `and`, `or`, `not`, and `u if condition else v`;
 - the functions of `ELEMENTWISE`, and those of `STRUCTURAL`, which take whole arrays;
 - indices in brackets. A name in brackets that is no operand or parameter is an index, and runs over its
   axis; `*i` is a multi-index, which runs over several (all those of space), and arithmetic on it, as in
@@ -31,16 +31,19 @@ from typing import Any
 
 from .errors import EquationError
 
-ELEMENTWISE = frozenset({"abs", "clip", "cos", "erf", "exp", "expm1", "log", "log1p", "sign", "sin", "sqrt", "tanh"})
+ELEMENTWISE = frozenset({
+    "abs", "clip", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "round", "sign", "sin", "sqrt", "tanh",
+})  # fmt: skip
 STRUCTURAL = frozenset({"argmax", "before", "border", "concatenate", "crop", "einsum", "inside", "pad", "stack"})
 FUNCTIONS = ELEMENTWISE | STRUCTURAL
 REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
 CONSTANTS = frozenset({"pi", "inf"})
 
 _SYNTAX = (
-    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.UnaryOp, ast.USub,
-    ast.Not, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.BoolOp, ast.And, ast.Or,
-    ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple, ast.Attribute, ast.Starred,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.BitAnd, ast.BitOr, ast.BitXor,
+    ast.UnaryOp, ast.USub, ast.Invert, ast.Not, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq,
+    ast.BoolOp, ast.And, ast.Or, ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple,
+    ast.Attribute, ast.Starred,
 )  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class Lent:
         """Negative, elementwise."""
     def negative(self) -> Tensor:
         """Negative, elementwise."""
+    def __pos__(self) -> Tensor:
+        """The same values, elementwise."""
     def __pow__(self, b: TensorLike) -> Tensor:
         """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
     def __rpow__(self, b: TensorLike) -> Tensor:
@@ -48,7 +50,7 @@ class Lent:
         """Absolute value, elementwise. At 0 the gradient is 0."""
     def sign(self) -> Tensor:
         """-1, 0 or 1, elementwise; constant, so no gradient passes."""
-    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
+    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
         """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included."""
     def astype(self, dtype: Any) -> Tensor:
         """The same values in another dtype; the gradient goes back to x's own."""
@@ -64,9 +66,9 @@ class Lent:
         """Whether a > b, elementwise: bool, without gradient."""
     def __ge__(self, b: TensorLike) -> Tensor:
         """Whether a ≥ b, elementwise: bool, without gradient."""
-    def reshape(self, *shape: int | Sequence[int] | None) -> Tensor:
+    def reshape(self, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one length may be -1, then it follows."""
-    def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
+    def transpose(self, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
         """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
     def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
         """Without the axes of length 1 (all of them, or those of `axis`)."""
@@ -94,6 +96,20 @@ class Lent:
         """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
     def __rmatmul__(self, b: TensorLike) -> Tensor:
         """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
+    def __and__(self, b: TensorLike) -> Tensor:
+        """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
+    def __rand__(self, b: TensorLike) -> Tensor:
+        """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
+    def __or__(self, b: TensorLike) -> Tensor:
+        """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
+    def __ror__(self, b: TensorLike) -> Tensor:
+        """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
+    def __xor__(self, b: TensorLike) -> Tensor:
+        """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
+    def __rxor__(self, b: TensorLike) -> Tensor:
+        """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
+    def __invert__(self) -> Tensor:
+        """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Sum over the axes `axis` (all by default)."""
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
@@ -108,3 +124,17 @@ class Lent:
         """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
     def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """log Σ exp over the axes `axis`, never overflowing."""
+    def floor(self) -> Tensor:
+        """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
+    def __round__(self, decimals: int = 0) -> Tensor:
+        """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
+    def round(self, decimals: int = 0) -> Tensor:
+        """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
+    def __floordiv__(self, b: TensorLike) -> Tensor:
+        """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
+    def __rfloordiv__(self, b: TensorLike) -> Tensor:
+        """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
+    def __mod__(self, b: TensorLike) -> Tensor:
+        """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""
+    def __rmod__(self, b: TensorLike) -> Tensor:
+        """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,11 +31,12 @@ import numpy
 from . import backend, recording
 from .cuda.launch import CudaKernel, chosen
 from .equation import Equation, read_equation
-from .errors import ChalkgradError, DtypeError, EquationError, ShapeError
+from .errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
 from .incoming import as_array
+from .nested import joined
 from .recording import Plan, namespace
 from .short import short_way
-from .tensor import Tensor, tensor
+from .tensor import Tensor, holds_tensors, tensor
 
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
@@ -88,7 +90,8 @@ class Primitive:
         self.name: str = kernel.__name__
         self.__doc__, self.__module__ = kernel.__doc__, kernel.__module__
         self.__name__ = self.__qualname__ = kernel.__name__
-        self.__signature__ = inspect.Signature(signature)  # what help() shows
+        self.synonyms: tuple[str, ...] = options["synonyms"]
+        self.__signature__ = inspect.signature(options["bind"]) if options["bind"] else _public(signature)
         self.kernel = kernel
         self.text = text
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in operands)
@@ -208,6 +211,9 @@ class Primitive:
         device = "cpu"
         for x in arrays:
             if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
+                if any([x.__class__ is Tensor for x in arrays]):  # a list of tensors, as one tensor
+                    whole = [a if a.__class__ is Tensor else x for a, x in zip(arrays, operands, strict=True)]
+                    return self.compute(tuple(whole), parameters)
                 arrays = self._with_arrays(arrays)
                 xp = backend.common_namespace(arrays, self.name)
                 device = _device_among(arrays)
@@ -257,7 +263,14 @@ class Primitive:
         A binder of the primitive's own may give a third: a function of the result, or None.
         """
         if self.binder:
-            return self.binder(*args, **kwargs)
+            try:
+                operands, parameters, *after = self.binder(*args, **kwargs)
+            except TypeError as error:
+                own, called = f"{self.binder.__name__}()", f"{self.name}()"
+                if own not in str(error):
+                    raise
+                raise TypeError(str(error).replace(own, called)) from None  # speaks of the call that was made
+            return operands, {name: self._parameter(name, value) for name, value in parameters.items()}, *after
         count = len(self.operands)
         if len(args) == count and not kwargs and len(self._defaults) == len(self.parameters):
             return args, self._defaults
@@ -270,11 +283,29 @@ class Primitive:
             if name not in names or name in given:
                 raise TypeError(f"{self.name}() got {name!r} {'twice' if name in given else 'which it does not take'}.")
             given[name] = value
-        parameters.update((name, given[name]) for name in self.parameters if name in given)
+        parameters.update((name, self._parameter(name, given[name])) for name in self.parameters if name in given)
         missing = [name for name in names if name not in given and name not in parameters]
         if missing:
             raise TypeError(f"{self.name}() needs {', '.join(missing)}: its arguments are {', '.join(names)}.")
         return tuple(given[name] for name in self.operands), parameters
+
+    def _parameter(self, name: str, value: Any) -> Any:
+        """A parameter that was given, as the kernel takes it: axes by integers, and of a tensor its number."""
+        if value is None or value.__class__ in (int, float, bool, str):
+            return value
+        if name == "axis":
+            several = isinstance(value, (tuple, list, range)) or getattr(value, "ndim", 0) > 0
+            try:
+                return tuple(map(operator.index, value)) if several else operator.index(value)
+            except TypeError:
+                raise UsageError(f"{self.name}(axis={value!r}): an axis is an integer; several are a tuple.") from None
+        for x in (value,) if isinstance(value, Tensor) else value if isinstance(value, (tuple, list)) else ():
+            if isinstance(x, Tensor) and x.requires_grad:
+                raise GraphError(
+                    f"{name} of {self.name} is a parameter, to which no gradient goes, and the tensor given (shape "
+                    f"{x.shape}) requires one: give .item(), or compose {self.text!r} of operations on tensors."
+                )
+        return value.item() if isinstance(value, Tensor) and not value.ndim else value
 
     def _with_arrays(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """Lists as arrays, of the floating dtype of the others; numbers too, where the equation is about whole arrays.
@@ -312,15 +343,28 @@ class Primitive:
         return f"{self.name} ({self.text}) cannot take {', '.join(parts)}"
 
 
+def _public(parameters: list[inspect.Parameter]) -> inspect.Signature:
+    """The signature of a call by position or by name, where the kernel wants names."""
+    optional = [p.default is not p.empty for p in parameters]
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters) or optional != sorted(optional):
+        return inspect.Signature(parameters)
+    return inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters])
+
+
 def _device_among(operands: tuple[Any, ...]) -> str:
     """The device of the first operand that has one."""
     return next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
 
 
 def _constant(value: Any, primitive: Primitive) -> Any:
-    """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant."""
+    """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant.
+
+    A list in which there are tensors becomes a Tensor.
+    """
     if isinstance(value, (bool, int, float)) and not isinstance(value, numpy.generic):
         return value
+    if isinstance(value, (list, tuple)) and holds_tensors(value):
+        return joined(value)
     array = as_array(value, f"an operand of {primitive.name}")
     if isinstance(value, (list, tuple)):
         return value
@@ -341,6 +385,7 @@ def primitive(
     domain: Domain | Mapping[str, Domain] = REALS,
     saves: tuple[str, ...] = (),
     method: bool = False,
+    synonyms: tuple[str, ...] = (),
     operators: tuple[str, ...] = (),
     kink: str | None = None,
     analytic: bool = False,
@@ -350,7 +395,8 @@ def primitive(
     """Make a primitive of a kernel, and register it under the kernel's name.
 
     text: the equation. domain: where it is smooth, for all operands or by name; a range means integers.
-    saves: what rules may see. method: lend it to Tensor under its name. operators: lend it as these
+    saves: what rules may see. method: lend it to Tensor under its name. synonyms: other names of it that NumPy has, by
+    which NumPy's functions and users find it, too. operators: lend it as these
     (`__radd__`: with the operands exchanged). kink: an expression that is zero where the equation has no
     derivative. analytic: the kernel also computes with complex numbers, so that the complex step applies.
     examples: shapes and parameters to prove it on; without any it is taken to be elementwise. bind: the public
@@ -360,16 +406,18 @@ def primitive(
     def declare(kernel: Kernel) -> Primitive:
         made = Primitive(
             kernel, text, saves=saves, kink=kink, analytic=analytic, examples=examples, bind=bind,
-            domain={}, method=kernel.__name__ if method else None, operators=operators,
+            domain={}, method=kernel.__name__ if method else None, operators=operators, synonyms=synonyms,
         )  # fmt: skip
         common = REALS if isinstance(domain, Mapping) else domain
         made.domain = dict.fromkeys(made.operands, common) | (dict(domain) if isinstance(domain, Mapping) else {})
         if made.name in registry:
             raise EquationError(f"a primitive named {made.name!r} is declared already: {registry[made.name]!r}.")
         registry[made.name] = made
-        setattr(namespace, made.name, made)
+        for name in (made.name, *synonyms):
+            setattr(namespace, name, made)
         for name in (*operators, *([made.name] if method else [])):
-            setattr(Tensor, name, _lend(made, exchanged=name.startswith("__r")))
+            exchanged = name.startswith("__r") and f"__{name[3:]}" in operators
+            setattr(Tensor, name, _lend(made, exchanged))
         return made
 
     return declare
@@ -387,4 +435,7 @@ def _lend(made: Primitive, exchanged: bool) -> Callable[..., Tensor]:
         return made(self, *args, **kwargs)
 
     method.__doc__, method.__name__ = made.__doc__, made.name
+    own, *others = made.__signature__.parameters.values()
+    if own.kind is own.POSITIONAL_OR_KEYWORD:
+        method.__signature__ = inspect.Signature([own.replace(name="self"), *others])  # type: ignore[attr-defined]
     return method

@@ -28,8 +28,7 @@ class Tensor(Lent):
     name: what error messages and explanations call it; free to choose.
     """
 
-    __array_ufunc__ = None  # so that `array * tensor` asks Tensor, not NumPy
-    __pandas_priority__ = 5000  # above a DataFrame's: so does `series * tensor`
+    __pandas_priority__ = 5000  # above a DataFrame's: `series * tensor` asks Tensor
     __slots__ = ("__weakref__", "_data", "_node", "_requires_grad", "_version", "grad", "name")
 
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
@@ -57,6 +56,11 @@ class Tensor(Lent):
             raise DtypeError(
                 f"a tensor of dtype {self._data.dtype} cannot require a gradient: only floating point can. "
                 "Give floats (1.0, not 1) or dtype='float32'."
+            )
+        if not value and self._node is not None:
+            raise GraphError(
+                f"a tensor computed by {self._node.primitive.name} requires a gradient since its operands do: "
+                "detach() gives its values without."
             )
         trace = backend.under_way() if traces else None
         if trace and not trace.made(self) and value is not self._requires_grad:
@@ -113,6 +117,11 @@ class Tensor(Lent):
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if self._requires_grad:
+            raise GraphError(
+                f"NumPy was about to take the values of a tensor of shape {self.shape} that requires a gradient, which "
+                "would be lost: use chalkgrad's own functions, or .numpy() or .detach() for its values alone."
+            )
         if self.device != "cpu":
             raise DtypeError(f"a tensor on {self.device} does not become a NumPy array by itself: use .numpy().")
         return numpy.array(self.data, dtype=dtype, copy=copy)
@@ -138,6 +147,16 @@ class Tensor(Lent):
         array = self.data if copy is False else backend.read(self._data, "values are handed on (DLPack)").copy()
         options = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
         return array.__dlpack__(**{name: value for name, value in options.items() if value is not None})
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+        from .numpy_functions import apply_ufunc
+
+        return apply_ufunc(ufunc, method, operands, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        from .numpy_functions import apply_function
+
+        return apply_function(function, arguments, options)
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number; waits for the device."""
@@ -261,12 +280,34 @@ class Tensor(Lent):
         """Overwrite the elements in place, x ← value; returns self. Not recorded.
 
         value: a tensor, array or number that broadcasts to the shape. If the reverse pass still needs the old
-        elements, `backward` will notice and raise. Raises GraphError for a tensor that was computed from others.
+        elements, `backward` will notice and raise. Raises GraphError for a tensor that was computed from others, and
+        for a value that requires a gradient, unless it is self's own new one, as in w.assign(w - 0.1 * w.grad).
         """
+        if isinstance(value, Tensor) and value._requires_grad and self._has_made(value):
+            value = value.detach()
         self[...] = value
         return self
 
+    def _has_made(self, value: Tensor) -> bool:
+        """Whether no gradient goes anywhere but to this leaf from `value`."""
+        if value._node is None or not self._requires_grad:
+            return value is self
+        return not tape.depends_on_others(value._node, {self})
+
     def __setitem__(self, index: Any, value: Any) -> None:
+        if self._version is not None and self._version[1]:
+            raise GraphError(
+                f"an argument (shape {self.shape}) of a function that is being differentiated cannot be changed in "
+                "place: compute a new tensor with cg.where, or change a copy (cg.tensor(x.detach()))."
+            )
+        if isinstance(value, (list, tuple)) and holds_tensors(value):
+            value = tensor(value)
+        if isinstance(value, Tensor) and value._requires_grad:
+            raise GraphError(
+                f"a value that requires a gradient (shape {value.shape}) cannot be written into another tensor, where "
+                "the gradient would be lost: put a new tensor together with cg.stack, cg.concatenate, cg.where or "
+                "cg.scatter_add, or write value.detach()."
+            )
         if self._node is not None:
             raise GraphError(
                 f"a tensor computed by {self._node.primitive.name} cannot be changed in place, since its gradient "
@@ -297,9 +338,12 @@ class Tensor(Lent):
         self.changed()
 
     def version_cell(self) -> list[int]:
-        """What counts changes in place: the clock's reading at the last one, in a cell that views share."""
+        """What counts changes in place: the clock's reading at the last one, in a cell that views share.
+
+        Beside it how many functions of which this is an argument are being differentiated: they may not change it.
+        """
         if self._version is None:
-            self._version = [0]
+            self._version = [0, 0]
         return self._version
 
     def changed(self) -> None:
@@ -347,10 +391,15 @@ class Tensor(Lent):
     def to(self, device: str) -> Tensor:
         """The tensor on another device ("cpu", "gpu", "gpu:1", "auto"); a leaf there, itself if already there.
 
-        Raises DeviceError where that device cannot be used.
+        Raises DeviceError where that device cannot be used, GraphError for a tensor that was computed from others.
         """
         if backend.resolve_device(device) == self.device:
             return self
+        if self._node is not None:
+            raise GraphError(
+                f"a tensor computed by {self._node.primitive.name} cannot go to {device!r} with its gradient: move "
+                "what it is computed from, or detach() it first."
+            )
         return Tensor(backend.to_device(self._data, device), requires_grad=self.requires_grad, name=self.name)
 
 
@@ -383,17 +432,26 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     PyTorch, JAX or whatever else speaks NumPy's protocol or DLPack.
 
     dtype: by default that of an array or tensor; Python floats become float32, the engine's default for models.
+    Of tensors that require a gradient, also in lists, it is recorded as a copy, so that the gradient reaches them.
     Raises DtypeError for what holds no real numbers (objects, text, dates, complex numbers, sparse arrays), or when a
-    gradient is asked of integers; DataError for ragged lists, masked arrays and missing values.
+    gradient is asked of integers; DataError for ragged lists, masked arrays and missing values; GraphError where
+    requires_grad asks for a leaf, made of tensors that require a gradient.
     """
+    stacked = isinstance(data, (list, tuple)) and holds_tensors(data)
+    if stacked:
+        from .nested import joined
+
+        data = joined(data)
     if isinstance(data, Tensor):
+        if data._requires_grad:
+            _refuse_leaf(data, requires_grad)
+            kept = stacked and dtype in (None, data.dtype)
+            return (data if kept else data.astype(data.dtype if dtype is None else dtype)).to(device)
         if traces and (trace := backend.under_way()):
             trace.lift(data)
         array = data._data
     else:
-        given = isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data)
-        brought = [item.numpy() if isinstance(item, Tensor) else item for item in data] if given else data
-        array = as_array(brought, "the data of a tensor")
+        array = as_array(data, "the data of a tensor")
         python = isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, numpy.generic)
         nested = isinstance(data, (list, tuple)) and any(hasattr(item, "dtype") for item in data)
         if dtype is None and python and not nested and array.dtype == numpy.float64:
@@ -412,6 +470,26 @@ def as_index(part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, (int, slice, list, tuple, numpy.integer)):
         return part
     return as_array(part, "an index")
+
+
+def _refuse_leaf(x: Tensor, leaf: bool) -> None:
+    """Raise GraphError where a leaf is to be made of a tensor that requires a gradient."""
+    if leaf:
+        raise GraphError(
+            f"requires_grad=True asks for a leaf, and this would be made of a tensor that requires a gradient (shape "
+            f"{x.shape}), which would not hear of it: detach() that for a new leaf, or leave requires_grad out."
+        )
+
+
+def holds_tensors(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether there are tensors in a list, or in lists in it."""
+    for item in value:
+        kind = item.__class__
+        if kind is float or kind is int:
+            continue
+        if kind is Tensor or (isinstance(item, (list, tuple)) and holds_tensors(item)):
+            return True
+    return False
 
 
 def numeric_dtype(dtype: Any) -> numpy.dtype[Any]:

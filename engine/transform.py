@@ -57,14 +57,9 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..
     more than one number.
     """
     single = not isinstance(argnums, Sequence)
-    positions = [operator.index(n) for n in (argnums if isinstance(argnums, Sequence) else (argnums,))]
 
     def differentiated(*xs: Any, **options: Any) -> tuple[Tensor, Any]:
-        if any(not -len(xs) <= n < len(xs) for n in positions):
-            raise UsageError(f"argnums={argnums!r} names an argument that is not there: {len(xs)} were given.")
-        chosen = [n % len(xs) for n in positions]
-        if len(set(chosen)) != len(chosen):
-            raise UsageError(f"argnums={argnums!r} names an argument twice.")
+        chosen = _positions(argnums, len(xs))
 
         def of_chosen(*values: Tensor) -> Tensor:
             arguments = list(xs)
@@ -113,18 +108,24 @@ def jvp(f: Function, xs: Sequence[Any], vs: Sequence[Any]) -> tuple[Tensor, Tens
         return total  # type: ignore[no-any-return]
 
     _, forward = vjp(inner_products, _filled_like(y, 0.0))
-    return y, forward(tensor(1.0, dtype=y.dtype, device=y.device))[0]
+    product = forward(tensor(1.0, dtype=y.dtype, device=y.device))[0]
+    followed = y.requires_grad or any(v.requires_grad for v in directions)
+    return y, product if followed else product.detach()
 
 
-def jacobian(f: Function, argnums: int = 0) -> Callable[..., Tensor]:
-    """The function that returns ∂y/∂x, of shape y.shape + x.shape: one reverse pass for each element of y."""
+def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The function that returns ∂y/∂x, of shape y.shape + x.shape: one reverse pass for each element of y.
 
-    def differentiated(*xs: Any) -> Tensor:
-        if not -len(xs) <= argnums < len(xs):
-            raise UsageError(f"argnums={argnums} names an argument that is not there: {len(xs)} were given.")
-        n = operator.index(argnums) % len(xs)
+    It is a tuple of them where argnums is a sequence. Keyword arguments are handed on to f.
+    """
+    if isinstance(argnums, Sequence):
+        blocks = [jacobian(f, n) for n in argnums]
+        return lambda *xs, **options: tuple(block(*xs, **options) for block in blocks)
+
+    def differentiated(*xs: Any, **options: Any) -> Tensor:
+        (n,) = _positions(argnums, len(xs))
         x = _as_input(xs[n])
-        y, pull = vjp(lambda value: f(*xs[:n], value, *xs[n + 1 :]), x)
+        y, pull = vjp(lambda value: f(*xs[:n], value, *xs[n + 1 :], **options), x)
         rows = []
         for i in range(y.size):
             basis = _filled_like(y, 0.0)
@@ -137,9 +138,27 @@ def jacobian(f: Function, argnums: int = 0) -> Callable[..., Tensor]:
     return differentiated
 
 
-def hessian(f: Function, argnums: int = 0) -> Callable[..., Tensor]:
-    """The function that returns ∂²f/∂x², of shape x.shape + x.shape, of a function whose value is one number."""
+def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """The function that returns ∂²f/∂x², of shape x.shape + x.shape, of a function whose value is one number.
+
+    Where argnums is a sequence it is a tuple of tuples: ∂²f/∂x∂y, of shape x.shape + y.shape, in row x, column y.
+    Keyword arguments are handed on to f.
+    """
+    if isinstance(argnums, Sequence):
+        rows = [jacobian(grad(f, n), argnums) for n in argnums]
+        return lambda *xs, **options: tuple(row(*xs, **options) for row in rows)
     return jacobian(grad(f, argnums), argnums)
+
+
+def _positions(argnums: int | Sequence[int], given: int) -> list[int]:
+    """The arguments that argnums names, counted from 0; raises UsageError for one that is not there or is twice."""
+    numbers = [operator.index(n) for n in (argnums if isinstance(argnums, Sequence) else (argnums,))]
+    if any(not -given <= n < given for n in numbers):
+        raise UsageError(f"argnums={argnums!r} names an argument that is not there: {given} were given.")
+    chosen = [n % given for n in numbers]
+    if len(set(chosen)) != len(chosen):
+        raise UsageError(f"argnums={argnums!r} names an argument twice.")
+    return chosen
 
 
 def _run(f: Function, xs: Sequence[Any]) -> tuple[list[Tensor], Tensor, bool]:
@@ -151,7 +170,14 @@ def _run(f: Function, xs: Sequence[Any]) -> tuple[list[Tensor], Tensor, bool]:
         else:
             inputs.append(Tensor(x._data, requires_grad=True, name=x.name))
             inputs[-1]._version = x.version_cell()
-    y = f(*inputs)
+    cells = [x.version_cell() for x in inputs]
+    for cell in cells:
+        cell[1] += 1  # also what shares the memory of an argument is not to be written into
+    try:
+        y = f(*inputs)
+    finally:
+        for cell in cells:
+            cell[1] -= 1
     if not isinstance(y, Tensor):
         raise UsageError(f"the function to differentiate returned {type(y).__name__}, not a tensor: {y!r}.")
     mine = {x._node or x for x in inputs}

@@ -7,9 +7,11 @@ from . import (
     creation,
     elementary,
     linalg,
+    logic,
     loss,
     normalisation,
     pooling,
     reduction,
+    rounding,
     shape,
 )

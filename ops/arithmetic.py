@@ -60,6 +60,7 @@ def _(xp, gy, a):
     domain={"a": (-1e3, 1e3), "b": (0.1, 1e3)},
     analytic=True,
     operators=("__truediv__", "__rtruediv__"),
+    synonyms=("true_divide",),
 )
 def divide(xp, a, b):
     """Quotient, elementwise. a, b: shapes that broadcast."""
@@ -87,12 +88,24 @@ def _(xp, gy):
     return -gy
 
 
+@primitive("y = x", analytic=True, operators=("__pos__",))
+def positive(xp, x):
+    """The same values, elementwise."""
+    return xp.positive(x)
+
+
+@positive.vjp("x", "gx = gy")
+def _(xp, gy):
+    return gy
+
+
 @primitive(
     "y = a**b",
     saves=("a", "b", "y"),
     domain={"a": (0.1, 10), "b": (-3, 3)},
     analytic=True,
     operators=("__pow__", "__rpow__"),
+    synonyms=("pow",),
 )
 def power(xp, a, b):
     """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
@@ -110,7 +123,7 @@ def _(xp, gy, y, a):
     return gy * (y * xp.log(xp.where(a > 0, a, xp.ones_like(a))))  # at a = 0 the slope in b is 0, as y is
 
 
-@primitive("y = abs(x)", saves=("x",), kink="x", method=True, operators=("__abs__",))
+@primitive("y = abs(x)", saves=("x",), kink="x", method=True, operators=("__abs__",), synonyms=("abs",))
 def absolute(xp, x):
     """Absolute value, elementwise. At 0 the gradient is 0."""
     return xp.abs(x)
@@ -180,6 +193,9 @@ def _(xp, gy, condition):
 
 
 def _clip_arguments(x, min=None, max=None):
+    if not all(limit is None or isinstance(limit, (int, float)) for limit in (min, max)):
+        x = x if min is None else maximum(x, min)  # so that a gradient reaches limits, too
+        return (x if max is None else minimum(x, max),), {"min": None, "max": None}
     return (x,), {"min": min, "max": max}
 
 
@@ -192,7 +208,10 @@ def _clip_arguments(x, min=None, max=None):
     bind=_clip_arguments,
 )
 def clip(xp, x, *, min=None, max=None):
-    """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included."""
+    """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included.
+
+    min, max: numbers. Tensors and arrays, one limit for each element, go through maximum and minimum.
+    """
     return xp.clip(x, min, max)
 
 

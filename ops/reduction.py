@@ -64,8 +64,9 @@ def _(xp, gy, x_shape, axis):
 
 
 @primitive(
-    "y[...] = max(x[..., j], j)", saves=("x", "y"), kink="x[..., i] - x[..., j]", method=True, examples=OVER_AXES
-)
+    "y[...] = max(x[..., j], j)", saves=("x", "y"), kink="x[..., i] - x[..., j]", method=True, synonyms=("amax",),
+    examples=OVER_AXES,
+)  # fmt: skip
 def max(xp, x, axis=None, keepdims=False):
     """The greatest over the axes `axis`. Ties share the gradient equally."""
     return xp.max(x, axis=axis, keepdims=keepdims)
@@ -77,8 +78,9 @@ def _(xp, gy, x, y, axis):
 
 
 @primitive(
-    "y[...] = min(x[..., j], j)", saves=("x", "y"), kink="x[..., i] - x[..., j]", method=True, examples=OVER_AXES
-)
+    "y[...] = min(x[..., j], j)", saves=("x", "y"), kink="x[..., i] - x[..., j]", method=True, synonyms=("amin",),
+    examples=OVER_AXES,
+)  # fmt: skip
 def min(xp, x, axis=None, keepdims=False):
     """The least over the axes `axis`. Ties share the gradient equally."""
     return xp.min(x, axis=axis, keepdims=keepdims)

@@ -11,12 +11,20 @@ from ..engine import backend
 from ..engine.cuda.launch import TYPES, CudaKernel, chosen
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
-from ..engine.tensor import Tensor, as_index
+from ..engine.tensor import Tensor, as_index, tensor
 
 
-def _shape_arguments(x, *shape):
-    nested = len(shape) == 1 and isinstance(shape[0], (tuple, list))
-    return (x,), {"shape": tuple(shape[0] if nested else shape)}
+def _shape_arguments(x, *lengths, shape=None):
+    lengths = _once("reshape", "shape", lengths, shape)
+    nested = len(lengths) == 1 and isinstance(lengths[0], (tuple, list))
+    return (x,), {"shape": tuple(lengths[0] if nested else lengths)}
+
+
+def _once(name, keyword, by_position, value):
+    """What was given one after another or, by name, as a whole."""
+    if by_position and value is not None:
+        raise TypeError(f"{name}() got {keyword!r} twice, by position and by name.")
+    return by_position if value is None else (value,)
 
 
 @primitive(
@@ -37,9 +45,10 @@ def _(xp, gy, x_shape):
     return xp.reshape(gy, x_shape)
 
 
-def _axes_arguments(x, *axes):
-    nested = len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list)))
-    chosen = axes[0] if nested else axes
+def _axes_arguments(x, *order, axes=None):
+    order = _once("transpose", "axes", order, axes)
+    nested = len(order) == 1 and (order[0] is None or isinstance(order[0], (tuple, list)))
+    chosen = order[0] if nested else order
     return (x,), {"axes": tuple(chosen) if chosen else None}
 
 
@@ -47,6 +56,7 @@ def _axes_arguments(x, *axes):
     "y[i[axes]] = x[i]",
     analytic=True,
     method=True,
+    synonyms=("permute_dims",),
     examples=(example((2, 3)), example((2, 3, 4), axes=(1, 2, 0))),
     bind=_axes_arguments,
 )
@@ -188,6 +198,7 @@ def _sequence_arguments(xs, axis=0):
     "y = concatenate(xs, axis)",
     saves=("xs.shape",),
     analytic=True,
+    synonyms=("concat",),
     examples=(example((2, 3), (4, 3)), example((2, 3), (2, 1), (2, 2), axis=-1)),
     bind=_sequence_arguments,
 )
@@ -215,11 +226,12 @@ def stack(xp, *xs, axis=0):
 
 @stack.vjp("xs", "gxs = gy[position]")
 def _(xp, gy, axis, position):
-    return gy[(slice(None),) * (axis % len(gy.shape)) + (position,)]
+    return gy[(slice(None),) * (axis % len(gy.shape)) + (position, ...)]  # also of one axis an array, no number
 
 
 def _pad_arguments(x, pad_width, constant_values=0.0):
-    axes = len(numpy.shape(x) if isinstance(x, (list, tuple)) else x.shape)
+    x = x if hasattr(x, "shape") else tensor(x)
+    axes = len(x.shape)
     try:
         widths = numpy.broadcast_to(pad_width, (axes, 2)).tolist()
     except ValueError:

@@ -22,10 +22,11 @@ PARAMETERS = {
     "axis": "int | tuple[int, ...] | None",
     "keepdims": "bool",
     "ddof": "int",
+    "decimals": "int",
     "classes": "int",
     "size": "int",
-    "min": "float | None",
-    "max": "float | None",
+    "min": "TensorLike | None",
+    "max": "TensorLike | None",
     "shape": "int | Sequence[int]",
     "subscripts": "str",
     "xs": "TensorLike",
@@ -45,6 +46,7 @@ def public_stub() -> str:
                 f"from .{_room(name, place)} import {name} as {name}\n" for name, place in later if name != ALIAS
             ]
     functions = [_function(p.name, f"({_arguments(p)})", "Tensor", p) for p in registry.values()]
+    functions += [f"{name} = {p.name}\n" for p in registry.values() for name in p.synonyms]
     constants = f"__version__: str\n{ALIAS} = optim\n\n"
     return HEADER + TYPES + "".join(imports) + "\n" + OPERAND + constants + "".join(functions)
 
@@ -72,17 +74,13 @@ def _function(name: str, arguments: str, result: str, p: Primitive, ignore: str 
 
 
 def _arguments(p: Primitive) -> str:
-    """The public signature: the binder's, where there is one, else operands and then parameters."""
+    """The public signature."""
     parts = []
-    for q in inspect.signature(p.binder).parameters.values() if p.binder else _of_kernel(p):
+    for q in inspect.signature(p).parameters.values():
         star = "*" if q.kind is q.VAR_POSITIONAL else ""
         default = "" if q.default is q.empty else f" = {q.default!r}"
         parts.append(f"{star}{q.name}: {_type(q, p)}{default}")
     return ", ".join(parts)
-
-
-def _of_kernel(p: Primitive) -> list[inspect.Parameter]:
-    return [q.replace(kind=q.POSITIONAL_OR_KEYWORD) for q in list(inspect.signature(p.kernel).parameters.values())[1:]]
 
 
 def _type(q: inspect.Parameter, p: Primitive) -> str:
@@ -92,7 +90,8 @@ def _type(q: inspect.Parameter, p: Primitive) -> str:
         return "Sequence[TensorLike]"
     if p.name in ("reshape", "transpose") and q.kind is q.VAR_POSITIONAL:
         return "int | Sequence[int] | None"
-    return PARAMETERS.get(q.name, "float" if isinstance(q.default, float) else "Any")
+    known = PARAMETERS.get(q.name, "float" if isinstance(q.default, float) else "Any")
+    return f"{known} | None" if q.default is None and "None" not in known and known != "Any" else known
 
 
 def main() -> None:

@@ -65,6 +65,13 @@ class Dual:
     def __rtruediv__(self, other: Any) -> Dual:
         return lift(other) / self
 
+    def __floordiv__(self, other: Any) -> Dual:
+        return Dual(load_mpmath().floor(self.value / lift(other).value))
+
+    def __rfloordiv__(self, other: Any) -> Dual:
+        result: Dual = lift(other) // self
+        return result
+
     def __pow__(self, other: Any) -> Dual:
         other = lift(other)
         a, b = self.value, other.value
@@ -135,6 +142,8 @@ def functions() -> dict[str, Callable[[Dual], Dual]]:
         "erf": (mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-(x**2))),
         "abs": (abs, mp.sign),
         "sign": (mp.sign, lambda x: 0),
+        "floor": (mp.floor, lambda x: 0),
+        "round": (mp.nint, lambda x: 0),  # half to even
     }
 
     def on_duals(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Dual]:

@@ -236,7 +236,7 @@ class Loops:
             return _combined(_OPERATORS[type(node.op)], self.value(node.left, at), self.value(node.right, at))
         if isinstance(node, ast.UnaryOp):
             value = self.value(node.operand, at)
-            return not value if isinstance(node.op, ast.Not) else -value
+            return _SIGNED[type(node.op)](value)
         if isinstance(node, ast.Compare):
             values = [self.value(part, at) for part in (node.left, *node.comparators)]
             return all(
@@ -332,6 +332,11 @@ def _compared(holds: Callable[[Any, Any], bool], a: Any, b: Any) -> bool:
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: lift(a) / b, ast.FloorDiv: lambda a, b: a // b, ast.Pow: lambda a, b: a**b,
+    ast.BitAnd: lambda a, b: int(a) & int(b), ast.BitOr: lambda a, b: int(a) | int(b),
+    ast.BitXor: lambda a, b: int(a) ^ int(b),
+}  # fmt: skip
+_SIGNED: dict[type, Callable[[Any], Any]] = {
+    ast.USub: lambda a: -a, ast.Not: lambda a: not a, ast.Invert: lambda a: ~int(a),
 }  # fmt: skip
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b, ast.Gt: lambda a, b: a > b,

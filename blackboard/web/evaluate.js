@@ -6,6 +6,7 @@
 const blackboard = (() => {
   const FUNCTIONS = {
     abs: Math.abs, cos: Math.cos, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p,
+    floor: Math.floor, round: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
     sign: Math.sign, sin: Math.sin, sqrt: Math.sqrt, tanh: Math.tanh,
     clip: (x, low, high) => (low !== null && x < low ? low : high !== null && x > high ? high : x),
     max: (...xs) => xs.reduce((a, b) => (a > b || Number.isNaN(a) ? a : b)),
@@ -15,6 +16,7 @@ const blackboard = (() => {
   const OPERATORS = {
     "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b,
     "//": (a, b) => Math.floor(a / b), "**": (a, b) => a ** b,
+    "&": (a, b) => a & b, "|": (a, b) => a | b, "^": (a, b) => a ^ b,
   };
   const COMPARE = {
     "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b,
@@ -247,6 +249,7 @@ const blackboard = (() => {
         case "op": return this.combined(OPERATORS[node[1]], this.value(node[2], at), this.value(node[3], at));
         case "neg": return -this.value(node[1], at);
         case "not": return !this.value(node[1], at);
+        case "invert": return ~this.value(node[1], at);
         case "compare": {
           const values = node[2].map((part) => this.value(part, at));
           return node[1].every((sign, i) => [].concat(this.combined(COMPARE[sign], values[i], values[i + 1])).every(Boolean));

@@ -68,7 +68,18 @@ def test_parentheses_stand_where_they_must_and_nowhere_else(text, written):
 
 FUNCTIONS = {name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf")}
 FUNCTIONS |= {"abs": abs, "max": max, "min": min, "sign": np.sign, "π": math.pi, "clip": np.clip, "root": math.sqrt}
-READ_BACK = {"·": "*", "−": "-", "√": "root", "∞": "math.inf", "≤": "<=", "≥": ">=", "≠": "!=", "∧": " and ", "^": "**"}
+READ_BACK = {
+    "·": "*",
+    "−": "-",
+    "√": "root",
+    "∞": "math.inf",
+    "≤": "<=",
+    "≥": ">=",
+    "≠": "!=",
+    "∧": " and ",
+    "^": "**",
+    "⊕": "^",
+}
 
 
 def read_back(text):
@@ -81,6 +92,7 @@ def read_back(text):
         text,
     )
     text = re.sub(r"root([\d.]+)", r"root(\1)", text)
+    text = re.sub(r"⌊([^⌋]+)⌋", r"math.floor(\1)", text)
     text = re.sub(r"\|([^|]+)\|", r"abs(\1)", text).replace(", else ", " else ").replace(" = ", " == ")
     return eval(text, {"math": math, **FUNCTIONS})
 

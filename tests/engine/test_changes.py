@@ -321,3 +321,106 @@ def test_gradients_from_a_pullback_never_share_memory(gy):
 
 def test_gradients_from_grad_can_be_changed_in_place():
     cg.grad(cg.sum)(OTHER).assign(5.0)
+
+
+# A value that requires a gradient is not written away, and a function does not change its arguments
+
+
+WRITES = {
+    "element": lambda buffer, w: buffer.__setitem__(0, w[0] * w[1]),
+    "slice": lambda buffer, w: buffer.__setitem__(slice(0, 2), w),
+    "list": lambda buffer, w: buffer.__setitem__(slice(0, 2), [w[0], 1.0]),
+    "assign": lambda buffer, w: buffer.assign(w * 2),
+    "assign a leaf": lambda buffer, w: buffer.assign(w),
+    "assign a list": lambda buffer, w: buffer.assign([w[0], w[1]]),
+    "data": lambda buffer, w: setattr(buffer, "data", w * 2),
+    "augmented": lambda buffer, w: exec("buffer[0] += w[0]", {"buffer": buffer, "w": w}),
+}
+
+
+@pytest.mark.parametrize("requires_grad", [False, True], ids=["buffer", "leaf"])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_value_that_requires_a_gradient_is_not_written_away(write, requires_grad):
+    w = cg.tensor([2.0, 3.0], requires_grad=True)
+    buffer = cg.tensor([0.0, 0.0], requires_grad=requires_grad)
+    with pytest.raises(GraphError, match=r"requires a gradient \(shape .* cannot be written.*cg\.where.*detach\(\)"):
+        write(buffer, w)
+    assert buffer.tolist() == [0, 0]
+    write(buffer.detach(), w.detach())
+
+
+def test_a_leaf_takes_its_own_new_value():
+    w = cg.tensor([2.0, 3.0], requires_grad=True)
+    for _ in range(3):
+        w.grad = None
+        (w * w).sum().backward()
+        w.assign(w - 0.25 * w.grad)
+    assert w.tolist() == [0.25, 0.375]
+    w.assign(w)
+    with pytest.raises(GraphError, match="cannot be written"):
+        w.assign(w * cg.tensor([1.0, 1.0], requires_grad=True))
+
+
+def test_an_augmented_assignment_to_a_name_is_recorded():
+    w = cg.tensor([2.0, 3.0], requires_grad=True)
+    buffer = first = cg.tensor([1.0, 1.0])
+    buffer += w
+    buffer *= w
+    buffer.sum().backward()
+    assert w.grad.tolist() == [5, 7]
+    assert first.tolist() == [1, 1]
+
+
+WAYS = {
+    "grad": lambda f, x: cg.grad(f)(x),
+    "vjp": lambda f, x: cg.vjp(f, x)[1](1.0),
+    "jvp": lambda f, x: cg.jvp(f, [x], [x]),
+    "jacobian": lambda f, x: cg.jacobian(f)(x),
+    "hessian": lambda f, x: cg.hessian(f)(x),
+    "grad of grad": lambda f, x: cg.grad(lambda y: cg.grad(f)(y).sum())(x),
+}
+ARGUMENT_CHANGES = [c for c in CHANGES if c is not set_by_mask]
+
+
+@pytest.mark.parametrize("change", ARGUMENT_CHANGES)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_function_does_not_change_its_argument(way, change):
+    def f(x):
+        change(x)
+        return (x * x).sum()
+
+    for x in (constant(), weight()):
+        before = x.numpy().copy()
+        with pytest.raises(GraphError, match=r"cannot be changed in place.*cg\.where"):
+            way(f, x)
+        np.testing.assert_array_equal(x, before)
+        if x.is_leaf:
+            x[0] = 3.0  # afterwards its owner may
+
+
+def test_a_function_does_not_change_the_argument_behind_its_back():
+    x = constant()
+
+    def f(y):
+        x[0] = 5.0
+        return (y * y).sum()
+
+    with pytest.raises(GraphError, match="being differentiated cannot be changed"):
+        cg.grad(f)(x)
+    assert x[0, 0].item() == 1
+
+
+def test_a_function_may_change_a_copy():
+    def f(x):
+        buffer = cg.tensor(x.detach())
+        buffer[0] = 0.0
+        return (x * buffer).sum()
+
+    x = constant()
+    np.testing.assert_array_equal(cg.grad(f)(x), np.where([[False], [True]], OTHER + 1, 0))
+
+
+def test_a_computed_tensor_keeps_its_gradient():
+    y = weight() * 2
+    with pytest.raises(GraphError, match=r"computed by multiply requires a gradient.*detach\(\)"):
+        y.requires_grad = False

@@ -4,9 +4,10 @@ import inspect
 
 import numpy as np
 import pytest
+from sampling import draw, examples
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError, DtypeError, EquationError, ShapeError
+from chalkgrad.engine.errors import ChalkgradError, DtypeError, EquationError, ShapeError, UsageError
 from chalkgrad.engine.primitive import namespace
 
 
@@ -115,6 +116,52 @@ def test_parameters_by_position_and_by_name(scaled):
 def test_wrong_calls_are_type_errors(scaled, arguments, options, words):
     with pytest.raises(TypeError, match=words):
         scaled(*arguments, **options)
+
+
+@pytest.mark.parametrize("made", cg.registry.values(), ids=str)
+def test_a_call_takes_what_help_shows(made):
+    shown = inspect.signature(made).parameters.values()
+    for case in examples(made):
+        values = draw(made, case)
+        parameters = {**made._defaults, **case.parameters}
+        given = dict(zip(made.operands, [list(values)] if made.variadic else values, strict=True)) | parameters
+        several = [p for p in shown if p.kind is p.VAR_POSITIONAL and p.name in given]
+        first = [given[p.name] for p in shown if several and p.kind is p.POSITIONAL_OR_KEYWORD]
+        named = {p.name: given[p.name] for p in shown if p.name in given and p.kind is not p.VAR_POSITIONAL}
+        result = made(*first, *given[several[0].name]) if several else made(**named)
+        if case.parameters.keys() <= {p.name for p in shown}:  # some are computed from what is shown
+            np.testing.assert_array_equal(result, made.compute(values, case.parameters))
+        if made.method:
+            assert list(inspect.signature(getattr(cg.Tensor, made.name)).parameters)[1:] == [p.name for p in shown][1:]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: cg.reshape(x, 3, shape=(3,)), r"reshape\(\) got 'shape' twice"),
+        (lambda x: cg.transpose(x, axis=0), r"transpose\(\) got an unexpected keyword argument 'axis'"),
+        (lambda x: cg.clip(x, low=0), r"clip\(\) got an unexpected keyword argument 'low'"),
+        (lambda x: x.sum(dims=0), r"sum\(\) got 'dims' which it does not take"),
+    ],
+)
+def test_other_keywords_are_refused_by_name(call, words):
+    with pytest.raises(TypeError, match=words):
+        call(cg.tensor([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize("axis", [[0, 1], (0, 1), (-1, -2), np.array([0, 1]), range(2), [cg.tensor(0), 1], np.int64(0)])
+def test_axes_are_integers_in_any_sequence(axis):
+    x = cg.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    y = cg.mean(x, axis=axis)
+    assert y.shape == ((3,) if np.ndim(axis) == 0 else ())
+    y.backward(np.ones(y.shape))
+    np.testing.assert_allclose(x.grad, 1 / 2 if y.ndim else 1 / 6)
+
+
+@pytest.mark.parametrize("axis", [[0.0], "rows", 1.5, {0: 1}, [None], cg.tensor(0.5)], ids=repr)
+def test_axes_that_are_none(axis):
+    with pytest.raises((UsageError, ShapeError), match="axis"):
+        cg.sum(cg.tensor([[1.0]]), axis=axis)
 
 
 @pytest.mark.parametrize("operand", [None, "2", {}, np.array(["a"]), np.array([None]), [object()], np.complex64(1j)])

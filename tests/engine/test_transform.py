@@ -175,6 +175,15 @@ def test_forward_and_reverse_are_adjoint(seed):
     close(np.vdot(u, forward), sum(np.vdot(g, v) for g, v in zip(pull(u), vs, strict=True)))
 
 
+def test_a_product_with_a_direction_requires_no_gradient():
+    _, forward = cg.jvp(network, NETWORK, NETWORK)
+    assert not forward.requires_grad
+    w = cg.tensor(np.ones(2), requires_grad=True)
+    _, forward = cg.jvp(lambda x: (x * x * w).sum(), [np.ones(2)], [np.ones(2)])
+    forward.backward()
+    assert w.grad.tolist() == [2, 2]
+
+
 def test_jvp_of_a_constant_is_zero():
     y, forward = cg.jvp(lambda x: cg.tensor([1.0, 2.0]), [np.ones(3)], [np.ones(3)])
     assert y.tolist() == [1, 2]
@@ -376,3 +385,29 @@ def test_gradient_descent_on_the_starting_point(seed):
     x, v = draw(2, seed=seed), draw(2, seed=seed + 10)
     slope = central(lambda x: after_three_steps(cg.tensor(x)).item(), x, v)
     close(np.vdot(cg.grad(after_three_steps)(x), v), slope, 1e-7)
+
+
+def test_keyword_arguments_are_handed_on():
+    f = lambda x, k=1.0, *, power=1: k * (x**power).sum()  # noqa: E731
+    x = np.array([1.0, 2.0])
+    np.testing.assert_allclose(cg.grad(f)(x, k=2.0, power=3), 6 * x**2)
+    np.testing.assert_allclose(cg.jacobian(lambda x, k=1.0: x * k)(x, k=2.0), 2 * np.eye(2))
+    np.testing.assert_allclose(cg.hessian(f)(x, 3.0, power=3), np.diag(18 * x))
+
+
+def test_blocks_of_several_arguments():
+    f = lambda x, y: (x * x * y[0]).sum() + y[1] ** 3  # noqa: E731
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    first, second = cg.jacobian(lambda x, y: x * y, argnums=(0, -1))(x, y)
+    np.testing.assert_allclose(first, np.diag(y))
+    np.testing.assert_allclose(second, np.diag(x))
+    blocks = cg.hessian(f, argnums=(0, 1))(x, y)
+    for row, expected in zip(
+        blocks, [[np.diag([6, 6]), [[2, 0], [4, 0]]], [[[2, 4], [0, 0]], [[0, 0], [0, 24]]]], strict=True
+    ):
+        for block, values in zip(row, expected, strict=True):
+            np.testing.assert_allclose(block, values)
+    with pytest.raises(UsageError, match=r"argnums=2 names an argument that is not there: 2 were given"):
+        cg.hessian(f, argnums=(0, 2))(x, y)
+    with pytest.raises(UsageError, match="returned tuple, not a tensor"):
+        cg.jacobian(lambda x: (x, x))(x)
