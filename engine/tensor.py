@@ -361,7 +361,7 @@ class Tensor(Lent):
         Raises GraphError for a tensor that was computed from others, whose way back a copy cannot have.
         """
         self._check_is_leaf("copied")
-        result = tensor(self, self._requires_grad, device=self.device)
+        result = tensor(self.detach(), self._requires_grad, device=self.device)
         result.grad, result.name = copy.deepcopy(self.grad, memo), self.name
         return result
 
