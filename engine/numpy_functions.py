@@ -17,14 +17,14 @@ import numpy
 
 from .errors import GraphError, UsageError
 from .recording import namespace
-from .tensor import Tensor
+from .tensor import Tensor, own_ufuncs
 
 
 def apply_ufunc(ufunc: numpy.ufunc, method: str, operands: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-    """A ufunc, or a method of one, called with a tensor among its operands or options."""
-    own, name = counterpart(ufunc), f"numpy.{ufunc.__name__}"
+    """A ufunc that is none of ours, or with options, or a method of one, called with a tensor among its arguments."""
+    own, name = own_ufuncs.get(ufunc), f"numpy.{ufunc.__name__}"
     if method == "__call__":
-        return own(*operands) if own and not options else _on_arrays(name, ufunc, operands, options, own)
+        return _on_arrays(name, ufunc, operands, options, own)
     if method == "at" and isinstance(operands[0], Tensor):
         raise _writing(f"{name}.at")
     return _on_arrays(f"{name}.{method}", getattr(ufunc, method), operands, options, own)

@@ -36,7 +36,7 @@ from .incoming import as_array
 from .nested import joined
 from .recording import Plan, namespace
 from .short import short_way
-from .tensor import Tensor, holds_tensors, tensor
+from .tensor import Tensor, holds_tensors, own_ufuncs, tensor
 
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
@@ -211,9 +211,8 @@ class Primitive:
         device = "cpu"
         for x in arrays:
             if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
-                if any([x.__class__ is Tensor for x in arrays]):  # a list of tensors, as one tensor
-                    whole = [a if a.__class__ is Tensor else x for a, x in zip(arrays, operands, strict=True)]
-                    return self.compute(tuple(whole), parameters)
+                if any([x.__class__ is Tensor for x in arrays]):  # of a list of tensors
+                    return self.compute(operands, parameters)
                 arrays = self._with_arrays(arrays)
                 xp = backend.common_namespace(arrays, self.name)
                 device = _device_among(arrays)
@@ -415,6 +414,9 @@ def primitive(
         registry[made.name] = made
         for name in (made.name, *synonyms):
             setattr(namespace, name, made)
+            ufunc = getattr(numpy, name, None)
+            if isinstance(ufunc, numpy.ufunc):
+                own_ufuncs[ufunc] = made
         for name in (*operators, *([made.name] if method else [])):
             exchanged = name.startswith("__r") and f"__{name[3:]}" in operators
             setattr(Tensor, name, _lend(made, exchanged))

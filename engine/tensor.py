@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from types import MethodType
 from typing import Any
 
 import numpy
@@ -15,6 +16,27 @@ from .backend import Array, traces
 from .errors import DtypeError, GraphError, ShapeError, UsageError
 from .incoming import as_array
 from .lent import Lent
+
+
+class _Ufuncs:
+    """What NumPy calls where a ufunc meets a tensor. One on a GPU has None, by which CuPy's arrays leave it to Tensor."""
+
+    def __get__(self, x: Tensor | None, owner: type) -> Any:
+        if x is None:
+            return _ufunc_met
+        return MethodType(_ufunc_met, x) if x.device == "cpu" else None
+
+
+own_ufuncs: dict[Any, Any] = {}
+"""The primitive for each ufunc of NumPy that has one of its names."""
+
+
+def _ufunc_met(self: Tensor, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+    if not options and method == "__call__" and ufunc in own_ufuncs:
+        return own_ufuncs[ufunc](*operands)
+    from .numpy_functions import apply_ufunc
+
+    return apply_ufunc(ufunc, method, operands, options)
 
 
 class Tensor(Lent):
@@ -148,10 +170,7 @@ class Tensor(Lent):
         options = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
         return array.__dlpack__(**{name: value for name, value in options.items() if value is not None})
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
-        from .numpy_functions import apply_ufunc
-
-        return apply_ufunc(ufunc, method, operands, options)
+    __array_ufunc__ = _Ufuncs()
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         from .numpy_functions import apply_function

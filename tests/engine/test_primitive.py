@@ -122,7 +122,7 @@ def test_wrong_calls_are_type_errors(scaled, arguments, options, words):
 def test_a_call_takes_what_help_shows(made):
     shown = inspect.signature(made).parameters.values()
     for case in examples(made):
-        values = draw(made, case)
+        values = tuple(map(cg.tensor, draw(made, case)))
         parameters = {**made._defaults, **case.parameters}
         given = dict(zip(made.operands, [list(values)] if made.variadic else values, strict=True)) | parameters
         several = [p for p in shown if p.kind is p.VAR_POSITIONAL and p.name in given]

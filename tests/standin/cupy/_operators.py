@@ -13,7 +13,7 @@ from ._state import SIGNATURES, signature
 
 def _operator(name: str, swapped: bool = False, inplace: bool = False) -> Any:
     def operate(self: ndarray, other: Any) -> Any:
-        if getattr(type(other), "__array_ufunc__", True) is None:
+        if getattr(other, "__array_ufunc__", True) is None:
             return NotImplemented
         function = getattr(library(), name)
         return function(other, self) if swapped else function(self, other, *([self] if inplace else []))
