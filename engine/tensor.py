@@ -19,7 +19,7 @@ from .lent import Lent
 
 
 class _Ufuncs:
-    """What NumPy calls where a ufunc meets a tensor. One on a GPU has None, by which CuPy's arrays leave it to Tensor."""
+    """What NumPy calls where a ufunc meets a tensor. On a GPU it is None, by which CuPy's arrays leave it to Tensor."""
 
     def __get__(self, x: Tensor | None, owner: type) -> Any:
         if x is None:
