@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import ChalkgradError, UsageError
+from ..engine.errors import ChalkgradError, DivergenceError, UsageError
 from .metrics import mode_of, without_prefix
 
 if TYPE_CHECKING:
@@ -224,8 +224,8 @@ class EarlyStopping(Monitoring):
     mode: "min", "max", or "auto" by the name. baseline: a value to beat. restore_best_weights: go back at the end,
     whatever the training ends by, to the weights of the best epoch seen, whether or not it beat the baseline or was
     better by min_delta. start_from_epoch: epochs to wait first. `stopped_epoch`, `best` and `best_epoch` say how it
-    went. A training that goes on (initial_epoch) has the values of its history behind it; the weights of epochs before
-    it are known to the callback that saw them, not to a new one.
+    went. A training that goes on (initial_epoch) has the values of its history behind it. Of the weights of epochs
+    before it a new callback knows those of the last one alone; one that was there knows the best.
     """
 
     def __init__(
@@ -253,6 +253,8 @@ class EarlyStopping(Monitoring):
             self._count(epoch, value)
         if self._kept and self._kept[:2] not in before:
             self._kept = None
+        if self.restore_best_weights and before and before[-1][0] == self.best_epoch and not self._kept:
+            self._kept = *before[-1], self.model.get_weights()  # the model stands where it was best
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self._waits(logs):
@@ -332,18 +334,19 @@ class ModelCheckpoint(Monitoring):
             if self._waits(logs):
                 return
             value = self._value(logs)
-            if not self._better(value, self.best):
+            if not self._better(value, self.best) or not losses_finite(logs):
                 return
-        if not losses_finite(logs):
-            print(f"epoch {epoch + 1}: the loss is not finite; {self.filepath} is left as it is.")
-            return
         try:
             path = self.filepath.format(epoch=epoch + 1, **logs)
         except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise UsageError(
                 f"filepath={self.filepath!r} cannot be filled in: {error!r}; known: {list(logs)}."
             ) from None
-        self.model.save(path)
+        try:
+            self.model.save(path)
+        except DivergenceError as error:
+            print(f"epoch {epoch + 1}: {error}")
+            return
         if self.save_best_only:
             self.best = value
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..engine import backend
-from ..engine.errors import ChalkgradError, DataError, UsageError
+from ..engine.errors import ChalkgradError, DataError, DivergenceError, UsageError
 from ..engine.files import replacing
 from ..engine.tensor import Tensor
 from ..optim import make_optimizer
@@ -36,7 +36,7 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
     for layer in model.layers:
         for key, w in layer.weights.items():
             if not is_finite(w._data):
-                raise DataError(
+                raise DivergenceError(
                     f"{path} is left as it is: the weight {key!r} of the layer {layer.name!r} has become NaN or "
                     "infinite. Load the last good model, and train on with a smaller learning rate."
                 )

@@ -113,7 +113,7 @@ def _under(loss: Loss, metric: Metric) -> Metric:
     if metric.targets in FOREIGN.get(loss.targets, ()):
         raise UsageError(
             f"the metric {metric.name!r} takes {TAKES[metric.targets]}, the loss {loss.name!r} takes "
-            f"{TAKES[loss.targets]}: use 'accuracy'{_or(FITTING.get(loss.targets))}."
+            f"{TAKES[loss.targets]}: {_way_out(loss)}."
         )
     if loss.from_logits and metric.function is _binary_accuracy:
         return replace(metric, function=_binary_accuracy_on_logits, on_logits=True)
@@ -177,8 +177,10 @@ def _refuse_rows(wrong: Array, y: Array, what: str) -> None:
         raise DataError(f"{what}; y in row {bad}, the first such, is {backend.fetch(y[bad])}.")
 
 
-def _or(name: str | None) -> str:
-    return f" or {name!r}" if name else ""
+def _way_out(loss: Loss) -> str:
+    if loss.targets in FITTING:
+        return f"use 'accuracy' or {FITTING[loss.targets]!r}"
+    return "use 'sparse_categorical_crossentropy' as the loss, or 'categorical_accuracy' with one-hot rows"
 
 
 def without_prefix(name: str) -> str:

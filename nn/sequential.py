@@ -487,8 +487,8 @@ class Sequential:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture, weights, optimiser state and history into one safetensors file, whole or not at all.
 
-        Raises DataError where it cannot be written or a weight is not finite (what stood there is kept), UsageError
-        before build or where a layer has a function of the user's own, which a file cannot hold.
+        Raises DataError where it cannot be written, DivergenceError where a weight is not finite (what stood there is
+        kept), UsageError before build or where a layer has a function of the user's own, which a file cannot hold.
         """
         self._built("save")
         checkpoint.save(self, path)

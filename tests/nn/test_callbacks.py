@@ -206,6 +206,18 @@ def test_the_best_weights_before_a_training_that_goes_on_are_restored_too(points
     same(model.get_weights(), best)
 
 
+def test_a_training_that_goes_on_from_its_best_epoch_restores_that(points, classifier, same, tmp_path):
+    x, _, y = points
+    options = {"validation_data": (x, y), "verbose": 0}
+    keeper = ModelCheckpoint(tmp_path / "best", save_best_only=True)
+    classifier().fit(x, y, epochs=4, callbacks=[Says(), keeper], **options)
+    model = Sequential.load(tmp_path / "best")
+    best, stopper = model.get_weights(), EarlyStopping(patience=9, restore_best_weights=True)
+    model.fit(x, y, epochs=6, initial_epoch=4, callbacks=[Says(), stopper], **options)
+    assert (stopper.best, stopper.best_epoch) == (2.0, 3)
+    same(model.get_weights(), best)
+
+
 @pytest.mark.parametrize("history", ["in the model", "in the file"])
 def test_a_better_file_is_not_overwritten_by_a_training_that_goes_on(points, classifier, tmp_path, history):
     x, _, y = points

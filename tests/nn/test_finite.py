@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential
 from chalkgrad.callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
-from chalkgrad.engine.errors import DataError, DivergenceError
+from chalkgrad.engine.errors import DivergenceError
 from chalkgrad.nn.layers import Activation, BatchNormalization, Dense, Dropout, Layer
 from chalkgrad.optim import Adam, GradientDescent, RMSprop
 
@@ -196,7 +197,7 @@ def test_it_is_left_alone_where_that_is_asked_for(how, tmp_path, capsys):
     assert len(history["loss"]) == (3 if how == "TerminateOnNaN" else 5)
     assert not math.isfinite(history["loss"][2])
     assert Sequential.load(tmp_path / "last").history.epoch == [0, 1]
-    assert "epoch 3: the loss is not finite" in capsys.readouterr().out
+    assert re.search("epoch 3: .*last is left as it is: the weight 'kernel' of the layer", capsys.readouterr().out)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
@@ -206,7 +207,7 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path):
     good = (tmp_path / "m").read_bytes()
     model.layers[2].weights["kernel"].assign(np.inf)
     with pytest.raises(
-        DataError, match="is left as it is: the weight 'kernel' of the layer 'dense_1' has become NaN or"
+        DivergenceError, match="is left as it is: the weight 'kernel' of the layer 'dense_1' has become NaN or"
     ):
         model.save(tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == good
