@@ -33,7 +33,7 @@ def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
     dtype = like.dtype if like.dtype in (numpy.float32, numpy.float64) else numpy.dtype("float32")
     trace = backend.under_way() if backend.traces else None
     if trace:
-        return Tensor(trace.call("random", _draw, (generator, like.shape, dtype, like.device)))
+        return Tensor(trace.draw(_draw, generator, like.shape, dtype, like.device))
     return Tensor(_draw(generator, like.shape, dtype, like.device))
 
 

@@ -1,9 +1,7 @@
-"""What a captured function is given and gives: tensors in nests of containers, and what else a program depends on."""
+"""What a captured function is given and gives: tensors in nests of containers."""
 
 from __future__ import annotations
 
-import inspect
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,66 +94,3 @@ def holds_arrays(value: Any) -> bool:
     return any(
         hasattr(x, "strides") and hasattr(x, "dtype") and not isinstance(x, (Tensor, *PLAIN)) for x in leaves(value)
     )
-
-
-class Surroundings:
-    """What a function's own names stand for: its closure, and the globals that it or a function in it names.
-
-    A number or a string counts by its value, a tuple, list or dict by what it holds, anything else by its identity.
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._cells: tuple[types.CellType, ...] = ()
-        self._globals: dict[str, Any] = {}
-        self._names: list[str] = []
-        if inspect.isfunction(function):
-            self._cells = function.__closure__ or ()
-            self._globals = function.__globals__
-            self._names = sorted({n for n in _names(function.__code__) if n in self._globals})
-        self._values = self._read()
-
-    def unchanged(self) -> bool:
-        """Whether they stand for what they stood for when this was made."""
-        return all(map(_same, self._values, self._read()))
-
-    def tensors(self) -> list[Tensor]:
-        """The tensors among them."""
-        return [x for value in self._values for x in leaves(value) if isinstance(x, Tensor)]
-
-    def _read(self) -> list[Any]:
-        found = [_content(cell) for cell in self._cells] + [self._globals.get(name) for name in self._names]
-        return [_held(value) for value in found]
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-def _held(value: Any) -> Any:
-    """A container with what it holds; one that holds itself counts as what it is."""
-    if not isinstance(value, (tuple, list, dict)):
-        return value
-    try:
-        return value, tuple(leaves(value))
-    except RecursionError:
-        return value
-
-
-def _same(before: Any, after: Any) -> bool:
-    if before is after:
-        return True
-    if before.__class__ is not after.__class__:
-        return False
-    if isinstance(before, tuple):
-        return len(before) == len(after) and all(map(_same, before, after))
-    return isinstance(before, PLAIN) and repr(before) == repr(after)
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None

@@ -26,12 +26,14 @@ from ..errors import ChalkgradError, UsageError
 from ..tape import clock
 from ..tensor import Tensor
 from . import fuse
-from .arguments import Surroundings, holds_arrays, leaves, rebuilt, signature, tensors
+from .arguments import holds_arrays, leaves, rebuilt, signature, tensors
+from .following import Following
 from .gpu import GpuProgram, program_of
 from .listing import root
 from .lowering import DRAWN
 from .passes import from_outside
 from .program import Program, device_of
+from .surroundings import Surroundings
 from .trace import Trace
 
 P = ParamSpec("P")
@@ -39,7 +41,9 @@ R = TypeVar("R")
 ATTEMPTS = 4
 """How often a function is recorded, at most, until two recordings in a row are the same."""
 RENEWALS = 20
-"""How often a function is recorded anew, at most, since what it takes from outside has changed."""
+"""How often in a row a function is recorded anew without that having paid, since what it takes from outside changes."""
+PAYS = 16
+"""Replays that make up for a recording."""
 SIGNATURES = 256
 """How many signatures of a function are recorded; calls with further ones run on the tape."""
 WORTH_COMPILING = 8.0
@@ -54,6 +58,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
+        self.around: Surroundings | None = None
         self.program: Program | None = None
         self.reason: str | None = None
         self.attempts = self.replays = self.renewals = 0
@@ -64,7 +69,9 @@ class Recording:
 
     def renew(self) -> None:
         """Begin anew, since what the program took for granted has changed."""
-        self.program, self.attempts, self.renewals = None, 0, self.renewals + 1
+        paid = self.program is not None and self.replays >= PAYS
+        self.program, self.trace, self.around, self.attempts = None, None, None, 0
+        self.renewals = 0 if paid else self.renewals + 1
         if self.renewals == RENEWALS:
             self.reason = f"what it takes from outside has changed {RENEWALS} times: weights, numbers, or gradients"
 
@@ -159,38 +166,48 @@ class Captured(Generic[P, R]):
     def _record(self, recording: Recording, arrays: Sequence[Any], key: Any, args: Any, kwargs: Any) -> R:
         """Run the function under trace, and make a program where the trace is the same as the one before."""
         given = tensors((args, kwargs))
-        had = {t: t.grad is not None for t, *_ in recording.trace.lifted} if recording.trace else {}
+        before, around = recording.trace, recording.around
+        if around is not None and not around.unchanged():
+            recording.renew()
+            before = around = None
+        had = {t: t.grad is not None for t, *_ in before.lifted} if before else {}
         graded = [t.grad is not None for t in given]
-        around = Surroundings(self.function)
-        with Trace(self.own) as trace:
-            if any(x is t for x in around.tensors() for t in given):
-                trace.refuse("an argument is also taken from outside")
+        with Trace(self.own, around.generators if around else ()) as trace:
             if holds_arrays((args, kwargs)):
                 trace.refuse("an argument is an array: give a tensor")
             for t in given:
                 trace.lift_argument(t)
-            box = [self.function(*args, **kwargs)]
+            with Following(self.function) as following:
+                box = [self.function(*args, **kwargs)]
+        now = Surroundings(following)
         if self.deterministic:
             _check_that_it_repeats(trace)
         recording.attempts += 1
+        if any(x is t for x in now.tensors for t in given):
+            trace.refuse("an argument is also taken from outside")
         same = [id(t) for t in tensors((args, kwargs))] == [id(t) for t in given]
         if not same or not _only_gradients_differ(signature(args, kwargs)[1], key):
             trace.refuse("it changes a list or dict among its arguments")
         reason = trace.reason or _unfit(trace, box, given)
         result: Any = rebuilt(box[0], trace.plain) if holds_arrays(box) else box[0]
         if reason:
-            recording.reason, recording.trace = reason, None
+            recording.reason, recording.trace, recording.around = reason, None, None
             return result  # type: ignore[no-any-return]
         for x in tensors(result):
             if trace.made(x):
                 x._node, x._requires_grad = None, False
-        before, recording.trace = recording.trace, trace
+        recording.trace, recording.around = trace, now
         difference = "it was called once only" if before is None else trace.differs_from(before)
-        if difference is None and around.unchanged():
+        if difference is None and around is not None:
+            difference = now.differs_from(around)
+        unseen = now.reason or trace.drawn_elsewhere
+        if difference is None and unseen:
+            recording.reason, recording.trace, recording.around = unseen, None, None
+        elif difference is None:
             # a leaf whose gradient was there, and is not when it is first used, has it cleared by the function itself
             cleared = {t for t, _, _, has in trace.lifted if had.get(t) and not has}
             outside = [(t, array, asks, None if t in cleared else has) for t, array, asks, has in trace.lifted]
-            self._compile(recording, trace, outside, (arrays, given, graded), result, around)
+            self._compile(recording, trace, outside, (arrays, given, graded), result, now)
         elif recording.attempts == ATTEMPTS:
             recording.reason = f"no two of {ATTEMPTS} calls in a row were the same: {difference}"
         trace.forget()

@@ -9,9 +9,10 @@ run as they are, and what they call is carried out and listed. Where a value is 
 from __future__ import annotations
 
 import operator
+import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -37,11 +38,14 @@ class Trace:
     instructions: the list. reason: why it cannot be replayed; None where it can. lifted: the tensors from outside that
     took part, each with its array, whether it asks for a gradient and whether it had one. changed: the version cells
     of those that were changed in place. own: the values that come in were checked beforehand.
+    drawn_elsewhere: says so, where numbers were drawn from the generators that the list does not know of.
     guards: conditions, beyond these, under which the list holds.
     """
 
-    def __init__(self, own: bool = False) -> None:
+    def __init__(self, own: bool = False, generators: Iterable[Any] = ()) -> None:
         self.own = own
+        self.drawn_elsewhere: str | None = None
+        self._streams = {id(g): (g, _state(g)) for g in generators}
         self.thread = get_ident()
         self.instructions: list[Instruction] = []
         self.traced: list[Traced] = []
@@ -65,6 +69,8 @@ class Trace:
 
     def __exit__(self, *error: object) -> None:
         backend.traces.remove(self)
+        for generator, state in self._streams.values():
+            self._check_stream(generator, state)
         for tensor, array in self._arguments + [(t, array) for t, array, _, _ in self.lifted]:
             tensor._data = array
         for tensor in self._noted:
@@ -184,6 +190,20 @@ class Trace:
             Instruction("make" if parent is None else "view", name, function, listed, listed_options, made.variable)
         )
         return made
+
+    def draw(self, function: Callable[..., Any], generator: Any, *arguments: Any) -> Any:
+        """Draw from a generator of random numbers, now and in each replay."""
+        known = self._streams.get(id(generator))
+        if known:
+            self._check_stream(*known)
+        made = self.call("random", function, (generator, *arguments))
+        self._streams[id(generator)] = generator, _state(generator)
+        return made
+
+    def _check_stream(self, generator: Any, state: str) -> None:
+        """Note where numbers were drawn that the list does not know of."""
+        if _state(generator) != state:
+            self.drawn_elsewhere = "random numbers are drawn by other means than cg.random.uniform"
 
     def set_items(self, target: Any, index: Any, value: Any) -> None:
         """target[index] ← value."""
@@ -341,6 +361,14 @@ class Trace:
             return parent
         storage = self._storages.get(id(owner))
         return next((v for v in variables(listed) if v.storage == storage), None)
+
+
+def _state(generator: Any) -> str:
+    """The state of a generator of random numbers, to be compared."""
+    if isinstance(generator, random.Random):
+        return repr(generator.getstate())
+    bits = getattr(generator, "bit_generator", None)
+    return repr(generator.get_state(legacy=False) if bits is None else bits.state)
 
 
 def nothing() -> None:

@@ -69,7 +69,7 @@ def test_the_documented_step_is_so_many_array_calls_and_makes_no_array(documente
 @pytest.mark.cpu_only("counts the calls of a program for the CPU")
 def test_a_replay_enters_few_python_functions(documented):
     step, batch = documented(), indices()
-    assert frames(lambda: step(batch)) == 25
+    assert frames(lambda: step(batch)) == 23
 
 
 def test_replays_allocate_no_array_memory(documented):
