@@ -117,6 +117,11 @@ def _check_one_a_sample(kind: str, name: str, shape: tuple[int, ...], count: int
         )
 
 
+def in_dtype(model: Sequential, x: Tensor) -> Tensor:
+    """The batch in the model's dtype: whole numbers stay what they are until it is made."""
+    return x if x.dtype == model.dtype else x.astype(model.dtype)
+
+
 def measure(
     model: Sequential, x: Tensor, y: Tensor, *, training: bool, generator: Any = None
 ) -> tuple[Tensor, list[Any]]:
@@ -167,7 +172,7 @@ def check_rows(model: Sequential, samples: Samples) -> None:
     count = next(n for n in itertools.count(2) if n not in (*shape, *samples.y.shape[1:]))
     x, y = samples.some(count)
     try:
-        measure(model, samples.in_dtype(x), y, training=False)
+        measure(model, in_dtype(model, x), y, training=False)
     except UsageError:
         raise
     except ValueError as error:

@@ -142,15 +142,10 @@ class Samples:
         labels = loss.targets == "labels" or (beside and self.y.dtype.kind in "biu")
         self.y = self.y.astype("int64" if labels else self.dtype, copy=False)
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The samples and targets at `indices`."""
-        return self._gathered(self.x, indices), None if self.y is None else self._gathered(self.y, indices)
-
     def some(self, count: int) -> tuple[Tensor, Tensor]:
         """The first `count` samples and targets; where there are fewer, they come again."""
         order = backend.to_device(numpy.arange(count) % len(self), backend.device_of(self.x))
-        x, y = self.batch(Tensor(order))
-        assert y is not None
+        x, y = (rows(Tensor(values), Tensor(order)) for values in (self.x, self.y))
         return self._there(x._data), self._there(y._data)
 
     def slices(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -192,12 +187,10 @@ class Samples:
     def _there(self, values: backend.Array) -> Tensor:
         return Tensor(backend.send(values, self.device) if self.streamed else values)
 
-    def in_dtype(self, x: Tensor) -> Tensor:
-        """The batch in the model's dtype: whole numbers stay what they are until it is made."""
-        return x if x.dtype == self.dtype else x.astype(self.dtype)
 
-    def _gathered(self, values: backend.Array, indices: Tensor) -> Tensor:
-        return Tensor(rows_at(backend.namespace_of(values), values, indices._data))
+def rows(values: Tensor, indices: Tensor) -> Tensor:
+    """The samples or targets at places that are known to be in range."""
+    return Tensor(rows_at(backend.namespace_of(values._data), values._data, indices._data))
 
 
 class Taken:

@@ -14,7 +14,6 @@ from ..engine import backend, random
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
 from ..engine.incoming import as_array
-from ..engine.replay.arguments import PLAIN
 from ..engine.replay.capture import Captured, check_jit
 from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
@@ -31,6 +30,9 @@ from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .samples import Augment, Samples, Shape, split_off
 from .streams import Stream
 from .summary import summary_text
+
+PROGRAMS = 16
+"""Shapes of batches (and of all samples) that a recorded step is kept for."""
 
 
 class Sequential:
@@ -63,7 +65,7 @@ class Sequential:
         self.run_eagerly = self.deterministic = False
         self.check_finite = True
         self.jit_compile: bool | str = "auto"
-        self._steps: dict[str, tuple[Any, Captured[..., Any]]] = {}
+        self.recorded: dict[str, Captured[..., Any]] = {}
         self.stream = Stream()
         self.shapes: list[Shape] = []
         self._flat: Flat | None = None
@@ -87,7 +89,7 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
-        return {**vars(self), "_steps": {}}
+        return {**vars(self), "recorded": {}}
 
     def __copy__(self) -> Any:
         return copy.deepcopy(self)  # two models that share layers would each spoil the other's training
@@ -259,7 +261,7 @@ class Sequential:
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
         self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
         self.check_finite = check_finite
-        self._steps.clear()
+        self.recorded.clear()
         self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
         if len(set(self.metric_names)) != len(self.metric_names):
@@ -285,35 +287,28 @@ class Sequential:
         """What `evaluate` returns, in its order."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
-    def settings(self) -> list[Any]:
-        """What a recorded step takes for granted: optimiser, loss, metrics, and the layers with all that they hold."""
-        parts: list[Any] = [self.optimizer, self.loss, *self.metrics]
-        for layer in self.layers:
-            values = [*vars(layer).items(), *layer.variables.items()]
-            parts += [layer, *((name, value if isinstance(value, PLAIN) else id(value)) for name, value in values)]
-        return parts
-
     def captured(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
-        """A step of this model, recorded and replayed; the one that was kept under that name, if it still holds."""
+        """A step of this model, recorded and replayed; the one that was kept under that name, if there is one.
+
+        What it reads is looked at in each replay, so it holds as long as nothing of that has changed.
+        """
         if self.run_eagerly:
             return step
-        kept, settings = self._steps.get(name), self.settings()
-        if kept is None or kept[0] != settings:
+        kept = self.recorded.get(name)
+        if kept is None or len(kept.recordings) > PROGRAMS or kept.jit != self.jit_compile:
             checked = self.loss is None or self.loss.targets != "any"
-            kept = self._steps[name] = (
-                settings,
-                Captured(step, self.jit_compile, own=checked, deterministic=self.deterministic),
-            )
-        return kept[1]
+            kept = Captured(step, self.jit_compile, own=checked, deterministic=self.deterministic)
+            self.recorded[name] = kept
+        return kept
 
     @property
     def recorded_steps(self) -> list[Captured[..., Any]]:
         """The steps of training, evaluation and prediction that are recorded at present; `explain()` tells of each."""
-        return [captured for _, captured in self._steps.values()]
+        return list(self.recorded.values())
 
     def forget(self, name: str) -> None:
         """Let go of the step kept under that name."""
-        self._steps.pop(name, None)
+        self.recorded.pop(name, None)
 
     @training.on_its_device
     def fit(

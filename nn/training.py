@@ -20,9 +20,9 @@ from .arguments import is_due
 from .callbacks import Callback, History, TerminateOnNaN
 from .finite import Snapshot, changing, first_changed, first_fault, is_finite
 from .hooks import Hooks
-from .measuring import RunningMeans, measure
+from .measuring import RunningMeans, in_dtype, measure
 from .progress import progress_for
-from .samples import Samples
+from .samples import Samples, rows
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -77,10 +77,10 @@ def fit(
         params["validation_freq"] = validation_freq
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
-    worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING and not model.run_eagerly
+    worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=4)
-    trainer = Trainer(model, samples, random.generator(0), captured=worth_it)
+    trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
     if model.check_finite and not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
         trainer.check_finite()
     with hooks.training(history.before(initial_epoch)), contextlib.ExitStack() as endings:
@@ -127,13 +127,51 @@ def take_average(model: Sequential) -> None:
 
 
 class Trainer:
-    """One step after another: gather a batch, forward, loss, backward, update. Captured, unless run_eagerly says no."""
+    """One step after another: gather a batch, forward, loss, backward, update. Captured, unless run_eagerly says no.
 
-    def __init__(self, model: Sequential, samples: Samples, generator: numpy.random.Generator, captured: bool) -> None:
-        self.model, self.samples, self.generator, self.captured = model, samples, generator, captured
+    A model has one, so that what was recorded in one fit serves the next. It holds no samples between them.
+    """
+
+    def __init__(self, model: Sequential, samples: Samples | None, captured: bool) -> None:
+        self.model, self.generator = model, random.generator(0)
         self.means = RunningMeans(model.metric_names, model.device)
+        self.take(samples, captured)
+
+    @classmethod
+    def of(cls, model: Sequential, samples: Samples | None, captured: bool) -> Trainer:
+        """The model's: the one whose step is recorded, or a new one, also within another training of the model."""
+        recorded = model.recorded.get("train")
+        trainer: Trainer | None = getattr(recorded and recorded.function, "__self__", None)
+        if trainer is None or trainer.samples is not None:
+            return cls(model, samples, captured)
+        trainer.take(samples, captured)
+        if [*trainer.means] != model.metric_names:
+            trainer.means = RunningMeans(model.metric_names, model.device)
+        return trainer
+
+    def take(self, samples: Samples | None, captured: bool) -> None:
+        """Train on these samples from now on."""
+        self.samples, self.captured = samples, captured
         self.before: Snapshot | None = None
         self._finite: tuple[str, ...] = ()
+
+    def _ready(self) -> tuple[Callable[..., Any], list[Tensor]]:
+        """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
+
+        On a CPU a step is given all samples, so that others need no other recording. On a GPU these have their
+        place in the recorded graph, and it is for them alone.
+        """
+        model, samples, captured = self.model, self.samples, self.captured
+        assert samples is not None
+        everything = [] if samples.streamed else [Tensor(samples.x), Tensor(samples.y)]
+        if model.device != "cpu" and everything:
+            step = functools.update_wrapper(functools.partial(self._step, *everything), self._step)
+            return (model.captured(f"train {id(self)}", step) if captured else step), []
+        function, name = (self._learn, "train rows") if samples.streamed else (self._step, "train")
+        recorded = model.recorded.get(name)
+        if recorded and getattr(recorded.function, "__self__", None) is not self:
+            name = f"train {id(self)}"
+        return (model.captured(name, function) if captured else function), everything
 
     def check_finite(self) -> None:
         """From now on end with DivergenceError where the loss, or what was finite until now, is so no longer."""
@@ -168,15 +206,13 @@ class Trainer:
             )  # fmt: skip
         return logs
 
-    def _step(self, indices: Tensor) -> None:
-        x, y = self.samples.batch(indices)
-        assert y is not None
-        self._learn(x, y)
+    def _step(self, x: Tensor, y: Tensor, indices: Tensor) -> None:
+        self._learn(rows(x, indices), rows(y, indices))
 
     def _learn(self, x: Tensor, y: Tensor) -> None:
         model = self.model
         assert model.optimizer is not None
-        loss, values = measure(model, self.samples.in_dtype(x), y, training=True, generator=self.generator)
+        loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator)
         if model.trainable_weights:  # else everything is frozen
             loss.backward()
             model.optimizer.step(model.flat)
@@ -186,28 +222,30 @@ class Trainer:
 
     def epoch(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> RunningMeans:
         """Every sample once."""
-        model, count = self.model, len(self.samples)
+        model, samples = self.model, self.samples
+        assert samples is not None
+        count = len(samples)
         stream = model.stream
         order = stream.generator("shuffle", epoch).permutation(count) if shuffle else numpy.arange(count)
         self.generator.bit_generator.state = stream.generator("dropout", epoch).bit_generator.state
         self.means.reset()
         for w in model.weights:
             w.grad = None
-        given = self.samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
-        function = self._learn if self.samples.streamed else self._step
-        step: Any = model.captured(f"train {id(self)}", function) if self.captured else function
+        given = samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
+        step: Any
+        step, everything = self._ready()
         ahead = hooks.ahead if model.device != "cpu" and isinstance(step, Captured) else 0
         start, told = 0, hooks.any("on_train_batch_begin", "on_train_batch_end")
         with contextlib.ExitStack() as endings:
-            for rows in given:
-                endings.callback(rows.close)
+            for taken in given:
+                endings.callback(taken.close)
             while start < count:
                 if told:
                     hooks("on_train_batch_begin", start // batch_size)
                 whole = min(ahead, (count - start) // batch_size)
-                done = step.enqueue([rows.batches(start, whole, batch_size) for rows in given]) if whole else 0
+                done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given]) if whole else 0
                 if not done:
-                    step(*[rows.tensor(start, start + batch_size) for rows in given])
+                    step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = stop
@@ -221,7 +259,8 @@ class Trainer:
         return self.means
 
     def forget(self) -> None:
-        """Let go of what was recorded: it holds on to the samples."""
+        """Let go of the samples, and of what was recorded for them alone."""
+        self.take(None, captured=False)
         self.model.forget(f"train {id(self)}")
 
 
@@ -229,7 +268,7 @@ class Careful(Trainer):
     """A trainer that takes an epoch on the tape, and names the first step after which something is not finite."""
 
     def __init__(self, other: Trainer, epoch: int) -> None:
-        super().__init__(other.model, other.samples, random.generator(0), captured=False)
+        super().__init__(other.model, other.samples, captured=False)
         self._finite, self._good = other._finite, Snapshot(other.model)
         self._epoch, self._steps = epoch, 0
 
@@ -246,7 +285,7 @@ class Careful(Trainer):
         changed = first_changed(self.model, self._finite)
         self._good.put_back()
         self.generator.bit_generator.state = drawn
-        fault = first_fault(self.model, self.samples.in_dtype(x), y, self.generator)
+        fault = first_fault(self.model, in_dtype(self.model, x), y, self.generator)
         fault = fault or f"the update by {type(self.model.optimizer).__name__}, which makes {changed} infinite or NaN"
         raise divergence(f"epoch {self._epoch + 1}, step {self._steps}: {fault}", self.model, self._epoch)
 
@@ -263,6 +302,21 @@ def divergence(where: str, model: Sequential, epoch: int) -> DivergenceError:
     )
 
 
+class Measured:
+    """A model on batches that it does not learn from."""
+
+    def __init__(self, model: Sequential) -> None:
+        self.model = model
+
+    def measured(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Loss and metrics."""
+        return tuple(map(Tensor, measure(self.model, in_dtype(self.model, x), y, training=False)[1]))
+
+    def applied(self, x: Tensor) -> Tensor:
+        """The outputs."""
+        return self.model.forward(in_dtype(self.model, x), recorded=False)
+
+
 def evaluate(
     model: Sequential, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
 ) -> dict[str, float]:
@@ -273,12 +327,7 @@ def evaluate(
     hooks = hooks or Hooks(model)
     model.stop_evaluating = False
     hooks("on_test_begin")
-
-    def step(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        x = x if x.dtype == model.dtype else x.astype(model.dtype)
-        return tuple(map(Tensor, measure(model, x, y, training=False)[1]))
-
-    means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", step)
+    means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", Measured(model).measured)
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         assert y is not None
         hooks("on_test_batch_begin", batch)
@@ -299,11 +348,7 @@ def predict(
     hooks = hooks or Hooks(model)
     model.stop_predicting = False
     hooks("on_predict_begin")
-
-    def step(x: Tensor) -> Tensor:
-        return model.forward(x if x.dtype == model.dtype else x.astype(model.dtype), recorded=False)
-
-    step = model.captured("predict", step)
+    step = model.captured("predict", Measured(model).applied)
     outputs = []
     for batch, (x, _) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         hooks("on_predict_batch_begin", batch)

@@ -57,7 +57,7 @@ class Steps:
         self.samples = Samples(x, labels, x.dtype, device)
         assert self.model.loss is not None
         self.samples.prepare_targets(self.model.loss, self.model.output_shape)
-        self.trainer = Trainer(self.model, self.samples, random.generator(0), captured)
+        self.trainer = Trainer(self.model, self.samples, captured)
         self.epochs = 0
 
     def epoch(self) -> RunningMeans:

@@ -22,6 +22,8 @@ from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import DRAWN, Call, as_array, is_elementwise, lower, lower_write
 from .trace import Trace
 
+SMALL = 1 << 20
+"""Bytes of an input that is kept to measure with."""
 HOSTED = {"numbers"}
 """What goes on from replay to replay, and so is left out where replays are only timed."""
 
@@ -60,7 +62,8 @@ class Program:
         targets = [root(i.out) for i in instructions if i.kind == "write" and i.out is not None]
         self.written: list[Any] = [v.array for v in targets if v.kind == "outside"] + list(placed.values())
         self.written = list({id(array): array for array in self.written}.values())
-        self.examples = [trace.traced[v.number].array.copy() for v in inputs]
+        given = [trace.traced[v.number].array for v in inputs]
+        self._examples = [array.copy() if array.nbytes <= SMALL else None for array in given]
         self.device = device_of(trace)
         self._xp = backend.library_for(self.device)
         self._bound: dict[int, Any] = {}
@@ -230,6 +233,13 @@ class Program:
 
     # What is said about it
 
+    def examples(self) -> list[Any]:
+        """Inputs to measure with: those that were recorded; zeros, where these were large and so were not kept."""
+        return [
+            self._xp.zeros(v.shape, v.dtype) if kept is None else kept
+            for v, kept in zip(self.inputs, self._examples, strict=True)
+        ]
+
     def times(self, repeats: int = 20) -> list[float]:
         """Seconds of each step, the median over `repeats` replays on the inputs that it was recorded with.
 
@@ -238,6 +248,7 @@ class Program:
         before = [(array, array.copy()) for array in self.written]
         drawn = [step.instruction.arguments[0] for step in self.steps if step.instruction.name in DRAWN]
         states = [generator.bit_generator.state for generator in drawn]
+        examples = self.examples()
         moments = [[0.0] * (len(self.steps) + 1) for _ in range(repeats)]
         row = moments[0]
 
@@ -250,7 +261,7 @@ class Program:
         replay = compiled(text, names)
         try:
             for row in moments:  # noqa: B007 (tick writes into it)
-                replay(*self._given(self.examples))
+                replay(*self._given(examples))
         finally:
             for array, value in before:
                 array[...] = value

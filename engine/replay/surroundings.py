@@ -35,11 +35,14 @@ MOST = 20_000
 """Values that are looked at before each replay, at most."""
 MOST_BYTES = 1 << 22
 """Bytes of arrays that are compared before each replay, at most."""
-CONSTANT = (*PLAIN, range, slice, types.EllipsisType, types.NotImplementedType, types.CodeType, types.BuiltinFunctionType,
-            types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType,
-            types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, property,
-            types.GenericAlias, numpy.ufunc, numpy.dtype, re.Pattern, datetime.date, datetime.timedelta,
-            datetime.time, decimal.Decimal, fractions.Fraction, *LOCKS)  # fmt: skip
+CONSTANT = (
+    *PLAIN, *LOCKS, range, slice, types.EllipsisType, types.NotImplementedType, types.CodeType, property,
+    types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType,
+    types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.GenericAlias,
+    numpy.ufunc, numpy.dtype, re.Pattern, datetime.date, datetime.timedelta, datetime.time, decimal.Decimal,
+    fractions.Fraction,
+)  # fmt: skip
+"""What never changes."""
 HEAP = 1 << 9
 """Of a type's flags: made at run time, as all that are written in Python."""
 ORDERED = (list, tuple, collections.deque)

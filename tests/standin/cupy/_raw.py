@@ -28,7 +28,7 @@ class CompileException(Exception):
 
 @cache
 def _building() -> ModuleType:
-    name = "chalkgrad_standin_building"
+    name = "cupy.standin_building"
     path = Path(__file__).parents[2] / "cuda" / "building.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
