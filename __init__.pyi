@@ -49,8 +49,8 @@ def sigmoid(x: TensorLike) -> Tensor:
     """Logistic function, elementwise (D1)."""
 def relu(x: TensorLike) -> Tensor:
     """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
-def leaky_relu(x: TensorLike, negative_slope: float = 0.3) -> Tensor:
-    """ReLU with a slope for x < 0, elementwise (Maas et al. 2013). At 0 the gradient is that slope."""
+def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> Tensor:
+    """ReLU with a slope for x < 0, elementwise (Maas et al. 2013; 0.2 is Keras's). At 0 the gradient is that slope."""
 def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     """Exponential linear unit, elementwise (Clevert et al. 2016)."""
 def softplus(x: TensorLike) -> Tensor:
@@ -210,7 +210,7 @@ def argmax(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
 def var(x: TensorLike, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
 def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """log Σ exp over the axes `axis`, never overflowing."""
+    """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
 def floor(x: TensorLike) -> Tensor:
     """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
 def round(x: TensorLike, decimals: int = 0) -> Tensor:

@@ -212,6 +212,8 @@ def summed(xp: Namespace, x: Array, axes: tuple[int, ...]) -> Array:
     """
     rows = math.prod(x.shape[: len(axes)])
     leading = 0 < len(axes) < len(x.shape) and axes == tuple(range(len(axes)))
+    if x.dtype.char == "e":  # float16 is summed in float32
+        return summed(xp, x.astype("float32"), axes).astype(x.dtype)
     if not leading or rows < MANY_ROWS or x.dtype.kind != "f" or not hasattr(x, "strides") or device_of(x) != "cpu":
         return xp.sum(x, axis=axes, keepdims=True)
     total = xp.matmul(xp.ones(rows, x.dtype), xp.reshape(x, (rows, -1)))

@@ -24,7 +24,7 @@ The text says what the textbook says; the kernel beside it may take any road to 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,9 @@ ELEMENTWISE = frozenset({
 STRUCTURAL = frozenset({"argmax", "before", "border", "concatenate", "crop", "einsum", "inside", "pad", "stack"})
 FUNCTIONS = ELEMENTWISE | STRUCTURAL
 REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
+WHOLE = frozenset({"abs", "clip", "floor", "round", "sign", *STRUCTURAL, *REDUCTIONS}) - {"mean"}
+"""Functions that give integers for integers."""
+ADDING = frozenset({"sum", "mean", "einsum"})
 CONSTANTS = frozenset({"pi", "inf"})
 
 _SYNTAX = (
@@ -75,6 +78,40 @@ class Equation:
     def elementwise(self) -> bool:
         """Whether it names no index, so that it holds for each element by itself."""
         return not self.indices and "[" not in self.text and not any(f"{name}(" in self.text for name in STRUCTURAL)
+
+    @cached_property
+    def terms(self) -> frozenset[str]:
+        """The values that it computes with: not those that only name a place, decide a condition or lend a shape."""
+        return frozenset(node.id for node in self._computed() if isinstance(node, ast.Name)) & self.values
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether integers for its terms give integers: no quotient, no mean, no exp, no fraction is in it."""
+        return not any(map(_fractional, self._computed()))
+
+    @cached_property
+    def adds(self) -> bool:
+        """Whether it sums over indices, so that rounding adds up."""
+        parts = (node for s in self.statements for node in ast.walk(s.expression))
+        return any(isinstance(node, ast.Call) and ast.unparse(node.func) in ADDING for node in parts)
+
+    def _computed(self) -> Iterator[ast.AST]:
+        """The nodes whose values go into the result, also by way of an earlier statement."""
+        earlier = {s.target: s.expression for s in self.statements}
+        waiting: list[ast.AST] = [earlier.pop(self.target)]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if isinstance(node, ast.Name) and node.id in earlier:
+                waiting.append(earlier.pop(node.id))
+            if isinstance(node, ast.IfExp):
+                waiting += [node.body, node.orelse]
+            elif isinstance(node, ast.Subscript):
+                waiting.append(node.value)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                waiting += [] if node.func.id in ("argmax", "before", "inside") else node.args
+            elif not isinstance(node, ast.Compare | ast.BoolOp) and getattr(node, "attr", "flat") == "flat":
+                waiting += ast.iter_child_nodes(node)
 
     def evaluate(self, functions: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate an elementwise equation as it is written; returns the value of each target.
@@ -192,6 +229,16 @@ class _Reader:
                 raise self.error("Starred is not part of the language outside of brackets and of what is summed over")
             if not (place and name in REDUCTIONS and is_ellipsis(argument)):
                 self.check(argument)
+
+
+def _fractional(node: ast.AST) -> bool:
+    """Whether this step of a computation leaves the integers."""
+    if isinstance(node, ast.BinOp):
+        power = isinstance(node.op, ast.Pow) and isinstance(node.right, ast.UnaryOp)  # x**-1
+        return power or isinstance(node.op, ast.Div)
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) not in WHOLE
+    return isinstance(getattr(node, "value", None), float) or getattr(node, "id", "") == "pi"
 
 
 def is_ellipsis(node: ast.expr) -> bool:

@@ -123,7 +123,7 @@ class Lent:
     def var(self, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
     def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """log Σ exp over the axes `axis`, never overflowing."""
+        """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
     def floor(self) -> Tensor:
         """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
     def __round__(self, decimals: int = 0) -> Tensor:

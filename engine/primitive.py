@@ -18,6 +18,7 @@ derivatives of any order need no further rule.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import operator
@@ -41,6 +42,8 @@ from .tensor import Tensor, holds_tensors, own_ufuncs, tensor
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
+USUAL = "fd"
+"""Dtypes that an equation is computed in as they are."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Primitive:
         self.binder: Callable[..., tuple[Any, ...]] | None = options["bind"]
         self.method: str | None = options["method"]
         self.operators: tuple[str, ...] = options["operators"]
+        self.declared_whole: bool | None = options["whole"]
         self.rules: dict[str, Rule] = {}
         self.checker: Callable[..., None] | None = None
         self.value_checker: Callable[..., None] | None = None
@@ -125,6 +129,16 @@ class Primitive:
     def equation(self) -> Equation:
         """The equation, read."""
         return read_equation(self.text, {*self.operands, *self.parameters})
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether integers stay integers, as NumPy has it; else they are made floating point before it computes."""
+        return self.equation.whole if self.declared_whole is None else self.declared_whole
+
+    @cached_property
+    def adds(self) -> bool:
+        """Whether it, or a rule of it, sums: then float16 is computed in float32, and the result rounded to float16."""
+        return self.equation.adds or any(rule.equation.adds for rule in self.rules.values())
 
     @property
     def differentiable(self) -> bool:
@@ -156,6 +170,7 @@ class Primitive:
         """Take the rule for its operand; what was recorded before keeps the one it had."""
         self.rules[rule.operand] = rule
         self.plans.clear()
+        self.__dict__.pop("adds", None)
 
     def cuda(self, operand: str = "", *, suits: Callable[..., bool]) -> Callable[[Callable[..., Any]], CudaKernel]:
         """Declare a launch on a CUDA device that computes the same, or the same as the rule of `operand`.
@@ -181,7 +196,7 @@ class Primitive:
         return function
 
     def check_values(self, function: Callable[..., None]) -> Callable[..., None]:
-        """Declare a check of the operands' values, also called in each replay of a captured step; not on a GPU."""
+        """Declare a check of the operands' values, with the parameters, also called in each replay; not on a GPU."""
         self.value_checker = function
         return function
 
@@ -208,23 +223,33 @@ class Primitive:
         if backend.traces and not trace:  # another thread is recording, and lends its arrays meanwhile
             arrays = tuple([getattr(x, "array", x) for x in arrays])
         xp: Any = numpy
-        device = "cpu"
+        device, usual = "cpu", True
         for x in arrays:
             if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
                 if any([x.__class__ is Tensor for x in arrays]):  # of a list of tensors
                     return self.compute(operands, parameters)
-                arrays = self._with_arrays(arrays)
+                arrays, usual = self._with_arrays(arrays), False
                 xp = backend.common_namespace(arrays, self.name)
                 device = _device_among(arrays)
                 break
+            if x.dtype.char not in USUAL:
+                usual = False
+        dtypes = None if usual else self._dtypes(arrays, parameters)
+        if dtypes:
+            inner, outer = dtypes
+            operands = tuple([_cast(x, array, inner) if self.operand(i) in self.equation.terms else x
+                              for i, (x, array) in enumerate(zip(operands, arrays, strict=True))])  # fmt: skip
+            made = self.compute(operands, parameters)
+            return made.astype(outer) if made.dtype == inner != outer else made
         try:
             if self.checker:
                 self.checker(*(map(trace.plain, arrays) if trace else arrays), **parameters)
             if self.value_checker and device == "cpu":  # a GPU is not waited for
+                looked_at = functools.partial(self.value_checker, **parameters)
                 if trace:
-                    trace.check(self.name, self.value_checker, arrays)
+                    trace.check(self.name, looked_at, arrays)
                 else:
-                    self.value_checker(*arrays)
+                    looked_at(*arrays)
             if device == "cpu":
                 y = self.kernel(xp, *arrays, **parameters)
             else:
@@ -232,6 +257,8 @@ class Primitive:
                     y = xp.asarray(self._computing(xp, *arrays, **parameters))
         except ChalkgradError:
             raise
+        except OverflowError as error:  # a number that the other's dtype does not hold
+            raise DtypeError(f"{self._describe(arrays, parameters)}: {error}") from error
         except (ValueError, IndexError, TypeError) as error:
             raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
         result = Tensor(xp.asarray(y) if device == "cpu" else y)
@@ -327,6 +354,24 @@ class Primitive:
             arrays.append(x)
         return tuple(arrays)
 
+    def _dtypes(self, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> tuple[Any, Any] | None:
+        """The dtype to compute in, and that of the result, where they are not the operands' own; else None.
+
+        Where the equation leaves the integers they become floating point: bool and up to 16 bits float32, larger ones
+        float64, beside floats what NumPy makes of both. What sums float16 does so in float32.
+        """
+        terms = self.equation.terms
+        found = [x.dtype for i, x in enumerate(arrays) if hasattr(x, "dtype") and self.operand(i) in terms]
+        floats = [dtype for dtype in found if dtype.kind == "f"]
+        fraction = any(type(v) is float and name in terms and not v.is_integer() for name, v in parameters.items())
+        leaves = len(floats) < len(found) and (fraction or not self.whole)
+        if not leaves and not floats:
+            return None
+        alone = ["float32" if dtype.itemsize <= 2 else "float64" for dtype in found]
+        outer = numpy.result_type(*(found if floats else alone))
+        inner = numpy.dtype(numpy.float32) if outer == numpy.float16 and self.adds else outer
+        return (inner, outer) if leaves or inner != outer else None
+
     def operand(self, position: int) -> str:
         """The name of the operand at `position` (a variadic primitive has one name for all)."""
         return self.operands[0] if self.variadic else self.operands[position]
@@ -375,6 +420,13 @@ def _constant(value: Any, primitive: Primitive) -> Any:
     return array
 
 
+def _cast(operand: Any, array: Any, dtype: Any) -> Any:
+    """The operand in another dtype, with its way back; a number, which takes the others' dtype, as it is."""
+    if not hasattr(array, "dtype") or array.dtype == dtype:
+        return operand
+    return (operand if operand.__class__ is Tensor else Tensor(array)).astype(dtype)
+
+
 registry: dict[str, Primitive] = {}
 
 
@@ -388,6 +440,7 @@ def primitive(
     operators: tuple[str, ...] = (),
     kink: str | None = None,
     analytic: bool = False,
+    whole: bool | None = None,
     examples: tuple[Example, ...] = (),
     bind: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] | None = None,
 ) -> Callable[[Kernel], Primitive]:
@@ -398,13 +451,15 @@ def primitive(
     which NumPy's functions and users find it, too. operators: lend it as these
     (`__radd__`: with the operands exchanged). kink: an expression that is zero where the equation has no
     derivative. analytic: the kernel also computes with complex numbers, so that the complex step applies.
+    whole: whether integers stay integers; by default they do where the equation has no quotient, mean, exp or
+    other step that leaves them, and else it is given floats.
     examples: shapes and parameters to prove it on; without any it is taken to be elementwise. bind: the public
     signature, where it differs from the kernel's; returns operands and parameters.
     """
 
     def declare(kernel: Kernel) -> Primitive:
         made = Primitive(
-            kernel, text, saves=saves, kink=kink, analytic=analytic, examples=examples, bind=bind,
+            kernel, text, saves=saves, kink=kink, analytic=analytic, whole=whole, examples=examples, bind=bind,
             domain={}, method=kernel.__name__ if method else None, operators=operators, synonyms=synonyms,
         )  # fmt: skip
         common = REALS if isinstance(domain, Mapping) else domain

@@ -1,7 +1,7 @@
 """The short way through a primitive without parameters: one or two tensors on the CPU, nothing else to look after.
 
 It does what `Primitive.compute` does, for the case that a tape of tiny operations consists of, and hands on to that
-in every other: lists, arrays, other devices, a capture under way, errors.
+in every other: lists, arrays, other devices, a capture under way, integers that are made floats, errors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 NONE: dict[str, Any] = {}
-REFUSED = (ValueError, IndexError, TypeError, AttributeError)
+REFUSED = (ValueError, IndexError, TypeError, AttributeError, OverflowError)
 
 
 def short_way(primitive: Primitive) -> Callable[..., Tensor] | None:
@@ -34,11 +34,18 @@ def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
     """The primitive of one operand."""
     kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
     ufunc = single_call(kernel)
+    whole: bool | None = None
 
     def call(x: Any) -> Tensor:
+        nonlocal whole
         if x.__class__ is not Tensor or traces or primitive.checker:
             return compute((x,), NONE)
         array = x._data
+        if not x._requires_grad:
+            if whole is None:
+                whole = primitive.whole
+            if not whole and array.dtype.kind != "f":
+                return compute((x,), NONE)
         if array.__class__ is not ndarray:
             return compute((x,), NONE)
         try:
@@ -63,8 +70,10 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
     """The primitive of two operands, of which the second may be a Python number."""
     kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
     ufunc = single_call(kernel)
+    whole: bool | None = None
 
     def call(a: Any, b: Any) -> Tensor:
+        nonlocal whole
         if a.__class__ is not Tensor or traces or primitive.checker:
             return compute((a, b), NONE)
         x, needed = a._data, a._requires_grad
@@ -78,6 +87,11 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
             return compute((a, b), NONE)
         if x.__class__ is not ndarray:
             return compute((a, b), NONE)
+        if not (needed and also):
+            if whole is None:
+                whole = primitive.whole
+            if not whole and (x.dtype.kind != "f" or (b.__class__ is Tensor and other.dtype.kind != "f")):
+                return compute((a, b), NONE)
         try:
             y = ufunc(x, other) if ufunc else kernel(numpy, x, other)
         except REFUSED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..engine.primitive import example, primitive
 from ..engine.recording import namespace
-from .special import gaussian_values, normal_probability_values
+from .special import gaussian_values, normal_probability_values, product
 
 ALONG_AXIS = (example((3, 4)), example((2, 3, 4), axis=1), example((5,)))
 
@@ -44,8 +44,8 @@ def _(xp, gy, y):
 
 
 @primitive("y = x if x > 0 else negative_slope * x", saves=("x",), kink="x")
-def leaky_relu(xp, x, negative_slope=0.3):
-    """ReLU with a slope for x < 0, elementwise (Maas et al. 2013). At 0 the gradient is that slope."""
+def leaky_relu(xp, x, negative_slope=0.2):
+    """ReLU with a slope for x < 0, elementwise (Maas et al. 2013; 0.2 is Keras's). At 0 the gradient is that slope."""
     return xp.where(x > 0, x, negative_slope * x)
 
 
@@ -79,12 +79,12 @@ def _(xp, gy, x):
 @primitive("y = x / (1 + exp(-x))", saves=("x",), domain=(-40, 40))
 def silu(xp, x):
     """x times its own sigmoid, elementwise; "swish" (Elfwing et al. 2018)."""
-    return x * sigmoid.apply(xp, x)
+    return product(xp, sigmoid.apply(xp, x), x)
 
 
 @silu.vjp("x", "s = 1 / (1 + exp(-x)); gx = gy * (s + x * s * (1 - s))")
 def _(xp, gy, x):
-    return gy * (sigmoid.apply(xp, x) + x * sigmoid_slope(xp, x))
+    return gy * (sigmoid.apply(xp, x) + product(xp, sigmoid_slope(xp, x), x))
 
 
 @primitive("y = exp(-scale * x**2)", saves=("x", "y"), domain=(-8, 8))
@@ -95,18 +95,19 @@ def gaussian(xp, x, scale=1.0):
 
 @gaussian.vjp("x", "gx = gy * y * (-2 * scale * x)")
 def _(xp, gy, x, y, scale):
-    return gy * (y * (-2 * scale * x))
+    return gy * (-2 * scale * product(xp, y, x))
 
 
 @primitive("y = x * (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))
 def gelu(xp, x):
     """x times the normal distribution's probability of less than x, elementwise (Hendrycks & Gimpel 2016); exact."""
-    return x * normal_probability_values(xp, x)
+    return product(xp, normal_probability_values(xp, x), x)
 
 
 @gelu.vjp("x", "gx = gy * ((1 + erf(x / sqrt(2))) / 2 + x * exp(-x**2 / 2) / sqrt(2 * pi))")
 def _(xp, gy, x):
-    return gy * (normal_probability.apply(xp, x) + x * (0.3989422804014327 * gaussian.apply(xp, x, scale=0.5)))
+    bell = gaussian.apply(xp, x, scale=0.5)
+    return gy * (normal_probability.apply(xp, x) + 0.3989422804014327 * product(xp, bell, x))
 
 
 @primitive("y = (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))

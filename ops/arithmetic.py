@@ -108,7 +108,10 @@ def _(xp, gy):
     synonyms=("pow",),
 )
 def power(xp, a, b):
-    """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
+    """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast.
+
+    The gradient of b is not a number where a < 0, since there powers of other b are none.
+    """
     return xp.power(a, b)
 
 
@@ -118,9 +121,10 @@ def _(xp, gy, a, b):
     return gy * (b * a**below)
 
 
-@power.vjp("b", "gb = gy * y * log(a)")
-def _(xp, gy, y, a):
-    return gy * (y * xp.log(xp.where(a > 0, a, xp.ones_like(a))))  # at a = 0 the slope in b is 0, as y is
+@power.vjp("b", "gb = gy * (0 if a == 0 and b >= 0 else y * log(a))")
+def _(xp, gy, y, a, b):
+    ones = xp.ones_like(a)
+    return gy * (y * xp.log(xp.where(a == 0, xp.where(b >= 0, ones, a), a)))
 
 
 @primitive("y = abs(x)", saves=("x",), kink="x", method=True, operators=("__abs__",), synonyms=("abs",))

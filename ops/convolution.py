@@ -64,6 +64,10 @@ def _kernel(w: Any) -> Any:
 
 def _check_groups(what: str, channels: int, w: Any, groups: int, shape: Any) -> None:
     each, filters = w.shape[-2], w.shape[-1]
+    if not channels or not filters:
+        raise ShapeError(
+            f"{what}: x of shape {tuple(shape)} and w of shape {tuple(w.shape)} have no channels or filters."
+        )
     if channels % groups or filters % groups:
         raise ShapeError(
             f"{what}(groups={groups}): groups divide both the {channels} channels of x and the {filters} filters of w."
@@ -80,6 +84,7 @@ def _check_groups(what: str, channels: int, w: Any, groups: int, shape: Any) -> 
     "sum(p[n, *(i * stride + a * dilation), c + w.shape[-2] * (k * groups // w.shape[-1])] * w[*a, c, k], *a, c)",
     saves=("x", "w", "x.shape", "w.shape"),
     analytic=True,
+    whole=False,
     examples=(
         example((2, 4, 3, 2), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
         example((1, 5, 4, 2), (3, 2, 2, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=1),
@@ -172,6 +177,7 @@ def _transposed_arguments(
     "and c + w.shape[-2] * (k * groups // w.shape[-1]) == m else 0, *i, *a, c, k)",
     saves=("x", "w", "w.shape"),
     analytic=True,
+    whole=False,
     examples=(
         example(
             (2, 3, 2, 3), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1,
@@ -256,6 +262,7 @@ transposed_convolution.cuda(suits=sliding.transposes)(sliding.transposed_convolu
     "c + x.shape[-1] // groups * (k * groups // y.shape[-1])] * y[n, *i, k], n, *i)",
     saves=("x", "y", "x.shape"),
     analytic=True,
+    whole=False,
     examples=(
         example(
             (2, 4, 3, 2), (2, 3, 2, 3), size=(2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy
+
 from ..engine.backend import namespace_of
+from ..engine.errors import DataError, UsageError
 from ..engine.primitive import example, primitive
 from ..engine.recording import namespace
 from ..engine.tensor import Tensor
@@ -10,8 +13,27 @@ from ..engine.tensor import Tensor
 
 @primitive("y[i, k] = 1 if k == labels[i] else 0", domain={"labels": range(4)}, examples=(example((3,), classes=4),))
 def one_hot(xp, labels, *, classes):
-    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
+    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis.
+
+    Raises UsageError where classes is no integer of 1 or more, and on the CPU, where values are looked at without
+    waiting, DataError for a label that is none of 0 … classes - 1.
+    """
     return labels[..., None] == xp.arange(classes)
+
+
+@one_hot.check
+def _(labels, classes):
+    if isinstance(classes, bool) or not isinstance(classes, (int, numpy.integer)) or classes < 1:
+        raise UsageError(f"one_hot(classes={classes!r}): it is the number of classes, an integer of 1 or more.")
+
+
+@one_hot.check_values
+def _(labels, classes):
+    right = (labels >= 0) & (labels < classes)
+    wrong = ~(right & (labels == numpy.floor(labels)) if labels.dtype.kind == "f" else right)
+    if wrong.any():
+        first = labels.flat[int(wrong.argmax())]
+        raise DataError(f"one_hot: the label {first}, the first such, is none of 0 … {classes - 1}.")
 
 
 @primitive("y[i, k] = 1 if i == k else 0", examples=(example((3,), size=3),))

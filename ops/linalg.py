@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..engine.errors import ShapeError, unknown_name
 from ..engine.primitive import example, primitive
 from . import products
@@ -124,13 +126,10 @@ def _(xp, gy, xs, xs_shape, subscripts, position):
             target += letter
     known = "".join(inputs)
     result = xp.einsum(f"{','.join(inputs)}->{''.join(c for c in target if c in known)}", *operands)
-    alone = tuple(i for i, c in enumerate(target) if c not in known)  # summed alone: each element counts once
-    if alone:
-        result = xp.expand_dims(result, alone)
-        result = xp.broadcast_to(
-            result, tuple(xs_shape[position][i] if i in alone else n for i, n in enumerate(result.shape))
-        )
-    return result
+    alone = tuple(i for i, c in enumerate(target) if c not in known)
+    result = xp.expand_dims(result, alone) if alone else result
+    shape = tuple(n if m == 1 else m for m, n in zip(result.shape, xs_shape[position], strict=True))
+    return xp.broadcast_to(result, shape) if shape != result.shape else result  # summed alone, or beside a length of 1
 
 
 AFFINE = (example((5, 3), (3, 4), (4,)), example((2, 5, 3), (3, 4), (4,)), example((3,), (3, 4), (4,)))
@@ -146,7 +145,9 @@ def _check_affine(a, w, b, precision):
         )
 
 
-@primitive("z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]", saves=("a", "w"), analytic=True, examples=AFFINE)
+@primitive(
+    "z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]", saves=("a", "w"), analytic=True, whole=False, examples=AFFINE
+)
 def affine(xp, a, w, b, *, precision="float32"):
     """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16.
 
@@ -197,6 +198,7 @@ def _(gpu, gz, out=None):
     "z[..., k] = sum(a[..., j] * w[j, k], j) + b[k]; y[..., k] = max(z[..., k], 0)",
     saves=("a", "w", "y"),
     kink="z",
+    whole=False,
     examples=AFFINE,
 )
 def affine_relu(xp, a, w, b, *, precision="float32"):
@@ -250,7 +252,8 @@ def _passed(xp, gy, y):
 
 def _outer(xp, a, gz, precision):
     """Σ over the batch of a outer gz."""
-    rows = xp.reshape(a, (-1, a.shape[-1])), xp.reshape(gz, (-1, gz.shape[-1]))
+    count = math.prod(a.shape[:-1])
+    rows = xp.reshape(a, (count, a.shape[-1])), xp.reshape(gz, (count, gz.shape[-1]))
     return _product(xp, xp.transpose(rows[0]), rows[1], precision)
 
 

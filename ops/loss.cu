@@ -60,8 +60,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy(
             total += surprise - SUM(row[label] - high);
         } else {
             SUM sum = 0;
-            for (int k = lane; k < classes; k += 32)
-                sum += SUM(targets[r * classes + k]) * (surprise - SUM(row[k] - high));
+            for (int k = lane; k < classes; k += 32) {
+                REAL t = targets[r * classes + k];
+                if (t != 0) sum += SUM(t) * (surprise - SUM(row[k] - high));  // 0 · log 0 is 0
+            }
             total += sum_of_warp(sum);
         }
     }

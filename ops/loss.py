@@ -12,6 +12,7 @@ from ..engine.errors import DataError, ShapeError
 from ..engine.primitive import example, primitive
 from .activation import log_softmax, sigmoid, softmax
 from .creation import one_hot
+from .special import product
 
 
 def check_same_shape(name: str, first: str, a: Any, second: str, b: Any) -> None:
@@ -59,8 +60,13 @@ def _(xp, gloss, y_pred, y_true):
     examples=(example((3, 4), (3, 4)), example((5,), (5,))),
 )
 def binary_cross_entropy(xp, logits, targets):
-    """Mean cross-entropy of sigmoid(logits) with targets in [0, 1]: -t log p - (1 - t) log(1 - p), fused and stable."""
-    return xp.mean(xp.maximum(logits, 0) - logits * targets + xp.log1p(xp.exp(-xp.abs(logits))))
+    """Mean cross-entropy of sigmoid(logits) with targets in [0, 1]: -t log p - (1 - t) log(1 - p), fused and stable.
+
+    0 · log 0 is 0: a logit of ±∞ costs nothing where the target is on its side.
+    """
+    size = xp.abs(logits)
+    missed = xp.where(logits < 0, targets, 1 - targets)  # how much of the target lies on the other side
+    return xp.mean(product(xp, missed, size) + xp.log1p(xp.exp(-size)))
 
 
 @binary_cross_entropy.check
@@ -85,8 +91,11 @@ def _(xp, gloss, logits):
     examples=(example((3, 4), (3, 4)), example((2, 3, 4), (2, 3, 4))),
 )
 def categorical_cross_entropy(xp, logits, targets):
-    """Mean cross-entropy of softmax(logits) with rows of probabilities, -Σ t log p. logits, targets: (…, classes)."""
-    return xp.mean(xp.sum(_as_float(targets, logits) * _surprise(xp, logits), axis=-1))
+    """Mean cross-entropy of softmax(logits) with rows of probabilities, -Σ t log p. logits, targets: (…, classes).
+
+    A target of 0 costs nothing, also where p is 0 since the logit is -∞.
+    """
+    return xp.mean(xp.sum(product(xp, targets, _surprise(xp, logits)), axis=-1))
 
 
 @categorical_cross_entropy.check
@@ -100,7 +109,6 @@ def _(logits, targets):
     "glogits[..., k] = gloss * (p[..., k] * sum(targets[..., i], i) - targets[..., k]) / sum(1, ...)",
 )
 def _(xp, gloss, logits, targets):
-    targets = _as_float(targets, logits)
     difference = softmax.apply(xp, logits) * xp.sum(targets, axis=-1, keepdims=True) - targets
     return gloss * (difference * (1 / _rows(logits)))
 
@@ -120,7 +128,7 @@ def _(xp, gloss, logits):
 )
 def sparse_categorical_cross_entropy(xp, logits, labels):
     """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
-    surprise, rows = _surprise(xp, logits), xp.reshape(labels, (-1,))
+    surprise, rows = _surprise(xp, logits), xp.reshape(labels.astype("int64", copy=False), (-1,))
     places = xp.arange(rows.shape[0]) * logits.shape[-1] + rows
     return xp.mean(xp.take(xp.reshape(surprise, (-1,)), places, mode="clip"))
 
@@ -197,11 +205,6 @@ def _surprise(xp, logits):
     """-log softmax(logits) along the last axis."""
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted
-
-
-def _as_float(targets, logits):
-    """One-hot rows of bools or integers in the dtype of the logits."""
-    return targets if targets.dtype.kind == "f" else targets.astype(logits.dtype)
 
 
 def _rows(logits):

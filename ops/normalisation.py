@@ -64,7 +64,7 @@ def batch_normalization(xp, x, gamma, beta, *, epsilon=1e-3):
     """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1).
 
     Mean and variance (of the batch itself, without Bessel's correction) are over all axes but the last. x:
-    (…, channels) with two or more values a channel; gamma, beta: (channels,).
+    (…, channels); gamma, beta: (channels,). With one value a channel the variance is 0, and y is beta.
     """
     mean, variance = moments(xp, x)
     factor = _everywhere(xp, gamma / xp.sqrt(variance + epsilon), x.shape)
@@ -75,12 +75,8 @@ def batch_normalization(xp, x, gamma, beta, *, epsilon=1e-3):
 @batch_normalization.check
 def _(x, gamma, beta, epsilon):
     _check_parameters("batch_normalization", x, gamma, beta, epsilon)
-    if math.prod(x.shape[:-1]) < 2:
-        raise ShapeError(
-            f"batch_normalization takes two or more values for each channel, and x of shape {x.shape} has "
-            f"{math.prod(x.shape[:-1])}: with one the variance is 0, and nothing is left. Train with larger batches "
-            "(and a batch_size that leaves no single sample over), or normalise by moving statistics."
-        )
+    if len(x.shape) < 2 or not math.prod(x.shape):
+        raise ShapeError(f"batch_normalization takes a batch (batch, …, channels) of one or more, not shape {x.shape}.")
 
 
 @batch_normalization.vjp(

@@ -63,7 +63,8 @@ def _parts(x: Array, p: Array, size: Lengths, stride: Lengths, count: Lengths) -
 
 def _bordered(xp: Namespace, x: Array, padding: Padding) -> Array:
     """x within a border that is never the greatest."""
-    return bordered(xp, x, padding, -math.inf if x.dtype.kind == "f" else numpy.iinfo(x.dtype).min)
+    least = {"f": -math.inf, "b": False}
+    return bordered(xp, x, padding, least[x.dtype.kind] if x.dtype.kind in least else numpy.iinfo(x.dtype).min)
 
 
 POOLED = (

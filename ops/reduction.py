@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy
+
 from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
 from .activation import softmax
@@ -134,10 +136,13 @@ def _(xp, gy, x, axis, ddof):
 
 @primitive("y[...] = log(sum(exp(x[..., j]), j))", saves=("x",), domain=(-700, 700), method=True, examples=OVER_AXES)
 def logsumexp(xp, x, axis=None, keepdims=False):
-    """log Σ exp over the axes `axis`, never overflowing."""
-    top = xp.max(x, axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞.
+
+    Of -∞ alone it is -∞; beside a +∞ it is that.
+    """
+    top, largest = xp.max(x, axis=axis, keepdims=True), float(numpy.finfo(x.dtype).max)
+    total = xp.sum(xp.exp(x - xp.clip(top, -largest, largest)), axis=axis, keepdims=True)
+    total = xp.log(xp.maximum(total, 1)) + top  # a term is 1, where the greatest is finite
     return total if keepdims else xp.squeeze(total, axis=axis)
 
 

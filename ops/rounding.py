@@ -14,6 +14,7 @@ def floor(xp, x):
 
 @primitive(
     "y = round(x * 10**decimals) / 10**decimals",
+    whole=True,
     domain=(-4, 4),
     kink="x * 10**decimals - x * 10**decimals // 1 - 0.5",
     method=True,

@@ -175,12 +175,14 @@ def _(xp, gy, x_shape, index):
 )
 def scatter_add(xp, x, *, index, shape):
     """Zeros of `shape`, to which x is added at `index`: the adjoint of taking x[index]."""
-    y = xp.zeros(shape, dtype=x.dtype)
     if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in index):
+        y = xp.zeros(shape, dtype=x.dtype)
         y[index] = x  # no element twice
-    else:
-        xp.add.at(y, index, x)
-    return y
+        return y
+    wide = x.dtype if x.dtype.itemsize > 2 else "float32" if x.dtype.kind == "f" else "int32"
+    y = xp.zeros(shape, dtype=wide)
+    xp.add.at(y, index, x)
+    return y.astype(x.dtype, copy=False)
 
 
 @scatter_add.vjp("x", "gx = gy[index]")

@@ -6,6 +6,9 @@ Mathematics of Computation 23 (1969) 631-637: one for |x| ≤ 0.46875, one up to
 
 from __future__ import annotations
 
+import functools
+import math
+
 _NEAR = (
     (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
      3.20937758913846947e3),
@@ -27,6 +30,19 @@ _FAR = (
 _BORDER, _FAR_BORDER = 0.46875, 4.0
 
 
+def _in_float32(function):
+    """float16 is computed in float32: the coefficients and powers go beyond what it holds."""
+
+    @functools.wraps(function)
+    def computed(xp, x, *parameters):
+        if x.dtype.char == "e":
+            return function(xp, x.astype("float32"), *parameters).astype("float16")
+        return function(xp, x, *parameters)
+
+    return computed
+
+
+@_in_float32
 def erf_values(xp, x):
     """erf(x) for an array x; float, any shape."""
     t = xp.maximum(xp.abs(x), _BORDER)
@@ -34,6 +50,7 @@ def erf_values(xp, x):
     return xp.where(xp.abs(x) <= _BORDER, _near(xp, x), far).astype(x.dtype)
 
 
+@_in_float32
 def normal_probability_values(xp, x):
     """(1 + erf(x / √2)) / 2 for an array x, with its full relative precision in the left tail."""
     t = x * 0.7071067811865476
@@ -42,11 +59,21 @@ def normal_probability_values(xp, x):
     return xp.where(xp.abs(t) <= _BORDER, 0.5 + 0.5 * _near(xp, t), xp.where(x > 0, 1.0 - tail, tail)).astype(x.dtype)
 
 
+@_in_float32
 def gaussian_values(xp, x, scale):
-    """exp(-scale x²), where the rounding error of x² is not magnified: x² = s² + (x - s)(x + s) with s² exact."""
-    s = xp.trunc(x * 16.0) / 16.0
+    """exp(-scale x²), where the rounding error of x² is not magnified: t² = s² + (t - s)(t + s) with s² exact.
+
+    t is |x|, or where that is less the number from which on the result is 0: so nothing overflows, and ∞ gives 0.
+    """
+    t = xp.minimum(xp.abs(x), math.sqrt(1000 / scale) if scale > 0 else 2.0**60)
+    s = xp.trunc(t * 16.0) / 16.0
     e = xp.exp(-scale * s * s)
-    return e + e * xp.expm1(-scale * (x - s) * (x + s))
+    return e + e * xp.expm1(-scale * (t - s) * (t + s))
+
+
+def product(xp, factor, x):
+    """factor · x, and 0 where the factor is 0, also beside ∞: the limit, where the factor falls as exp(-|x|) does."""
+    return xp.where(factor == 0, factor, x) * factor
 
 
 def _ratio(coefficients, t):

@@ -33,6 +33,6 @@ def clip_by_global_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
 def scale_to_norm(xp: backend.Namespace, gradient: backend.Array, max_norm: float) -> None:
     """The same for one flat gradient, in place and without waiting for the device."""
     largest = xp.maximum(xp.abs(gradient).max(), max_norm / len(gradient))  # squares of what is ≤ 1 do not overflow
-    scaled = xp.divide(gradient, largest)
+    scaled = xp.divide(gradient, largest).astype("float64" if gradient.dtype == "float64" else "float32", copy=False)
     norm = xp.sqrt(xp.dot(scaled, scaled)) * largest
     xp.multiply(gradient, max_norm / xp.maximum(norm, max_norm), out=gradient)

@@ -166,4 +166,4 @@ class Dropout(Layer):
         if generator is None:
             raise UsageError(f"{self.name}: dropout in training draws random numbers: give generator=.")
         kept = random.uniform(generator, like=x) >= self.rate
-        return x * (kept / (1 - self.rate)).astype(x.dtype)
+        return x * (kept.astype(x.dtype) * (1 / (1 - self.rate)))

@@ -10,6 +10,7 @@ import numpy
 
 from ...engine import backend
 from ...engine.errors import ShapeError, UsageError
+from ...engine.primitive import USUAL
 from ...engine.tensor import Tensor
 from ...ops.creation import ones_like, zeros_like
 from ...ops.normalisation import batch_normalization, layer_normalization, moments
@@ -102,7 +103,7 @@ class BatchNormalization(Normalization):
     In training mean and variance are the batch's own, and `moving_mean` and `moving_variance` follow them:
     moving ← momentum · moving + (1 - momentum) · batch. Otherwise those are used. axis: the axis of the channels;
     the batch is axis 0. A frozen layer (trainable = False) uses the moving ones in training, too. A batch with
-    one value a channel is refused in training: it has no variance.
+    one value a channel has the variance 0, and gives β.
     """
 
     config_names = (
@@ -156,6 +157,7 @@ class BatchNormalization(Normalization):
         A replayed step computes them once, for this and for the normalisation: the calls are the same.
         """
         values = x.detach()._data
+        values = values if values.dtype.char in USUAL else values.astype("float32")  # sums beyond what float16 holds
         with backend.working(x.device, f"{self.name}: moving statistics"):
             xp = backend.namespace_of(values)
             for moving, now in zip(self.state.values(), moments(xp, values), strict=True):

@@ -182,6 +182,33 @@ def test_operands_that_are_numbers(scaled, operand):
     np.testing.assert_array_equal(scaled(operand), 2.0 * np.asarray(operand))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64"])
+def test_integers_are_made_floats_where_its_equation_leaves_them(declare, dtype):
+    @declare("y = x * exp(-x**2)")
+    def ricker(xp, x):
+        return x * xp.exp(-x * x)
+
+    @declare("y = factor * x")
+    def scaled(xp, x, factor=2.5):
+        return xp.multiply(x, factor)
+
+    @declare("y = (x - 3)**2")
+    def square(xp, x):
+        return (x - 3) ** 2
+
+    @declare("y = (x - 3)**2", whole=False)
+    def distance(xp, x):
+        return (x - 3) ** 2
+
+    x = np.array([0, 1, 1], dtype)
+    for tensor in (x, cg.tensor(x)):
+        np.testing.assert_allclose(ricker(tensor), ricker(x.astype("float64")), rtol=1e-6)
+        assert scaled(tensor).tolist() == [0, 2.5, 2.5]
+        assert distance(tensor).tolist() == [9, 4, 4]
+        assert square(tensor).dtype.kind in "iu"
+        assert scaled(tensor, factor=2).dtype.kind in "iu"
+
+
 @pytest.mark.cpu_only("an index out of range wraps around on a GPU")
 def test_an_error_of_the_kernel_names_shapes_and_parameters(declare):
     @declare("y = x[shift]", examples=(cg.engine.primitive.example((3,), shift=1),))

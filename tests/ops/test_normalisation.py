@@ -78,9 +78,20 @@ def test_values_and_gradients_against_pytorch():
             np.testing.assert_allclose(a.grad, b.grad.numpy(), rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("shape", [(1, 4), (1, 1, 1, 4), (4,), (0, 4)])
-def test_one_value_a_channel_has_no_variance(shape):
-    with pytest.raises(ShapeError, match=r"two or more values for each channel.*Train with larger batches"):
+@pytest.mark.parametrize("shape", [(1, 4), (1, 1, 1, 4)])
+def test_one_value_a_channel_has_the_variance_0(shape):
+    rng = np.random.default_rng(0)
+    x, gamma, beta = (cg.tensor(rng.normal(size=n), requires_grad=True) for n in (shape, 4, 4))
+    y = cg.batch_normalization(x, gamma, beta)
+    np.testing.assert_array_equal(y, np.broadcast_to(beta, shape))
+    y.backward(rng.normal(size=shape))
+    np.testing.assert_array_equal(x.grad, np.zeros(shape))
+    np.testing.assert_array_equal(gamma.grad, np.zeros(4))
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 0, 4)])
+def test_a_batch_of_nothing_is_refused(shape):
+    with pytest.raises(ShapeError, match=r"batch_normalization takes a batch .* of one or more"):
         cg.batch_normalization(np.ones(shape), np.ones(4), np.ones(4))
 
 
