@@ -158,18 +158,23 @@ def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Ar
     return number
 
 
-def check_rows(model: Sequential, samples: Samples) -> None:
-    """Try functions of the user's own whose targets have another rank than the outputs, on a few samples.
+def check_rows(model: Sequential, samples: Samples, *batch_sizes: int) -> None:
+    """Try functions of the user's own where a batch has as many samples as an axis of the outputs is long.
 
-    (n,) beside (n, k) becomes n × n by broadcasting where a batch has k samples, and is an error elsewhere: so as many
-    are tried as no axis has. Raises the error that the function gives.
+    There (n,) beside (n, k) becomes n × n by broadcasting, which is an error with any other number of samples: so a
+    multiple of them is tried. Raises the error that the function gives.
     """
     loss, shape = model.loss, model.infer_shapes(samples.x.shape[1:])[-1]
     own = [metric for metric in model.metrics if metric.targets == "any"]
     assert loss is not None
     if samples.y.ndim == len(shape) + 1 or not (own or loss.targets == "any"):
         return
-    count = next(n for n in itertools.count(2) if n not in (*shape, *samples.y.shape[1:]))
+    lengths = {*shape, *samples.y.shape[1:]} - {1}
+    for count in {n for size in batch_sizes for n in (min(size, len(samples)), len(samples) % size)} & lengths:
+        _try(model, samples, next(n for n in itertools.count(2 * count, count) if n not in lengths))
+
+
+def _try(model: Sequential, samples: Samples, count: int) -> None:
     x, y = samples.some(count)
     try:
         measure(model, in_dtype(model, x), y, training=False)
@@ -177,5 +182,5 @@ def check_rows(model: Sequential, samples: Samples) -> None:
         raise
     except ValueError as error:
         raise ShapeError(
-            f"y of shape {samples.y.shape} beside outputs of shape (batch, {', '.join(map(str, shape))}): {error}"
+            f"y of shape {samples.y.shape} beside outputs of shape {model.shapes[-1]} each: {error}"
         ) from error

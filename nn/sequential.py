@@ -266,6 +266,9 @@ class Sequential:
         self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
         if len(set(self.metric_names)) != len(self.metric_names):
             raise UsageError(f"each metric is named once: {self.metric_names}.")
+        prefixed = [name for name in self.metric_names if name.startswith(("val_", "train_"))]
+        if prefixed:
+            raise UsageError(f"the metric {prefixed[0]!r} would be taken for that of other samples: name it otherwise.")
         self._check_softmax_once()
 
     def _check_softmax_once(self) -> None:
@@ -369,9 +372,9 @@ class Sequential:
             validation = self._samples(*pair(validation_data), loss, "validation ")
         steps = steps_of("fit", "validation_steps", validation_steps, len(validation) if validation else 0, size)
         self.build(samples.x.shape[1:])
-        for given in (samples, validation):
-            if given:
-                check_rows(self, given)
+        check_rows(self, samples, batch_size, *([training.EVALUATION_BATCH] if evaluate_training else []))
+        if validation:
+            check_rows(self, validation, size)
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
         self.history = self.history.before(initial_epoch)
@@ -405,7 +408,7 @@ class Sequential:
         self._built("evaluate")
         size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
         steps = steps_of("evaluate", "steps", steps, len(samples), size)
-        check_rows(self, samples)
+        check_rows(self, samples, size)
         params = {"epochs": 1, "steps": steps or -(-len(samples) // size), "samples": len(samples), "verbose": verbose}
         results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
         if verbose:

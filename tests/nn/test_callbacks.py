@@ -206,6 +206,24 @@ def test_the_best_weights_before_a_training_that_goes_on_are_restored_too(points
     same(model.get_weights(), best)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_the_best_weights_come_back_where_a_training_is_interrupted(points, classifier, same, error):
+    class Stop(cg.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs):
+            if self.model.optimizer.iterations == 11:
+                raise error
+
+    x, _, y = points
+    options = {"validation_data": (x, y), "verbose": 0}
+    model, whole = classifier(), classifier()
+    with pytest.raises(error):
+        model.fit(
+            x, y, epochs=9, callbacks=[Says(), EarlyStopping(restore_best_weights=True, patience=9), Stop()], **options
+        )
+    whole.fit(x, y, epochs=4, **options)
+    same(model.get_weights(), whole.get_weights())
+
+
 def test_a_training_that_goes_on_from_its_best_epoch_restores_that(points, classifier, same, tmp_path):
     x, _, y = points
     options = {"validation_data": (x, y), "verbose": 0}

@@ -70,7 +70,7 @@ def test_as_many_rows_as_outputs_are_not_laid_beside_them(what, judge):
         "evaluate": lambda: model.evaluate(X[:3], y[:3], verbose=0),
         "validation": lambda: model.fit(X[:3], fitting[:3], validation_data=(X[:3], y[:3]), verbose=0),
     }[what]
-    with pytest.raises(ShapeError, match=r"y of shape \(3,\) beside outputs of shape \(batch, 3\)"):
+    with pytest.raises(ShapeError, match=r"y of shape \(3,\) beside outputs of shape \(3,\) each"):
         call()
     np.testing.assert_array_equal(model.get_weights()[0], before)
 
@@ -86,6 +86,23 @@ def test_labels_beside_rows_in_a_loss_of_ones_own(count):
     for dtype in ("int64", "uint8", "int8"):
         value = own.evaluate(X[:count], LABELS[:count].astype(dtype), verbose=0)
         assert value == pytest.approx(ours.evaluate(X[:count], LABELS[:count], verbose=0), rel=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [6, 9])
+def test_the_last_short_batch_counts_too(batch_size):
+    model = model_of(Dense(3), loss=squares)
+    with pytest.raises(ShapeError, match="y of shape"):
+        model.fit(X[:21], T[:21], batch_size=batch_size, verbose=0)
+
+
+def test_a_loss_that_compares_samples_with_each_other_is_left_alone():
+    def pairs(y_true, y_pred):
+        assert y_pred.shape[0] % 3 == 0
+        alike = (y_true.reshape(-1, 1) == y_true.reshape(1, -1)).astype("float32")
+        return cg.mean((y_pred @ y_pred.T - alike) ** 2)
+
+    history = model_of(Dense(3), loss=pairs).fit(X[:21], LABELS[:21], batch_size=3, epochs=2, verbose=0).history
+    assert len(history["loss"]) == 2
 
 
 def test_one_target_beside_several_outputs_is_compared_with_each():
@@ -206,6 +223,12 @@ def test_a_metric_of_one_number_a_sample_is_its_mean_and_short_batches_count_as_
 def test_what_a_metric_cannot_return(value):
     with pytest.raises(UsageError, match="metric 'odd' returned"):
         model_of(Dense(3), metrics=[Metric("odd", lambda xp, t, p: value)]).evaluate(X, ROWS, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["val_f1", "train_f1"])
+def test_a_metric_that_would_be_taken_for_another(name):
+    with pytest.raises(UsageError, match=f"'{name}' would be taken for that of other samples"):
+        model_of(Dense(3), metrics=[Metric(name, apart)])
 
 
 @pytest.mark.parametrize("metric", [lambda y_true, y_pred: 0, LOSSES["mean_squared_error"], Metric, 3])
