@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import backend, tape
 from .backend import Array, traces
-from .errors import DtypeError, GraphError, ShapeError, UsageError
+from .errors import DataError, DtypeError, GraphError, ShapeError, UsageError
 from .incoming import as_array
 from .lent import Lent
 
@@ -344,12 +344,14 @@ class Tensor(Lent):
             source = as_array(value, "a value to assign")
             if isinstance(value, (list, tuple)):
                 source = backend.send(source, self.device)
+        if source.__class__ is numpy.ndarray or not hasattr(source, "dtype"):
+            held(numpy.asarray(source), self.dtype, "a value to assign")
         indices = tuple(map(as_index, index if type(index) is tuple else (index,)))
         backend.common_namespace((self._data, source), "an assignment in place")
         try:
             with backend.working(self.device, "an assignment in place"):
                 backend.set_items(self._data, indices, source)
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, IndexError, TypeError, OverflowError) as error:
             shape = source.shape if hasattr(source, "shape") else numpy.shape(source)
             raise ShapeError(
                 f"cannot assign a value of shape {shape} into a tensor of shape {self.shape}: {error}"
@@ -453,8 +455,9 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     dtype: by default that of an array or tensor; Python floats become float32, the engine's default for models.
     Of tensors that require a gradient, also in lists, it is recorded as a copy, so that the gradient reaches them.
     Raises DtypeError for what holds no real numbers (objects, text, dates, complex numbers, sparse arrays), or when a
-    gradient is asked of integers; DataError for ragged lists, masked arrays and missing values; GraphError where
-    requires_grad asks for a leaf, made of tensors that require a gradient.
+    gradient is asked of integers; DataError for ragged lists, masked arrays, missing values and numbers that the
+    dtype does not hold (1e39 in float32); GraphError where requires_grad asks for a leaf, made of tensors that require
+    a gradient.
     """
     stacked = isinstance(data, (list, tuple)) and holds_tensors(data)
     if stacked:
@@ -478,8 +481,32 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     with backend.working(backend.device_of(array), f"a tensor of shape {array.shape}"):
         array = backend.namespace_of(array).array(array)
     if dtype is not None:
-        array = array.astype(numeric_dtype(dtype), copy=False)
+        array = held(array, numeric_dtype(dtype), "the data of a tensor")
     return Tensor(backend.to_device(array, device), requires_grad=requires_grad)
+
+
+def held(array: Array, dtype: numpy.dtype[Any], what: str) -> Array:
+    """The array in that dtype; raises DataError for a number beyond it, rather than wrap around or make it infinite.
+
+    What lies on a GPU is not looked at, since that would wait for it.
+    """
+    if array.dtype == dtype:
+        return array
+    looked_at = array.__class__ is numpy.ndarray and array.dtype.kind in "biuf" and dtype.kind != "b"
+    if not looked_at or numpy.can_cast(array.dtype, dtype):
+        return array.astype(dtype)
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        made = array.astype(dtype)
+    if dtype.kind == "f":
+        wrong = numpy.isinf(made) & numpy.isfinite(array)
+    else:
+        limits = numpy.iinfo(dtype)
+        below = array < limits.max + 1.0 if array.dtype.kind == "f" else array <= limits.max
+        wrong = ~((array >= limits.min) & below)
+    if wrong.any():
+        first = array.reshape(-1)[int(wrong.argmax())]
+        raise DataError(f"{what} holds {first}, and {dtype} does not: give a wider dtype, or numbers within it.")
+    return made
 
 
 def as_index(part: Any) -> Any:

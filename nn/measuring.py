@@ -118,8 +118,8 @@ def _check_one_a_sample(kind: str, name: str, shape: tuple[int, ...], count: int
 
 
 def in_dtype(model: Sequential, x: Tensor) -> Tensor:
-    """The batch in the model's dtype: whole numbers stay what they are until it is made."""
-    return x if x.dtype == model.dtype else x.astype(model.dtype)
+    """The batch as the first layer takes it: whole numbers stay what they are until it is made."""
+    return x if x.dtype == model.dtype or model.takes_integers else x.astype(model.dtype)
 
 
 def measure(

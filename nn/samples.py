@@ -14,6 +14,7 @@ from ..engine.errors import DataError, ShapeError, UsageError
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
 from ..ops.shape import rows_at
+from .layers.base import Layer, is_ours
 from .losses import Loss
 
 Shape = tuple[int, ...]
@@ -42,6 +43,32 @@ def check_finite(values: backend.Array, what: str) -> None:
         finite = [xp.isfinite(part.reshape(len(part), -1)).all(axis=1) for part in _parts(values)]
         bad = int(backend.fetch(xp.argmax(~xp.concatenate(finite))))
         raise DataError(f"{what} is not finite in row {bad} (NaN or infinity), the first such: clean the data first.")
+
+
+def check_held(values: backend.Array, dtype: Any, what: str, layer: Layer | None = None) -> None:
+    """Raise DataError that names the first row with a finite value that the dtype does not hold.
+
+    Whole numbers may be rounded, as other numbers are, but not on their way to a layer of the user's own, which may
+    take them for places.
+    """
+    exact = values.dtype.kind in "iu" and layer is not None and not is_ours(type(layer))
+    if numpy.can_cast(values.dtype, dtype) or (values.dtype.kind != "f" and not exact and dtype != "float16"):
+        return
+    xp, start = backend.namespace_of(values), 0
+    for part in _parts(values):
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            made = part.astype(dtype)
+            wrong = (made.astype(part.dtype) != part) if exact else xp.isinf(made)
+        if backend.fetch(wrong.any()):
+            bad = int(backend.fetch(xp.argmax(wrong.reshape(-1))))
+            row, value = start + bad // (part.size // len(part)), backend.fetch(part.reshape(-1)[bad])
+            way = "scale it, or make the model with dtype='float64'."
+            if exact and layer is not None:
+                way = f"if {type(layer).__name__} takes whole numbers, its class says takes_integers = True."
+            raise DataError(
+                f"{what} holds {value} in row {row}, the first such, and {numpy.dtype(dtype)} does not: {way}"
+            )
+        start += len(part)
 
 
 def _parts(values: backend.Array) -> Iterator[backend.Array]:
@@ -107,7 +134,14 @@ class Samples:
     """
 
     def __init__(
-        self, x: Any, y: Any, dtype: Any, device: str, what: str = "", augmentation: Augment | None = None
+        self,
+        x: Any,
+        y: Any,
+        dtype: Any,
+        device: str,
+        what: str = "",
+        augmentation: Augment | None = None,
+        deciding: Layer | None = None,
     ) -> None:
         x, y = as_samples(x, f"{what}x"), None if y is None else as_samples(y, f"{what}y")
         self.augmentation = augmentation
@@ -122,6 +156,8 @@ class Samples:
             )
         check_finite(self.x, f"{what}x")
         self.dtype, self.what = numpy.dtype(dtype), what
+        self.x_dtype = self.x.dtype if deciding and deciding.takes_integers else self.dtype
+        check_held(self.x, self.x_dtype, f"{what}x", deciding)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -140,6 +176,8 @@ class Samples:
         check_targets(self.y, loss, output_shape, f"{self.what}y")
         beside = loss.targets == "any" and self.y.shape[1:] != output_shape
         labels = loss.targets == "labels" or (beside and self.y.dtype.kind in "biu")
+        if not labels:
+            check_held(self.y, self.dtype, f"{self.what}y")
         self.y = self.y.astype("int64" if labels else self.dtype, copy=False)
 
     def some(self, count: int) -> tuple[Tensor, Tensor]:
@@ -171,7 +209,7 @@ class Samples:
     def _changed(self, x: numpy.typing.NDArray[Any], generator: numpy.random.Generator) -> numpy.typing.NDArray[Any]:
         """The batch after augmentation, in the model's dtype."""
         assert self.augmentation is not None
-        x = x.astype(self.dtype, copy=False)
+        x = x.astype(self.x_dtype, copy=False)
         changed = self.augmentation(x, generator)
         changed = backend.fetch(
             changed._data if isinstance(changed, Tensor) else as_array(changed, "what the augmentation returned")
@@ -181,7 +219,7 @@ class Samples:
                 f"the augmentation made {changed.shape} of a batch of shape {x.shape}: it returns an array of the same "
                 "shape."
             )
-        found: numpy.typing.NDArray[Any] = changed.astype(self.dtype, copy=False)
+        found: numpy.typing.NDArray[Any] = changed.astype(self.x_dtype, copy=False)
         return found
 
     def _there(self, values: backend.Array) -> Tensor:

@@ -23,9 +23,9 @@ from .callbacks import Callback, History
 from .forward import ending, forward
 from .hooks import Hooks, checked
 from .layers import Layer
-from .layers.base import Weights
+from .layers.base import Weights, checked_shape
 from .losses import Loss, LossFunction, make_loss
-from .measuring import check_rows
+from .measuring import check_rows, in_dtype
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .samples import Augment, Samples, Shape, split_off
 from .streams import Stream
@@ -106,7 +106,7 @@ class Sequential:
         """Draw the weights for samples of `input_shape`, by default the first layer's. Once is enough."""
         if self.built:
             return
-        shapes = self.infer_shapes(input_shape)
+        shapes = self.infer_shapes(None if input_shape is None else checked_shape("input_shape", input_shape))
         for layer in self.layers:
             if layer.built_for is not None:
                 raise UsageError(f"the layer {layer.name!r} has its weights already: make a new one for this model.")
@@ -134,6 +134,17 @@ class Sequential:
         for layer in self.layers:
             shapes.append(layer.output_shape(shapes[-1]))
         return shapes
+
+    @property
+    def deciding_layer(self) -> Layer | None:
+        """The first layer that does more than move elements: it says whether x is made floating point."""
+        return next((layer for layer in self.layers if layer.takes_integers is not None), None)
+
+    @property
+    def takes_integers(self) -> bool:
+        """Whether x reaches the layers in the dtype it has."""
+        layer = self.deciding_layer
+        return layer is not None and bool(layer.takes_integers)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -186,13 +197,16 @@ class Sequential:
 
     @training.on_its_device
     def set_weights(self, values: Sequence[Any]) -> None:
-        """Overwrite all weights; raises ShapeError, before any is changed, where number or shapes differ."""
+        """Overwrite all weights; before any is changed raises ShapeError where number or shapes differ, and DataError
+        for a value that the model's dtype does not hold.
+        """
         values = [v if isinstance(v, Tensor) else as_array(v, f"weight {i}") for i, v in enumerate(values)]
         given, own = [v.shape for v in values], [w.shape for w in self.weights]
         if given != own:
             raise ShapeError(f"the model has weights of shapes {own}, got {given}.")
-        for weight, value in zip(self.weights, values, strict=True):
-            weight.assign(tensor(value, dtype=self.dtype, device=self.device))
+        made = [tensor(value, dtype=self.dtype, device=self.device) for value in values]
+        for weight, value in zip(self.weights, made, strict=True):
+            weight.assign(value)
 
     # Computing
 
@@ -201,8 +215,7 @@ class Sequential:
         x = x if isinstance(x, Tensor) else tensor(x, device=self.device)
         self.build(x.shape[1:])
         self.check_input(x.shape)
-        x = x if x.dtype == self.dtype else x.astype(self.dtype)
-        return self.forward(x, recorded=True, training=training, generator=generator)
+        return self.forward(in_dtype(self, x), recorded=True, training=training, generator=generator)
 
     def forward(
         self,
@@ -435,7 +448,7 @@ class Sequential:
         refuse("predict", others)
         followers = checked(callbacks)
         self._built("predict")
-        samples = Samples(x, None, self.dtype, self.device)
+        samples = Samples(x, None, self.dtype, self.device, deciding=self.deciding_layer)
         self.check_input(samples.x.shape)
         size = _size("predict", batch_size)
         steps = steps_of("predict", "steps", steps, len(samples), size)
@@ -461,7 +474,7 @@ class Sequential:
     def _samples(self, x: Any, y: Any, loss: Loss, what: str, augmentation: Augment | None = None) -> Samples:
         if y is None:
             raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
-        samples = Samples(x, y, self.dtype, self.device, what, augmentation)
+        samples = Samples(x, y, self.dtype, self.device, what, augmentation, self.deciding_layer)
         self.check_input(samples.x.shape)
         output_shape = self.infer_shapes(samples.x.shape[1:])[-1]
         samples.prepare_targets(loss, output_shape)

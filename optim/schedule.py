@@ -92,6 +92,9 @@ class WarmUp(Schedule):
 SCHEDULES = {kind.__name__: kind for kind in (Constant, StepDecay, CosineDecay, WarmUp)}
 
 
+LARGEST = float(numpy.finfo("float32").max)
+
+
 def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
     """A schedule of a number (constant), of a schedule (itself) or of a schedule's `config()`."""
     if isinstance(value, Schedule):
@@ -110,8 +113,8 @@ def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
 
 def _rate(value: Any) -> float:
     number = isinstance(value, (int, float, numpy.integer, numpy.floating)) and not isinstance(value, bool)
-    if not number or not (math.isfinite(value) and value >= 0):
-        raise UsageError(f"a learning rate is a number of 0 or more, or a schedule, not {value!r}.")
+    if not number or not 0 <= value <= LARGEST:
+        raise UsageError(f"a learning rate is a number of 0 or more that float32 holds, or a schedule, not {value!r}.")
     return float(value)
 
 

@@ -28,10 +28,14 @@ class Layer:
 
     input_shape: the shape of one sample, for the first layer of a model. name: what files and summaries call it.
     The mathematics is in `apply`, a function of the weights: a model hands in weights that record or do not.
+    One that takes whole numbers, ids say, has `takes_integers = True`: they come exactly as they are.
     `weights` are learned; `state` (moving means, say) the layer changes itself, in place, in training.
     """
 
     config_names: ClassVar[tuple[str, ...]] = ()
+    takes_integers: ClassVar[bool | None] = False
+    """Whether a model hands x on in the dtype it has, as a layer wants it that looks up places by whole numbers; else
+    x is made the model's floating dtype first. None: as the layer after it says, for one that only moves elements."""
 
     def __init__(self, input_shape: Shape | None = None, name: str | None = None) -> None:
         self.input_shape = None if input_shape is None else checked_shape("input_shape", input_shape)
@@ -45,8 +49,8 @@ class Layer:
         super().__init_subclass__()
         if abstract:
             return
-        taken, own = LAYERS.get(cls.__name__), f"{__package__}."
-        if taken and taken.__module__.startswith(own) and not cls.__module__.startswith(own):
+        taken = LAYERS.get(cls.__name__)
+        if taken and is_ours(taken) and not is_ours(cls):
             raise UsageError(f"model files mean our own layer by the name {cls.__name__}: call yours otherwise.")
         LAYERS[cls.__name__] = cls
 
@@ -54,7 +58,7 @@ class Layer:
         """The layer applied to a batch, with its own weights (drawn with seed 0 if it was not built yet)."""
         x = x if isinstance(x, Tensor) else tensor(x)
         if self.built_for is None:
-            self.build(x.shape[1:], random.generator(0, self.name), x.dtype)
+            self.build(x.shape[1:], random.generator(0, self.name), x.dtype if x.dtype.kind == "f" else "float32")
         return self.apply(self.weights, x, training=training, generator=generator)
 
     @property
@@ -82,6 +86,7 @@ class Layer:
 
     def build(self, input_shape: Shape, generator: numpy.random.Generator, dtype: Any = "float32") -> Shape:
         """Make the weights for samples of `input_shape`; returns the shape of one output."""
+        input_shape = checked_shape("input_shape", input_shape)
         shape = self.output_shape(input_shape)
         for name, values in self.make_weights(input_shape, generator).items():
             self.weights[name] = Tensor(values.astype(dtype), name=f"{self.name}/{name}")
@@ -141,6 +146,11 @@ class Activated(Layer, abstract=True):
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         z = self.linear(weights, x)
         return self.function(z) if self.function else z
+
+
+def is_ours(kind: type[Layer]) -> bool:
+    """Whether the package has this layer, rather than its user."""
+    return kind.__module__.startswith(f"{__package__}.")
 
 
 def make_activation(value: str | Function | None) -> Function | None:

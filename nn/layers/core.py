@@ -94,6 +94,8 @@ class Dense(Activated):
 class Flatten(Layer):
     """Each sample as one row: (batch, …) becomes (batch, elements)."""
 
+    takes_integers = None
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
 
@@ -105,6 +107,7 @@ class Reshape(Layer):
     """Each sample under another shape, in row-major order. target_shape: of one sample; one length may be -1."""
 
     config_names = ("target_shape",)
+    takes_integers = None
 
     def __init__(self, target_shape: Sequence[int], input_shape: Shape | None = None, name: str | None = None) -> None:
         super().__init__(input_shape, name)

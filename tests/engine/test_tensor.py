@@ -469,3 +469,28 @@ def test_transposed():
     np.testing.assert_array_equal(cg.tensor(x).transpose(1, 2, 0), x.transpose(1, 2, 0))
     np.testing.assert_array_equal(cg.tensor(x).transpose((1, -1, 0)), x.transpose((1, -1, 0)))
     np.testing.assert_array_equal(cg.tensor(x).reshape(3, -1), cg.tensor(x).reshape((3, -1)))
+
+
+@pytest.mark.cpu_only("a GPU's data are not looked at")
+@pytest.mark.parametrize(
+    ("data", "dtype", "first"),
+    [
+        ([1.0, 1e39], None, r"1e\+39"), (np.array([-1e39]), "float32", r"-1e\+39"), ([7e4], "float16", "70000.0"),
+        ([70000], "float16", "70000"), ([1, 300], "uint8", "300"), (-1, "uint8", "-1"), ([np.nan], "int64", "nan"),
+        ([2.0**63], "int64", r"9\.22"), (np.array([2**63], "uint64"), "int64", "9223372036854775808"),
+    ],
+)  # fmt: skip
+def test_a_number_that_the_dtype_does_not_hold(data, dtype, first):
+    with pytest.raises(DataError, match=rf"the data of a tensor holds {first}.*, and .* does not"):
+        cg.tensor(data, dtype=dtype)
+    if dtype is not None:
+        t = cg.tensor(np.zeros(np.shape(data)), dtype=dtype)
+        with pytest.raises(DataError, match="a value to assign holds"):
+            t.assign(data)
+        assert not t.numpy().any()
+
+
+def test_infinity_and_rounding_are_no_fault():
+    assert cg.tensor([np.inf, -np.inf, 3.4e38, 1e-50], dtype="float32").tolist()[:2] == [np.inf, -np.inf]
+    assert cg.tensor([1.7, -1.7], dtype="int64").tolist() == [1, -1]
+    assert cg.tensor([2**24 + 1], dtype="float32").item() == 2**24

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import chalkgrad as cg
 from chalkgrad.engine import random
-from chalkgrad.engine.errors import DtypeError, ShapeError, UsageError
+from chalkgrad.engine.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import (
     LAYERS,
     Activation,
@@ -228,9 +228,11 @@ def test_dense_refuses_other_inputs_than_it_was_built_for():
         layer(np.ones((2, 5), "float32"))
 
 
-def test_integers_have_no_gradient():
-    with pytest.raises(DtypeError, match="int64"):
-        Dense(3)(np.ones((2, 4), int))
+def test_a_layer_takes_whole_numbers():
+    layer = Dense(3)
+    y = layer(np.full((2, 4), 200, "uint8"))
+    assert y.dtype == layer.weights["kernel"].dtype == "float32"
+    np.testing.assert_allclose(y, layer(np.full((2, 4), 200.0, "float32")))
 
 
 @pytest.mark.parametrize("shape", [784, (None, 8), (0, 3), (-1,)])

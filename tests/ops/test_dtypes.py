@@ -40,7 +40,7 @@ def test_integers_are_made_floats_where_the_equation_leaves_them(p, dtype):
         np.testing.assert_allclose(result, right.numpy().astype(result.dtype), rtol=2e-5 if small else 1e-12, atol=1e-5)
 
 
-REFUSED_BY_NUMPY = dict.fromkeys(["negative", "positive", "subtract", "sign"], ["bool"])
+REFUSED_BY_NUMPY = dict.fromkeys(["negative", "positive", "subtract", "sign"], "bool")
 WRAPS = {"negative": "u", "subtract": "u"}
 
 
@@ -53,10 +53,12 @@ def test_elsewhere_integers_stay_integers(p, dtype):
         operands = [abs(x) for x in operands] if p.name == "power" else operands
         operands = [np.where(x == 0, True, x).astype(x.dtype) for x in operands] if p.text.count("//") else operands
         parameters = {"min": 1, "max": 2} if p.name == "clip" else case.parameters
-        if dtype in REFUSED_BY_NUMPY.get(p.name, []):
+        if dtype == REFUSED_BY_NUMPY.get(p.name):
             with pytest.raises(ChalkgradError, match=p.name):
                 p.compute(tuple(operands), parameters)
             continue
+        if p.name == "round" and dtype == "bool":
+            continue  # NumPy's is of float16, or refused
         y = p.compute(tuple(operands), parameters)
         if p.name.startswith("bitwise") or p.name == "invert":  # of integers only
             assert y.dtype == dtype or "int64" in (y.dtype, dtype)
