@@ -98,7 +98,7 @@ LISTS = [
         lambda x, y: torch.sin(real(x)) * stack_of(real(y).mean(), 1.0, real(x).mean()),
     ),
     (
-        lambda x, y: (x.max(), 0.5, y.sum()) + cg.sin(y),
+        lambda x, y: cg.add((x.max(), 0.5, y.sum()), cg.sin(y)),
         lambda x, y: stack_of(x.amax(), 0.5, y.sum()) + torch.sin(real(y)),
     ),
     (
