@@ -1,8 +1,8 @@
 """NumPy's functions on tensors: `np.exp(x)`, `np.mean(x)`, `array * x`.
 
-Where a primitive has the function's name, or lists it among its synonyms, it computes and records. Any other function
-would lose the gradient: where one is required it is refused, unless what it gives holds no floats (a shape, a mask, an
-order), so that no gradient could pass. On tensors that require none NumPy computes with their arrays; a ufunc that is
+Where a primitive of ours has the function's name, or lists it among its synonyms, it computes and records. Any other
+function would lose the gradient: where one is required it is refused, unless what it gives holds no floats (a shape, a
+mask, an order), so that no gradient could pass. On tensors that require none NumPy computes with their arrays; a ufunc that is
 ours, as behind `array * x`, gives a tensor there, too.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 
 from .errors import GraphError, UsageError
+from .primitive import OWN
 from .recording import namespace
 from .tensor import Tensor, own_ufuncs
 
@@ -43,7 +44,8 @@ def apply_function(function: Callable[..., Any], arguments: Any, options: Mappin
 def counterpart(function: Any) -> Any:
     """Our own function for a public one of NumPy, by its name; None where there is none."""
     name = function.__name__
-    return getattr(namespace, name, None) if getattr(numpy, name, None) is function else None
+    own = getattr(namespace, name, None) if getattr(numpy, name, None) is function else None
+    return own if own and own.__module__.startswith(OWN) else None
 
 
 def _as_own(function: Any, own: Any, arguments: Any, options: Mapping[str, Any]) -> inspect.BoundArguments | None:

@@ -42,6 +42,8 @@ from .tensor import Tensor, holds_tensors, own_ufuncs, tensor
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
+OWN = f"{__package__.partition('.')[0]}.ops."
+"""Where the engine's own primitives are: they stand for NumPy's functions; a user's of such a name may mean another."""
 USUAL = "fd"
 """Dtypes that an equation is computed in as they are."""
 
@@ -470,7 +472,7 @@ def primitive(
         for name in (made.name, *synonyms):
             setattr(namespace, name, made)
             ufunc = getattr(numpy, name, None)
-            if isinstance(ufunc, numpy.ufunc):
+            if isinstance(ufunc, numpy.ufunc) and made.__module__.startswith(OWN):
                 own_ufuncs[ufunc] = made
         for name in (*operators, *([made.name] if method else [])):
             exchanged = name.startswith("__r") and f"__{name[3:]}" in operators

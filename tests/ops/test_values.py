@@ -598,7 +598,7 @@ def test_wrong_arguments_are_type_errors(call):
 )
 def test_operands_that_are_no_numbers(operand):
     for call in (cg.exp, lambda x: cg.add(1.0, x), lambda x: cg.tensor([1.0]) == x, lambda x: cg.stack([x, x])):
-        with pytest.raises(DtypeError, match=r"takes (tensors|numbers)"):
+        with pytest.raises(DtypeError, match=r"an operand of \w+ holds .* not numbers"):
             call(operand)
 
 
