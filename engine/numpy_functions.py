@@ -2,8 +2,8 @@
 
 Where a primitive of ours has the function's name, or lists it among its synonyms, it computes and records. Any other
 function would lose the gradient: where one is required it is refused, unless what it gives holds no floats (a shape, a
-mask, an order), so that no gradient could pass. On tensors that require none NumPy computes with their arrays; a ufunc that is
-ours, as behind `array * x`, gives a tensor there, too.
+mask, an order), so that no gradient could pass. On tensors that require none NumPy computes with their arrays; a ufunc
+that is ours, as behind `array * x`, gives a tensor there, too.
 """
 
 from __future__ import annotations
