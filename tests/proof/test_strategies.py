@@ -219,6 +219,10 @@ def apart(primitive, operands, parameters):
         distance = np.diff(np.sort(x, axis=None))
     elif primitive.kink == "z":
         distance = cg.affine.kernel(np, *operands)
+    elif "//" in primitive.kink:  # of a staircase: its steps
+        place = {"floor": x, "round": x * 10.0 ** parameters.get("decimals", 0) - 0.5}.get(primitive.name)
+        place = np.divide(*operands) if place is None else place
+        distance = place - np.round(place)
     else:
         assert primitive.name == "clip"
         distance = np.stack([x - limit for limit in parameters.values()])
