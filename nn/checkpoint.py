@@ -114,7 +114,8 @@ def load(cls: type[Sequential], path: str | os.PathLike[str], device: str) -> Se
         for slot in model.optimizer.slots:
             if f"optimizer/{slot}" in tensors:
                 model.optimizer.state[slot] = backend.to_device(tensors[f"optimizer/{slot}"].copy(), model.device)
-        model.optimizer.prepare(model.flat.data)
+        if model.optimizer.state:  # else it begins with the first update, an average with the weights of then
+            model.optimizer.prepare(model.flat.data)
     return model
 
 

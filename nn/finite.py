@@ -50,7 +50,10 @@ class Snapshot:
 
     def take(self) -> None:
         """Copy anew."""
-        for name, array in changing(self.model).items():
+        now = changing(self.model)
+        if now.keys() != self._copies.keys():  # the model was compiled anew
+            self._copies = {name: array.copy() for name, array in now.items()}
+        for name, array in now.items():
             self._copies[name][...] = array
         self._numbers()
 
@@ -64,7 +67,8 @@ class Snapshot:
         model = self.model
         assert model.optimizer is not None
         for name, array in changing(model).items():
-            array[...] = self._copies[name]
+            if name in self._copies:
+                array[...] = self._copies[name]
         for w in model.weights:
             w.changed()
         model.optimizer.iterations, model.optimizer.schedule = self._iterations, self._schedule

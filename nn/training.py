@@ -181,7 +181,7 @@ class Trainer:
     def look(self) -> None:
         """Note whether what was finite at first is so still."""
         now = changing(self.model)
-        self.means.look_at(now[name] for name in self._finite)
+        self.means.look_at(now[name] for name in self._finite if name in now)
 
     def means_of(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> dict[str, float]:
         """The means of an epoch of training. Raises DivergenceError, with the model as it was before that epoch."""
