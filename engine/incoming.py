@@ -93,7 +93,9 @@ def _with_arrays(data: Any, what: str) -> Any:
         elif hasattr(item, "__array__") and not isinstance(item, numpy.generic):
             item = as_array(item, what)
             if not isinstance(item, numpy.ndarray):
-                raise DeviceError(f"{what} is a list with an array on {backend.device_of(item)}: stack them there first.")
+                raise DeviceError(
+                    f"{what} is a list with an array on {backend.device_of(item)}: stack them there first."
+                )
         items.append(item)
     return items
 
@@ -116,7 +118,9 @@ def _from_torch(data: Any, what: str) -> Array:
 
 def _from_jax(data: Any, what: str) -> Array:
     if _is(data, "jax.core", "Tracer"):
-        raise DtypeError(f"{what} is a traced JAX value (inside jit, grad or vmap), which has no numbers yet: call it outside.")
+        raise DtypeError(
+            f"{what} is a traced JAX value (inside jit, grad or vmap), which has no numbers yet: call it outside."
+        )
     if not isinstance(data.dtype, numpy.dtype):
         raise DtypeError(f"{what} is a JAX array of {data.dtype}: give jax.random.key_data(x).")
     if all(device.platform == "cpu" for device in data.devices()):
@@ -174,7 +178,9 @@ def _by_dlpack(data: Any, what: str, name: str, way: str) -> Array:
     try:
         return backend.load_cupy().from_dlpack(data)
     except (DeviceError, BufferError, RuntimeError, TypeError) as error:
-        raise DeviceError(f"{what} is {name}, which CuPy cannot take over: give it on the host, {way} ({error}).") from None
+        raise DeviceError(
+            f"{what} is {name}, which CuPy cannot take over: give it on the host, {way} ({error})."
+        ) from None
 
 
 # Refusing

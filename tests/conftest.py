@@ -8,6 +8,7 @@ where a test names none, and a tensor on a GPU may be compared with a NumPy arra
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import types
 from pathlib import Path
@@ -22,11 +23,16 @@ ON_A_DEVICE = ("ops", "engine", "nn", "optim")
 
 
 def pytest_addoption(parser):
+    parser.addoption("--deep", action="store_true", help="also the slow and deep forms, as .ci/run does")
     parser.addoption("--device", choices=("cpu", "standin", "gpu"), help="where the tests compute (default: cpu)")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "cpu_only(reason): not for a device, since …")
+    config.addinivalue_line("markers", "deep: slow; run with --deep")
+    config.pluginmanager.register(Root())
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each process: together they use all cores
     device = chosen_device(config)
     if device == "cpu":
         let_tests_compare()
@@ -48,6 +54,14 @@ def pytest_configure(config):
     hypothesis.settings.load_profile("device")
 
 
+class Root:
+    """Tells pytest that the repository's folder, a package, is none of tests: it may have any name."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(self, path, parent):
+        return pytest.Dir.from_parent(parent, path=path) if path == HERE.parent else None
+
+
 def chosen_device(config) -> str:
     """What --device says; where it says nothing, `-m gpu` means the real GPU."""
     return config.getoption("--device") or ("gpu" if config.getoption("-m", "") == "gpu" else "cpu")
@@ -55,7 +69,10 @@ def chosen_device(config) -> str:
 
 def pytest_collection_modifyitems(config, items):
     elsewhere = chosen_device(config) != "cpu"
+    deep = config.getoption("--deep")
     for item in items:
+        if not deep and item.get_closest_marker("deep"):
+            item.add_marker(pytest.mark.skip(reason="deep: run with --deep, as .ci/run does"))
         only = item.get_closest_marker("cpu_only")
         if only is None and item.path.relative_to(HERE).parts[0] in ON_A_DEVICE:
             item.add_marker("gpu")

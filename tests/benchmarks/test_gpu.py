@@ -61,6 +61,7 @@ needs_no_gpu = pytest.mark.skipif(not without_gpu(), reason="there is a GPU")
 # The run
 
 
+@pytest.mark.deep
 def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     kept, drawn = tmp_path / "gpu.json", tmp_path / "gpu.svg"
     shown = python(standin, "-m", "chalkgrad", "bench", "--device", "gpu", "--quick", "--rounds", 2, "--json", kept,
@@ -83,6 +84,7 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
         assert heading in text
 
 
+@pytest.mark.deep
 def test_the_command_for_everything(standin, tmp_path):
     only = [
         part for name in ("doctor", "prove", "agreement", "bench launch", "bench products") for part in ("--only", name)

@@ -1,5 +1,6 @@
 """The speed benchmarks: every contestant does the same work, and who does not is found out."""
 
+import itertools
 from importlib import import_module
 
 import numpy as np
@@ -57,8 +58,14 @@ def figures(contestant, kind):
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("name", [name for name in CONTESTANTS if name != YARDSTICK])
+def trials():
+    """Every contestant with every kind; those that need a process each are deep, but for the training."""
+    for name, kind in itertools.product([name for name in CONTESTANTS if name != YARDSTICK], TASKS):
+        here = set(CONTESTANTS[name].packages) <= {"numpy", "numba"}
+        yield pytest.param(name, kind, marks=() if here or kind == "training" else pytest.mark.deep)
+
+
+@pytest.mark.parametrize(("name", "kind"), list(trials()))
 def test_a_contestant_finds_what_hand_written_numpy_finds(name, kind):
     if kind not in CONTESTANTS[name].kinds:
         pytest.skip(f"{name} does no {kind}")

@@ -9,7 +9,7 @@ from tools import compiled, needs_gxx, needs_nvcc
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in ROOT.glob("[!.]*/**/*.cu") if not path.is_relative_to(ROOT / "build"))
-pytestmark = [needs_nvcc, needs_gxx]
+pytestmark = [needs_nvcc, needs_gxx, pytest.mark.deep]
 
 
 @pytest.mark.parametrize(

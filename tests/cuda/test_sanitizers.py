@@ -23,7 +23,7 @@ from programs import number_orderings, run_program
 from sliding_cases import few_threads, poolings
 from tools import needs_gxx
 
-pytestmark = needs_gxx
+pytestmark = [needs_gxx, pytest.mark.deep]
 
 MADE = {
     LINALG: lambda: [

@@ -105,5 +105,7 @@ def test_a_replay_is_not_slower_than_the_tape(documented, patience):
 
     batch = indices()
     replayed, eager = documented(), documented(run_eagerly=True)
-    ratios = [best(replayed) / best(eager) for _ in range(patience)]
-    assert min(ratios) < 1.3  # it is about 0.85; a machine that does other things besides is not to fail this
+    ratios = (best(replayed) / best(eager) for _ in range(patience))
+    assert any(
+        ratio < 1.3 for ratio in ratios
+    )  # it is about 0.85; a machine that does other things besides is not to fail this
