@@ -15,6 +15,7 @@ from .commands.train import train as run_training
 from .datasets import LOADERS
 from .engine import backend
 from .engine.errors import ChalkgradError, UsageError, unknown_name
+from .engine.streams import as_readable
 from .optim import OPTIMIZERS
 
 
@@ -430,7 +431,5 @@ def bench(
 
 def main() -> None:
     """The entry point of the `chalkgrad` command. Exit codes: 0, 1 an error, 2 wrong usage, 130 after Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # where the terminal lacks a character, a question mark, not a traceback
-            stream.reconfigure(errors="replace")
+    sys.stdout, sys.stderr = as_readable(sys.stdout), as_readable(sys.stderr)
     cli(prog_name="chalkgrad")

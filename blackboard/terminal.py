@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..engine.streams import as_readable
 from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows
 from .symbols import number_text
 from .texts import text
@@ -31,7 +33,7 @@ def show(
 
     wait: called after each scene; the telling ends where it returns False.
     """
-    console = console or Console(highlight=False)
+    console = console or Console(file=as_readable(sys.stdout), highlight=False)
     phase = ""
     for scene in scenes:
         if scene.phase != phase and scene.phase in ("documented", "forward", "backward"):

@@ -16,9 +16,10 @@ import numpy
 from .. import __version__, datasets
 from ..datasets import mnist
 from ..engine.errors import DataError
+from ..engine.hints import install_command, pip
 from .finding import MISSING, OK, WRONG, Finding, first_line
 from .gpu import gpu_findings
-from .missing import EXTRAS, install_command
+from .missing import EXTRAS
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -59,7 +60,7 @@ def _versions() -> list[Finding]:
     others = [Finding(name, _version(name) or "not installed", OK if _version(name) else WRONG) for name in names]
     for found in others:
         if found.state == WRONG:
-            found.command = f"pip install {found.name}"
+            found.command = pip("install", found.name)
     system = f"{platform.python_implementation()} on {platform.system()} {platform.machine()}"
     return [
         Finding("chalkgrad", __version__),

@@ -15,8 +15,8 @@ from typing import Any
 import numpy
 
 from ..engine import backend
+from ..engine.hints import install_command, pip
 from .finding import MISSING, OK, WRONG, Finding, first_line
-from .missing import install_command
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 DRIVER_FOR_CUDA_13 = 580
@@ -114,7 +114,7 @@ def _conflict(packages: dict[str, str], extra: str) -> Finding:
 
 
 def _exchange(packages: dict[str, str], extra: str) -> str:
-    return f"pip uninstall -y {' '.join(sorted(packages))} && {install_command(extra)}"
+    return f"{pip('uninstall', '-y', *sorted(packages))} && {install_command(extra)}"
 
 
 def _describe(cupy: Any, packages: dict[str, str]) -> str:
@@ -152,7 +152,7 @@ def _trial(cupy: Any, packages: dict[str, str]) -> Finding:
         result = float((x @ x * 2 + 1).sum())
     except Exception as error:  # libraries that are not there, a kernel that cannot be compiled, …
         wheel = next((name for name in packages if name.startswith("cupy-cuda")), None)
-        command = wheel and f"pip install '{wheel}[ctk]'"  # the toolkit's libraries, as wheels
+        command = wheel and pip("install", f"{wheel}[ctk]")  # the toolkit's libraries, as wheels
         return Finding("first sums", f"fail: {type(error).__name__}: {first_line(error)}", WRONG, command)
     if result != expected:
         return Finding("first sums", f"are wrong: {result} instead of {expected}", WRONG)

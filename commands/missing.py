@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..engine.errors import ChalkgradError
+from ..engine.hints import install_command
 
 EXTRAS = {
     "plot": ("matplotlib", "pillow"),
@@ -17,11 +18,6 @@ EXTRAS = {
 
 class MissingExtraError(ChalkgradError, ImportError):
     """Something was asked for that an optional library does, and the library is not there."""
-
-
-def install_command(extra: str) -> str:
-    """The command that installs chalkgrad with this extra."""
-    return f"pip install 'chalkgrad[{extra}]'"
 
 
 def missing_extra(purpose: str, library: str) -> MissingExtraError:

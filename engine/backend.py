@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, cast
 import numpy
 
 from .errors import DeviceError, DeviceMemoryError, UsageError
+from .hints import install_command
 
 Array: TypeAlias = Any
 """An array of one of the libraries: numpy.ndarray or cupy.ndarray."""
@@ -79,7 +80,7 @@ def load_cupy() -> Cupy:
     except Exception as error:  # a broken installation raises what it likes: ImportError, OSError, AttributeError
         raise DeviceError(
             f"the GPU needs CuPy, which could not be imported ({type(error).__name__}: {error}): "
-            "pip install 'chalkgrad[gpu]' for CUDA 13, 'chalkgrad[gpu-cuda12]' for CUDA 12; then `chalkgrad doctor`."
+            f"{install_command('gpu')} for CUDA 13, with gpu-cuda12 for CUDA 12; then `chalkgrad doctor`."
         ) from error
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
@@ -87,7 +88,7 @@ def load_cupy() -> Cupy:
         raise DeviceError(
             f"CuPy {cupy.__version__} is installed, but CUDA cannot be used ({error}): "
             "install or update the NVIDIA driver, or take the CuPy for the CUDA that the driver knows "
-            "('chalkgrad[gpu]' for CUDA 13, 'chalkgrad[gpu-cuda12]' for CUDA 12); then `chalkgrad doctor`."
+            f"({install_command('gpu')} for CUDA 13, with gpu-cuda12 for CUDA 12); then `chalkgrad doctor`."
         ) from error
     if not devices:
         raise DeviceError("CuPy and the driver work, but no CUDA device is visible: see CUDA_VISIBLE_DEVICES.")

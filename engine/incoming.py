@@ -1,8 +1,9 @@
 """What people bring, as an array of the backend: the one place that every door for data asks.
 
-Numbers and lists, arrays of NumPy and CuPy, of PyTorch, JAX and whatever else speaks NumPy's protocol or DLPack, columns
-and tables of pandas. What has no exact counterpart here (masks, missing values, sparse arrays, objects, text, dates,
-complex numbers, bfloat16, a gradient on another tape) is refused by name, with the way out. No package is imported.
+Numbers and lists, arrays of NumPy and CuPy, of PyTorch, JAX and whatever else speaks NumPy's protocol or DLPack,
+columns and tables of pandas. What has no exact counterpart here (masks, missing values, sparse arrays, objects, text,
+dates, complex numbers, bfloat16, a gradient on another tape) is refused by name, with the way out. No package is
+imported for that.
 """
 
 from __future__ import annotations

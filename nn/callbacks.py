@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import ChalkgradError, DivergenceError, UsageError
+from ..engine.streams import say
 from .metrics import mode_of, without_prefix
 
 if TYPE_CHECKING:
@@ -345,7 +346,7 @@ class ModelCheckpoint(Monitoring):
         try:
             self.model.save(path)
         except DivergenceError as error:
-            print(f"epoch {epoch + 1}: {error}")
+            say(f"epoch {epoch + 1}: {error}")
             return
         if self.save_best_only:
             self.best = value
@@ -402,5 +403,5 @@ class TerminateOnNaN(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         if not math.isfinite(logs["loss"]):
-            print(f"Batch {batch}: the loss is {logs['loss']}, training ends here.")
+            say(f"Batch {batch}: the loss is {logs['loss']}, training ends here.")
             self.model.stop_training = True

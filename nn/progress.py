@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 from ..engine.errors import UsageError
+from ..engine.streams import as_readable, say
 from .callbacks import Callback, Logs
 
 
@@ -25,7 +27,7 @@ class LineProgress(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         seconds = time.perf_counter() - self.started
-        print(f"epoch {epoch + 1}/{self.params['epochs']} · {seconds:.2f} s · {format_logs(logs)}", flush=True)
+        say(f"epoch {epoch + 1}/{self.params['epochs']} · {seconds:.2f} s · {format_logs(logs)}", flush=True)
 
 
 class BarProgress(LineProgress):
@@ -34,11 +36,12 @@ class BarProgress(LineProgress):
     each_batch = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"), transient=True,
+            TextColumn("{task.fields[numbers]}"), transient=True, console=Console(file=as_readable(sys.stdout)),
         )  # fmt: skip
         self.progress.start()
         self.task: Any = None

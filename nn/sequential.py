@@ -15,6 +15,7 @@ from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
 from ..engine.incoming import as_array
 from ..engine.replay.capture import Captured, check_jit
+from ..engine.streams import say
 from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
 from . import checkpoint, training
@@ -425,7 +426,7 @@ class Sequential:
         params = {"epochs": 1, "steps": steps or -(-len(samples) // size), "samples": len(samples), "verbose": verbose}
         results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
         if verbose:
-            print(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
+            say(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
         if return_dict:
             return results
         return list(results.values()) if self.metrics else results["loss"]
@@ -484,7 +485,7 @@ class Sequential:
 
     # Showing and keeping
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+    def summary(self, print_fn: Callable[[str], Any] = say) -> None:
         """Print a table of the layers with output shapes and numbers of parameters."""
         self.build()
         print_fn(summary_text(self))

@@ -16,6 +16,7 @@ import numpy
 from numpy.typing import NDArray
 
 from ..engine.errors import UsageError
+from ..engine.hints import pip
 
 Values = NDArray[Any]
 Function = Callable[..., Values]
@@ -29,7 +30,7 @@ def from_torch(function: Any) -> tuple[Function, Rule]:
     a function that changes its input in place is seen to. vjp(gy, *xs) gives None where the value does not depend
     on the argument. Raises UsageError where PyTorch is missing.
     """
-    torch = _load("torch", "pip install torch")
+    torch = _load("torch", pip("install", "torch"))
     is_class = isinstance(function, type) and issubclass(function, torch.autograd.Function)
     call = function.apply if is_class else function
     name = _name(function)
@@ -68,7 +69,7 @@ def from_jax(function: Callable[..., Any]) -> tuple[Function, Rule]:
     float32 and float64 arrays keep their dtype; others raise UsageError, and so does float64 where JAX is set to
     compute in float32 (its default). Raises UsageError where JAX is missing.
     """
-    jax = _load("jax", "pip install jax")
+    jax = _load("jax", pip("install", "jax"))
     name = _name(function)
 
     def as_array(x: Any, position: int) -> Any:
@@ -101,7 +102,7 @@ def _load(module: str, command: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise UsageError(f"checking a function of {module} needs {module}: {command}.") from error
+        raise UsageError(f"checking a function of {module} needs {module}: {command}") from error
 
 
 def _floats(x: Any, name: str, position: int) -> Values:

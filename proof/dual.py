@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from ..engine.errors import UsageError
+from ..engine.hints import install_command
 
 DIGITS = 50
 
@@ -21,7 +22,7 @@ def load_mpmath() -> Any:
     try:
         import mpmath  # type: ignore[import-untyped]
     except ImportError as error:
-        raise UsageError("proofs at 50 digits need mpmath: pip install 'chalkgrad[proof]'.") from error
+        raise UsageError(f"proofs at 50 digits need mpmath: {install_command('proof')}") from error
     context = mpmath.MPContext()
     context.dps = DIGITS
     return context

@@ -23,6 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from .. import backend
 from ..errors import ChalkgradError, UsageError
+from ..hints import install_command
 from ..tape import clock
 from ..tensor import Tensor
 from . import fuse
@@ -304,7 +305,7 @@ def check_jit(jit: Any) -> None:
     if not (isinstance(jit, bool) or jit == "auto"):
         raise UsageError(f"compiling a recorded step: it is True, False or 'auto', not {jit!r}.")
     if jit is True and not fuse.available():
-        raise UsageError("compiling a recorded step needs Numba, which is not installed: pip install 'chalkgrad[jit]'.")
+        raise UsageError(f"compiling a recorded step needs Numba, which is not installed: {install_command('jit')}")
 
 
 def _unfit(trace: Trace, box: list[Any], given: Sequence[Tensor]) -> str | None:

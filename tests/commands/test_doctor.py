@@ -10,6 +10,7 @@ from chalkgrad.commands import doctor as doctor_module
 from chalkgrad.commands import gpu
 from chalkgrad.engine import backend
 from chalkgrad.engine.errors import DeviceError
+from chalkgrad.engine.hints import install_command, pip
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def test_without_cupy(chalkgrad, machine):
     found = facts(chalkgrad, "gpu")
     assert found["NVIDIA driver"]["state"] == "missing"
     assert found["CuPy"]["state"] == "missing"
-    assert found["CuPy"]["command"] == "pip install 'chalkgrad[gpu]'"
+    assert found["CuPy"]["command"] == install_command("gpu")
     text = chalkgrad("doctor").stdout
-    assert "→ pip install 'chalkgrad[gpu]'" in text
+    assert f"→ {install_command('gpu')}" in text
     assert "Nothing is wrong: what is missing is optional." in text
 
 
@@ -87,7 +88,7 @@ def test_the_command_fits_the_driver(chalkgrad, machine, driver, extra):
     machine(cupy=absent_cupy(), driver=driver)
     found = facts(chalkgrad, "gpu")
     assert found["NVIDIA driver"] == {"value": driver, "state": "ok"}
-    assert found["CuPy"]["command"] == f"pip install 'chalkgrad[{extra}]'"
+    assert found["CuPy"]["command"] == install_command(extra)
 
 
 def test_a_driver_that_fails(chalkgrad, machine):
@@ -95,7 +96,7 @@ def test_a_driver_that_fails(chalkgrad, machine):
     found = facts(chalkgrad, "gpu")["CuPy"]
     assert found["state"] == "wrong"
     assert "cudaErrorInsufficientDriver" in found["value"]
-    assert found["command"] == "pip uninstall -y cupy-cuda13x && pip install 'chalkgrad[gpu-cuda12]'"
+    assert found["command"] == f"{pip('uninstall', '-y', 'cupy-cuda13x')} && {install_command('gpu-cuda12')}"
     machine(packages=["cupy-cuda12x"], cupy=broken_driver())  # no driver: another CuPy would not help
     assert "command" not in facts(chalkgrad, "gpu")["CuPy"]
     assert "1 wrong" in chalkgrad("doctor").stdout
@@ -105,7 +106,7 @@ def test_two_packages_of_cupy(chalkgrad, machine):
     machine(packages=["cupy-cuda12x", "cupy-cuda13x"], cupy=fake_cupy(), driver="580.65.06")
     found = facts(chalkgrad, "gpu")["CuPy"]
     assert found["state"] == "wrong"
-    assert found["command"] == "pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install 'chalkgrad[gpu]'"
+    assert found["command"] == f"{pip('uninstall', '-y', 'cupy-cuda12x', 'cupy-cuda13x')} && {install_command('gpu')}"
 
 
 def test_a_cupy_that_works(chalkgrad, machine):
@@ -162,4 +163,4 @@ def test_extras_that_are_missing(chalkgrad, monkeypatch):
     monkeypatch.setattr(doctor_module, "_version", lambda name: None if name == "matplotlib" else "1.0")
     found = facts(chalkgrad, "extras")["plot"]
     assert found["value"] == "matplotlib missing, pillow 1.0"
-    assert found["command"] == "pip install 'chalkgrad[plot]'"
+    assert found["command"] == install_command("plot")

@@ -11,6 +11,7 @@ import chalkgrad as cg
 from chalkgrad.commands.images import fit_square, read_image
 from chalkgrad.commands.run_folder import model_path
 from chalkgrad.engine.errors import DataError
+from chalkgrad.engine.hints import install_command
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_an_image_that_is_too_large(monkeypatch, folder):
 def test_without_pillow(chalkgrad, run, absent):
     absent("PIL")
     error = chalkgrad("predict", run, "a.png", "b.png", code=1).stderr
-    assert error == "error: reading images needs pillow, which is not installed: pip install 'chalkgrad[plot]'\n"
+    assert error == f"error: reading images needs pillow, which is not installed: {install_command('plot')}\n"
 
 
 def test_runs_that_are_none(chalkgrad, folder):

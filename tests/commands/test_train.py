@@ -19,6 +19,7 @@ from PIL import Image
 import chalkgrad as cg
 from chalkgrad.commands import run_folder
 from chalkgrad.commands.train import SaveEachEpoch, Settings, make_model
+from chalkgrad.engine.hints import install_command
 from chalkgrad.nn.representation import ROWS, shown_epochs
 
 FILES = {"model.safetensors", "history.csv", "history.json", "settings.json", "curves.png", "mistakes.png"}
@@ -122,7 +123,7 @@ def test_the_table_shows_first_every_nth_and_last(count):
 def test_without_matplotlib_it_says_so_and_goes_on(chalkgrad, folder, absent):
     absent("matplotlib")
     output = chalkgrad("train", "--epochs", 1, "--out", "run").stdout
-    assert "pip install 'chalkgrad[plot]'" in output
+    assert install_command("plot") in output
     assert {path.name for path in (folder / "run").iterdir()} == FILES - {"curves.png", "mistakes.png"}
 
 

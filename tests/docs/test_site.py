@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-pytest.importorskip("sphinx", reason="the site is built by Sphinx: pip install 'chalkgrad[docs]'")
+pytest.importorskip("sphinx", reason="the site is built by Sphinx, of the docs extra")
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGES = {"en": (DOCS, []), "zh": (DOCS / "zh", ["-c", DOCS, "-t", "zh"])}
 

@@ -1,4 +1,4 @@
-"""What people bring, at every door: arrays of other packages are arrays here, and what has no counterpart is refused."""
+"""What people bring, at every door: arrays of other packages are arrays here; what has no counterpart is refused."""
 
 import sys
 from decimal import Decimal
@@ -144,7 +144,7 @@ REFUSED = {
     "durations": (lambda: np.array([1], "m8[s]"), DtypeError, "holds timedelta64"),
     "structured": (lambda: np.zeros(2, [("a", "f4")]), DtypeError, r"take one field, x\['name'\]"),
     "ragged": (lambda: [[1.0], [1.0, 2.0]], DataError, "is no array: .*inhomogeneous"),
-    "scipy sparse": (lambda: package("scipy.sparse").csr_array(X), DtypeError, r"is sparse \(scipy\.csr_array\).*toarray"),
+    "scipy sparse": (lambda: package("scipy.sparse").csr_array(X), DtypeError, r"is sparse \(scipy\.csr.*toarray"),
     "torch sparse": (lambda: package("torch").tensor(X).to_sparse(), DtypeError, r"is sparse .*\.to_dense\(\)"),
     "torch bfloat16": (lambda: package("torch").ones(2).bfloat16(), DtypeError, r"bfloat16.*\.float\(\)"),
     "torch complex": (lambda: package("torch").ones(2) * 1j, DtypeError, "holds complex64"),

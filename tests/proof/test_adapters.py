@@ -202,7 +202,7 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch, adapter, packa
         return real(name, *rest)
 
     monkeypatch.setattr("chalkgrad.proof.adapters.import_module", missing)
-    with pytest.raises(UsageError, match=f"pip install {package}"):
+    with pytest.raises(UsageError, match=f"-m pip install {package}$"):
         adapter(abs)
 
 

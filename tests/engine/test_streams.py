@@ -1,0 +1,89 @@
+"""What is printed on any code page, and the commands that hints name."""
+
+import contextlib
+import io
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.engine import hints
+from chalkgrad.engine.streams import Readable, readable, say
+
+
+@pytest.mark.parametrize(
+    ("text", "ascii_text"),
+    [
+        ("epoch 1/3 · 0.1 s", "epoch 1/3 - 0.1 s"),
+        ("∇W₁[0, 3] = 1·0.3825", "grad W_1[0, 3] = 1*0.3825"),
+        ("σ(x) ≤ Σₙ x² → ∞ …", "sigma(x) <= Sigma_n x^2 -> inf ..."),
+        ("10⁻¹²", "10^-12"),
+        ("28×28, ŷ", "28x28, y"),
+        ("┌─┐│█", "+-+|#"),
+        ("前", "?"),
+    ],
+)
+def test_what_a_stream_cannot_hold_becomes_ascii(text, ascii_text):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert readable(text, stream) == ascii_text
+    assert readable(text, io.StringIO()) == text
+    assert readable("8×8 · α", io.TextIOWrapper(io.BytesIO(), encoding="cp1252")) == "8×8 · alpha"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])
+def test_a_training_shows_itself_on_any_code_page(encoding):
+    x, y = np.ones((8, 4), "float32"), np.arange(8) % 3
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    model = cg.Sequential([cg.layers.Dense(3, activation="softmax", input_shape=(4,))], name="modèle → σ")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    with contextlib.redirect_stdout(out):
+        model.summary()
+        for verbose in (1, 2, "auto"):
+            model.fit(x, y, verbose=verbose)
+        model.evaluate(x, y)
+        cg.explain(model, x[:2], y[:2]).show()
+    out.flush()
+    assert out.buffer.getvalue().decode(encoding)
+
+
+def test_a_stream_takes_any_text_and_is_itself_otherwise():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    wrapped = Readable(stream)
+    with contextlib.redirect_stdout(wrapped):
+        print("α")
+        say("β")
+    wrapped.flush()
+    assert stream.buffer.getvalue() == b"alpha\nbeta\n"
+    assert wrapped.isatty() is False
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "--help"], ["doctor"], ["bench", "--list"], ["explain", "--lang", "zh"]]
+)
+def test_the_command_on_ascii(arguments, tmp_path):
+    command = [sys.executable, "-c", "from chalkgrad.cli import main; main()", *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True
+    )
+    assert done.stdout.decode("ascii")
+    assert done.stderr == b""
+
+
+def test_a_hint_names_the_running_python_and_what_is_there(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(hints.install_command("plot")) == [
+        sys.executable, "-m", "pip", "install", "--editable", f"{hints.ROOT}[plot]"
+    ]  # fmt: skip
+    monkeypatch.chdir(hints.ROOT)
+    assert hints.install_command("plot").endswith("--editable '.[plot]'")
+    monkeypatch.setattr(sys, "executable", "/a path/bin/python")
+    assert hints.pip("install", "torch") == "'/a path/bin/python' -m pip install torch"
+    monkeypatch.setattr(hints, "ROOT", tmp_path)  # no checkout: by the names of the packages
+    found = shlex.split(hints.install_command("bench"))
+    assert any(word.startswith("matplotlib") for word in found)
+    assert any(word.startswith("torch") for word in found)
+    assert not any(word.startswith("chalkgrad") for word in found)
