@@ -31,12 +31,12 @@ import numpy
 
 from . import backend, recording
 from .cuda.launch import CudaKernel, chosen
-from .equation import Equation, read_equation
+from .equation import ADDING, Equation, read_equation
 from .errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
 from .incoming import as_array
 from .nested import joined
 from .recording import Plan, namespace
-from .short import short_way
+from .short import FLOAT32, short_way
 from .tensor import Tensor, holds_tensors, own_ufuncs, tensor
 
 Kernel = Callable[..., Any]
@@ -44,8 +44,7 @@ Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
 OWN = f"{__package__.partition('.')[0]}.ops."
 """Where the engine's own primitives are: they stand for NumPy's functions; a user's of such a name may mean another."""
-USUAL = "fd"
-"""Dtypes that an equation is computed in as they are."""
+FLOAT64 = numpy.dtype("float64")
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ class Primitive:
         self.operators: tuple[str, ...] = options["operators"]
         self.declared_whole: bool | None = options["whole"]
         self.rules: dict[str, Rule] = {}
+        self.careful = any(f"{name}(" in text for name in ADDING)  # its operands are looked at before it computes
         self.checker: Callable[..., None] | None = None
         self.value_checker: Callable[..., None] | None = None
         self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
@@ -194,7 +194,7 @@ class Primitive:
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
-        self.checker = function
+        self.checker, self.careful = function, True
         return function
 
     def check_values(self, function: Callable[..., None]) -> Callable[..., None]:
@@ -234,7 +234,8 @@ class Primitive:
                 xp = backend.common_namespace(arrays, self.name)
                 device = _device_among(arrays)
                 break
-            if x.dtype.char not in USUAL:
+            dtype = x.dtype
+            if dtype is not FLOAT32 and dtype is not FLOAT64:
                 usual = False
         dtypes = None if usual else self._dtypes(arrays, parameters)
         if dtypes:

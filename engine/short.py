@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 NONE: dict[str, Any] = {}
+FLOAT32 = numpy.dtype("float32")
 REFUSED = (ValueError, IndexError, TypeError, AttributeError, OverflowError)
 
 
@@ -34,17 +35,16 @@ def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
     """The primitive of one operand."""
     kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
     ufunc = single_call(kernel)
-    whole: bool | None = None
+    leaves: bool | None = None  # the integers; asked when it is first called
 
     def call(x: Any) -> Tensor:
-        nonlocal whole
-        if x.__class__ is not Tensor or traces or primitive.checker:
+        nonlocal leaves
+        if x.__class__ is not Tensor or traces or primitive.careful:
             return compute((x,), NONE)
         array = x._data
-        if not x._requires_grad:
-            if whole is None:
-                whole = primitive.whole
-            if not whole and array.dtype.kind != "f":
+        if leaves is not False and not x._requires_grad:
+            leaves = not primitive.whole if leaves is None else leaves
+            if leaves and array.dtype is not FLOAT32 and array.dtype.kind != "f":
                 return compute((x,), NONE)
         if array.__class__ is not ndarray:
             return compute((x,), NONE)
@@ -70,11 +70,11 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
     """The primitive of two operands, of which the second may be a Python number."""
     kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
     ufunc = single_call(kernel)
-    whole: bool | None = None
+    leaves: bool | None = None  # the integers; asked when it is first called
 
     def call(a: Any, b: Any) -> Tensor:
-        nonlocal whole
-        if a.__class__ is not Tensor or traces or primitive.checker:
+        nonlocal leaves
+        if a.__class__ is not Tensor or traces or primitive.careful:
             return compute((a, b), NONE)
         x, needed = a._data, a._requires_grad
         if b.__class__ is Tensor:
@@ -87,10 +87,12 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
             return compute((a, b), NONE)
         if x.__class__ is not ndarray:
             return compute((a, b), NONE)
-        if not (needed and also):
-            if whole is None:
-                whole = primitive.whole
-            if not whole and (x.dtype.kind != "f" or (b.__class__ is Tensor and other.dtype.kind != "f")):
+        if leaves is not False and not (needed and also):
+            leaves = not primitive.whole if leaves is None else leaves
+            if leaves and (
+                (not needed and x.dtype is not FLOAT32 and x.dtype.kind != "f")
+                or (not also and b.__class__ is Tensor and other.dtype is not FLOAT32 and other.dtype.kind != "f")
+            ):
                 return compute((a, b), NONE)
         try:
             y = ufunc(x, other) if ufunc else kernel(numpy, x, other)

@@ -10,7 +10,6 @@ import numpy
 
 from ...engine import backend
 from ...engine.errors import ShapeError, UsageError
-from ...engine.primitive import USUAL
 from ...engine.tensor import Tensor
 from ...ops.creation import ones_like, zeros_like
 from ...ops.normalisation import batch_normalization, layer_normalization, moments
@@ -157,7 +156,8 @@ class BatchNormalization(Normalization):
         A replayed step computes them once, for this and for the normalisation: the calls are the same.
         """
         values = x.detach()._data
-        values = values if values.dtype.char in USUAL else values.astype("float32")  # sums beyond what float16 holds
+        narrow = values.dtype.kind != "f" or values.dtype.itemsize < 4  # its sums would go beyond it
+        values = values.astype("float32") if narrow else values
         with backend.working(x.device, f"{self.name}: moving statistics"):
             xp = backend.namespace_of(values)
             for moving, now in zip(self.state.values(), moments(xp, values), strict=True):
