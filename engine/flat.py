@@ -94,15 +94,15 @@ class Flat:
             if trace:
                 trace.lift(x)
                 trace.lift_gradient(x)
-            if x.grad is None:
+            if x._grad is None:
                 backend.set_items(view, ..., 0)
             elif not x._requires_grad:
                 raise GraphError(
                     f"a parameter of shape {x.shape} has a gradient, but does not require one, and so is not updated: "
                     "clear it with zero_grad (or .grad = None), or set requires_grad = True."
                 )
-            elif x.grad._data is not view:
-                backend.set_items(view, ..., x.grad._data)
+            elif x._grad._data is not view:
+                backend.set_items(view, ..., x._grad._data)
         return self.gradient
 
     def changed(self) -> None:

@@ -51,7 +51,7 @@ class Tensor(Lent):
     """
 
     __pandas_priority__ = 5000  # above a DataFrame's: `series * tensor` asks Tensor
-    __slots__ = ("__weakref__", "_data", "_node", "_requires_grad", "_version", "grad", "name")
+    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad", "_version", "name")
 
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
         self._data = data
@@ -60,7 +60,7 @@ class Tensor(Lent):
             trace.note(self)
         if requires_grad:
             self.requires_grad = True
-        self.grad: Tensor | None = None
+        self._grad: Tensor | None = None
         self.name = name
         self._node: tape.Node | None = None
         self._version: list[int] | None = None
@@ -88,6 +88,19 @@ class Tensor(Lent):
         if trace and not trace.made(self) and value is not self._requires_grad:
             trace.refuse("requires_grad of a tensor from outside is set")
         self._requires_grad = value
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient, a tensor of the same shape and dtype, once `backward` has run; None before."""
+        if traces and (trace := backend.under_way()):
+            trace.gradient_read(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if traces and (trace := backend.under_way()):
+            trace.gradient_set(self, value)
+        self._grad = value
 
     @property
     def data(self) -> Array:
@@ -268,7 +281,7 @@ class Tensor(Lent):
         if traces and (trace := backend.under_way()):
             for leaf in leaves:
                 trace.lift_gradient(leaf)
-        arrays = [array if leaf.grad is None else leaf.grad._data + array for leaf, array in leaves.items()]
+        arrays = [array if leaf._grad is None else leaf._grad._data + array for leaf, array in leaves.items()]
         for leaf, array in zip(leaves, own_arrays(arrays), strict=True):
             leaf.grad = Tensor(array)
 

@@ -57,11 +57,11 @@ def _describe(value: Any, arrays: dict[int, Any], parts: list[Any]) -> None:
     if value.__class__ is Tensor:
         array = value._data
         if id(array) in arrays:
-            parts.append(("same", list(arrays).index(id(array)), value._requires_grad, value.grad is None))
+            parts.append(("same", list(arrays).index(id(array)), value._requires_grad, value._grad is None))
             return
         arrays[id(array)] = array
         place = "cpu" if array.__class__ is numpy.ndarray else value.device
-        parts.append((array.shape, array.dtype, array.strides, place, value._requires_grad, value.grad is None))
+        parts.append((array.shape, array.dtype, array.strides, place, value._requires_grad, value._grad is None))
     elif isinstance(value, (tuple, list, dict)):
         items = value.values() if isinstance(value, dict) else value
         names = [(type(key), key) for key in value] if isinstance(value, dict) else [len(value)]

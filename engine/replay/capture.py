@@ -206,7 +206,7 @@ class Captured(Generic[P, R]):
             recording.reason, recording.trace, recording.around = unseen, None, None
         elif difference is None:
             # a leaf whose gradient was there, and is not when it is first used, has it cleared by the function itself
-            cleared = {t for t, _, _, has in trace.lifted if had.get(t) and not has}
+            cleared = {t for t, _, _, has in trace.lifted if had.get(t) and has is False}
             outside = [(t, array, asks, None if t in cleared else has) for t, array, asks, has in trace.lifted]
             self._compile(recording, trace, outside, (arrays, given, graded), result, now)
         elif recording.attempts == ATTEMPTS:
@@ -257,7 +257,7 @@ class Captured(Generic[P, R]):
 
         def holds(arrays: Sequence[Any]) -> bool:
             for t, array, asks, had in outside:
-                if t._data is not array or t._requires_grad is not asks or (t.grad is None) is had:
+                if t._data is not array or t._requires_grad is not asks or (t._grad is None) is had:
                     return False
             if not all([guard() for guard in guards]) or not around.unchanged():
                 return False
@@ -292,7 +292,7 @@ def capture(function: Any = None, *, jit: bool | str = "auto") -> Any:
     where that changes it is recorded anew; so are the tensors that take part, and an optimiser's settings.
     Not watched, and so taken as they were when it was recorded, are numbers and tensors that it reads from attributes
     of other objects, and the states of random generators that it sets. Effects beside tensors that take part (printing,
-    warnings that it catches, `x.grad = …` of a bystander) do not happen in a replay.
+    warnings that it catches) do not happen in a replay.
     jit: True compiles neighbouring elementwise calls with Numba, False does not, "auto" does so where Numba is
     installed, once the replays have taken long enough for it to pay. The results are the same to the last bit.
     Raises UsageError where jit=True and Numba is not installed.

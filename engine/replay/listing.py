@@ -13,15 +13,16 @@ class Variable:
 
     kind: "input" (another array in each call), "outside" (made before, such as a weight), "made" by an instruction,
     or "view" of `parent`. strides: as the array had them. storage: what it shares with all that share its memory.
-    array: the array itself where it is from outside.
+    array: the array itself where it is from outside. constant: that is the same in each call.
     """
 
-    __slots__ = ("array", "dtype", "kind", "nbytes", "number", "parent", "shape", "storage", "strides")
+    __slots__ = ("array", "constant", "dtype", "kind", "nbytes", "number", "parent", "shape", "storage", "strides")
 
     def __init__(self, number: int, array: Any, kind: str, storage: int, parent: Variable | None = None) -> None:
         self.number, self.kind, self.storage, self.parent = number, kind, storage, parent
         self.shape, self.dtype, self.strides, self.nbytes = array.shape, array.dtype, array.strides, array.nbytes
         self.array = array if kind == "outside" else None
+        self.constant = False
 
     def __repr__(self) -> str:
         return f"v{self.number}"

@@ -40,6 +40,7 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
         if made and known and out is not None and out.storage not in written:
             constant.add(out.number)
             out.kind, out.parent, out.array = "outside", None, trace.traced[out.number].array
+            out.constant = True
             continue
         left.append(instruction)
     return left
@@ -103,13 +104,7 @@ def _times_one(instruction: Instruction, written: set[int]) -> Variable | None:
         return None
     for one, x in (factors, factors[::-1]):
         alike = out is not None and (x.shape, x.dtype, x.strides) == (out.shape, out.dtype, out.strides)
-        if (
-            alike
-            and one.array is not None
-            and one.storage not in written
-            and one.shape == ()
-            and backend.fetch(one.array) == 1
-        ):
+        if alike and one.constant and one.storage not in written and one.shape == () and backend.fetch(one.array) == 1:
             return x if x.kind == "made" and x.storage not in written else None
     return None
 

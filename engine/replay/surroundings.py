@@ -40,7 +40,7 @@ CONSTANT = (
     types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType,
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.GenericAlias,
     numpy.ufunc, numpy.dtype, re.Pattern, datetime.date, datetime.timedelta, datetime.time, decimal.Decimal,
-    fractions.Fraction,
+    fractions.Fraction, types.TracebackType, types.FrameType,
 )  # fmt: skip
 """What never changes."""
 HEAP = 1 << 9
@@ -208,9 +208,7 @@ class Surroundings:
     def _walk(self) -> None:
         while self._stack and self.reason is None:
             value, by_user = self._stack.pop()
-            if isinstance(value, CONSTANT) and not (
-                isinstance(value, types.BuiltinFunctionType) and _has_owner(value)
-            ):
+            if isinstance(value, CONSTANT) and not (isinstance(value, types.BuiltinFunctionType) and _has_owner(value)):
                 continue
             known = self._levels.get(id(value))
             if known is None or (by_user and not known):

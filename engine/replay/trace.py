@@ -36,7 +36,7 @@ class Trace:
     """The list under way. Use it with `with`; afterwards tensors hold plain arrays again.
 
     instructions: the list. reason: why it cannot be replayed; None where it can. lifted: the tensors from outside that
-    took part, each with its array, whether it asks for a gradient and whether it had one. changed: the version cells
+    took part, each with its array, whether it asks for a gradient and whether it had one (None: it does not matter). changed: the version cells
     of those that were changed in place. own: the values that come in were checked beforehand.
     drawn_elsewhere: says so, where numbers were drawn from the generators that the list does not know of.
     guards: conditions, beyond these, under which the list holds.
@@ -50,7 +50,7 @@ class Trace:
         self.instructions: list[Instruction] = []
         self.traced: list[Traced] = []
         self.reason: str | None = None
-        self.lifted: list[tuple[Tensor, Any, bool, bool]] = []
+        self.lifted: list[tuple[Tensor, Any, bool, bool | None]] = []
         self.changed: list[list[int]] = []
         self._settings = numpy.geterr()
         self.guards: list[Callable[[], bool]] = []
@@ -61,6 +61,7 @@ class Trace:
         self._hidden: list[Traced] = []
         self._turns: Counter[int] = Counter()
         self._noted_ids: set[int] = set()
+        self._graded: set[int] = set()
         self._arguments: list[tuple[Tensor, Any]] = []
 
     def __enter__(self) -> Trace:
@@ -112,7 +113,7 @@ class Trace:
             if id(tensor) not in self._noted_ids:
                 if tensor._data.variable.kind == "input":
                     self.refuse("an argument is also taken from outside")
-                self.lifted.append((tensor, array, tensor._requires_grad, tensor.grad is not None))
+                self.lifted.append((tensor, array, tensor._requires_grad, tensor._grad is not None))
         return tensor._data
 
     def made(self, tensor: Tensor) -> bool:
@@ -121,10 +122,27 @@ class Trace:
 
     def lift_gradient(self, leaf: Tensor) -> None:
         """Note that the gradient which a leaf has is taken, to be added to or to update by."""
-        gradient = leaf.grad
+        gradient = leaf._grad
         if gradient is not None and not self.made(gradient) and all(gradient is not t for t, _ in self._arguments):
             self.lift(gradient)
-            self.guards.append(lambda: leaf.grad is gradient)
+            self.gradient_read(leaf)
+
+    def gradient_read(self, leaf: Tensor) -> None:
+        """Note that the list holds for the gradient, or for none, that a leaf had before the call."""
+        gradient = leaf._grad
+        if id(leaf) in self._graded or self.made(leaf) or any(leaf is t or gradient is t for t, _ in self._arguments):
+            return
+        self.guards.append(lambda: leaf._grad is gradient)
+
+    def gradient_set(self, leaf: Tensor, value: Tensor | None) -> None:
+        """Note that a leaf gets another gradient, or none."""
+        if leaf._data.__class__ is not Traced and not self.made(leaf):
+            self.lift(leaf)
+            *what, _ = self.lifted.pop()
+            self.lifted.append((*what, None))  # whatever it had
+        self._graded.add(id(leaf))
+        if value is not None and not self.made(value) and all(value is not t for t, _ in self._arguments):
+            self.refuse("a gradient from outside is given to a tensor")
 
     def moved(self, tensor: Tensor, memory: Any) -> Any:
         """What a tensor holds that has got other memory on the way."""

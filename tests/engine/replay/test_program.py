@@ -430,10 +430,8 @@ def test_results_do_not_lie_in_the_buffers():
 
 
 @pytest.fixture
-def small_step(monkeypatch):
+def small_step():
     """The step of a fit of 64-32-10, with what makes its indices."""
-    kept = []
-    monkeypatch.setattr(Trainer, "forget", lambda self: kept.append(self))
     rng = np.random.default_rng(0)
     x, labels = rng.random((256, 64), dtype="float32"), rng.integers(0, 10, 256)
     model = cg.Sequential(
@@ -441,9 +439,9 @@ def small_step(monkeypatch):
     )
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
     model.fit(x, labels, batch_size=32, epochs=2, verbose=0)
-    trainer = kept[-1]
-    ((_, step),) = [kept for name, kept in model._steps.items() if name == f"train {id(trainer)}"]
-    return model, trainer, step
+    trainer = Trainer.of(model, None, True)
+    everything = cg.Tensor(x), cg.Tensor(labels)
+    return model, trainer, model.recorded["train"], everything
 
 
 def growth(step, indices):
@@ -460,15 +458,15 @@ def growth(step, indices):
 
 def test_replays_of_a_training_step_allocate_no_array_memory(small_step):
     """What is left is a buffer of NumPy's own, where it broadcasts or casts: of one call at a time, then freed."""
-    _, trainer, step = small_step
+    _, trainer, step, everything = small_step
     indices = cg.tensor(np.arange(32))
     largest_call = 32 * 32 * 4 * 2  # the hidden layer times whether it is above 0
-    assert growth(step, indices) < largest_call + 4000
-    assert growth(trainer._step, indices) > 2 * (largest_call + 4000)
+    assert growth(functools.partial(step, *everything), indices) < largest_call + 4000
+    assert growth(functools.partial(trainer._step, *everything), indices) > 2 * (largest_call + 4000)
 
 
 def test_a_training_step_makes_no_new_array(small_step):
-    _, _, step = small_step
+    _, _, step, _ = small_step
     assert not any(s.allocates for s in program(step).steps)
     assert_apart(program(step))
 
@@ -478,10 +476,10 @@ def test_a_training_step_makes_no_new_array(small_step):
 
 @pytest.mark.cpu_only("looks at the calls of a program for the CPU")
 def test_explain_lists_instructions_results_bytes_and_times(small_step):
-    _, _, step = small_step
+    _, _, step, _ = small_step
     text = step.explain()
     head, columns, *rows, total = text.splitlines()
-    assert head.startswith("_step(int64 (32,)): replayed ")
+    assert head.startswith("_step(float32 (256, 64), int64 (256,), int64 (32,)): replayed ")
     assert columns.split() == ["instruction", "result", "buffer", "bytes", "time"]
     assert len(rows) == len(program(step).steps)
     (hidden,) = [row for row in rows if "matmul" in row and "(32, 32)" in row and "float32" in row][:1]
@@ -499,7 +497,7 @@ def everything(model, trainer):
 
 
 def test_explain_changes_nothing(small_step):
-    model, trainer, step = small_step
+    model, trainer, step, _ = small_step
     before = everything(model, trainer)
     first = step.explain()
     assert everything(model, trainer) == before
