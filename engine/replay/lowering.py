@@ -13,9 +13,10 @@ from typing import Any
 import numpy
 
 from ..cuda.launch import CudaKernel, product
+from .calls import WRITING
 from .fuse import EXPRESSIONS
 from .listing import Instruction, Variable
-from .trace import WRITING, nothing
+from .trace import nothing
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """A function, its arguments and its options; variables stand for arrays."""

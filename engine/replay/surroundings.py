@@ -17,7 +17,6 @@ import functools
 import gc
 import importlib.util
 import operator
-import random
 import re
 import sys
 import types

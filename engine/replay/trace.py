@@ -22,22 +22,18 @@ from .. import backend
 from ..tape import Node
 from ..tensor import Tensor
 from .arguments import leaves
+from .calls import HANDING_ON, SHAPED_BY_VALUES, WRITING, with_out_named
 from .listing import Instruction, Variable, mapped, variables
 from .traced import Library, Traced
-
-WRITING = {"copyto", "put", "place", "putmask", "put_along_axis", "fill_diagonal"}
-"""Functions that write into their first argument."""
-HANDING_ON = {"asarray", "asanyarray", "ascontiguousarray", "require", "getitem", "squeeze", "ravel", "reshape"}
-"""Functions that may give their argument as it is."""
-SHAPED_BY_VALUES = {"nonzero", "argwhere", "flatnonzero", "unique", "compress", "extract", "repeat", "bincount"}
 
 
 class Trace:
     """The list under way. Use it with `with`; afterwards tensors hold plain arrays again.
 
     instructions: the list. reason: why it cannot be replayed; None where it can. lifted: the tensors from outside that
-    took part, each with its array, whether it asks for a gradient and whether it had one (None: it does not matter). changed: the version cells
-    of those that were changed in place. own: the values that come in were checked beforehand.
+    took part, each with its array, whether it asks for a gradient and whether it had one (None: whichever).
+    changed: the version cells of those that were changed in place. own: the values that come in were checked
+    beforehand.
     drawn_elsewhere: says so, where numbers were drawn from the generators that the list does not know of.
     guards: conditions, beyond these, under which the list holds.
     """
@@ -173,8 +169,9 @@ class Trace:
     def call(self, name: str, function: Callable[..., Any], arguments: Any, options: Any = None) -> Any:
         """Carry out a call and list it; returns the traced result."""
         options = dict(options or {})
-        if isinstance(function, numpy.ufunc) and len(arguments) > function.nin:
-            options["out"], arguments = arguments[function.nin], arguments[: function.nin]
+        arguments = with_out_named(name, function, tuple(arguments), options)
+        if options.get("out", 0) is None:
+            del options["out"]
         if name in WRITING and not arguments:
             self.refuse(f"{name} is called by keywords alone")
             return function(**self._both(options)[0])

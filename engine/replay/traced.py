@@ -10,6 +10,7 @@ import numpy
 
 from .. import backend
 from ..tensor import Tensor
+from .calls import is_known
 from .listing import Variable, root
 
 if TYPE_CHECKING:
@@ -197,6 +198,8 @@ class Recorded:
         self.trace, self.name, self.function = trace, name, function
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if not is_known(self.name, self.function):
+            self.trace.refuse(f"nothing is known of where {self.name} writes")
         return self.trace.call(self.name, self.function, arguments, options)
 
     def __getattr__(self, name: str) -> Any:
