@@ -37,7 +37,7 @@ changes = st.one_of(
     st.tuples(st.just("set"), st.floats(0.5, 1.5)),
     st.tuples(st.just("compile"), st.sampled_from([*OPTIMIZERS])),
 )
-between = st.lists(st.sampled_from(["copy", "deepcopy", "pickle", "file", *LOOKS]), max_size=2)
+between = st.lists(st.sampled_from(["copy", "deepcopy", "pickle", "file", "evaluate", "predict"]), max_size=2)
 
 
 def begin(optimizer, eager):
