@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy
+
 from ..engine.errors import UsageError
 from ..engine.hints import install_command
 
@@ -118,6 +120,8 @@ class Dual:
 
 def lift(x: Any) -> Dual:
     """A number as a dual number that depends on nothing."""
+    if isinstance(x, numpy.generic):  # mpmath before 1.4 knows no integers of NumPy
+        x = x.item()
     return x if isinstance(x, Dual) else Dual(load_mpmath().mpf(x))
 
 
