@@ -15,9 +15,23 @@ from typing import Any
 import numpy
 
 from . import laws
-from .numerics import COMPLEX_STEP, Derivative, Differences, complex_step, extrapolated, measured_noise
-from .point import ROUNDING, Found, Point
+from .numerics import (
+    COMPLEX_STEP,
+    FINE_STEPS,
+    FLAT_FOR_ZERO,
+    FLAT_FROM,
+    LARGEST_STEP,
+    STEPS,
+    Derivative,
+    Differences,
+    complex_step,
+    extrapolated,
+    measured_fine_noise,
+    measured_noise,
+)
+from .point import ROUNDING, Found, Point, same
 from .report import Difference, Report, Verdict
+from .subgradients import Corners
 from .subject import OfTensors, OutOfTime, Subject, Values
 
 RESOLUTION = 1e-4
@@ -28,22 +42,32 @@ VISIBLE = 1e7
 values can show in more than a few digits: it is compared, but does not make the verdict precision-limited."""
 
 MOST_KINKS = 64
+MOST_SPLITS = 64
+"""How often the elements of a direction are parted, and elements set aside, before the rest is taken as it is."""
+
 Path = tuple[tuple[float, float], ...]
 """(h, estimate) pairs."""
 
 
 @dataclass(frozen=True)
 class _Along:
-    """A comparison along a direction, how much the slope jumps there, and the plain differences on the way."""
+    """A comparison along a direction, how much the slope jumps there, and the plain differences on the way.
+
+    settled: whether the estimates do so at some step. excess: the difference in units of what rounding explains.
+    fine: whether finer steps were tried.
+    """
 
     difference: Difference
     kink: float
     path: Path
+    settled: bool
+    excess: float
+    fine: bool
 
     @property
-    def excess(self) -> float:
-        """The difference in units of what rounding explains."""
-        return self.difference.absolute / self.difference.bound
+    def agrees(self) -> bool:
+        """Whether nothing is left to explain."""
+        return self.settled and self.excess <= 1 and not self.kink
 
 
 class Check(Point):
@@ -55,7 +79,10 @@ class Check(Point):
         self.worst: Difference | None = None
         self.loosest = 0.0
         self.noise: list[Values] | None = None
+        self.unsettled = 0  # elements at which nothing is shown
+        self.corners = Corners(self)
         self.floor = 0.0
+        self.steepness = 0.0  # how much f changes along the direction, for a step of 1
         self.trusted: dict[int, bool] = {}
 
     def run(self, max_seconds: float) -> Report:
@@ -98,14 +125,22 @@ class Check(Point):
                 laws.linearity(self)
                 if isinstance(self.subject, OfTensors):
                     laws.adjoint(self)
+                self.corners.check()
                 if self.single:
                     laws.single_precision(self)
+                self.repeatable(1)
         except Found as found:
             return self.report(found.verdict, found.detail, worst=found.worst or self.worst, **found.more)
         if self.kinks:
             return self.report(
                 Verdict.KINK,
-                f"right, and between the one-sided slopes at each kink ({len(self.kinks)} of its elements)",
+                f"right, and between the one-sided slopes at each kink, alone and together "
+                f"({len(self.kinks)} of its elements)",
+            )
+        if self.unsettled:
+            return self.report(
+                Verdict.PRECISION,
+                f"no disagreement, but at {self.unsettled} elements the differences of its values settle at no step",
             )
         if self.loosest > RESOLUTION:
             return self.report(
@@ -129,107 +164,166 @@ class Check(Point):
                     continue
                 if not sample:  # once with all elements: is the function analytic?
                     everything = numpy.ones(g.shape, dtype=bool)
-                    self.compare(i, g, self.rng.uniform(0.5, 1.0, g.shape) * _scale(self.exact[i]), everything)
-                for mask in _magnitudes(g):
-                    for kink in self.kinks:
-                        if kink.argument == i:
-                            mask[kink.index] = False
+                    v = self.rng.uniform(0.5, 1.0, g.shape) * scale_of(self.exact[i])
+                    self.compare(i, g, v, everything)
+                    if self.subject.analytic is not None and i not in self.trusted:  # seen only further out, perhaps
+                        self.compare(i, g, v * numpy.maximum(1.0, 1 / scale_of(self.exact[i])), everything)
+                for mask in _magnitudes(g * scale_of(self.exact[i])):
+                    mask.reshape(-1)[self.kinked_of(i)] = False
                     self.search(i, g, mask)
 
     def search(self, i: int, g: Values, mask: Values) -> None:
         """Compare along a direction; where it disagrees, find the elements, and tell kinks from errors."""
         signs = numpy.where(g == 0, self.rng.choice([-1.0, 1.0], g.shape), numpy.sign(g))
-        v = signs * self.rng.uniform(0.5, 1.0, g.shape) * _scale(self.exact[i])
-        while mask.any() and len(self.kinks) < MOST_KINKS:
-            along = self.compare(i, g, v, mask)
-            if (along.excess > 1 or along.kink) and self.noise is None:
-                self.noise = self.moved(float(numpy.finfo("float64").eps), 8)
-                along = self.compare(i, g, v, mask)
-            if along.excess <= 1 and not along.kink:
+        v = signs * self.rng.uniform(0.5, 1.0, g.shape) * scale_of(self.exact[i])
+        todo, splits = [mask], 0
+        while todo:
+            mask = todo.pop()
+            if not mask.any():
+                continue
+            if len(self.kinks) >= MOST_KINKS:
+                detail = f"more than {MOST_KINKS} elements stand on kinks; choose inputs away from them"
+                raise Found(Verdict.UNDECIDED, detail)
+            along = self.compare(i, g, v, mask, in_doubt=True)
+            if along.agrees:
                 self.note(along.difference)
-                return
-            found = self.bisect(i, g, v, mask, along)
-            if found is None:  # each half agrees within its bound, and so does the whole within their sum
-                self.note(along.difference)
-                return
-            judged = self.judge(i, g, found.difference)
-            if judged is None and found.excess <= 1:
-                self.note(along.difference)
-                return
-            if judged is None:
-                curve = _curve(found.difference, found.path)
-                raise Found(Verdict.WRONG, "the gradient and the derivative differ", found.difference, curve=curve)
-            self.kinks.append(judged)
-            mask[found.difference.index] = False
-        if mask.any():
-            detail = f"more than {MOST_KINKS} elements stand on kinks; choose inputs away from them"
-            raise Found(Verdict.UNDECIDED, detail)
+            elif not along.settled:  # in part, perhaps: elements whose estimates settle are not to be hidden
+                places = numpy.flatnonzero(mask)
+                if len(places) == 1 and (jump := self.judge(i, v, places, self.of_element(g, v, places, along))):
+                    self.kinks.append(jump)
+                elif len(places) == 1 or splits >= MOST_SPLITS:
+                    self.unsettled += len(places)
+                else:
+                    splits += 1
+                    todo += [_only(g, places[: len(places) // 2]), _only(g, places[len(places) // 2 :])]
+            else:
+                splits += 1
+                places = self.resolve(i, g, v, mask, along, splits)
+                todo.append(mask & ~_only(g, places))
+                if len(places) > 1:
+                    todo += [_only(g, places[: len(places) // 2]), _only(g, places[len(places) // 2 :])]
 
-    def bisect(self, i: int, g: Values, v: Values, mask: Values, along: _Along) -> _Along | None:
+    def resolve(self, i: int, g: Values, v: Values, mask: Values, along: _Along, splits: int) -> Values:
+        """Find what disagrees, or stands on a kink; raises Found where it is wrong. The places that are done with."""
+        found, places = self.bisect(i, g, v, mask, along)
+        if found.agrees or not found.settled or splits > MOST_SPLITS:
+            # each half agrees within its bound, and so does the whole within their sum; or an element alone does
+            self.note(found.difference if len(places) == 1 else along.difference)
+            self.unsettled += not found.settled
+        else:
+            judged = self.judge(i, v, places, found) if found.kink else None
+            if judged is None and found.excess > 1:
+                self.repeatable(3)
+                curve = _curve(found.difference, found.path)
+                detail = "the gradient and the derivative differ"
+                if i in self.absent:
+                    detail += f": None was given for argument {i}, which counts as zero"
+                raise Found(Verdict.WRONG, detail, found.difference, curve=curve)
+            if judged is None:
+                self.note(found.difference)
+            else:
+                self.kinks.append(judged)
+        return places
+
+    def bisect(self, i: int, g: Values, v: Values, mask: Values, along: _Along) -> tuple[_Along, Values]:
         """The element with the largest disagreement (or, where all agree, on a kink), by halving the set of elements.
 
-        None where neither half disagrees.
+        With the places that it is about: of several where neither half of them disagrees.
         """
         places = numpy.flatnonzero(mask)
         wrong = along.excess > 1
         while len(places) > 1:
             halves = []
             for part in (places[: len(places) // 2], places[len(places) // 2 :]):
-                some = numpy.zeros(g.shape, dtype=bool)
-                some.reshape(-1)[part] = True
-                halves.append((part, self.compare(i, g, v, some)))
-            places, along = max(halves, key=lambda half: half[1].excess if wrong else half[1].kink)
-            if not (along.excess > 1 if wrong else along.kink):
-                return None
+                halves.append((part, self.compare(i, g, v, _only(g, part), in_doubt=along.fine)))
+            part, half = max(halves, key=lambda half: half[1].excess if wrong else half[1].kink)
+            if not (half.excess > 1 if wrong else half.kink):
+                return (replace(along, excess=0.0) if wrong else along), places
+            places, along = part, half
+        if not along.fine:
+            along = self.compare(i, g, v, _only(g, places), in_doubt=True)
+        return self.of_element(g, v, places, along), places
+
+    def of_element(self, g: Values, v: Values, places: Values, along: _Along) -> _Along:
+        """The comparison along one element, per unit of it."""
         index = tuple(int(n) for n in numpy.unravel_index(places[0], g.shape)) if g.ndim else ()
         unit = float(v[index]) or 1.0
-        of_element = replace(
-            along.difference,
-            index=index,
-            analytic=along.difference.analytic / unit,
-            numeric=along.difference.numeric / unit,
-            bound=along.difference.bound / abs(unit),
-        )
-        return _Along(of_element, along.kink, tuple((h, estimate / unit) for h, estimate in along.path))
+        found = along.difference
+        analytic, numeric, bound = found.analytic / unit, found.numeric / unit, found.bound / abs(unit)
+        found = replace(found, index=index, analytic=analytic, numeric=numeric, bound=bound)
+        return replace(along, difference=found, path=tuple((h, estimate / unit) for h, estimate in along.path))
 
-    def compare(self, i: int, g: Values, v: Values, mask: Values) -> _Along:
-        """Gradient and derivative along v within `mask`."""
+    def compare(self, i: int, g: Values, v: Values, mask: Values, in_doubt: bool = False) -> _Along:
+        """Gradient and derivative along v within `mask`.
+
+        Where they disagree the noise of f and the condition of the gradient are measured; and where they still do and
+        it is `in_doubt`, at finer steps, for f may be smooth only there.
+        """
         v = numpy.where(mask, v, 0.0)
         terms = g * v
-        rounding = 2 * float(numpy.finfo("float64").eps * numpy.abs(g * numpy.where(mask, self.exact[i], 0)).sum())
-        numeric, kink = self.derivative(i, v, rounding)
-        bound = numeric.error + ROUNDING * numpy.finfo(self.y64.dtype).eps * float(numpy.abs(terms).sum())
-        if self.noise is not None:
-            bound += float((self.noise[i] * numpy.abs(v)).sum())
-        difference = Difference(i, (), float(terms.sum()), numeric.value, bound + self.floor + 1e-320, numeric.step)
-        return _Along(difference, kink, numeric.path)
-
-    def derivative(self, i: int, v: Values, rounding: float = 0.0) -> tuple[Derivative, float]:
-        """d/dt ⟨gy, f(… x + t v …)⟩ at t = 0, by the complex step where f allows it, else by differences; the kink.
-
-        rounding: what the rounding of x + t v makes of f. Where there is doubt, f's own noise is measured, too.
-        """
         u = self.gy.astype("float64")
-        noise = measured_noise(self.along(i, v), u) if self.noise is not None else 0.0
-        differences = Differences(self.along(i, v), u, floor=max(noise, rounding))
-        real = extrapolated(differences)
+        vs = [v if n == i else None for n in range(len(self.xs))]
+        line = self.along(vs)
+        phi = Differences(line, u, missed=lambda h: line.missed([g] * len(vs), h))
+        if not same(phi.here, self.y64):
+            raise Found(Verdict.RANDOM, "calls with the same inputs gave different values")
         # moving x by its own size moves f by about its own size: what rounding makes of that is no derivative
-        self.floor = 4 * float(numpy.finfo("float64").eps) * differences.size
-        exact = self.complex_derivative(i, v, u, real)
-        if exact is not None:
-            size = float(numpy.finfo("float64").eps * max(abs(exact), abs(real.value)))
-            return Derivative(exact, ROUNDING * size, COMPLEX_STEP, real.path), differences.kink
-        return Derivative(real.value, 4 * real.error, real.step, real.path), differences.kink
+        self.floor = 4 * float(numpy.finfo("float64").eps) * phi.size
+        rounding = ROUNDING * numpy.finfo(self.y64.dtype).eps * float(numpy.abs(terms).sum()) + self.floor
+        # a gradient may be too small for its dtype
+        rounding += 1e-320 + 2 * float(numpy.finfo("float64").smallest_subnormal * numpy.abs(v).sum())
 
-    def complex_derivative(self, i: int, v: Values, u: Values, real: Derivative) -> float | None:
+        def weighed(real: Derivative, fine: bool = False) -> _Along:
+            numeric, error = real.value, 4 * real.error
+            exact = self.complex_derivative(i, vs, u, real)
+            if exact is not None:
+                numeric = exact
+                error = ROUNDING * float(numpy.finfo("float64").eps * max(abs(exact), abs(real.value)))
+                real = replace(real, step=COMPLEX_STEP)
+            moved = 0.0 if self.noise is None else float((self.noise[i] * numpy.abs(v)).sum())
+            given = float(terms.sum())
+            difference = Difference(i, (), given, numeric, error + rounding + moved, real.step)
+            settled = bool(numpy.isfinite(difference.bound) and numpy.isfinite(difference.absolute))
+            excess = difference.absolute / difference.bound if settled else 0.0
+            return _Along(difference, phi.kink, phi.path, settled, excess, fine)
+
+        flat_from = FLAT_FROM if terms.any() else FLAT_FOR_ZERO
+        along = weighed(extrapolated(phi, flat_from=flat_from))
+        self.steepness = phi.change / LARGEST_STEP
+        if along.agrees and not self.looseness(along.difference) > RESOLUTION:
+            return along
+        if self.noise is None:
+            self.noise = self.moved(float(numpy.finfo("float64").eps), 8)
+        own = phi.noise
+        measured = phi.noise = max(own, measured_noise(phi))
+        along = weighed(extrapolated(phi, flat_from=flat_from))
+        if not in_doubt or (along.agrees and not self.looseness(along.difference) > RESOLUTION):
+            return along
+        last = STEPS + FINE_STEPS
+        phi.noise = max(own, measured_fine_noise(phi))
+        near = weighed(extrapolated(phi, STEPS, last, flat_from), fine=True)
+        if along.agrees:
+            return min(along, near, key=lambda one: one.difference.bound) if near.agrees else along
+        if not near.settled:
+            phi.noise = measured  # what the coarser steps say has to hold at the finer ones, too
+            near = weighed(extrapolated(phi, 0, last, flat_from), fine=True)
+        told = along.settled and near.settled and bool(along.kink) == bool(near.kink)
+        apart = abs(along.difference.numeric - near.difference.numeric)
+        if told and apart <= along.difference.bound + near.difference.bound:
+            return along if near.excess > 1 else near  # the finer steps say nothing else
+        return near
+
+    def complex_derivative(self, i: int, vs: list[Values | None], u: Values, real: Derivative) -> float | None:
         """The derivative by the complex step, where f is seen to be analytic: it then agrees with the differences.
 
         Once that is seen sharply for an argument it is trusted, so that differences too coarse to tell do not matter.
         """
         if self.subject.analytic is None or self.y64.dtype != numpy.float64 or self.trusted.get(i) is False:
             return None
-        exact = complex_step(self.along(i, v, self.subject.analytic), u)
-        if exact is None or abs(exact - real.value) > 4 * real.error + self.floor:
+        if not numpy.isfinite(real.error) and i not in self.trusted:
+            return None
+        exact = complex_step(self.along(vs, self.subject.analytic), u)
+        if exact is None or (numpy.isfinite(real.error) and abs(exact - real.value) > 4 * real.error + self.floor):
             self.trusted[i] = False
             return None
         if i not in self.trusted and real.error < 1e-5 * abs(exact):
@@ -240,25 +334,37 @@ class Check(Point):
             self.checks.append("complex step")
         return exact
 
-    def judge(self, i: int, g: Values, found: Difference) -> Difference | None:
-        """The difference as a kink, where left and right derivatives differ and the gradient lies between them."""
-        v = numpy.zeros(g.shape)
-        scale = float(_scale(self.exact[i])[found.index])
-        v[found.index] = scale
-        u = self.gy.astype("float64")
-        left, right = (extrapolated(Differences(self.along(i, v), u, side)) for side in (-1, 1))
-        trust = 4 * (left.error + right.error)
-        if not abs(left.value - right.value) > 2 * trust:
+    def judge(self, i: int, v: Values, places: Values, found: _Along) -> Difference | None:
+        """The difference as a kink, where the slopes to both sides differ, or f jumps, and the gradient lies between.
+
+        f's own slopes to both sides, for each element of its value: so a kink of one element hides none of another.
+        """
+        alone = len(places) == 1
+        direction = numpy.zeros(v.shape)
+        direction.reshape(-1)[places] = scale_of(self.exact[i]).reshape(-1)[places] if alone else v.reshape(-1)[places]
+        sides = self.corners.sides([direction if n == i else None for n in range(len(self.xs))])
+        if not sides.differ.any():
             return None
-        low, high = sorted((left.value / scale, right.value / scale))
-        between = low - trust / scale <= found.analytic <= high + trust / scale
-        return replace(found, one_sided=(left.value / scale, right.value / scale)) if between else None
+        unit = float(direction.reshape(-1)[places[0]]) if alone else 1.0
+        u = self.gy.astype("float64")
+        left, right = float((u * sides.left).sum()) / unit, float((u * sides.right).sum()) / unit
+        low, high = sides.between(u)
+        given = found.difference.analytic * unit
+        if not low <= given <= high:
+            return None
+        self.corners.add(i, v.shape, places, sides)
+        return replace(found.difference, one_sided=(left, right))
+
+    def looseness(self, difference: Difference) -> float:
+        """The bound relative to what is compared; 0 where either is too small beside f, or its changes, to be seen."""
+        size = max(abs(difference.analytic), abs(difference.numeric))
+        hidden = difference.bound - self.floor
+        visible = size > VISIBLE * self.floor and hidden > 1e-15 * self.steepness
+        return min(hidden / size, 1.0) if visible else 0.0
 
     def note(self, difference: Difference) -> None:
         """Keep the comparison that came nearest to its bound, and how loose the bounds are."""
-        size = max(abs(difference.analytic), abs(difference.numeric))
-        if size > VISIBLE * self.floor:
-            self.loosest = max(self.loosest, min((difference.bound - self.floor) / size, 1.0))
+        self.loosest = max(self.loosest, self.looseness(difference))
         if self.worst is None or difference.absolute / difference.bound > self.worst.absolute / self.worst.bound:
             self.worst = difference
 
@@ -270,11 +376,18 @@ def _magnitudes(g: Values) -> list[Values]:
     return [numpy.asarray(decades == decade) for decade in numpy.unique(decades)]
 
 
-def _scale(x: Values) -> Values:
+def scale_of(x: Values) -> Values:
     """How far each element is moved at h = 1: by its own size, or where it is 0 by that of the others."""
     sizes = numpy.abs(x)
     typical = min(float(numpy.sqrt((sizes**2).mean())) or 1.0, 1.0)
     return numpy.where(sizes > 0, sizes, typical)
+
+
+def _only(g: Values, places: Values) -> Values:
+    """A mask of g's shape for these places."""
+    mask: Values = numpy.zeros(g.shape, dtype=bool)
+    mask.reshape(-1)[places] = True
+    return mask
 
 
 def _curve(found: Difference, path: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -59,9 +59,7 @@ def single_precision(point: Point) -> None:
             continue
         bound = 16 * eps * (numpy.abs(r) + numpy.abs(r).mean()) + 8 * m + 1e-37
         off = numpy.asarray(numpy.abs(g - r))  # an array also where it is a single number
-        for kink in point.kinks:
-            if kink.argument == i:
-                off[kink.index] = 0
+        off.reshape(-1)[point.kinked_of(i)] = 0
         at = numpy.unravel_index(int(numpy.argmax(off / bound)), g.shape) if g.ndim else ()
         if off[at] > bound[at]:
             index = tuple(int(n) for n in at)

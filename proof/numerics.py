@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -19,13 +19,33 @@ from numpy.typing import NDArray
 LARGEST_STEP = 2.0**-4
 FACTOR = 4.0
 STEPS = 12
+"""The steps of differences, from the largest on: 2^-4 … 2^-26."""
+
+FINE_STEPS = 12
+"""As many finer ones, 2^-28 … 2^-50, for functions that are smooth only there, such as sin at 1e10."""
+
+CONFIRMING = 4
+"""An estimate counts when so many finer steps contradict it in nothing that rounding does not explain."""
+
+FLAT_FROM, FLAT_FOR_ZERO = 1, 8
+"""Where f changes at the steps of the first rows, and from a later one than this on not at all, it goes by stairs: as
+like as not they are the rounding inside it, and their treads say nothing. A gradient of 0 may stand on narrower."""
+
 COMPLEX_STEP = 1e-20
 NOISE_STEP = 3e-6
+MOST_NOISE = 1e-2
+"""What is more than this part of the changes of f is no noise, but f itself, which oscillates."""
+
+FINE_NOISE_STEPS = (2.0**-34, 2.0**-40, 2.0**-46)
+Values = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Derivative:
-    """A derivative, how far it can be trusted, the step it comes from, and the (h, estimate) pairs on the way."""
+    """A derivative, how far it can be trusted, the step it comes from, and the (h, estimate) pairs on the way.
+
+    Where the estimates settle at no step, the error is infinite.
+    """
 
     value: float
     error: float
@@ -33,7 +53,42 @@ class Derivative:
     path: tuple[tuple[float, float], ...] = ()
 
 
-Values = NDArray[Any]
+class Line:
+    """t ↦ f(… xs + t vs …), by steps that floating point holds exactly and that are the same to both sides.
+
+    x + h v is rounded, and f sees that: at x = 1e8 by 1e-8. So the step is taken as x can make it, in the direction
+    away from 0, where numbers lie no closer; `missed` says what that step adds to the derivative along v.
+    """
+
+    def __init__(self, value: Callable[..., Values], xs: Sequence[Values], vs: Sequence[Values | None]) -> None:
+        self.value, self.xs, self.vs = value, xs, vs
+
+    def shifts(self, t: complex) -> list[Values | None]:
+        """What is added to each argument at t; None where nothing is."""
+        if isinstance(t, complex):
+            return [None if v is None else t * v for v in self.vs]
+        found: list[Values | None] = []
+        for x, v in zip(self.xs, self.vs, strict=True):
+            if v is None:
+                found.append(None)
+                continue
+            step = numpy.copysign(t * v, x)
+            found.append(numpy.copysign((x + step) - x, t * v))
+        return found
+
+    def __call__(self, t: complex) -> Values:
+        if not t:
+            return self.value(*self.xs)
+        moved = (x if s is None else x + s for x, s in zip(self.xs, self.shifts(t), strict=True))
+        return self.value(*moved)
+
+    def missed(self, gradients: Sequence[Values], h: float) -> float:
+        """⟨gradients, (step taken - h v) / h⟩: what of the difference at step h is the rounding of the step."""
+        total = 0.0
+        for g, s, v in zip(gradients, self.shifts(h), self.vs, strict=True):
+            if s is not None and v is not None:
+                total += float((g * ((s - h * v) / h)).sum())
+        return total
 
 
 class Differences:
@@ -41,11 +96,14 @@ class Differences:
 
     An element of f that does not depend on the step cancels exactly, and so adds no noise, however large it is; which
     ones depend is seen far out, at h = ±1 and ±64. side: 0 for (f(h) - f(-h)) / 2, 1 for f(h) - f(0), -1 for
-    f(0) - f(-h).
+    f(0) - f(-h). missed: of a step h, what its rounding adds to the derivative.
     """
 
-    def __init__(self, value: Callable[[float], Values], u: Values, side: int = 0, floor: float = 0.0) -> None:
-        self.value, self.u, self.side, self.floor = value, u, side, floor
+    def __init__(
+        self, value: Callable[[float], Values], u: Values, side: int = 0, missed: Callable[[float], float] | None = None
+    ) -> None:
+        self.value, self.u, self.side = value, u, side
+        self.missed = missed or (lambda h: 0.0)
         self.powers = 1 if side else 2
         self.here = value(0.0)
         depends = numpy.zeros(self.here.shape, dtype=bool)
@@ -53,20 +111,41 @@ class Differences:
             depends |= value(far) != self.here
         self.eps = float(numpy.finfo(self.here.dtype).eps)
         self.size = float((numpy.abs(u * self.here) * depends).sum())
+        self.noise = 4 * self.eps * self.size  # of one value: four units in each element that depends on h
+        self.estimates: list[float] = []
         self.bends: list[float] = []
+        self.flat: set[int] = set()  # rows at which f does not change at all
+        self.change = 0.0  # of f at the largest step, if it is defined there
 
-    def __call__(self, h: float) -> float:
+    def step(self, row: int) -> float:
+        """The step of a row."""
+        return LARGEST_STEP / FACTOR**row
+
+    def estimate(self, row: int) -> float:
+        """The derivative by the plain difference of a row."""
+        while len(self.estimates) <= row:
+            self.estimates.append(self._estimated(self.step(len(self.estimates))))
+        return self.estimates[row]
+
+    def _estimated(self, h: float) -> float:
         ahead = self.here if self.side < 0 else self.value(h)
         behind = self.here if self.side > 0 else self.value(-h)
         if not self.side:
             bend = (ahead.astype("float64") - self.here) - (self.here.astype("float64") - behind)
             self.bends.append(float(numpy.abs(self.u * bend).sum()) / h)
-        return float((self.u * (ahead.astype("float64") - behind)).sum()) / (1 if self.side else 2)
+        if not self.change:
+            moves = numpy.abs(ahead - self.here) + numpy.abs(self.here - behind)
+            change = float(numpy.abs(self.u * moves).sum()) * (LARGEST_STEP / h)
+            self.change = change if math.isfinite(change) else 0.0
+        if bool((ahead == behind).all()):
+            self.flat.add(len(self.estimates))
+        difference = float((self.u * (ahead.astype("float64") - behind)).sum()) / (1 if self.side else 2)
+        return difference / h - self.missed(h)
 
     @property
-    def noise(self) -> float:
-        """The rounding error of one value: four units in each element that depends on h, or `floor`."""
-        return max(4 * self.eps * self.size, self.floor)
+    def path(self) -> tuple[tuple[float, float], ...]:
+        """(h, estimate) pairs."""
+        return tuple((self.step(row), estimate) for row, estimate in enumerate(self.estimates))
 
     @property
     def kink(self) -> float:
@@ -75,42 +154,55 @@ class Differences:
         A smooth bend, of order h², falls to a quarter from one step to the next; at a kink it stays.
         """
         for row in range(len(self.bends) - 1, 5, -1):
-            h = LARGEST_STEP / FACTOR**row
             near, far = self.bends[row], self.bends[row - 2]
-            if near > 64 * self.noise / h:
-                return near if near > 0.5 * far else 0.0
+            if near > 64 * self.noise / self.step(row):
+                finer = range(row + 1, len(self.bends))
+                passes = any(64 * self.noise / self.step(s) < 0.5 * near for s in finer)  # it would be seen there, too
+                return near if near > 0.5 * far and not passes else 0.0
         return 0.0
 
 
-def measured_noise(value: Callable[[float], Values], u: Values) -> float:
+def measured_noise(differences: Differences) -> float:
     """The rounding error of ⟨u, f⟩ near 0, measured: its fourth differences at a step too small for f to bend.
 
     A smooth function's fourth difference is of order h⁴; what is left is noise, magnified by √70 (Hamming 1971;
-    Moré & Wild 2011, "Estimating computational noise").
+    Moré & Wild 2011, "Estimating computational noise"). 0 where what is left is no rounding, but as large as f's own
+    changes: f oscillates.
     """
+    return _fourth_differences(differences, NOISE_STEP)
+
+
+def measured_fine_noise(differences: Differences) -> float:
+    """The same for the finer steps: the least of those at which f changes."""
+    found = (_fourth_differences(differences, step) for step in FINE_NOISE_STEPS)
+    return min((noise for noise in found if noise > 0), default=0.0)
+
+
+def _fourth_differences(differences: Differences, step: float) -> float:
     worst = 0.0
     for side in (1, -1):  # each side by itself: a kink at 0 is no noise
-        values = [float((u * value(side * k * NOISE_STEP)).sum()) for k in range(1, 10)]
-        worst = max(worst, float(numpy.abs(numpy.diff(values, 4)).max()))
-    return 3 * worst / math.sqrt(70)
+        values = [float((differences.u * differences.value(side * k * step)).sum()) for k in range(1, 10)]
+        fourth = float(numpy.abs(numpy.diff(values, 4)).max())
+        worst = max(worst, fourth if math.isfinite(fourth) else 0.0)
+    noise = 3 * worst / math.sqrt(70)
+    differences.estimate(0)
+    return noise if noise < MOST_NOISE * differences.change else 0.0
 
 
-def extrapolated(phi: Differences) -> Derivative:
-    """The derivative at 0, from differences at geometrically shrinking steps.
+def extrapolated(phi: Differences, first: int = 0, last: int = STEPS, flat_from: int = FLAT_FROM) -> Derivative:
+    """The derivative at 0, from differences at geometrically shrinking steps, the rows `first` … `last` - 1.
 
-    Each row of the extrapolation table offers its best estimate and error. They are taken from the smallest step
-    up, and a larger step is believed only where it agrees with what the smaller ones allow: far out, a function that
-    oscillates can agree with itself by chance.
+    Each row of the extrapolation table offers its best estimate and error. An offer counts where all finer steps
+    agree with it, as far as rounding and the truncation of the row allow: far out, a function that oscillates or
+    saturates can agree with itself by chance. Of those that count, the one with the least error is taken.
     """
     table: list[float] = []
     offers = []
-    path = []
-    h = LARGEST_STEP
-    for row in range(STEPS):
-        estimates = [phi(h) / h]
-        path.append((h, estimates[0]))
+    for row in range(first, last):
+        h = phi.step(row)
+        estimates = [phi.estimate(row)]
         best = Derivative(math.nan, math.inf, h)
-        for column in range(1, min(row, 6) + 1):
+        for column in range(1, min(row - first, 6) + 1):
             weight = FACTOR ** (phi.powers * column)
             estimates.append((weight * estimates[-1] - table[column - 1]) / (weight - 1))
             spread = max(abs(estimates[-1] - estimates[-2]), abs(estimates[-1] - table[column - 1]))
@@ -119,14 +211,21 @@ def extrapolated(phi: Differences) -> Derivative:
                 best = Derivative(estimates[-1], error, h)
         offers.append(best)
         table = estimates
-        h /= FACTOR
-    chosen = offers.pop()
-    for offer in reversed(offers[2:]):
-        if (
-            offer.error < chosen.error and abs(offer.value - chosen.value) <= offer.error + chosen.error
-        ) or not math.isfinite(chosen.error):
+    chosen = Derivative(phi.estimate(last - 1), math.inf, phi.step(last - 1))
+    level = next(row for row in range(last, -1, -1) if row - 1 not in phi.flat)  # from here on f does not change
+    for row, offer in list(zip(range(first, last - CONFIRMING), offers, strict=False))[2:]:
+        stairs = flat_from < level <= row
+        if offer.error < chosen.error and not stairs and _confirmed(phi, offer, row, last):
             chosen = offer
-    return Derivative(chosen.value, chosen.error, chosen.step, tuple(path))
+    return replace(chosen, path=phi.path)
+
+
+def _confirmed(phi: Differences, offer: Derivative, row: int, last: int) -> bool:
+    allowed = offer.error + abs(phi.estimate(row) - offer.value)
+    return all(
+        abs(phi.estimate(finer) - offer.value) <= allowed + 4 * phi.noise / phi.step(finer)
+        for finer in range(row + 1, last)
+    )
 
 
 def complex_step(value: Callable[[complex], Values], u: Values) -> float | None:

@@ -19,6 +19,7 @@ class Verdict(StrEnum):
     RANDOM = "non-deterministic"
     MUTATES = "mutates"
     SHAPE = "wrong shape or dtype"
+    RAISES = "raises"
     NOT_FINITE = "not finite"
     UNDECIDED = "undecided"
 
