@@ -89,7 +89,8 @@ class Point:
 
     def linearized(self, xs: tuple[Values, ...]) -> tuple[Values, Any]:
         """Value and pullback; what the engine or a rule raises becomes the verdict."""
-        return self.ruled(lambda: self.subject.linearize(*xs))
+        found: tuple[Values, Any] = self.ruled(lambda: self.subject.linearize(*xs))
+        return found
 
     def ruled(self, call: Callable[[], Any]) -> Any:
         """What the call gives; where it raises, that is the verdict, by name."""

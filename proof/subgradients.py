@@ -229,7 +229,8 @@ def _noise(line: Line) -> Values:
     for side in (1, -1):
         values = numpy.array([line(side * k * NOISE_STEP) for k in range(1, 10)], "float64")
         worst = numpy.maximum(worst, numpy.abs(numpy.diff(values, 4, axis=0)).max(axis=0))
-    return 3 * numpy.nan_to_num(worst) / numpy.sqrt(70.0)
+    noise: Values = 3 * numpy.nan_to_num(worst) / numpy.sqrt(70.0)
+    return noise
 
 
 def _rounded(d: Values) -> Values:
@@ -240,7 +241,7 @@ def _rounded(d: Values) -> Values:
 
 def _nearest(row: Values, nearby: Values) -> Values:
     """The point of the convex hull of the rows `nearby` that is nearest to `row` (Frank & Wolfe 1956)."""
-    at = nearby[0]
+    at: Values = nearby[0]
     for _ in range(100):
         towards = nearby[int(numpy.argmin(nearby @ (at - row)))] - at
         length = float(towards @ towards)
