@@ -288,11 +288,11 @@ def capture(function: Any = None, *, jit: bool | str = "auto") -> Any:
     function: takes tensors (also in lists, tuples and dicts) and other values, returns tensors or None, and calls
     backward() itself. It may read and change tensors from outside, its weights for instance, and give leaves their
     gradients; a replay does the same. What it returns asks for no gradient. Every argument that is no tensor is a part
-    of the signature, so each value of it is recorded once. What its closure and its globals stand for is watched, and
-    where that changes it is recorded anew; so are the tensors that take part, and an optimiser's settings.
-    Not watched, and so taken as they were when it was recorded, are numbers and tensors that it reads from attributes
-    of other objects, and the states of random generators that it sets. Effects beside tensors that take part (printing,
-    warnings that it catches) do not happen in a replay.
+    of the signature, so each value of it is recorded once. What its Python code reads from outside is followed as deep
+    as it calls, and looked at before each replay: globals, closures, default arguments, attributes, containers, arrays,
+    gradients, an optimiser's settings. Where any of it has changed the function is recorded anew. What cannot be
+    followed (an iterator, a clock, random numbers of others than the engine, a library in C) runs on the tape.
+    Effects beside tensors that take part (printing, warnings that it catches) do not happen in a replay.
     jit: True compiles neighbouring elementwise calls with Numba, False does not, "auto" does so where Numba is
     installed, once the replays have taken long enough for it to pay. The results are the same to the last bit.
     Raises UsageError where jit=True and Numba is not installed.

@@ -76,9 +76,9 @@ class Surroundings:
         self._levels: dict[int, bool] = {}
         self._kept: list[Any] = []  # so that no id is used twice meanwhile
         self._stack: list[tuple[Any, bool]] = list(seen.seen())
-        self._walk()
+        self._gone_through: dict[int, types.FunctionType] = {}
         self._look_up(seen)
-        for unused in ("_functions", "_levels", "_kept", "_stack"):
+        for unused in ("_gone_through", "_functions", "_levels", "_kept", "_stack"):
             delattr(self, unused)
         self._pack()
 
@@ -142,34 +142,40 @@ class Surroundings:
     # What is read
 
     def _look_up(self, seen: Following) -> None:
-        """Globals and closures of the code that ran, whichever function objects it belongs to."""
-        waiting = dict(seen.codes)
+        """Globals and closures of the code that ran, of all function objects that it belongs to."""
+        for code, (space, _) in seen.codes.items():
+            self._globals_of(code, space)
+        self._walk_functions(seen)
         inner = {c for code in seen.codes for c in code.co_consts if isinstance(c, types.CodeType)}
-        searched = False
-        while waiting and self.reason is None:
-            done = [code for code in waiting if code in self._functions and self._fits(code, waiting[code][1])]
-            if not done:
-                if searched:
-                    done = list(waiting)
-                else:
-                    searched = True
-                    sought = [c for c in waiting if _may_hold(c) and not c.co_name.startswith("<")]
-                    for function in gc.get_referrers(*sought) if sought else ():
-                        if isinstance(function, types.FunctionType):
-                            self._functions.setdefault(function.__code__, {})[id(function)] = function
-                    done = [code for code in waiting if code in self._functions or code not in sought]
-                    missing = [c for c in sought if c not in done and c not in inner]
-                    if missing:
-                        self._refuse(f"nothing is known of where {missing[0].co_name} comes from")
-            for code in done:
-                space, _ = waiting.pop(code)
-                self._globals_of(code, space)
-                for function in self._functions.get(code, {}).values():
-                    self._function(function)
+        sought = [
+            code
+            for code, (_, closures) in seen.codes.items()
+            if _may_hold(code) and not code.co_name.startswith("<") and not self._fits(code, closures)
+        ]
+        for function in gc.get_referrers(*sought) if sought else ():
+            if isinstance(function, types.FunctionType):
+                self._functions.setdefault(function.__code__, {})[id(function)] = function
+        self._walk_functions(seen)
+        lost = next((code for code in sought if code not in self._functions and code not in inner), None)
+        if lost:
+            self._refuse(f"nothing is known of where {lost.co_name} comes from")
+
+    def _walk_functions(self, seen: Following) -> None:
+        """Go on from the functions that were found and ran, until no more are found."""
+        while self.reason is None:
             self._walk()
+            found = [f for code in seen.codes for f in self._functions.get(code, {}).values()]
+            new = [function for function in found if id(function) not in self._gone_through]
+            if not new:
+                return
+            for function in new:
+                self._gone_through[id(function)] = function
+                self._function(function)
 
     def _fits(self, code: types.CodeType, closures: set[tuple[int, ...]]) -> bool:
         """Whether the functions that were found are those that ran: their closures stand for the same."""
+        if code not in self._functions:
+            return False
         if not code.co_freevars:
             return True
         found = {
@@ -401,7 +407,7 @@ def _slots(base: type) -> list[str]:
 
 def _is_followed(base: type) -> bool:
     """Whether instances of a class keep what they hold in sight: a class written in Python, or a container."""
-    if base in (object, type, list, tuple, dict, set, frozenset, *PLAIN, BaseException, Exception):
+    if base in (object, type, list, tuple, dict, set, frozenset, types.SimpleNamespace, *PLAIN):
         return True
     if base.__module__ == "collections" or issubclass(base, BaseException):
         return True

@@ -99,7 +99,9 @@ def test_each_loss(name, fused):
 @pytest.mark.parametrize("name", METRICS)
 def test_each_metric(name):
     _, y = data()
-    agree(y=y.argmax(axis=1) if name == "sparse_categorical_accuracy" else y, metrics=[name], replayed=True,
+    last = "sigmoid" if name == "binary_accuracy" else "softmax"
+    agree(lambda: net(last=last), y=y.argmax(axis=1) if name == "sparse_categorical_accuracy" else y, metrics=[name],
+          replayed=True,
           loss="sparse_categorical_crossentropy" if name == "sparse_categorical_accuracy" else "mse")  # fmt: skip
 
 
@@ -683,3 +685,71 @@ def test_a_memory_map_is_not_read_whole(on_disk):
     finally:
         tracemalloc.stop()
     assert peak < x.nbytes / 4
+
+
+# What a loss, a metric or a layer reads changes
+
+
+class Changing(Callback):
+    """Changes what it is given after one batch, and at the end of each epoch."""
+
+    def __init__(self, change, batch):
+        self.change, self.batch = change, batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.batch:
+            self.change()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.change()
+
+
+class Cooled(layers.Layer):
+    """Keeps its setting in a dict."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.settings = {"factor": 1.0}
+
+    def apply(self, weights, x, *, training, generator):
+        return x * self.settings["factor"]
+
+
+@pytest.mark.parametrize("part", ["loss", "metric", "layer", "activation", "rate"])
+@pytest.mark.parametrize("batch", [None, 3])
+def test_what_the_parts_of_a_step_read_changes_between_epochs_and_batches(part, batch):
+    def trained(eagerly):
+        beta, cooled, dropout = {"b": 1.0}, Cooled(), layers.Dropout(0.2)
+        activation = (lambda x: x * beta["b"]) if part == "activation" else "tanh"
+        model = Sequential([layers.Dense(6, activation, input_shape=(4,)), cooled, dropout, layers.Dense(3)])
+
+        def loss(t, p):
+            return (beta["b"] if part == "loss" else 1.0) * ((t - p) ** 2).mean()
+
+        def near(xp, t, p):
+            return xp.mean(xp.abs(t - p) < (beta["b"] if part == "metric" else 1.0))
+
+        def change():
+            beta["b"] *= 0.5
+            if part == "layer":
+                cooled.settings["factor"] *= 0.5
+            if part == "rate":
+                dropout.rate *= 0.5
+
+        model.compile("sgd", loss, metrics=[near], run_eagerly=eagerly)
+        x, y = data(rows=64)
+        fitted = model.fit(x, y, epochs=4, batch_size=8, verbose=0, callbacks=[Changing(change, batch)],
+                           validation_data=(x, y))  # fmt: skip
+        return [w.tobytes() for w in model.get_weights()], fitted.history
+
+    assert trained(False) == trained(True)
+
+
+def test_a_step_recorded_in_one_fit_serves_the_next():
+    model, (x, y) = net(), data(rows=64)
+    model.compile("adam", "categorical_crossentropy")
+    for _ in range(3):
+        model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+        x, y = x.copy(), y.copy()
+    (recording,) = model.recorded["train"].recordings.values()
+    assert recording.replays == 3 * 2 * 8 - 2
