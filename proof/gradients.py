@@ -13,8 +13,8 @@ from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
 from .check import Check
 from .report import GradientError, Report, Verdict
-from .reproduction import reproduction
-from .subject import OfArrays, OfTensors, Subject, Values, as_input, make_subject
+from .source import check_as_code
+from .subject import OfTensors, Subject, Values, as_input, make_subject
 
 
 def gradcheck(
@@ -57,16 +57,13 @@ def check(
 ) -> Report:
     """`gradcheck` of a subject at arrays xs."""
     report = Check(subject, xs, seed, samples).run(max_seconds)
-    options = {"seed": seed, "order": order, **({"vjp": subject.vjp} if isinstance(subject, OfArrays) else {})}
-    code = "import chalkgrad as cg\nfrom chalkgrad.proof import gradcheck\n" + reproduction(
-        "gradcheck", (_Code(subject.code) if subject.code else subject.f, *xs), options
-    )
+    options = {"seed": seed, "order": order, **({"samples": samples} if samples != 3 else {})}
     if order > 1 and report.verdict in (Verdict.PROVEN, Verdict.KINK) and isinstance(subject, OfTensors) and xs:
         second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds)
         if not second.proven or report.proven:
             checks = (*report.checks, "second order")
             report = replace(second, name=subject.name, checks=checks, seconds=report.seconds + second.seconds)
-    return replace(report, reproduce=code, order=order)
+    return replace(report, reproduce=check_as_code(subject, xs, options), order=order)
 
 
 def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
@@ -76,16 +73,6 @@ def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
     if not report.proven:
         raise GradientError(report)
     return report
-
-
-class _Code:
-    """A function that is printed as the code it stands for."""
-
-    def __init__(self, code: str) -> None:
-        self.__name__ = code
-
-    def __call__(self) -> None:
-        raise NotImplementedError
 
 
 def _second_order(

@@ -23,6 +23,13 @@ def reproduction(function_name: str, operands: Sequence[Any], parameters: Mappin
     function_name: of a primitive, or any expression that the reader has at hand (`my_module.f`). operands: arrays,
     tensors, numbers, or functions, which stand there by name; one array given twice is one variable in the code.
     """
+    code = statements(function_name, operands, parameters)
+    head = imports(code)
+    return "\n".join([*head, *([""] if head else []), code])
+
+
+def statements(function_name: str, operands: Sequence[Any], parameters: Mapping[str, Any] | None = None) -> str:
+    """`reproduction` without the imports."""
     names: dict[int, str] = {}
     lines = []
     arguments = []
@@ -35,13 +42,22 @@ def reproduction(function_name: str, operands: Sequence[Any], parameters: Mappin
             lines += _assignment(f"x{position}", operand)
         arguments.append(names[id(operand)])
     lines.append(_call(function_name, arguments, parameters or {}))
-    code = "\n".join(lines)
-    imports = ["import numpy as np"] * ("np." in code) + ["import chalkgrad as cg"] * ("cg." in code)
-    return "\n".join([*imports, *([""] if imports else []), code])
+    return "\n".join(lines)
+
+
+def imports(code: str) -> list[str]:
+    """The imports that the code needs for arrays and for chalkgrad."""
+    return ["import numpy as np"] * ("np." in code) + ["import chalkgrad as cg"] * ("cg." in code)
+
+
+class Code(str):
+    """An expression that is printed as it stands."""
 
 
 def literal(value: Any) -> str:
     """The value as an expression that evaluates to it, exactly; numpy is `np` and chalkgrad is `cg` in it."""
+    if isinstance(value, Code):
+        return str(value)
     if isinstance(value, Tensor):
         gradient = ", requires_grad=True" if value.requires_grad else ""
         return f"cg.tensor({literal(value.numpy())}{gradient})"

@@ -28,6 +28,7 @@ class Subject:
     def __init__(self, f: Callable[..., Any], name: str) -> None:
         self.f, self.name = f, name
         self.code = ""  # how to write f, where its name alone does not say
+        self.given: dict[str, Callable[..., Any]] = {}  # the gradient, by the keyword that it was given as
         self.analytic: Callable[..., Values] | None = None  # f on complex arrays, where it can be tried
         self.evaluations = 0
         self.stop = threading.Event()
@@ -89,6 +90,7 @@ class OfArrays(Subject):
     def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], name: str) -> None:
         super().__init__(f, name)
         self.vjp = vjp
+        self.given = {"vjp": vjp}
         self.analytic = self.value
 
     def value(self, *xs: Values) -> Values:
@@ -126,7 +128,9 @@ def make_subject(f: Any, vjp: Any, gradient: Any, name: str | None) -> Subject:
         raise UsageError("gradcheck takes a function, and at most one of vjp= and gradient=.")
     label = name or getattr(f, "__name__", None) or getattr(f, "name", None) or type(f).__name__
     if gradient is not None:
-        vjp = _from_gradient(gradient, label)
+        subject = OfArrays(f, _from_gradient(gradient, label), label)
+        subject.given = {"gradient": gradient}
+        return subject
     return OfTensors(f, label) if vjp is None else OfArrays(f, vjp, label)
 
 
