@@ -10,7 +10,7 @@ import numpy
 from numpy.typing import NDArray
 
 from ..engine import backend, transform
-from ..engine.errors import DtypeError, UsageError
+from ..engine.errors import DtypeError, GraphError, UsageError
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
 
@@ -53,11 +53,23 @@ class OfTensors(Subject):
 
     def value(self, *xs: Values) -> Values:
         self.count()
-        return self._result(self.f(*(Tensor(x) for x in xs)))
+        first = self.evaluations == 1
+        try:
+            y = self.f(*(Tensor(x) for x in xs))
+        except Exception as error:
+            if first and self._takes_arrays(xs):
+                raise self._needs_gradient(f"given tensors it raises {type(error).__name__}: {error}") from error
+            raise
+        return self._result(y)
 
     def linearize(self, *xs: Values) -> tuple[Values, Pull]:
         self.count()
-        y, pull = transform.vjp(self._checked, *(Tensor(x) for x in xs))
+        try:
+            y, pull = transform.vjp(self._checked, *(Tensor(x) for x in xs))
+        except GraphError as error:  # a NumPy function of which the tape knows no gradient
+            if self._takes_arrays(xs):
+                raise self._needs_gradient(str(error)) from error
+            raise
         return y.numpy(), lambda gy: tuple(g.numpy() for g in pull(Tensor(gy)))
 
     def jvp(self, xs: tuple[Values, ...], vs: tuple[Values, ...]) -> Values:
@@ -72,16 +84,27 @@ class OfTensors(Subject):
         return y
 
     def _result(self, y: Any) -> Values:
-        if isinstance(y, numpy.ndarray):
-            raise UsageError(
-                f"{self.name} returned a NumPy array: a chalkgrad function returns a tensor; "
-                "for a NumPy function give its gradient too, vjp= or gradient=."
-            )
+        if isinstance(y, (float, numpy.ndarray, numpy.generic)):
+            raise self._needs_gradient(f"given tensors it returned {_kind(y)}")
         if not isinstance(y, Tensor):
             raise UsageError(f"{self.name} returned {_kind(y)}; a gradient check takes a function with one tensor.")
         if y.dtype.kind != "f":
             raise UsageError(f"{self.name} returned dtype {y.dtype}; only floating point has a gradient.")
         return y.numpy()
+
+    def _takes_arrays(self, xs: tuple[Values, ...]) -> bool:
+        """Whether f is a function of NumPy arrays to one."""
+        try:
+            return isinstance(self.f(*(x.copy() for x in xs)), (float, numpy.ndarray, numpy.generic))
+        except Exception:
+            return False
+
+    def _needs_gradient(self, why: str) -> UsageError:
+        return UsageError(
+            f"{self.name} computes with NumPy, so the tape has no gradient of it, and none is given ({why}). "
+            "Give one: vjp= with vjp(gy, *inputs) -> a gradient for each input, or, where its value is one number, "
+            f"gradient= with gradient(*inputs). Or write {self.name} with chalkgrad's operations on tensors."
+        )
 
 
 class OfArrays(Subject):

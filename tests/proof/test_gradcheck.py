@@ -180,7 +180,11 @@ def test_a_seed_gives_one_report():
     [
         (lambda x: None, (X,), {}, "returned nothing"),
         (lambda x: (x, x), (X,), {}, "returned 2 values"),
-        (lambda x: x.numpy(), (X,), {}, "returned a NumPy array"),
+        (lambda x: x.numpy(), (X,), {}, "computes with NumPy.*none is given.*returned ndarray.*Give one: vjp="),
+        (lambda x: np.sinc(x), (X,), {}, "computes with NumPy.*returned ndarray.*vjp=.*gradient=.*on tensors"),
+        (lambda x: np.sinc(x) * x, (X,), {}, "computes with NumPy.*numpy.sinc knows of no gradient.*vjp="),
+        (lambda x: x.copy() * 2, (X,), {}, "computes with NumPy.*AttributeError.*copy.*vjp="),
+        (lambda x: float(np.linalg.norm(x)), (X,), {}, "computes with NumPy.*returned float.*vjp="),
         (lambda x: "text", (X,), {"vjp": sine}, "returned str"),
         (lambda x: 1, (X,), {"vjp": sine}, "returned int"),
         (lambda x: x > 0, (X,), {"vjp": sine}, "returned dtype bool"),
