@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pytest
 
+nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient, of the test extra")
+nbformat = pytest.importorskip("nbformat", reason="notebooks are read by nbformat, of the test extra")
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "examples").glob("*.ipynb"))
 
 
