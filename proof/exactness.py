@@ -77,7 +77,11 @@ def accuracy(
 
 
 def equation_holds(primitive: Primitive, seed: int = 0) -> Report:
-    """Hold the kernel, each rule, and each rule's own equation to the primitive's equation at 50 digits."""
+    """Hold the kernel, each rule, and each rule's own equation to the primitive's equation at 50 digits.
+
+    Raises UsageError where mpmath is not installed.
+    """
+    load_mpmath()  # so that a missing mpmath is no verdict
     started = time.perf_counter()
     name, detail = f"{primitive.name}: {primitive.text}", ""
     try:

@@ -8,17 +8,19 @@ where a test names none, and a tensor on a GPU may be compared with a NumPy arra
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
+EXTRAS = ("PIL", "hypothesis", "matplotlib", "mpmath", "nbclient", "nbformat", "numba")
+ABSENT = () if os.environ.get("CI") else tuple(name for name in EXTRAS if importlib.util.find_spec(name) is None)
 ON_A_DEVICE = ("ops", "engine", "nn", "optim")
 
 
@@ -50,6 +52,8 @@ def pytest_configure(config):
         blas = functools.cache(sys.modules["cupy"].standin_cublas)
         backend.load_cublas = blas
     place_tests_on("gpu")
+    import hypothesis
+
     hypothesis.settings.register_profile("device", deadline=None)  # the first call of a kernel compiles it
     hypothesis.settings.load_profile("device")
 
@@ -60,6 +64,47 @@ class Root:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collect_directory(self, path, parent):
         return pytest.Dir.from_parent(parent, path=path) if path == HERE.parent else None
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return File.from_parent(parent, path=module_path)
+
+
+class File(pytest.Module):
+    """A file of tests."""
+
+    def collect(self):
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            skip_without_extra(error)
+            raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    return (yield from extras_may_be_absent())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    return (yield from extras_may_be_absent())
+
+
+def extras_may_be_absent():
+    try:
+        return (yield)
+    except Exception as error:
+        skip_without_extra(error)
+        raise
+
+
+def skip_without_extra(error: BaseException | None) -> None:
+    """Skip what failed because a package of the extras is not installed; in CI that stays an error."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name in ABSENT:
+            pytest.skip(f"{error.name}, of the test extra, is not installed", allow_module_level=True)
+        error = error.__cause__ or error.__context__
 
 
 def chosen_device(config) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from html.parser import HTMLParser
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from chalkgrad.engine.errors import UsageError
 from chalkgrad.engine.primitive import registry
 from chalkgrad.proof import Report, Verdict
 
+needs_mpmath = pytest.mark.skipif(find_spec("mpmath") is None, reason="primitives are proven with mpmath")
 HEAD = "import numpy as np\nimport chalkgrad as cg\n"
 
 
@@ -32,6 +34,7 @@ def reports(chalkgrad, *arguments, code=0):
 # Primitives
 
 
+@needs_mpmath
 def test_primitives(chalkgrad):
     lines = chalkgrad("prove", "exp", "greater").stdout.splitlines()
     assert lines[0].split() == ["primitive", "proven", "dtypes", "orders", "error/bound", "verdict"]
@@ -46,6 +49,7 @@ def test_without_names_all_are_meant():
     assert prove_targets.find_targets((), prove_targets.Options()) == list(registry.values())
 
 
+@needs_mpmath
 def test_order_dtype_and_seed_are_kept_to(chalkgrad):
     found = reports(chalkgrad, "multiply", "--order", 1, "--dtype", "float32", "--seed", 5)
     gradients = [report for report in found if report["evaluations"]]
@@ -54,6 +58,7 @@ def test_order_dtype_and_seed_are_kept_to(chalkgrad):
     assert {(report["order"], report["dtype"]) for report in other} == {(2, "float64"), (2, "float32")}
 
 
+@needs_mpmath
 def test_what_is_not_proven_is_told_in_full(chalkgrad, monkeypatch):
     wrong = Report("exp(3)", Verdict.WRONG, "they differ", evaluations=1, reproduce="cg.exp(x)")
     monkeypatch.setattr(
@@ -66,6 +71,7 @@ def test_what_is_not_proven_is_told_in_full(chalkgrad, monkeypatch):
     assert text.endswith(f":\n\n{wrong}\n\n{wrong}\n")
 
 
+@needs_mpmath
 def test_what_time_leaves_out_is_not_proven(chalkgrad):
     text = chalkgrad("prove", "exp", "sin", "--max-seconds", 1e-6, code=1).stdout
     assert text.count("UNDECIDED - not finished after 1e-06 s") == 2
@@ -80,6 +86,7 @@ def test_without_mpmath(chalkgrad, monkeypatch):
     assert chalkgrad("prove", "exp", code=1).stderr == "error: proofs need mpmath\n"
 
 
+@needs_mpmath
 def test_on_a_terminal(chalkgrad, monkeypatch, write):
     monkeypatch.setenv("FORCE_COLOR", "1")
     write("def f(x=np.ones(3)): return cg.exp(x)")
@@ -153,6 +160,7 @@ def test_shapes(chalkgrad, write, text, shape):
     assert first == f"{shape} float32"
 
 
+@needs_mpmath
 def test_a_primitive_of_the_file(chalkgrad, write):
     write("""
 from chalkgrad.engine.primitive import primitive
@@ -244,6 +252,7 @@ def test_a_file_imports_its_neighbours_and_leaves_nothing_behind(chalkgrad, writ
 # JSON and page
 
 
+@needs_mpmath
 def test_json(chalkgrad, write, folder):
     write("def f(x=1.0):\n    print('mine')\n    return x * x")
     contents = json.loads(chalkgrad("prove", "exp", "f.py:f", "--json", "-").stdout)
@@ -295,6 +304,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@needs_mpmath
 def test_page(chalkgrad, write, folder):
     write("def f(x=np.ones(3)): return np.exp(x)\ndef f_vjp(gy, x): return gy * np.exp(x) * 1.01")
     chalkgrad("prove", "exp", "relu", "where", "greater", "f.py:f", "--html", "proof.html", code=1)

@@ -32,6 +32,7 @@ def code(path):
     return tuple(block if ">>>" in block else ast.dump(ast.parse(block)) for _, block in blocks(path))
 
 
+NEEDS = {"primitive.md": "mpmath", "prove.md": "hypothesis"}  # of the test extra
 WITH_BLOCKS = [path for path in FILES if blocks(path)]
 DISTINCT = list({code(path): path for path in reversed(WITH_BLOCKS)}.values())[::-1]
 
@@ -40,6 +41,8 @@ DISTINCT = list({code(path): path for path in reversed(WITH_BLOCKS)}.values())[:
 def test_examples(path, tmp_path):
     if "mnist" in path.read_text(encoding="utf-8") and "CHALKGRAD_DATA" not in os.environ:
         pytest.skip("CHALKGRAD_DATA is not set: the example trains on MNIST")
+    if path.name in NEEDS:
+        pytest.importorskip(NEEDS[path.name], reason=f"{path.name} uses {NEEDS[path.name]}, which is not installed")
     run = subprocess.run([sys.executable, __file__, path], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
 
