@@ -36,6 +36,7 @@ NO_EFFECT = {"print", "getattr", "setattr", "delattr", "hasattr", "next"} | {
 }
 KNOWN_MODULES = ("math", "cmath", "operator", "_operator", "_functools", "itertools", "_collections", "_abc", "numpy")
 """Modules of C functions that compute from their arguments alone."""
+DYNAMIC = {"getattr", "attrgetter", "methodcaller", "__dict__", "__getattribute__"}
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 STATEFUL = (numpy.random.Generator, numpy.random.RandomState, random.Random)
 """Generators of random numbers."""
@@ -73,8 +74,9 @@ def names_of(code: types.CodeType) -> Names:
             found["ATTR"].add(instruction.argval)
         elif kind == "IMPORT_NAME":
             found["IMPORT"].add(instruction.argval)
-    texts = {text for text in code.co_consts if isinstance(text, str) and text.isidentifier()}
-    dynamic = bool({"getattr", "attrgetter"} & found["GLOBAL"] or {"__dict__", "__getattribute__"} & found["ATTR"])
+    constants = [c for constant in code.co_consts for c in (constant if isinstance(constant, tuple) else (constant,))]
+    texts = {text for text in constants if isinstance(text, str) and text.isidentifier()}
+    dynamic = bool(DYNAMIC & (found["GLOBAL"] | found["ATTR"] | texts))
     return Names(
         tuple(sorted(found["GLOBAL"])), frozenset(found["ATTR"] | texts), tuple(sorted(found["IMPORT"])), dynamic
     )

@@ -44,6 +44,10 @@ CONSTANT = (
 """What never changes."""
 HEAP = 1 << 9
 """Of a type's flags: made at run time, as all that are written in Python."""
+AT_ONCE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<module>")
+"""Code that is made and run in one place, so that its surroundings are those of the code around it."""
+HIDING = (type(functools.lru_cache(len)), operator.attrgetter, operator.methodcaller)
+"""Types written in C whose instances have a dict or a module in Python, and hide what they do."""
 ORDERED = (list, tuple, collections.deque)
 
 
@@ -150,7 +154,7 @@ class Surroundings:
         sought = [
             code
             for code, (_, closures) in seen.codes.items()
-            if _may_hold(code) and not code.co_name.startswith("<") and not self._fits(code, closures)
+            if _may_hold(code) and code.co_name not in AT_ONCE and not self._fits(code, closures)
         ]
         for function in gc.get_referrers(*sought) if sought else ():
             if isinstance(function, types.FunctionType):
@@ -401,8 +405,7 @@ def _has_owner(function: Any) -> bool:
 
 
 def _slots(base: type) -> list[str]:
-    slots = vars(base).get("__slots__", ())
-    return [slots] if isinstance(slots, str) else list(slots)
+    return [name for name, value in vars(base).items() if isinstance(value, types.MemberDescriptorType)]
 
 
 def _is_followed(base: type) -> bool:
@@ -414,10 +417,7 @@ def _is_followed(base: type) -> bool:
     module = sys.modules.get(base.__module__)
     source = getattr(module, "__file__", None) or ""
     in_python = module is None or base.__module__ == "__main__" or source.endswith((".py", ".pyc"))
-    return bool(base.__flags__ & HEAP) and in_python and base is not _Cached
-
-
-_Cached: type = type(functools.lru_cache(len))
+    return bool(base.__flags__ & HEAP) and in_python and base not in HIDING
 
 
 def _root(modules: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 import collections
 import functools
 import itertools
+import operator
 import types
 
 import numpy as np
@@ -42,6 +43,19 @@ class Loss:
 
     def by_name(self, x):
         return x.sum() * getattr(self, "be" + "ta")
+
+
+class Private:
+    __slots__ = ("__beta",)
+
+    def __init__(self):
+        self.__beta = 1.0
+
+    def change(self, v):
+        self.__beta = v
+
+    def __call__(self, x):
+        return x.sum() * self.__beta
 
 
 def inner(x, settings):
@@ -143,6 +157,30 @@ def reading(kind):
         return by_global_of_a_callee, set_global
     if kind == "dict of a callee":
         return by_dict_of_a_callee, lambda v: SETTINGS.update(beta=v)
+    if kind == "private slot":
+        held = Private()
+        return held, held.change
+    if kind == "pattern":
+        held = Loss()
+
+        def f(x):
+            match held:
+                case Loss(beta=b):
+                    return x.sum() * b
+
+        return f, lambda v: setattr(held, "beta", v)
+    if kind == "attribute getter":
+        held, get = Loss(), operator.attrgetter("nested.beta")
+        return lambda x: x.sum() * get(held)[0], lambda v: held.nested.beta.__setitem__(0, v)
+    if kind == "cache":
+        held = {"b": 1.0}
+        get = functools.lru_cache(lambda: held["b"])
+
+        def change(v):
+            held["b"] = v
+            get.cache_clear()
+
+        return lambda x: x.sum() * get(), change
     if kind == "code":
         f = lambda x: x.sum() * 1.0  # noqa: E731
         return lambda x: f(x), lambda v: setattr(f, "__code__", (lambda x: x.sum() * 0.25).__code__)
@@ -160,10 +198,11 @@ KINDS = [
     "dict", "list", "deque", "order of a dict", "array", "array of an operation", "tensor", "tensor's number",
     "gradient", "nonlocal", "default", "default in a dict", "partial", "attribute of a function", "object", "class",
     "slot", "deep", "computed name", "bound method", "instance over class", "method replaced", "global",
-    "global of a callee", "dict of a callee", "code", "generator of numbers", "iterator", "iterator of a list",
+    "global of a callee", "dict of a callee", "private slot", "pattern",
+    "attribute getter", "cache", "code", "generator of numbers", "iterator", "iterator of a list",
 ]  # fmt: skip
 
-ON_THE_TAPE = {"tensor's number", "generator of numbers", "iterator", "iterator of a list"}
+ON_THE_TAPE = {"attribute getter", "cache", "tensor's number", "generator of numbers", "iterator", "iterator of a list"}
 
 
 @pytest.fixture(autouse=True)
@@ -246,3 +285,23 @@ def test_an_array_too_large_to_be_compared_stays_on_the_tape():
         held[0] = call // 3
         assert captured(cg.tensor([1.0])).item() == call // 3
     assert "too large to be compared" in captured.explain()
+
+
+def test_a_primitive_of_ones_own_reads_what_changes():
+    held = {"b": 1.0}
+
+    @cg.primitive("y = x", method=True)
+    def warmed(xp, x):
+        return x * held["b"]
+
+    try:
+        captured = cg.capture(lambda x: x.warmed())
+        for call in range(12):
+            held["b"] = float(call // 4)
+            x = given_tensor(3, seed=call)
+            assert bits(captured(x)) == bits(x * held["b"])
+        assert replays(captured) == [2]
+    finally:
+        cg.registry.pop("warmed")
+        delattr(cg.engine.primitive.namespace, "warmed")
+        delattr(cg.Tensor, "warmed")
