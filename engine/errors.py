@@ -53,9 +53,17 @@ class UsageError(ChalkgradError, ValueError):
     """A call that cannot mean anything: an unknown name, a batch size of 0, predict before build."""
 
 
+class UnknownNameError(UsageError, TypeError, AttributeError):
+    """An argument or attribute of an unknown name; Python's own errors for it are these, which hasattr relies on."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """The error for a `name` that is none of the `known` names of this `kind`, with the nearest ones."""
+    return UsageError(f"unknown {kind} {name!r}: {nearest(name, known)}")
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The known name that is meant, perhaps; else all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "it takes one of " + ", ".join(map(repr, known)) + "."
-    return UsageError(f"unknown {kind} {name!r}: {hint}")
+    return f"did you mean {near[0]!r}?" if near else "it takes one of " + ", ".join(map(repr, known)) + "."

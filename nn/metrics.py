@@ -115,8 +115,9 @@ def _under(loss: Loss, metric: Metric) -> Metric:
             f"the metric {metric.name!r} takes {TAKES[metric.targets]}, the loss {loss.name!r} takes "
             f"{TAKES[loss.targets]}: {_way_out(loss)}."
         )
-    if loss.from_logits and metric.function is _binary_accuracy:
-        return replace(metric, function=_binary_accuracy_on_logits, on_logits=True)
+    if metric.function is (_binary_accuracy if loss.from_logits else _binary_accuracy_on_logits):
+        function = _binary_accuracy_on_logits if loss.from_logits else _binary_accuracy
+        return replace(metric, function=function, on_logits=loss.from_logits)
     return metric
 
 

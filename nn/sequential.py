@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy
 import numpy.typing
 
 from ..engine import backend, random
+from ..engine.absent import refuse
 from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
 from ..engine.incoming import as_array
@@ -19,7 +21,7 @@ from ..engine.streams import say
 from ..engine.tensor import Tensor, tensor
 from ..optim import Optimizer, make_optimizer
 from . import checkpoint, training
-from .arguments import count, epochs_with, pair, refuse, steps_of
+from .arguments import count, epochs_with, pair, steps_of
 from .callbacks import Callback, History
 from .forward import ending, forward
 from .hooks import Hooks, checked
@@ -58,9 +60,9 @@ class Sequential:
         random.generator(seed)  # refuses what is no seed
         self.seed, self.dtype, self.name = int(seed), numpy.dtype(dtype).name, name
         self.device = backend.resolve_device(device)
-        self.optimizer: Optimizer | None = None
-        self.loss: Loss | None = None
-        self.metrics: list[Metric] = []
+        self._optimizer: Optimizer | None = None
+        self._loss: Loss | None = None
+        self._metrics: tuple[Metric, ...] = ()
         self.history = History()
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.run_eagerly = self.deterministic = False
@@ -267,23 +269,63 @@ class Sequential:
         `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
         callbacks ends it without an error instead.
         """
-        refuse("compile", others)
+        refuse("compile", others, inspect.signature(self.compile).parameters)
         check_jit(jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
-        if isinstance(metrics, str):
-            raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
+        chosen, made = make_optimizer(optimizer), make_loss(loss)
+        self._measure(made, metrics or ())
+        self._optimizer = chosen
         self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
         self.check_finite = check_finite
         self.recorded.clear()
-        self.optimizer, self.loss = make_optimizer(optimizer), make_loss(loss)
-        self.metrics = [make_metric(metric, self.loss) for metric in metrics or ()]
-        if len(set(self.metric_names)) != len(self.metric_names):
-            raise UsageError(f"each metric is named once: {self.metric_names}.")
-        prefixed = [name for name in self.metric_names if name.startswith(("val_", "train_"))]
+        self._check_softmax_once()
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimiser; None before `compile`. May be set, by name too; steps go on with the one that is set."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: str | Optimizer) -> None:
+        self._optimizer = make_optimizer(value)
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss; None before `compile`. May be set to what `compile` takes, if the metrics fit it."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, value: str | Loss | LossFunction) -> None:
+        made = make_loss(value)
+        try:
+            self._measure(made, self._metrics)
+        except UsageError as error:
+            raise UsageError(f"{error} To change both, call model.compile(optimizer, loss, metrics).") from None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics. May be set to what `compile` takes, after it."""
+        return self._metrics
+
+    @metrics.setter
+    def metrics(self, value: Sequence[str | Metric | MetricFunction]) -> None:
+        if self._loss is None:
+            raise UsageError("metrics are set before compile: call model.compile(optimizer=…, loss=…, metrics=…).")
+        self._measure(self._loss, value or ())
+
+    def _measure(self, loss: Loss, metrics: Sequence[str | Metric | MetricFunction]) -> None:
+        """Take a loss, and metrics that fit it; raises UsageError, with nothing changed, where they do not."""
+        if isinstance(metrics, str):
+            raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
+        made = tuple(make_metric(metric, loss) for metric in metrics)
+        names = ["loss", *(metric.name for metric in made)]
+        if len(set(names)) != len(names):
+            raise UsageError(f"each metric is named once: {names}.")
+        prefixed = [name for name in names if name.startswith(("val_", "train_"))]
         if prefixed:
             raise UsageError(f"the metric {prefixed[0]!r} would be taken for that of other samples: name it otherwise.")
-        self._check_softmax_once()
+        self._loss, self._metrics = loss, made
 
     def _check_softmax_once(self) -> None:
         last = getattr(self.layers[-1], "activation", None) if self.layers else None
@@ -311,10 +353,10 @@ class Sequential:
         """
         if self.run_eagerly:
             return step
-        kept = self.recorded.get(name)
-        if kept is None or len(kept.recordings) > PROGRAMS or kept.jit != self.jit_compile:
-            checked = self.loss is None or self.loss.targets != "any"
-            kept = Captured(step, self.jit_compile, own=checked, deterministic=self.deterministic)
+        kept, own = self.recorded.get(name), self.loss is None or self.loss.targets != "any"
+        settings = self.jit_compile, own, self.deterministic
+        if kept is None or len(kept.recordings) > PROGRAMS or (kept.jit, kept.own, kept.deterministic) != settings:
+            kept = Captured(step, self.jit_compile, own=own, deterministic=self.deterministic)
             self.recorded[name] = kept
         return kept
 
@@ -368,7 +410,7 @@ class Sequential:
         where the training is no longer finite: it names step, layer and operation, and the model is what it was before
         that epoch.
         """
-        refuse("fit", others)
+        refuse("fit", others, inspect.signature(self.fit).parameters)
         loss = self._compiled("fit")
         batch_size = count("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
         epochs, initial_epoch = count("fit", "epochs", epochs, 0), count("fit", "initial_epoch", initial_epoch, 0)
@@ -417,7 +459,7 @@ class Sequential:
         batch_size changes speed and memory, not the result. steps: over the first so many batches instead. return_dict:
         by name instead. verbose: 0 prints nothing.
         """
-        refuse("evaluate", others)
+        refuse("evaluate", others, inspect.signature(self.evaluate).parameters)
         loss, followers = self._compiled("evaluate"), checked(callbacks)
         self._built("evaluate")
         size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
@@ -446,7 +488,7 @@ class Sequential:
 
         steps: for the first so many batches instead.
         """
-        refuse("predict", others)
+        refuse("predict", others, inspect.signature(self.predict).parameters)
         followers = checked(callbacks)
         self._built("predict")
         samples = Samples(x, None, self.dtype, self.device, deciding=self.deciding_layer)

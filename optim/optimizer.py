@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
 
 from ..engine import backend
+from ..engine.absent import checked_arguments, unknown_attribute
 from ..engine.errors import DataError, UsageError, unknown_name
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor
@@ -19,6 +21,9 @@ from .update import Update
 
 AVERAGE = "average"
 """The state that holds the moving average of the parameters."""
+
+NUMBERS = ("global_clipnorm", "ema_momentum")
+"""What is checked as the hyper-parameters are, and belongs to no update."""
 
 
 class Optimizer:
@@ -39,27 +44,56 @@ class Optimizer:
         ema_momentum: float = 0.99,
         **hyperparameters: float,
     ) -> None:
-        for name, value in hyperparameters.items():
-            if not isinstance(value, (int, float, numpy.integer, numpy.floating)):
-                raise UsageError(f"{type(self).__name__}({name}={value!r}): it is a number.")
-            if not value >= 0 or (name.startswith(("beta", "rho", "momentum")) and value >= 1):
-                limits = "[0, 1)" if name.startswith(("beta", "rho", "momentum")) else "[0, ∞)"
-                raise UsageError(f"{type(self).__name__}({name}={value!r}): it lies in {limits}.")
-        if not isinstance(ema_momentum, (int, float)) or not 0 <= ema_momentum < 1:
-            raise UsageError(f"{type(self).__name__}(ema_momentum={ema_momentum!r}): it lies in [0, 1).")
-        if global_clipnorm is not None and not global_clipnorm > 0:
-            raise UsageError(f"{type(self).__name__}(global_clipnorm={global_clipnorm!r}): it is greater than 0.")
         self.update = update
         self.schedule = make_schedule(learning_rate)
         self.global_clipnorm = global_clipnorm
-        self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
-        self.hyperparameters = {name: float(value) for name, value in hyperparameters.items()}
+        self.use_ema, self.ema_momentum = bool(use_ema), ema_momentum
+        self.hyperparameters = {name: self._checked(name, value) for name, value in hyperparameters.items()}
         self.iterations = 0
         self.state: dict[str, backend.Array] = {}
         self._flat: Flat | None = None
         self._scratch: backend.Array = None
         self._varying: dict[int, list[backend.Array]] = {}
         self._parts: dict[tuple[int, int, int], tuple[backend.Array, backend.Array]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.__init__ = checked_arguments(vars(cls)["__init__"])  # type: ignore[method-assign]
+
+    def __getattr__(self, name: str) -> Any:
+        """A hyper-parameter."""
+        known = vars(self).get("hyperparameters", {})
+        if name in known:
+            return known[name]
+        raise unknown_attribute(type(self).__name__, name, (*known, *NUMBERS, "learning_rate", "iterations"))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a hyper-parameter, which is checked as in the constructor, or another attribute of those there are."""
+        known = vars(self).get("hyperparameters", {})
+        if name in known:
+            known[name] = self._checked(name, value)
+            return
+        made = "_parts" in vars(self)  # which is set last
+        if made and type(self).__module__ == __name__ and name not in vars(self) and not hasattr(type(self), name):
+            raise unknown_attribute(type(self).__name__, name, (*known, *NUMBERS, "learning_rate", "iterations"))
+        if name in NUMBERS:
+            value = self._checked(name, value)
+        super().__setattr__(name, make_schedule(value) if name == "schedule" else value)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A number in the limits of that name; raises UsageError for anything else."""
+        if name == "global_clipnorm" and value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
+            raise UsageError(f"{type(self).__name__}({name}={value!r}): it is a number.")
+        fraction = name.startswith(("beta", "rho", "momentum", "ema"))
+        if not 0 <= value < (1 if fraction else math.inf):
+            limits = "[0, 1)" if fraction else "[0, ∞)"
+            raise UsageError(f"{type(self).__name__}({name}={value!r}): it lies in {limits}.")
+        if name == "global_clipnorm" and value == 0:
+            raise UsageError(f"{type(self).__name__}({name}={value!r}): it is greater than 0.")
+        return float(value)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the state, and takes for its parameters those of its first step."""
@@ -150,7 +184,7 @@ class Optimizer:
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""
         values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.iterations + 1}
-        self.iterations += 1
+        vars(self)["iterations"] += 1  # in each replay: spares it __setattr__
         return self.update.numbers(values)
 
     def _traced_numbers(self, trace: Any, theta: backend.Array) -> dict[str, Any]:
@@ -246,9 +280,17 @@ class Momentum(Optimizer):
         use_ema: bool = False,
         ema_momentum: float = 0.99,
     ) -> None:
-        self.nesterov = nesterov
         chosen = update.nesterov if nesterov else update.momentum
         super().__init__(chosen, learning_rate, global_clipnorm, use_ema, ema_momentum, momentum=momentum)
+
+    @property
+    def nesterov(self) -> bool:
+        """Whether the update looks ahead; may be set at any time."""
+        return self.update is update.nesterov
+
+    @nesterov.setter
+    def nesterov(self, value: bool) -> None:
+        self.update = update.nesterov if value else update.momentum
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "nesterov": self.nesterov}
@@ -285,11 +327,21 @@ class Adam(Optimizer):
         use_ema: bool = False,
         ema_momentum: float = 0.99,
     ) -> None:
-        self.bias_correction = bias_correction
         chosen = update.adam if bias_correction else update.adam_documented
         super().__init__(
             chosen, learning_rate, global_clipnorm, use_ema, ema_momentum, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
         )
+
+    @property
+    def bias_correction(self) -> bool:
+        """Whether the moments are corrected; may be set before the first step: the two keep another state."""
+        return self.update is update.adam
+
+    @bias_correction.setter
+    def bias_correction(self, value: bool) -> None:
+        if self.state and bool(value) != self.bias_correction:
+            raise UsageError("Adam.bias_correction is fixed after the first step: make a new Adam.")
+        self.update = update.adam if value else update.adam_documented
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "bias_correction": self.bias_correction}

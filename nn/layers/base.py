@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy
 
 from ...engine import random
+from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.errors import UsageError, unknown_name
 from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
@@ -33,20 +35,24 @@ class Layer:
     """
 
     config_names: ClassVar[tuple[str, ...]] = ()
+    free_names: ClassVar[tuple[str, ...]] = ()
+    """Of the configuration, what may be set at any time; the rest is fixed once the layer is built."""
     takes_integers: ClassVar[bool | None] = False
     """Whether a model hands x on in the dtype it has, as a layer wants it that looks up places by whole numbers; else
     x is made the model's floating dtype first. None: as the layer after it says, for one that only moves elements."""
 
-    def __init__(self, input_shape: Shape | None = None, name: str | None = None) -> None:
+    def __init__(self, input_shape: Shape | None = None, name: str | None = None, trainable: bool = True) -> None:
         self.input_shape = None if input_shape is None else checked_shape("input_shape", input_shape)
         self.name = name or default_name(type(self))
         self.weights: dict[str, Tensor] = {}
         self.state: dict[str, Tensor] = {}
         self.built_for: Shape | None = None
-        self._trainable = self._in_trainable_model = True
+        self._trainable, self._in_trainable_model = bool(trainable), True
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.__init__ = checked_arguments(vars(cls)["__init__"], ("trainable",))  # type: ignore[method-assign]
         if abstract:
             return
         taken = LAYERS.get(cls.__name__)
@@ -60,6 +66,24 @@ class Layer:
         if self.built_for is None:
             self.build(x.shape[1:], random.generator(0, self.name), x.dtype if x.dtype.kind == "f" else "float32")
         return self.apply(self.weights, x, training=training, generator=generator)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. What the constructor of a layer of ours is given is checked as there, or refused."""
+        own: Any = next(kind for kind in type(self).__mro__ if is_ours(kind))
+        given = [n for n in ("input_shape", *own.config_names) if n in vars(self)]
+        if name in given:
+            if self.built_for is not None and name not in own.free_names:
+                raise UsageError(f"{self.name}.{name} is fixed now that the layer is built: make a new {own.__name__}.")
+            made = own(**{**{n: vars(self)[n] for n in given}, name: value})
+            same = vars(Activated()).keys() - {"input_shape"}  # its name, weights, σ, …
+            vars(self).update({n: new for n, new in vars(made).items() if n not in same})
+            return
+        if type(self) is own and "built_for" in vars(self) and name not in vars(self):
+            if name in KERAS and name not in inspect.signature(own.__init__).parameters:
+                raise unknown_attribute(own.__name__, name, given)
+            if name in self.variables:
+                raise UsageError(f"{self.name}.{name}: it is changed by layer.variables[{name!r}].assign(…).")
+        super().__setattr__(name, value)
 
     @property
     def trainable(self) -> bool:
@@ -131,13 +155,36 @@ class Layer:
         return sum(w.size for w in self.variables.values())
 
 
+Layer.__init__ = checked_arguments(Layer.__init__)  # type: ignore[method-assign]
+
+
 class Activated(Layer, abstract=True):
     """A layer σ(z): `linear` gives z. activation: σ by name, or a function; None is the identity."""
 
-    def __init__(self, activation: str | Function | None, input_shape: Shape | None, name: str | None) -> None:
+    def __init__(
+        self, activation: str | Function | None = None, input_shape: Shape | None = None, name: str | None = None
+    ) -> None:
         super().__init__(input_shape, name)
-        self.function = make_activation(activation)
-        self.activation = activation_name(self.function)
+        self.activation = activation
+
+    @property
+    def activation(self) -> str | None:
+        """σ by name; None for the identity, or a function of the user's. May be set, at any time, to what σ may be."""
+        return self._activation
+
+    @activation.setter
+    def activation(self, value: str | Function | None) -> None:
+        self._function = make_activation(value)
+        self._activation = activation_name(self._function)
+
+    @property
+    def function(self) -> Function | None:
+        """σ; None for the identity."""
+        return self._function
+
+    @function.setter
+    def function(self, value: str | Function | None) -> None:
+        self.activation = value
 
     def linear(self, weights: Weights, x: Tensor) -> Tensor:
         """z, without σ: the logits, where σ is softmax or sigmoid."""

@@ -249,14 +249,15 @@ class Conv2DTranspose(Convolution):
             bias_initializer, input_shape, name,
         )  # fmt: skip
         self.filters, self.kernel_initializer = whole_number("Conv2DTranspose", "filters", filters), kernel_initializer
-        self.output_padding = None
+        more: tuple[int, ...] | None = None
         if output_padding is not None:
-            self.output_padding = per_axis("Conv2DTranspose", "output_padding", output_padding, self.rank, 0)
-            if any(more >= s for more, s in zip(self.output_padding, self.strides, strict=True)):
+            more = per_axis("Conv2DTranspose", "output_padding", output_padding, self.rank, 0)
+            if any(m >= s for m, s in zip(more, self.strides, strict=True)):
                 raise UsageError(
                     f"Conv2DTranspose(output_padding={output_padding!r}, strides={strides!r}): the output padding is "
                     "less than the stride, on each axis."
                 )
+        self.output_padding = more
 
     def outputs(self, channels: int) -> int:
         return self.filters

@@ -42,6 +42,7 @@ class Dense(Activated):
     """
 
     config_names = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "precision")
+    free_names = ("precision",)
 
     def __init__(
         self,
@@ -136,7 +137,7 @@ class Reshape(Layer):
 class Rescaling(Layer):
     """scale · x + offset: `Rescaling(1 / 255)` takes bytes to [0, 1]."""
 
-    config_names = ("scale", "offset")
+    config_names = free_names = ("scale", "offset")
 
     def __init__(
         self, scale: float, offset: float = 0.0, input_shape: Shape | None = None, name: str | None = None
@@ -155,7 +156,7 @@ class Rescaling(Layer):
 class Dropout(Layer):
     """In training each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al. 2014)."""
 
-    config_names = ("rate",)
+    config_names = free_names = ("rate",)
 
     def __init__(self, rate: float, input_shape: Shape | None = None, name: str | None = None) -> None:
         super().__init__(input_shape, name)

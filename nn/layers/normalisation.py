@@ -24,6 +24,7 @@ class Normalization(Layer, abstract=True):
     config_names: ClassVar[tuple[str, ...]] = (
         "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
     )  # fmt: skip
+    free_names: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     def __init__(
         self,
@@ -108,6 +109,7 @@ class BatchNormalization(Normalization):
     config_names = (
         *Normalization.config_names, "momentum", "moving_mean_initializer", "moving_variance_initializer",
     )  # fmt: skip
+    free_names = ("epsilon", "momentum")
 
     def __init__(
         self,

@@ -340,3 +340,77 @@ def test_a_learning_rate_of_any_numpy_dtype(rate):
 def test_a_hyperparameter_that_is_no_number_is_named():
     with pytest.raises(UsageError, match="beta_1"):
         Adam(beta_1="0.9")
+
+
+# What may be set later
+
+
+@pytest.mark.parametrize("kind", dict.fromkeys(OPTIMIZERS.values()), ids=lambda kind: kind.__name__)
+def test_hyperparameters_are_attributes(kind):
+    theta, gradients = np.ones(3), np.arange(9.0).reshape(3, 3)
+    for name, value in kind().hyperparameters.items():
+        optimizer = kind(0.1)
+        assert getattr(optimizer, name) == value
+        setattr(optimizer, name, value / 2)
+        assert optimizer.config() == kind(0.1, **{name: value / 2}).config()
+        np.testing.assert_array_equal(
+            walk(optimizer, theta, gradients), walk(kind(0.1, **{name: value / 2}), theta, gradients)
+        )
+
+
+@pytest.mark.parametrize(("kind", "options"), [*WRONG, (Adam, {"ema_momentum": 1}), (Adam, {"epsilon": math.inf})])
+def test_what_is_set_is_checked_as_what_is_given(kind, options):
+    ((name, value),) = options.items()
+    optimizer = kind()
+    before = optimizer.config()
+    with pytest.raises(UsageError, match=rf"{name}="):
+        setattr(optimizer, name, value)
+    assert optimizer.config() == before
+
+
+def test_the_chosen_update_may_be_set():
+    optimizer = Momentum(0.1)
+    optimizer.nesterov = True
+    assert optimizer.config() == Momentum(0.1, nesterov=True).config()
+    assert walk(optimizer, np.ones(1), np.ones((2, 1))) == walk(Momentum(0.1, nesterov=True), np.ones(1), [[1], [1]])
+    adam = Adam()
+    adam.bias_correction = False
+    assert adam.update is Adam(bias_correction=False).update
+    walk(adam, np.ones(1), np.ones((1, 1)))
+    with pytest.raises(UsageError, match="bias_correction is fixed"):
+        adam.bias_correction = True
+
+
+ABSENT = {"lr": "learning_rate", "decay": "schedule", "clipnorm": "global_clipnorm", "clipvalue": "global_clipnorm"}
+ABSENT |= {"amsgrad": "no such variant", "loss_scale_factor": "float32", "learning_rat": "did you mean 'learning_rate'"}
+
+
+@pytest.mark.parametrize("kind", dict.fromkeys(OPTIMIZERS.values()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("name", ABSENT)
+def test_other_names_are_refused_with_the_way_out(kind, name):
+    optimizer = kind()
+    for use in (lambda: kind(**{name: 0.5}), lambda: setattr(optimizer, name, 0.5), lambda: getattr(optimizer, name)):
+        with pytest.raises(UsageError, match=rf"{kind.__name__}.*{name}.*{ABSENT[name]}"):
+            use()
+    assert not hasattr(optimizer, name)
+
+
+def test_what_a_neighbour_has_is_named():
+    for kind, name, way in [(Adam, "weight_decay", "AdamW"), (GradientDescent, "momentum", "optim.Momentum")]:
+        for use in (lambda k=kind, n=name: k(**{n: 0.5}), lambda k=kind, n=name: setattr(k(), n, 0.5)):
+            with pytest.raises(UsageError, match=way):
+                use()
+        kind(**{name: 0.0})
+
+
+def test_an_optimizer_of_ones_own_is_free():
+    class Noted(Adam):
+        def __init__(self, note, **options):
+            super().__init__(**options)
+            self.note = note
+
+    noted = Noted("a", beta_1=0.5)
+    noted.note, noted.seen, noted.beta_1 = "b", 1, 0.25
+    assert (noted.note, noted.seen, noted.hyperparameters["beta_1"]) == ("b", 1, 0.25)
+    with pytest.raises(UsageError, match="beta_1"):
+        Noted("a", beta1=0.5)

@@ -1,0 +1,198 @@
+"""What a layer is given: what each takes, what is refused by name, and what may be set later."""
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import Sequential, layers
+from chalkgrad.engine.absent import KERAS
+from chalkgrad.nn.layers import LAYERS, Layer, make_layer
+
+GIVEN = {
+    "Dense": {"units": 3},
+    "Activation": {"activation": "relu"},
+    "Dropout": {"rate": 0.5},
+    "Rescaling": {"scale": 0.5},
+    "Reshape": {"target_shape": (-1,)},
+    "Conv1D": {"filters": 2, "kernel_size": 2},
+    "Conv2D": {"filters": 2, "kernel_size": 2},
+    "Conv2DTranspose": {"filters": 2, "kernel_size": 2},
+    "DepthwiseConv2D": {"kernel_size": 2},
+}
+OURS = [name for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")]
+
+
+def made(name, **options):
+    return getattr(layers, name)(**GIVEN.get(name, {}), **options)
+
+
+def built(name):
+    layer = made(name)
+    layer.build((4, 2) if "1D" in name else (4, 4, 2), np.random.default_rng(0))
+    return layer
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_layer_may_be_made_frozen(name):
+    assert [made(name, trainable=value).trainable for value in (True, False)] == [True, False]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_arguments_without_a_counterpart_are_refused_with_the_way_out(name):
+    for argument in ("kernel_regularizer", "activity_regularizer", "dtype", "kernel_constraint"):
+        with pytest.raises(cg.ChalkgradError, match=rf"{name}\({argument}=…\).*{KERAS[argument][1][:20]}"):
+            made(name, **{argument: "l2"})
+        made(name, **{argument: None})
+        with pytest.raises(cg.ChalkgradError, match=f"no attribute '{argument}'"):
+            setattr(made(name), argument, "l2")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_an_unknown_argument_names_the_nearest(name):
+    with pytest.raises(cg.ChalkgradError, match=rf"{name}\(\) got an unexpected .* did you mean 'trainable'"):
+        made(name, trainible=True)
+
+
+def test_a_missing_argument_is_an_error_of_ours():
+    with pytest.raises(cg.ChalkgradError, match=r"Dense\(units, activation.*missing .*'units'"):
+        layers.Dense()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_fixes_the_weights_is_fixed_once_they_are_there(name):
+    layer = built(name)
+    for key in type(layer).config_names:
+        value = getattr(layer, key)
+        if key in type(layer).free_names or key == "activation":
+            setattr(layer, key, value)
+        else:
+            with pytest.raises(cg.ChalkgradError, match=f"{key} is fixed"):
+                setattr(layer, key, value)
+    for key in layer.variables:
+        with pytest.raises(cg.ChalkgradError, match="assign"):
+            setattr(layer, key, 0)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_before_that_each_may_be_set_as_it_is_given(name):
+    layer = made(name)
+    for key in type(layer).config_names:
+        setattr(layer, key, getattr(layer, key))
+    assert layer.config() == made(name).config()
+
+
+def test_what_is_set_before_the_weights_are_drawn_counts():
+    layer = layers.Dense(3, "relu", name="first", trainable=False)
+    layer.units, layer.kernel_initializer, layer.use_bias, layer.input_shape = 5, "ones", False, (2,)
+    model = Sequential([layer])
+    model.build()
+    assert (layer.name, layer.activation, layer.trainable, model.output_shape) == ("first", "relu", False, (5,))
+    assert model.get_weights()[0].tolist() == [[1] * 5] * 2
+    assert list(layer.weights) == ["kernel"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("Dropout", "rate", 1.0), ("Dense", "units", 0), ("Dense", "activation", "tan"), ("Conv2D", "padding", "sane"),
+        ("BatchNormalization", "momentum", 2), ("Rescaling", "scale", "1"), ("Dense", "input_shape", 4),
+    ],
+)  # fmt: skip
+def test_what_is_set_is_checked_as_what_is_given(name, key, value):
+    layer = made(name)
+    before = layer.config()
+    with pytest.raises(cg.ChalkgradError):
+        setattr(layer, key, value)
+    assert layer.config() == before
+
+
+CHANGES = {
+    "activation": lambda m: setattr(m.layers[0], "activation", "tanh"),
+    "activation of one's own": lambda m: setattr(m.layers[0], "activation", lambda x: x * 2.0),
+    "last activation": lambda m: setattr(m.layers[-1], "activation", "sigmoid"),
+    "rate": lambda m: setattr(m.layers[2], "rate", 0.9),
+    "momentum": lambda m: setattr(m.layers[1], "momentum", 0.1),
+    "epsilon": lambda m: setattr(m.layers[1], "epsilon", 0.1),
+    "scale": lambda m: setattr(m.layers[3], "scale", 3.0),
+    "loss": lambda m: setattr(m, "loss", "mae"),
+    "optimizer": lambda m: setattr(m, "optimizer", "adam"),
+    "beta_1": lambda m: setattr(m.optimizer, "momentum", 0.1),
+    "nesterov": lambda m: setattr(m.optimizer, "nesterov", True),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_set_between_two_trainings_counts_in_the_second(name):
+    x, y = (np.random.default_rng(0).random((12, n)).astype("float32") for n in (4, 3))
+
+    def weights(eager, change):
+        ends = layers.Dropout(0.2), layers.Rescaling(0.5), layers.Dense(3, "softmax")
+        model = Sequential([layers.Dense(5, "relu"), layers.BatchNormalization(), *ends])
+        model.compile(cg.optim.Momentum(0.1), "mse", run_eagerly=eager)
+        model.fit(x, y, batch_size=4, epochs=3, verbose=0)
+        change(model)
+        model.fit(x, y, batch_size=4, epochs=3, verbose=0)
+        return b"".join(w.tobytes() for w in model.get_weights())
+
+    assert weights(True, CHANGES[name]) == weights(False, CHANGES[name]) != weights(True, lambda model: None)
+
+
+def test_a_layer_of_ones_own_is_free():
+    class Scaled(Layer):
+        def __init__(self, factor, **options):
+            super().__init__(**options)
+            self.factor = self.weight_decay = factor
+
+        def apply(self, weights, x, *, training, generator):
+            self.kernel_constraint = self.factor = self.factor + 1
+            return x * float(self.factor)
+
+    class Twice(layers.Dense):
+        def __init__(self, units):
+            super().__init__(2 * units)
+            self.seen = 0
+
+    layer = Scaled(2, trainable=False, name="mine")
+    assert layer(np.ones((1, 2), "float32")).tolist() == [[3, 3]]
+    layer.factor = layer.dtype = 5
+    assert (layer.name, layer.trainable) == ("mine", False)
+    twice = Twice(2, trainable=False)
+    twice.seen, twice.seed = 1, 2
+    assert (twice.units, twice.trainable) == (4, False)
+    with pytest.raises(cg.ChalkgradError, match="unit"):
+        Twice(unit=2)
+
+
+def test_loss_and_metrics_may_be_set_or_are_refused():
+    x, y = np.ones((4, 2), "float32"), np.zeros(4, int)
+    model = Sequential([layers.Dense(3, "softmax", input_shape=(2,))])
+    with pytest.raises(cg.ChalkgradError, match="before compile"):
+        model.metrics = ["accuracy"]
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.evaluate(x, y, verbose=0)
+    model.metrics = ["accuracy", "sparse_categorical_accuracy"]
+    assert len(model.evaluate(x, y, verbose=0)) == 3
+    before = model.loss, model.metrics
+    for name, value in {"loss": "categorical", "metrics": ["loss"], "optimizer": "adan"}.items():
+        with pytest.raises(cg.ChalkgradError):
+            setattr(model, name, value)
+    with pytest.raises(cg.ChalkgradError, match=r"'accuracy' takes .* model\.compile"):
+        model.loss = "categorical_crossentropy"
+    assert (model.loss, model.metrics) == before
+
+
+def test_binary_accuracy_is_of_the_outputs_that_the_loss_takes():
+    from_logits, plain = cg.losses.BinaryCrossentropy(from_logits=True), cg.losses.BinaryCrossentropy()
+    model = Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", from_logits, metrics=["accuracy"])
+    logits = model.metrics
+    model.loss = plain
+    assert [metric.on_logits for metric in (*logits, *model.metrics)] == [True, False]
+    model.loss = from_logits
+    assert model.metrics == logits
+
+
+def test_a_configuration_has_what_was_set():
+    layer = layers.Dense(3, "relu", input_shape=(2,))
+    layer.activation = "gelu"
+    assert make_layer(layer.config()).activation == "gelu"
