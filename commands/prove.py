@@ -19,6 +19,7 @@ import numpy
 from .. import __version__
 from ..engine.files import replacing
 from ..engine.primitive import Primitive
+from ..proof.bounds import Accuracy
 from ..proof.report import Report, Verdict
 from .prove_targets import Function, Options, Target, failure, find_targets, no_gradient
 
@@ -54,6 +55,12 @@ class Proof:
         return max((ratio for report in self.reports if (ratio := error_to_bound(report)) is not None), default=None)
 
     @property
+    def exactness(self) -> Accuracy | None:
+        """What comes nearest to its bound in ulp, or is beyond; None where none is declared."""
+        found = [one for report in self.reports for one in report.exactness]
+        return max(found, key=lambda one: one.off / one.bound.ulp, default=None)
+
+    @property
     def verdict(self) -> str:
         """`proven`, or how many of which other verdict."""
         from ..proof.registry import summary
@@ -63,12 +70,13 @@ class Proof:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Name, proven of all, dtypes, orders, worst error relative to its bound, verdict: as they are shown."""
+        """Name, proven of all, dtypes, orders, worst error relative to its bound, ulp of those allowed, verdict."""
         dtypes = dict.fromkeys(report.dtype for report in self.cases)
         orders = dict.fromkeys(str(report.order) for report in self.cases)
         proven = f"{len(self.reports) - len(self.failures)}/{len(self.reports)}"
         worst = "–" if self.worst is None else f"{self.worst:.2g}"
-        return self.name, proven, " ".join(dtypes) or "–", " ".join(orders) or "–", worst, self.verdict
+        ulp = "–" if self.exactness is None else f"{self.exactness.off:.2g}/{self.exactness.bound.ulp:g}"
+        return self.name, proven, " ".join(dtypes) or "–", " ".join(orders) or "–", worst, ulp, self.verdict
 
 
 def name_of(target: Target) -> str:
@@ -122,7 +130,7 @@ def _run(targets: Sequence[Target], options: Options) -> list[Proof]:
     deadline = time.perf_counter() + (options.max_seconds or math.inf)
     if not console.is_terminal:
         proofs = []
-        _say_line(("primitive", "proven", "dtypes", "orders", "error/bound", "verdict"), targets)
+        _say_line(("primitive", "proven", "dtypes", "orders", "error/bound", "ulp/bound", "verdict"), targets)
         for target in targets:
             proofs.append(_prove(target, options, deadline))
             _say_line(proofs[-1].row, targets) if isinstance(target, Primitive) else _say_function(proofs[-1])
@@ -211,7 +219,7 @@ def _print_table(console: Any, proofs: Sequence[Proof]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("\nprimitive")
-    for title in ("\nproven", "\ndtypes", "\norders", "worst error\n/ its bound"):
+    for title in ("\nproven", "\ndtypes", "\norders", "worst error\n/ its bound", "worst ulp\n/ bound"):
         table.add_column(title, justify="left" if "dtypes" in title else "right")
     table.add_column("\nverdict")
     for proof in proofs:
@@ -225,9 +233,9 @@ def _say_line(row: Sequence[str], targets: Sequence[Target]) -> None:
     """One line of the plain table; nothing where no primitive is proven."""
     names = [target.name for target in targets if isinstance(target, Primitive)]
     if names:
-        name, proven, dtypes, orders, worst, verdict = row
+        name, proven, dtypes, orders, worst, ulp, verdict = row
         width = max(len("primitive"), *map(len, names))
-        click.echo(f"{name:<{width}}  {proven:>7}  {dtypes:<15}  {orders:<6}  {worst:>11}  {verdict}")
+        click.echo(f"{name:<{width}}  {proven:>7}  {dtypes:<15}  {orders:<6}  {worst:>11}  {ulp:>9}  {verdict}")
 
 
 def _say_function(proof: Proof) -> None:

@@ -46,10 +46,11 @@ def _overview(proofs: Sequence[Proof]) -> str:
     rows = "\n".join(
         f'<tr><th scope="row"><a href="#s{number}">{escape(proof.name)}</a></th>'
         f'<td><code>{escape(_equation(proof))}</code></td><td class="number">{escape(proof.row[1])}</td>'
-        f'<td class="number">{escape(proof.row[4])}</td><td>{_chip(proof.verdict, not proof.failures)}</td></tr>'
+        f'<td class="number">{escape(proof.row[4])}</td><td class="number">{escape(proof.row[5])}</td>'
+        f"<td>{_chip(proof.verdict, not proof.failures)}</td></tr>"
         for number, proof in enumerate(proofs)
     )
-    head = _head("name", "equation", "proven", "worst error / its bound", "verdict")
+    head = _head("name", "equation", "proven", "worst error / its bound", "worst ulp / bound", "verdict")
     table = _scrolling("overview", f"{head}<tbody>{rows}</tbody>")
     return f'<section class="overview"><h2>Overview</h2>{table}</section>'
 
@@ -119,7 +120,8 @@ def _cases(proof: Proof) -> str:
 def _case(report: Report) -> str:
     chip = _chip(str(report.verdict), report.proven)
     if report.checks == (EQUATION_CHECK,):
-        return f'<tr><th scope="row" colspan="5">equation, code and rules at 50 digits</th><td>{chip}</td></tr>'
+        exact = "".join(f"<div>{escape(str(one))}</div>" for one in report.exactness)
+        return f'<tr><th scope="row" colspan="5">equation, code and rules at 50 digits{exact}</th><td>{chip}</td></tr>'
     ratio = error_to_bound(report)
     worst = "–" if ratio is None else f"{ratio:.2g}"
     return (

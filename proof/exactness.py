@@ -1,66 +1,36 @@
 """How exact each primitive is: its values and gradients against its own equation at 50 digits, in ulp.
 
-One ulp is the distance to the next floating-point number at the exact result. The gradient is held to the derivative
-of the equation's text, found by dual numbers: no step size, no tolerance.
+How exact it has to be stands in `bounds`. The gradient is held to the derivative of the equation's text, found by
+dual numbers: no step size, no tolerance.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from ..engine.equation import read_equation
 from ..engine.errors import ChalkgradError
-from ..engine.primitive import Example, Primitive
+from ..engine.primitive import OWN, Example, Primitive
 from ..engine.tensor import tensor
 from .arrays import Exact
+from .bounds import DRAWN, Accuracy, Bound, bound
 from .cases import Values, chosen, draw, examples
 from .dual import lift, load_mpmath
 from .report import Report, Verdict
 from .witness import evaluate, exact
 
 POINTS = 96
-LIMIT = 4.0
-"""How many ulp an elementwise value or gradient may be off."""
-
-LIMIT_OF_SUMS = 8.0
-"""The same where terms are summed, in ulp of the largest element of the result."""
-
-_ROOT = "it crosses zero where two terms near 1 cancel: the error is below 1 ulp of either term"
-EXPLAINED = {
-    ("silu", "x"): f"{_ROOT} (at x = -1.2785)",
-    ("gelu", "x"): f"{_ROOT} (at x = -0.7518)",
-    ("softmax", "x"): "gy less its weighted mean: where gy is nearly constant the terms cancel, as a sum's may",
-}
-"""Gradients beyond those limits, and why."""
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """The worst error of a primitive's value (`of` = "value") or of its gradient in the operand `of`.
-
-    ulp: in units in the last place; elementwise of each element, else of the largest element of the result (a sum's
-    terms may cancel, and no sum in floating point is exact to the ulp of what is left). error: the same as a number.
-    at: the operands there.
-    """
-
-    primitive: str
-    of: str
-    dtype: str
-    ulp: float
-    error: float
-    at: tuple[float, ...]
-    elementwise: bool
 
 
 def accuracy(
-    names: list[str] | None = None, dtypes: tuple[str, ...] = ("float64", "float32"), seed: int = 0
+    names: list[str] | None = None, dtypes: Sequence[str] = ("float64", "float32"), seed: int = 0
 ) -> list[Accuracy]:
-    """The worst error of each primitive's value and gradients over its domain and at its ends, in ulp.
+    """The worst error of each primitive's value and gradients over its domain and at its ends, beside its bound.
 
     Raises EquationError where an equation cannot be evaluated, UsageError for an unknown name.
     """
@@ -70,41 +40,45 @@ def accuracy(
             worst: dict[str, Accuracy] = {}
             for example, operands in _points(primitive, seed, dtype):
                 for one in _measure(_Witness(primitive, example, operands, seed), dtype):
-                    if one.of not in worst or one.ulp > worst[one.of].ulp:
-                        worst[one.of] = one
+                    seen = worst.get(one.of, one)
+                    worst[one.of] = replace(max(seen, one, key=lambda a: a.ulp), off=max(seen.off, one.off))
             found += worst.values()
     return found
 
 
-def equation_holds(primitive: Primitive, seed: int = 0) -> Report:
+def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = ()) -> Report:
     """Hold the kernel, each rule, and each rule's own equation to the primitive's equation at 50 digits.
 
-    Raises UsageError where mpmath is not installed.
+    dtypes: those in which a primitive of the engine is held to its bounds in ulp, too, at the points of `accuracy`,
+    which are the same for every seed. Raises UsageError where mpmath is not installed.
     """
     load_mpmath()  # so that a missing mpmath is no verdict
     started = time.perf_counter()
-    name, detail = f"{primitive.name}: {primitive.text}", ""
+    name, detail, found = f"{primitive.name}: {primitive.text}", "", []
     try:
         for rule in primitive.rules.values():
             rule.equation  # noqa: B018 (reading it is the check)
         for example in examples(primitive):
             detail = detail or _mismatch(primitive, example, draw(primitive, example, seed), seed)
+        if primitive.__module__.startswith(OWN):  # a user's has no bounds declared
+            found = accuracy([primitive.name], dtypes)
+            detail = detail or "; ".join(f"the code's {one}, at {one.at}" for one in found if not one.holds)
     except ChalkgradError as error:
         detail = str(error)
     verdict = Verdict.WRONG if detail else Verdict.PROVEN
     seconds = time.perf_counter() - started
-    return Report(name, verdict, detail, checks=("the equation at 50 digits",), seed=seed, seconds=seconds)
+    checks = ("the equation at 50 digits",)
+    return Report(name, verdict, detail, checks=checks, seed=seed, seconds=seconds, exactness=tuple(found))
 
 
 def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> str:
     """What differs between equation, code, rules and the rules' equations; empty where nothing does."""
     witness = _Witness(primitive, example, operands, seed)
     # An error is no mismatch where it is rounding of the terms that cancel, such as where a gradient crosses zero
-    rounding = 256 * float(numpy.finfo("float64").eps) * 2 * float(numpy.abs(witness.y).max(initial=0))
+    rounding = DRAWN * float(numpy.finfo("float64").eps) * 2 * float(numpy.abs(witness.y).max(initial=0))
     for one in _measure(witness, "float64"):
-        if one.ulp > 256 and one.error > rounding:
-            what = "value" if one.of == "value" else f"gradient in {one.of}"
-            return f"the code's {what} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
+        if one.ulp > DRAWN and one.error > rounding:
+            return f"the code's {one.what} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
     for i in witness.ruled:
         truth, stated = witness.gradient(i), witness.stated_gradient(i)
         size = max([abs(v) for v in truth.flat], default=load_mpmath().zero)
@@ -156,6 +130,14 @@ class _Witness:
             if n != m:
                 result = result.sum(axis=axis, keepdims=True)
         return numpy.asarray(result, dtype=object).reshape(shape)
+
+    def terms(self, bound: Bound, shape: tuple[int, ...]) -> Exact | None:
+        """The size of the terms that a bound counts its ulp at; None where it counts them at the result."""
+        if not bound.terms:
+            return None
+        target = self.primitive.equation.target
+        values = {**self._values(), target: _constants(self.exact_y), f"g{target}": exact(self.gy)}
+        return _numbers(evaluate(read_equation(bound.terms, values), values, shape))
 
     def _values(self, variables: bool = False) -> dict[str, Any]:
         arrays = [exact(x, i if variables else None) for i, x in enumerate(self.operands)]
@@ -213,7 +195,7 @@ def _measure(witness: _Witness, dtype: str) -> Iterator[Accuracy]:
     primitive, operands = witness.primitive, witness.operands
     whole = not primitive.equation.elementwise
     if witness.y.size:
-        yield _worst(primitive.name, "value", dtype, witness.y, witness.value(), operands, whole)
+        yield _worst(witness, "value", dtype, witness.y, witness.value(), whole)
     for i in witness.ruled:
         if not operands[i].size:
             continue
@@ -223,22 +205,29 @@ def _measure(witness: _Witness, dtype: str) -> Iterator[Accuracy]:
         assert gradient is not None
         of = primitive.operand(i)
         broadcast = whole or operands[i].shape != witness.y.shape
-        yield _worst(primitive.name, of, dtype, gradient.numpy(), witness.gradient(i), operands, broadcast)
+        yield _worst(witness, of, dtype, gradient.numpy(), witness.gradient(i), broadcast)
 
 
-def _worst(
-    name: str, of: str, dtype: str, found: Values, truth: Exact, operands: tuple[Values, ...], whole: bool
-) -> Accuracy:
+def _worst(witness: _Witness, of: str, dtype: str, found: Values, truth: Exact, whole: bool) -> Accuracy:
+    name, held = witness.primitive.name, bound(witness.primitive.name, of, not whole)
     kind = found.dtype if found.dtype.kind == "f" else numpy.dtype("float64")
+    terms = witness.terms(held, truth.shape)
     largest = max(abs(t) for t in truth.flat)
-    worst, error, at = -1.0, 0.0, ()
+    largest_term = largest if terms is None else max(largest, *map(abs, terms.flat))
+    worst, error, at, most = -1.0, 0.0, (), 0.0
     for index in numpy.ndindex(truth.shape):
         off = abs(load_mpmath().mpf(found[index].item()) - truth[index])
+        if off != off:  # NaN is as far off as can be
+            off = load_mpmath().inf
         ulps = float(off / _ulp(largest if whole else truth[index], kind))
         if ulps > worst:
             worst, error, at = ulps, float(off), index
-    same = [x for x in operands if x.shape == truth.shape]
-    return Accuracy(name, of, dtype, worst, error, tuple(float(x[at]) for x in same), not whole)
+        if terms is not None:
+            size = largest_term if whole else max(abs(truth[index]), abs(terms[index]))
+            ulps = float(off / _ulp(size, kind))
+        most = max(most, ulps)
+    point = tuple(float(x[at]) for x in witness.operands if x.shape == truth.shape)
+    return Accuracy(name, of, dtype, worst, error, point, not whole, most, held)
 
 
 def _ulp(value: Any, dtype: numpy.dtype[Any]) -> Any:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..engine.errors import ChalkgradError
+from .bounds import Accuracy
 
 
 class Verdict(StrEnum):
@@ -81,7 +82,8 @@ class Report:
     name: of the function. detail: the verdict's reason in one sentence. worst: the largest difference in units of
     its bound. kinks: elements where the one-sided derivatives differ and the gradient lies between them.
     checks: what was done. curve: (h, error) pairs of the worst element, whose V shape shows why h matters.
-    reproduce: code that, pasted, gives this report again.
+    reproduce: code that, pasted, gives this report again. exactness: of a primitive's equation, the worst errors in
+    ulp, each with its bound.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Report:
     seconds: float = 0.0
     curve: tuple[tuple[float, float], ...] = ()
     reproduce: str = ""
+    exactness: tuple[Accuracy, ...] = ()
 
     @property
     def proven(self) -> bool:
@@ -113,6 +116,7 @@ class Report:
         lines += [f"  kink   {kink}" for kink in self.kinks[:5]]
         if len(self.kinks) > 5:
             lines.append(f"  kink   … and {len(self.kinks) - 5} more")
+        lines += [f"  exact  {one}" for one in self.exactness]
         done = ", ".join(self.checks) or "nothing"
         lines.append(
             f"  checked {done} ({self.dtype}, order {self.order}, {self.evaluations} evaluations, {self.seconds:.2f} s)"

@@ -37,12 +37,23 @@ def reports(chalkgrad, *arguments, code=0):
 @needs_mpmath
 def test_primitives(chalkgrad):
     lines = chalkgrad("prove", "exp", "greater").stdout.splitlines()
-    assert lines[0].split() == ["primitive", "proven", "dtypes", "orders", "error/bound", "verdict"]
+    assert lines[0].split() == ["primitive", "proven", "dtypes", "orders", "error/bound", "ulp/bound", "verdict"]
     assert lines[1].startswith("exp ")
     assert "float64 float32  1 2" in lines[1]
-    assert lines[2].split() == ["greater", "1/1", "–", "–", "–", "proven"]
+    assert lines[2].split() == ["greater", "1/1", "–", "–", "–", "0/4", "proven"]
     assert lines[3].startswith("24 proofs of 2 primitives, all proven, in ")
     assert len(lines) == 4
+
+
+def test_the_bound_is_told_beside_what_was_found(chalkgrad):
+    (row, _) = chalkgrad("prove", "relu", "--order", 1).stdout.splitlines()[1:]
+    assert row.split()[-2:] == ["0/4", "proven"]
+    (first, *others) = reports(chalkgrad, "softmax", "--dtype", "float32", "--order", 1)
+    assert [(one["of"], one["dtype"], one["bound"]["ulp"]) for one in first["exactness"]] == [
+        ("value", "float32", 8.0),
+        ("x", "float32", 8.0),
+    ]
+    assert not any(one["exactness"] for one in others)
 
 
 def test_without_names_all_are_meant():

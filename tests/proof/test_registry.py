@@ -1,13 +1,16 @@
 """The registry, proven by enumeration; and the proof of the proof: no error put into a rule goes unseen."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import chalkgrad as cg
 from chalkgrad.engine.errors import UsageError
-from chalkgrad.proof.exactness import EXPLAINED, LIMIT, LIMIT_OF_SUMS, accuracy, equation_holds
+from chalkgrad.proof import bounds
+from chalkgrad.proof.bounds import NAMED, bound
+from chalkgrad.proof.exactness import accuracy, equation_holds
 from chalkgrad.proof.mutation import ENGINE_KINDS, KINDS, WHY_EQUIVALENT, mutants
 from chalkgrad.proof.registry import prove
 
@@ -32,16 +35,57 @@ def test_no_mutant_survives(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_value_and_gradients_are_exact_to_the_ulp(name):
-    for one in accuracy([name]):
-        if (one.primitive, one.of) not in EXPLAINED:
-            assert one.ulp <= (LIMIT if one.elementwise else LIMIT_OF_SUMS), one
+    found = accuracy([name])
+    assert {(one.of, one.dtype) for one in found} == {
+        (of, dtype) for of in ("value", *cg.registry[name].rules) for dtype in ("float64", "float32")
+    }
+    for one in found:
+        assert one.holds, one
 
 
-def test_only_what_needs_it_is_excused():
+def test_only_what_needs_it_is_held_to_its_terms():
     worst = {}
-    for one in accuracy(list({name for name, _ in EXPLAINED})):
+    for one in accuracy(list({name for name, _ in NAMED})):
         worst[one.primitive, one.of] = max(one.ulp, worst.get((one.primitive, one.of), 0))
-    assert all(worst[key] > LIMIT for key in EXPLAINED)
+    assert all(worst[key] > bound.ulp for key, bound in NAMED.items())
+
+
+def test_named_bounds_count_as_the_general_ones_do():
+    for (name, of), named in NAMED.items():
+        assert named.of == bound("another", of, cg.registry[name].equation.elementwise).of
+        assert named.terms
+        assert named.why
+
+
+def test_the_proof_holds_a_primitive_to_the_same_bounds(monkeypatch):
+    found = {(one.of, one.dtype): one for one in next(prove(["silu"])).exactness}
+    assert found == {(one.of, one.dtype): one for one in accuracy(["silu"])}
+    assert found["x", "float64"].ulp > 8 > found["x", "float64"].off > 0
+    monkeypatch.setattr(bounds, "NAMED", {})
+    report = next(prove(["silu"], ["float32"]))
+    assert not report.proven
+    assert re.search(
+        r"WRONG - the code's gradient in x is [\d.]+ ulp off, bound 4 of each element \(float32\)", str(report)
+    )
+    assert not next(prove(["silu"], ulp=False)).exactness
+
+
+@pytest.mark.parametrize("error", [1 + 1e-13, np.nan])
+@pytest.mark.parametrize("name", ["silu", "gelu", "tanh"])
+def test_an_error_where_no_seed_draws_is_found_in_ulp(name, error):
+    right = cg.registry[name].rules["x"]
+
+    def kernel(xp, gy, *seen):
+        gx = right.kernel(xp, gy, *seen)
+        return xp.where(seen[right.wants.index("x")] < -5, gx * error, gx)
+
+    cg.registry[name].set_rule(replace(right, kernel=kernel))
+    try:
+        report = equation_holds(cg.registry[name], dtypes=["float64"])
+    finally:
+        cg.registry[name].set_rule(right)
+    assert re.match(r"the code's gradient in x is ([\d.]+|inf) ulp off, bound [48] of each element", report.detail)
+    assert equation_holds(cg.registry[name], dtypes=["float64"]).proven
 
 
 @pytest.fixture
