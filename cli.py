@@ -270,6 +270,10 @@ Examples:
     help="Shape of a function's argument, once for each; 1 or () for a number.",
 )  # fmt: skip
 @click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What all is drawn from.")
+@click.option(
+    "--kinks", type=Name("way", ("report", "accept")), metavar="report|accept", default="report", show_default=True,
+    help="accept: a function's inputs may stand on kinks, where its gradient is then one of its slopes.",
+)  # fmt: skip
 @click.option("--max-seconds", type=float, metavar="S", callback=_check_rate, help="Time for everything together.")
 @click.option("--json", "json_file", metavar="FILE", help="All reports; - for standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="One page with every proof, for a browser.")

@@ -156,6 +156,7 @@ def _prove_function(target: Function, options: Options, deadline: float) -> Repo
 
     seconds = SECONDS_A_FUNCTION if math.isinf(deadline) else max(deadline - time.perf_counter(), 0.001)
     settings: dict[str, Any] = {"order": options.order or 1, "seed": options.seed, "max_seconds": seconds}
+    settings["kinks"] = options.kinks
     settings |= target.gradient
     try:
         return gradcheck(target.function, *target.inputs, name=target.name, **settings)

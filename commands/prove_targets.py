@@ -29,7 +29,8 @@ class FunctionError(ChalkgradError):
 class Options:
     """How to prove. order and dtype of None: both for a primitive; for a function 1, and the dtype of its inputs.
 
-    shapes: of a function's arguments, to be drawn. max_seconds: for everything together.
+    shapes: of a function's arguments, to be drawn. kinks: of functions, as gradcheck takes it.
+    max_seconds: for everything together.
     """
 
     order: int | None = None
@@ -37,6 +38,7 @@ class Options:
     seed: int = 0
     shapes: tuple[tuple[int, ...], ...] = ()
     max_seconds: float | None = None
+    kinks: str = "report"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ def find_targets(what: Sequence[str], options: Options) -> list[Target]:
     """The primitives and functions that `what` names; raises as `prove` does."""
     modules: dict[str, ModuleType] = {}
     targets: list[Target] = [_find(name, options, modules) for name in what] if what else [*registry.values()]
-    if options.shapes and not any(isinstance(target, Function) for target in targets):
-        raise UsageError("--shape is for a function in a file of yours: a primitive has its own examples.")
+    given = [
+        name for name, is_given in (("--shape", options.shapes), ("--kinks", options.kinks == "accept")) if is_given
+    ]
+    if given and not any(isinstance(target, Function) for target in targets):
+        raise UsageError(f"{given[0]} is for a function in a file of yours: a primitive has its own examples.")
     if any(isinstance(target, Primitive) for target in targets):
         _require_mpmath()
     return targets

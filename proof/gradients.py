@@ -27,6 +27,7 @@ def gradcheck(
     samples: int = 3,
     max_seconds: float = 60.0,
     name: str | None = None,
+    kinks: str = "report",
 ) -> Report:
     """Check a function's gradient at `inputs`; returns a report with a verdict.
 
@@ -35,6 +36,10 @@ def gradcheck(
     inputs: float32 or float64 arrays, tensors, lists or floats. order: 2 also checks the gradient's own gradient
     (chalkgrad functions). samples: random cotangents and directions to try. seed: of these. max_seconds: then the
     verdict is UNDECIDED. A float32 gradient is held to the float64 one, within what the point's condition explains.
+    kinks: "report": a point on a kink gets the verdict KINK, which is no success; "accept": it is one, for a function
+        that is known to have kinks there. No other gradient passes for it: the verdict is KINK only where all other
+        elements are right, and the gradient on the kinks is one of the function's slopes: between the one-sided ones
+        of each element, and in directions that move all together (a subgradient, where the function is convex).
 
     Raises UsageError for what cannot be checked: integer or complex inputs, a function without one real array.
     """
@@ -44,7 +49,9 @@ def gradcheck(
         raise UsageError(
             f"order={order!r}: it is 1, or 2 for a chalkgrad function, whose gradient has a gradient itself."
         )
-    return check(subject, xs, order, seed, samples, max_seconds)
+    if kinks not in ("report", "accept"):
+        raise UsageError(f'kinks={kinks!r}: it is "report", or "accept" for a function that may stand on a kink.')
+    return check(subject, xs, order, seed, samples, max_seconds, kinks)
 
 
 def check(
@@ -54,20 +61,23 @@ def check(
     seed: int = 0,
     samples: int = 3,
     max_seconds: float = 60.0,
+    kinks: str = "report",
 ) -> Report:
     """`gradcheck` of a subject at arrays xs."""
-    report = Check(subject, xs, seed, samples).run(max_seconds)
-    options = {"seed": seed, "order": order, **({"samples": samples} if samples != 3 else {})}
+    accept = kinks == "accept"
+    report = replace(Check(subject, xs, seed, samples).run(max_seconds), accepts_kinks=accept)
+    options: dict[str, Any] = {"seed": seed, "order": order, **({"samples": samples} if samples != 3 else {})}
+    options |= {"kinks": kinks} if accept else {}
     if order > 1 and report.verdict in (Verdict.PROVEN, Verdict.KINK) and isinstance(subject, OfTensors) and xs:
-        second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds)
-        if not second.proven or report.proven:
+        second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds, kinks)
+        if not second.proven or report.verdict is Verdict.PROVEN:
             checks = (*report.checks, "second order")
             report = replace(second, name=subject.name, checks=checks, seconds=report.seconds + second.seconds)
     return replace(report, reproduce=check_as_code(subject, xs, options), order=order)
 
 
 def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
-    """`gradcheck`, raising GradientError with the report where the verdict is not PROVEN; returns the report."""
+    """`gradcheck`, raising GradientError with the report where it is not proven; returns the report."""
     __tracebackhide__ = True  # pytest shows the caller's line, not this one
     report = gradcheck(f, *inputs, **options)
     if not report.proven:
@@ -76,7 +86,7 @@ def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
 
 
 def _second_order(
-    subject: OfTensors, xs: tuple[Values, ...], order: int, seed: int, samples: int, max_seconds: float
+    subject: OfTensors, xs: tuple[Values, ...], order: int, seed: int, samples: int, max_seconds: float, kinks: str
 ) -> Report:
     """Check the gradient as a function of inputs and incoming gradient: a number, by random weights."""
     rng = numpy.random.default_rng(seed + 1)
@@ -93,5 +103,5 @@ def _second_order(
     gy = numpy.asarray(rng.standard_normal(y.shape)).astype(y.dtype)
     return gradcheck(
         weighted, *xs, gy, order=order - 1, seed=seed, samples=samples, max_seconds=max(max_seconds, 0.001),
-        name=f"gradient of {subject.name}",
+        name=f"gradient of {subject.name}", kinks=kinks,
     )  # fmt: skip

@@ -10,7 +10,7 @@
 Inputs are a tuple or list of arguments, or one array. Options, also as `@pytest.mark.gradcheck(order=2)`, are those of
 `gradcheck`. The seed is made of the test's name, so that each test draws its own, the same in every run;
 `--gradcheck-seed` draws others, `--gradcheck-order 2` proves second derivatives too. An option that a test gives itself
-stands. Under Hypothesis's `@given` each drawn example is proven.
+stands. Under Hypothesis's `@given` each drawn example is proven, by marker or by fixture.
 """
 
 from __future__ import annotations
@@ -49,14 +49,23 @@ def pytest_configure(config: pytest.Config) -> None:
         register_profiles()
 
 
-@pytest.fixture
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note the test that runs, for the fixture."""
+    item.config.stash[_RUNNING] = item
+
+
+@pytest.fixture(scope="session")
 def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Report]:
-    """`assert_gradients`, with the test's own seed: gradcheck(f, *inputs, **options) -> Report."""
-    proofs = _proofs_of(request.node)
+    """`assert_gradients`, with the test's own seed: gradcheck(f, *inputs, **options) -> Report.
+
+    Of the session, since it keeps nothing of a test: so `@given` takes it, and calls it for many examples.
+    """
+    _load()
 
     def check(f: Any, *inputs: Any, **options: Any) -> Report:
         __tracebackhide__ = True
-        report = proofs.prove((f, inputs, options))
+        report = _proofs_of(request.config.stash[_RUNNING]).prove((f, inputs, options))
         if not report.proven:
             raise _error(report)
         return report
@@ -72,6 +81,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     if marker is None:
         return None
     proofs = _proofs_of(pyfuncitem)
+    _load()
 
     def proving(function: Callable[..., Any]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -131,7 +141,8 @@ class _Proofs:
             theirs = _without_ours(error.__traceback__)
             raise (_bare(error) if theirs is None else error).with_traceback(theirs) from error.__cause__
         key = report.name if self.repeats else len(self.verdicts)
-        self.verdicts[key] = (report.name, str(report.verdict), report.detail)
+        verdict = "proven" if report.proven else str(report.verdict)  # an accepted kink is one, too
+        self.verdicts[key] = (report.name, verdict, report.detail)
         return report
 
     def defaults(self, f: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,6 +156,12 @@ class _Proofs:
 
 
 _PROOFS = pytest.StashKey[_Proofs]()
+_RUNNING = pytest.StashKey[pytest.Item]()
+
+
+def _load() -> None:
+    """Import the proofs now, lest the time count in a test's first example, which Hypothesis gives 0.2 s."""
+    from . import gradients  # noqa: F401
 
 
 def _proofs_of(item: pytest.Item) -> _Proofs:

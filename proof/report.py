@@ -11,7 +11,10 @@ from .bounds import Accuracy
 
 
 class Verdict(StrEnum):
-    """The outcome of a gradient check. Only PROVEN is a success; KINK means right wherever there is a derivative."""
+    """The outcome of a gradient check. PROVEN is a success, KINK one where kinks are accepted.
+
+    KINK: right wherever there is a derivative; and where there is none, one of the function's own slopes.
+    """
 
     PROVEN = "proven"
     WRONG = "wrong"
@@ -77,13 +80,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `gradcheck`. True where the verdict is PROVEN.
+    """The outcome of `gradcheck`. True where the verdict is PROVEN, or KINK with kinks="accept".
 
     name: of the function. detail: the verdict's reason in one sentence. worst: the largest difference in units of
     its bound. kinks: elements where the one-sided derivatives differ and the gradient lies between them.
-    checks: what was done. curve: (h, error) pairs of the worst element, whose V shape shows why h matters.
-    reproduce: code that, pasted, gives this report again. exactness: of a primitive's equation, the worst errors in
-    ulp, each with its bound.
+    accepts_kinks: whether these count as right. checks: what was done. curve: (h, error) pairs of the worst element,
+    whose V shape shows why h matters. reproduce: code that, pasted, gives this report again. exactness: of a
+    primitive's equation, the worst errors in ulp, each with its bound.
     """
 
     name: str
@@ -100,17 +103,19 @@ class Report:
     curve: tuple[tuple[float, float], ...] = ()
     reproduce: str = ""
     exactness: tuple[Accuracy, ...] = ()
+    accepts_kinks: bool = False
 
     @property
     def proven(self) -> bool:
-        """Whether the verdict is PROVEN."""
-        return self.verdict is Verdict.PROVEN
+        """Whether the verdict is PROVEN, or KINK where kinks are accepted."""
+        return self.verdict is Verdict.PROVEN or (self.accepts_kinks and self.verdict is Verdict.KINK)
 
     def __bool__(self) -> bool:
         return self.proven
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.verdict.upper()}" + (f" - {self.detail}" if self.detail else "")]
+        accepted = ", accepted" if self.proven and self.verdict is Verdict.KINK else ""
+        lines = [f"{self.name}: {self.verdict.upper()}{accepted}" + (f" - {self.detail}" if self.detail else "")]
         if self.worst is not None:
             lines.append(f"  worst  {self.worst}")
         lines += [f"  kink   {kink}" for kink in self.kinks[:5]]

@@ -138,6 +138,9 @@ def test_a_kink(chalkgrad, write):
     (report,) = reports(chalkgrad, "f.py:f", code=1)
     assert report["verdict"] == "kink"
     assert report["kinks"][0]["index"] == [1]
+    text = chalkgrad("prove", "f.py:f", "--kinks", "accept").stdout
+    assert text.startswith("f: KINK, accepted - ")
+    assert "1 proof of 1 function, proven, in " in text
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,7 @@ def test_drawn_inputs_outside_the_domain(chalkgrad, write):
     [
         ("", ["sigmod"], "unknown primitive 'sigmod': did you mean 'sigmoid'?"),
         ("", ["sigmoid", "--shape", "3"], "--shape is for a function in a file of yours"),
+        ("", ["relu", "--kinks", "accept"], "--kinks is for a function in a file of yours"),
         ("", ["exp", "--order", "3"], "unknown order '3'"),
         ("", ["exp", "--dtype", "float16"], "unknown dtype 'float16': did you mean 'float"),
         ("", ["f.py:f", "--shape", "3xa"], "'a' is not a whole number"),

@@ -104,6 +104,18 @@ def test_a_kink_is_no_proof(run):
     result.stdout.fnmatch_lines(["relu: KINK*", "  kink   argument 0 at [[]0[]]*", "KINK test_it.py::test_it: relu*"])
 
 
+def test_a_kink_passes_where_kinks_are_accepted(run):
+    body = """
+def test_with_fixture(gradcheck):
+    gradcheck(cg.relu, np.array([0.0, 1.0]), kinks="accept")
+"""
+    marker = "@pytest.mark.gradcheck(kinks='accept')"
+    result = run(body + returning("[(cg.relu, np.zeros(2)), (square, X)]", marker))
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["gradients: 3 functions proven"])
+    result.stdout.no_fnmatch_line("*not proven*")
+
+
 @pytest.mark.parametrize(
     ("what", "said"),
     [
@@ -265,6 +277,56 @@ def test_wrong(x):
     result = run(body)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["square: WRONG*", "gradients: 1 function proven, 1 wrong"])
+
+
+def test_the_fixture_proves_what_is_drawn(run):
+    body = """
+from hypothesis import given, settings, strategies as st
+from chalkgrad.proof import strategies
+
+few = settings(max_examples=5, derandomize=True, deadline=None, database=None)
+
+@few
+@given(x=strategies.arrays((2,), moderate=True))
+def test_right(gradcheck, x):
+    assert gradcheck(square, x).proven
+
+@given(x=strategies.arrays((2,), moderate=True))
+@few
+def test_wrong(gradcheck, x):
+    gradcheck(square, x + 1, vjp=wrong_vjp)  # this line
+
+@pytest.fixture
+def own():
+    return 1
+
+class TestOfAClass:
+    @few
+    @given(strategies.arrays((2,), moderate=True))
+    def test_method(self, gradcheck, x):
+        gradcheck(square, x)
+
+    @few
+    @given(st.integers(1, 3))
+    @pytest.mark.parametrize("f", [square, cube])
+    def test_parameters(self, gradcheck, f, n):
+        gradcheck(f, np.ones(n))
+
+@few
+@given(st.integers())
+def test_others_of_function_scope_are_still_told(own, n):
+    pass
+"""
+    result = run(body)
+    result.assert_outcomes(passed=4, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*this line*",
+            "*GradientError: square: WRONG*",
+            "*FailedHealthCheck:*function-scoped fixture 'own'*",
+            "gradients: 4 functions proven, 1 wrong",
+        ]
+    )
 
 
 @pytest.mark.parametrize("profile", ["chalkgrad-ci", "chalkgrad-deep"])

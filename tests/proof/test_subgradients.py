@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.proof import Verdict, gradcheck
+from chalkgrad.engine.errors import UsageError
+from chalkgrad.proof import Verdict, assert_gradients, gradcheck
 
 
 def at_largest(share):
@@ -116,6 +117,41 @@ def test_a_subgradient_is_named_as_one(name, seed):
     f, xs, vjp = SUBGRADIENTS[name]
     report = gradcheck(f, *xs, vjp=vjp, seed=seed)
     assert report.verdict is Verdict.KINK, report
+
+
+@pytest.mark.parametrize("name", SUBGRADIENTS)
+def test_a_subgradient_is_accepted_where_kinks_are(name):
+    f, xs, vjp = SUBGRADIENTS[name]
+    report = gradcheck(f, *xs, vjp=vjp, kinks="accept")
+    assert report, report
+    assert (report.verdict, bool(report.kinks)) == (Verdict.KINK, True)
+    assert "KINK, accepted" in str(report)
+    assert not gradcheck(f, *xs, vjp=vjp)
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_what_is_no_subgradient_is_not_accepted(name):
+    f, xs, vjp = NONE[name]
+    assert gradcheck(f, *xs, vjp=vjp, kinks="accept").verdict is Verdict.WRONG
+
+
+def test_a_wrong_slope_beside_an_accepted_kink_is_wrong():
+    report = gradcheck(SUBGRADIENTS["relu"][0], AT_ZERO, vjp=lambda gy, x: gy * 1.01 * (x > 0), kinks="accept")
+    assert (report.verdict, report.worst.index) == (Verdict.WRONG, (2,))
+    assert "kinks='accept'" in report.reproduce
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kinks_of_our_functions_are_accepted(order, dtype):
+    x = AT_ZERO.astype(dtype)
+    assert assert_gradients(lambda x: cg.relu(x) * x.sum(), x, order=order, kinks="accept").verdict is Verdict.KINK
+    assert assert_gradients(cg.exp, x, order=order, kinks="accept").verdict is Verdict.PROVEN
+
+
+def test_ways_with_kinks_are_two():
+    with pytest.raises(UsageError, match='kinks=True: it is "report", or "accept"'):
+        gradcheck(cg.relu, AT_ZERO, kinks=True)
 
 
 @pytest.mark.parametrize("name", NONE)
