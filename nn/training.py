@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy
 
 from ..engine import backend, random
-from ..engine.errors import DivergenceError
+from ..engine.errors import DivergenceError, UsageError
 from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
 from ..optim.optimizer import AVERAGE
@@ -212,6 +212,11 @@ class Trainer:
     def _learn(self, x: Tensor, y: Tensor) -> None:
         model = self.model
         assert model.optimizer is not None
+        if [*self.means.totals] != model.metric_names:
+            raise UsageError(
+                f"the metrics were {[*self.means.totals]} when fit began, and are {model.metric_names} now: set them "
+                "between two calls of fit."
+            )
         loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator)
         if model.trainable_weights:  # else everything is frozen
             loss.backward()

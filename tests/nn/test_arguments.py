@@ -196,3 +196,18 @@ def test_a_configuration_has_what_was_set():
     layer = layers.Dense(3, "relu", input_shape=(2,))
     layer.activation = "gelu"
     assert make_layer(layer.config()).activation == "gelu"
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("metrics", [[], ["mse"], ["accuracy", "mse"]])
+def test_metrics_do_not_change_in_the_midst_of_a_training(eager, metrics):
+    class Change(cg.callbacks.Callback):
+        def on_epoch_begin(self, epoch):
+            if epoch == 1:
+                self.model.metrics = metrics
+
+    model = Sequential([layers.Dense(3, "softmax", input_shape=(2,))])
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"], run_eagerly=eager)
+    with pytest.raises(cg.ChalkgradError, match="between two calls of fit"):
+        model.fit(np.ones((3, 2)), np.eye(3), epochs=3, verbose=0, callbacks=[Change()])
+    assert len(model.evaluate(np.ones((3, 2)), np.eye(3), verbose=0, return_dict=True)) == 1 + len(metrics)
