@@ -197,6 +197,15 @@ def _nodes(text: str) -> list[Any]:
     return [node for node in ast.walk(ast.parse(text)) if isinstance(node, NODES)]
 
 
+@functools.lru_cache(maxsize=8)
+def _codes(text: str) -> list[types.CodeType]:
+    """The code of all functions of a text."""
+    found = [compile(text, "", "exec", dont_inherit=True)]
+    for code in found:
+        found += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return found
+
+
 def _source(function: Any) -> tuple[str, str] | None:
     """("", "lambda x: …") or (name, "def name(x): …"), where the source can be had; else None."""
     if not isinstance(function, types.FunctionType):
@@ -204,9 +213,11 @@ def _source(function: Any) -> tuple[str, str] | None:
     try:
         text = "".join(inspect.findsource(function.__code__)[0])
         found = [node for node in _nodes(text) if _is_of(node, function.__code__)]
-    except (OSError, TypeError, SyntaxError, ValueError):
+        # the text may have changed since; pytest compiles its files otherwise
+        current = "@pytest_ar" in function.__globals__ or function.__code__ in _codes(text)
+    except Exception:  # no text, none that can be parsed, or an error of what stands in for the files (doctest does)
         return None
-    if not found:
+    if not found or not current:
         return None
     node, lines = found[-1], text.splitlines()  # ast.walk goes inwards: the innermost
     defaults = _with_defaults(node, function)

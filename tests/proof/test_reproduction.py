@@ -1,6 +1,7 @@
 """The code that a report prints to reproduce it: it runs as it stands, and comes to the same report."""
 
 import functools
+import linecache
 import re
 import subprocess
 import sys
@@ -103,6 +104,19 @@ def test_what_has_no_source_is_named_to_be_put_in():
         ("vjp", "2"),
     ]
     assert "gradcheck(f, x1, seed=0, order=1, vjp=vjp)" in code
+
+
+def test_a_file_that_has_changed_since_is_no_source(tmp_path):
+    path = tmp_path / "changed.py"
+    path.write_text("def f(x):\n    return x**2\n", encoding="utf-8")
+    scope = {}
+    exec(compile("def f(x):\n    return x**3\n", path, "exec"), scope)
+    code = gradcheck(scope["f"], X, vjp=lambda gy, x: gy * x).reproduce
+    assert "f = ...  # put in: function f (" in code
+    assert "x**2" not in code
+    path.write_text("def f(x):\n    return x**3\n", encoding="utf-8")
+    linecache.checkcache()
+    assert "def f(x):\n    return x**3" in gradcheck(scope["f"], X, vjp=lambda gy, x: gy * x).reproduce
 
 
 def test_an_object_that_a_function_reads_is_imported_with_it_or_named():
