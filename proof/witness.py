@@ -224,43 +224,46 @@ class Loops:
             where.extend(value if isinstance(value, tuple) else (int(value),))
         return tuple(where)
 
-    def value(self, node: ast.expr, at: Mapping[str, Any]) -> Any:
+    def value(self, node: Any, at: Mapping[str, Any]) -> Any:
         """The value of an expression."""
-        if isinstance(node, ast.Starred):
-            return self.value(node.value, at)
-        if isinstance(node, ast.Constant):
-            return node.value
-        if isinstance(node, ast.Name):
-            return self.name(node.id, at)
-        if isinstance(node, ast.BinOp):
+        kind = type(node)  # asked for by how often each comes
+        if kind is ast.Name:
+            return at[node.id] if node.id in at else self.name(node.id)
+        if kind is ast.BinOp:
             return _combined(_OPERATORS[type(node.op)], self.value(node.left, at), self.value(node.right, at))
-        if isinstance(node, ast.UnaryOp):
-            value = self.value(node.operand, at)
-            return _SIGNED[type(node.op)](value)
-        if isinstance(node, ast.Compare):
-            values = [self.value(part, at) for part in (node.left, *node.comparators)]
-            return all(
-                _compared(_COMPARE[type(op)], a, b)
-                for op, (a, b) in zip(node.ops, itertools.pairwise(values), strict=True)
-            )
-        if isinstance(node, ast.BoolOp):
-            every = all if isinstance(node.op, ast.And) else any
-            return every(self.value(part, at) for part in node.values)
-        if isinstance(node, ast.IfExp):
+        if kind is ast.Constant:
+            return node.value
+        if kind is ast.Compare:
+            left = self.value(node.left, at)
+            for op, part in zip(node.ops, node.comparators, strict=True):
+                right = self.value(part, at)
+                if not _compared(_COMPARE[type(op)], left, right):
+                    return False
+                left = right
+            return True
+        if kind is ast.BoolOp:
+            stop = type(node.op) is ast.Or
+            for part in node.values:
+                if bool(self.value(part, at)) is stop:
+                    return stop
+            return not stop
+        if kind is ast.IfExp:
             return self.value(node.body if self.value(node.test, at) else node.orelse, at)
-        if isinstance(node, ast.Call):
-            return self.call(node, at)
-        if isinstance(node, ast.Attribute):
-            owner = self.scope[node.value.id]  # type: ignore[attr-defined]
-            return owner.size if node.attr == "size" else owner.shape
-        if isinstance(node, ast.Subscript):
+        if kind is ast.Subscript:
             return self.element(node, at)
+        if kind is ast.Call:
+            return self.call(node, at)
+        if kind is ast.UnaryOp:
+            return _SIGNED[type(node.op)](self.value(node.operand, at))
+        if kind is ast.Starred:
+            return self.value(node.value, at)
+        if kind is ast.Attribute:
+            owner = self.scope[node.value.id]
+            return owner.size if node.attr == "size" else owner.shape
         raise EquationError(f"{self.equation.text!r}: cannot evaluate {ast.unparse(node)!r}.")
 
-    def name(self, name: str, at: Mapping[str, Any]) -> Any:
-        """The value of a name."""
-        if name in at:
-            return at[name]
+    def name(self, name: str) -> Any:
+        """The value of a name that is no index."""
         if name in ("pi", "inf"):
             return getattr(load_mpmath(), name)
         value = self.scope[name]
@@ -316,11 +319,11 @@ class Loops:
 
 def _combined(operate: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     """An operation on numbers; on a multi-index, for each of its axes."""
-    if not isinstance(a, tuple) and not isinstance(b, tuple):
-        return operate(a, b)
-    axes = max(len(v) for v in (a, b) if isinstance(v, tuple))
-    pairs = zip(*(v if isinstance(v, tuple) else (v,) * axes for v in (a, b)), strict=True)
-    return tuple(operate(u, v) for u, v in pairs)
+    if type(a) is not tuple:
+        return operate(a, b) if type(b) is not tuple else tuple([operate(a, v) for v in b])
+    if type(b) is not tuple:
+        return tuple([operate(u, b) for u in a])
+    return tuple([operate(u, v) for u, v in zip(a, b, strict=True)])
 
 
 def _compared(holds: Callable[[Any, Any], bool], a: Any, b: Any) -> bool:
