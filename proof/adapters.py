@@ -60,7 +60,7 @@ def from_torch(function: Any) -> tuple[Function, Rule]:
         gradients = torch.autograd.grad(y, tensors, as_tensor(gy, -1), allow_unused=True)
         return tuple(None if g is None else _own(g.detach().numpy()) for g in gradients)
 
-    return _named(f, name), vjp
+    return _made(from_torch, function, f, vjp)
 
 
 def from_jax(function: Callable[..., Any]) -> tuple[Function, Rule]:
@@ -95,7 +95,7 @@ def from_jax(function: Callable[..., Any]) -> tuple[Function, Rule]:
         _, pull = jax.vjp(value, *(as_array(x, i) for i, x in enumerate(xs)))
         return tuple(_own(g) for g in pull(as_array(gy, -1)))
 
-    return _named(f, name), vjp
+    return _made(from_jax, function, f, vjp)
 
 
 def _load(module: str, command: str) -> Any:
@@ -132,6 +132,9 @@ def _name(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def _named(f: Function, name: str) -> Function:
-    f.__name__ = name
-    return f
+def _made(adapter: Callable[..., Any], function: Any, f: Function, vjp: Rule) -> tuple[Function, Rule]:
+    """The pair, which knows what made it, so that it can be written as code; f under the function's name."""
+    f.__name__ = _name(function)
+    for position, made in enumerate((f, vjp)):
+        vars(made)["made_by"] = adapter, function, position
+    return f, vjp

@@ -57,6 +57,9 @@ class Sources:
         public = _public_name(function)
         if public:
             return public
+        if hasattr(function, "made_by"):
+            adapter, adapted, position = function.made_by
+            return f"{self.expression(adapter, 'adapter')}({self.expression(adapted, 'function')})[{position}]"
         if isinstance(function, functools.partial):
             return self.partial(function, name)
         for known, value in self.names.items():

@@ -210,3 +210,21 @@ def test_importing_the_adapters_imports_no_peer():
     code = "import sys, chalkgrad.proof.adapters; sys.exit(any(name in sys.modules for name in ('torch', 'jax')))"
     path = os.pathsep.join(sys.path)
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def double(x):
+    return x * 2
+
+
+@needs_torch
+def test_the_code_to_reproduce_goes_through_the_adapter():
+    from chalkgrad.proof import gradcheck
+
+    report = gradcheck((from_torch(double)[0], lambda gy, x: gy * 3), np.ones(2))
+    assert "from chalkgrad.proof.adapters import from_torch" in report.reproduce
+    scope = {}
+    exec(report.reproduce.replace("print(report)", ""), scope)
+    assert (scope["report"].verdict, scope["report"].worst) == (report.verdict, report.worst)
+    code = gradcheck(from_torch(cube_class(2.0)), np.ones(2)).reproduce
+    assert "function = ...  # put in: FunctionMeta cube_class.<locals>.Cube\n" in code
+    assert "vjp=from_torch(function)[1])" in code
