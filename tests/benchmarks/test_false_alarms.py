@@ -71,6 +71,7 @@ def test_a_killed_run_keeps_its_seeds(tmp_path, proven, monkeypatch):
 
 
 def test_processes_find_the_same(tmp_path):
+    pytest.importorskip("mpmath", reason="primitives are proven with mpmath")
     arguments = ("--only", "greater", "negative", "--first-order", 2)
     alone, apart = tmp_path / "alone.json", tmp_path / "apart.json"
     assert command("--out", alone, *arguments) == command("--out", apart, *arguments, "--processes", 2) == 0

@@ -213,6 +213,8 @@ def test_the_list_on_a_gpu(monkeypatch):
     ],
 )
 def test_wrong_usage(monkeypatch, arguments, message):
+    if "--svg" in arguments:
+        pytest.importorskip("matplotlib", reason="matplotlib draws")
     monkeypatch.setattr(backend, "resolve_device", lambda name: "gpu:0")
     assert message in bench("--device", "gpu", *arguments, code=2)
 

@@ -178,6 +178,7 @@ def test_list():
 
 
 def test_a_run_is_kept_drawn_and_compared(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib draws")
     kept, drawn = tmp_path / "speed.json", tmp_path / "speed.svg"
     run = ("--quick", "--only", "chain", "--contestants", "eager", "--rounds", 3)
     shown = bench(*run, "--json", kept, "--svg", drawn)
