@@ -26,8 +26,8 @@ _NAMES = """
 """
 READING = frozenset(_NAMES.split())
 """Functions that compute from their arguments, and write nowhere but where `out` says."""
-OUT = {"concatenate": ("arrays", "axis", "out"), "dot": ("a", "b", "out"), "einsum": ()}
-"""The parameters of those that NumPy does not tell of."""
+OUT = {"concatenate": ("arrays", "axis", "out"), "dot": ("a", "b", "out"), "einsum": (), "where": (), "arange": ()}
+"""The parameters of those that NumPy tells of slowly, or not at all, as far as `out`."""
 METHODS = {
     "reduce": ("array", "axis", "dtype", "out", "keepdims", "initial", "where"),
     "accumulate": ("array", "axis", "dtype", "out"),
@@ -46,10 +46,12 @@ def is_known(name: str, function: Any) -> bool:
 
 def with_out_named(name: str, function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
     """The arguments without an `out` that is given by position: that, and what follows it, goes into the options."""
+    if len(arguments) < 2:
+        return arguments
     if hasattr(function, "nin"):
         parameters: tuple[str, ...] = (*(f"x{i}" for i in range(function.nin)), "out")
     else:
-        parameters = _parameters(name)
+        parameters = _parameters(name) if len(arguments) > 2 else ()
     if "out" not in parameters or len(arguments) <= parameters.index("out"):
         return arguments
     place = parameters.index("out")

@@ -100,6 +100,7 @@ class Following:
         self.reason: str | None = None
         self._before: Any = None
         self._kinds: dict[types.CodeType, str] = {}
+        self._callers: dict[types.FrameType, str] = {}  # whose code the standard library's frames stand for
 
     def __enter__(self) -> Following:
         self._collecting = gc.isenabled()
@@ -114,16 +115,22 @@ class Following:
     def __exit__(self, *error: object) -> None:
         if sys.getprofile() == self._event:
             sys.setprofile(self._before)
+        self._callers.clear()
         if self._collecting:
             gc.enable()
 
     def _event(self, frame: types.FrameType, event: str, argument: Any) -> None:
         if self._before is not None:
             self._before(frame, event, argument)
+        kind = self._kinds.get(frame.f_code)
+        if kind == "own":
+            return
         if event == "call":
             kind = self._kind(frame)
             if kind != "own":
                 self._entered(frame, kind == "user")
+        elif event == "return":
+            self._callers.pop(frame, None)
         elif event == "c_call" and self.reason is None and not _is_known(argument) and self._kind(frame) == "user":
             name = getattr(argument, "__qualname__", repr(argument))
             module = getattr(argument, "__module__", None)
@@ -134,15 +141,14 @@ class Following:
 
     def _kind(self, frame: types.FrameType) -> str:
         """Whose code it is: "own", "layers" or "user". The standard library counts as the one who calls it."""
-        at: types.FrameType | None = frame
-        while at is not None:
-            kind = self._kinds.get(at.f_code)
+        kind = self._kinds.get(frame.f_code)
+        if kind is None:
+            kind = self._kinds[frame.f_code] = _kind_of(frame.f_globals.get("__name__") or "")
+        if kind == "library":
+            kind = self._callers.get(frame)
             if kind is None:
-                kind = self._kinds[at.f_code] = _kind_of(at.f_globals.get("__name__") or "")
-            if kind != "library":
-                return kind
-            at = at.f_back
-        return "user"
+                kind = self._callers[frame] = "user" if frame.f_back is None else self._kind(frame.f_back)
+        return kind
 
     def _entered(self, frame: types.FrameType, by_user: bool) -> None:
         code = frame.f_code
