@@ -320,7 +320,7 @@ class Surroundings:
 
     def _module(self, module: types.ModuleType, by_user: bool) -> None:
         name = module.__name__
-        if name == "numpy" and by_user and "random" in self._names:
+        if by_user and (belongs(name, ("numpy.random",)) or (name == "numpy" and "random" in self._names)):
             self._stack.append((numpy.random.mtrand._rand, True))  # what its functions draw from
         if by_user and not belongs(name, (*OWN, *LAYERS)) and name != _root(OWN):
             for key in sorted(self._names & vars(module).keys()):

@@ -7,6 +7,7 @@ import operator
 import types
 
 import numpy as np
+import numpy.random as numpy_random
 import pytest
 from replaying import bits, given_tensor, leaf, reasons, replays
 
@@ -187,6 +188,9 @@ def reading(kind):
     if kind == "generator of numbers":
         held = np.random.default_rng(0)
         return lambda x: x.sum() if held.random() < 0.5 else x.sum() * 2, lambda v: None
+    if kind == "random module":
+        numpy_random.seed(0)
+        return lambda x: x.sum() if numpy_random.uniform() < 0.8 else x.sum() * 2, lambda v: None
     if kind == "iterator":
         held = itertools.cycle([1.0, 1.0, 1.0, 2.0])
         return lambda x: x.sum() * next(held), lambda v: None
@@ -199,10 +203,12 @@ KINDS = [
     "gradient", "nonlocal", "default", "default in a dict", "partial", "attribute of a function", "object", "class",
     "slot", "deep", "computed name", "bound method", "instance over class", "method replaced", "global",
     "global of a callee", "dict of a callee", "private slot", "pattern",
-    "attribute getter", "cache", "code", "generator of numbers", "iterator", "iterator of a list",
+    "attribute getter", "cache", "code", "generator of numbers", "random module", "iterator",
+    "iterator of a list",
 ]  # fmt: skip
 
-ON_THE_TAPE = {"attribute getter", "cache", "tensor's number", "generator of numbers", "iterator", "iterator of a list"}
+ON_THE_TAPE = {"attribute getter", "cache", "tensor's number", "generator of numbers", "random module", "iterator",
+               "iterator of a list"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
