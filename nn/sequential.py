@@ -90,6 +90,14 @@ class Sequential:
         layer.ask_for_gradients(self._trainable)
         self.layers.append(layer)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("seed", "dtype", "device") and getattr(self, "shapes", None):
+            raise UsageError(
+                f"model.{name} = {value!r}: the weights are there already, and were made with {name}="
+                f"{getattr(self, name)!r}. Make a new Sequential with it."
+            )
+        super().__setattr__(name, value)
+
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
         return {**vars(self), "recorded": {}}

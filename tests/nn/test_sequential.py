@@ -282,3 +282,12 @@ def test_weights_are_views_of_one_buffer_throughout(tmp_path, classifier, points
     assert views_of_one_buffer(again)
     again.fit(x, y, verbose=0)
     assert views_of_one_buffer(again)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("dtype", "float64"), ("device", "gpu")])
+def test_what_the_weights_were_made_with_is_fixed(name, value):
+    model = Sequential([Dense(2, input_shape=(3,))])
+    model.build()
+    with pytest.raises(UsageError, match=rf"model\.{name} = .*Make a new Sequential"):
+        setattr(model, name, value)
+    assert getattr(model, name) != value
