@@ -34,6 +34,7 @@ def test_what_a_stream_cannot_hold_becomes_ascii(text, ascii_text):
     assert readable("8×8 · α", io.TextIOWrapper(io.BytesIO(), encoding="cp1252")) == "8×8 · alpha"
 
 
+@pytest.mark.cpu_only("explain reads every value")
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])
 def test_a_training_shows_itself_on_any_code_page(encoding):
     x, y = np.ones((8, 4), "float32"), np.arange(8) % 3
