@@ -745,6 +745,7 @@ def test_what_the_parts_of_a_step_read_changes_between_epochs_and_batches(part, 
     assert trained(False) == trained(True)
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 def test_a_step_recorded_in_one_fit_serves_the_next():
     model, (x, y) = net(), data(rows=64)
     model.compile("adam", "categorical_crossentropy")

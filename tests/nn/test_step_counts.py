@@ -71,6 +71,7 @@ def test_a_replay_enters_few_python_functions(documented):
     assert frames(lambda: step(batch)) == 27
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 def test_replays_allocate_no_array_memory(documented):
     step, batch = documented(), indices()
     step(batch)
@@ -93,6 +94,7 @@ def test_frames_of_a_tiny_operation():
     assert pulled <= 8
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 @pytest.mark.parametrize("patience", [5])
 def test_a_replay_is_not_slower_than_the_tape(documented, patience):
     def best(step):

@@ -456,6 +456,7 @@ def growth(step, indices):
         tracemalloc.stop()
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 def test_replays_of_a_training_step_allocate_no_array_memory(small_step):
     """What is left is a buffer of NumPy's own, where it broadcasts or casts: of one call at a time, then freed."""
     _, trainer, step, everything = small_step
@@ -465,6 +466,7 @@ def test_replays_of_a_training_step_allocate_no_array_memory(small_step):
     assert growth(functools.partial(trainer._step, *everything), indices) > 2 * (largest_call + 4000)
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 def test_a_training_step_makes_no_new_array(small_step):
     _, _, step, _ = small_step
     assert not any(s.allocates for s in program(step).steps)
@@ -496,6 +498,7 @@ def everything(model, trainer):
     return [a.tobytes() for a in arrays], model.optimizer.iterations, state, [w.grad for w in model.weights]
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 def test_explain_changes_nothing(small_step):
     model, trainer, step, _ = small_step
     before = everything(model, trainer)
