@@ -60,6 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy(
             total += surprise - SUM(row[label] - high);
         } else {
             SUM sum = 0;
+#pragma unroll 1  // more at a time takes more registers than there are
             for (int k = lane; k < classes; k += 32) {
                 REAL t = targets[r * classes + k];
                 if (t != 0) sum += SUM(t) * (surprise - SUM(row[k] - high));  // 0 · log 0 is 0
