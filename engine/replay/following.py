@@ -29,11 +29,8 @@ OWN = (f"{PACKAGE}.engine", f"{PACKAGE}.ops", f"{PACKAGE}.optim", "numpy", "cupy
 """Modules whose code is not followed: what the engine reads it watches itself, the others compute from arguments."""
 LAYERS = (f"{PACKAGE}.nn",)
 """Modules whose objects are followed, and whose globals never change."""
-NO_EFFECT = {"print", "getattr", "setattr", "delattr", "hasattr", "next"} | {
-    name
-    for name in dir(builtins)
-    if name not in ("open", "input", "eval", "exec", "compile", "globals", "vars", "__import__", "breakpoint")
-}
+HIDING = {"open", "input", "eval", "exec", "compile", "globals", "vars", "__import__", "breakpoint"}
+NO_EFFECT = {*dir(builtins)} - HIDING
 KNOWN_MODULES = ("math", "cmath", "operator", "_operator", "_functools", "itertools", "_collections", "_abc", "numpy")
 """Modules of C functions that compute from their arguments alone."""
 DYNAMIC = {"getattr", "attrgetter", "methodcaller", "__dict__", "__getattribute__"}

@@ -121,8 +121,7 @@ class Reached:
 
     def _globals_of(self, code: types.CodeType, space: dict[str, Any]) -> None:
         names = names_of(code)
-        texts = [text for text in names.attributes if text in space] if "globals" in names.globals else []
-        for name in (*names.globals, *texts):
+        for name in names.globals:
             if name in space:
                 self._item(space, name, True)
             elif hasattr(builtins, name):
