@@ -6,12 +6,12 @@ from types import ModuleType as _ModuleType
 
 from . import engine, ops
 from .engine.backend import count_transfers, memory, synchronize
-from .engine.errors import ChalkgradError
 from .engine.primitive import Primitive, primitive, registry
-from .engine.replay.capture import capture
 from .engine.tensor import Tensor, tensor
 from .engine.transform import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from .errors import ChalkgradError
 from .ops.creation import ones_like, zeros_like
+from .replay.capture import capture
 
 __version__ = "0.1.0"
 

@@ -10,11 +10,9 @@ from . import ops as ops
 from .engine.backend import count_transfers as count_transfers
 from .engine.backend import memory as memory
 from .engine.backend import synchronize as synchronize
-from .engine.errors import ChalkgradError as ChalkgradError
 from .engine.primitive import Primitive as Primitive
 from .engine.primitive import primitive as primitive
 from .engine.primitive import registry as registry
-from .engine.replay.capture import capture as capture
 from .engine.tensor import Tensor as Tensor
 from .engine.tensor import tensor as tensor
 from .engine.transform import grad as grad
@@ -23,8 +21,10 @@ from .engine.transform import jacobian as jacobian
 from .engine.transform import jvp as jvp
 from .engine.transform import value_and_grad as value_and_grad
 from .engine.transform import vjp as vjp
+from .errors import ChalkgradError as ChalkgradError
 from .ops.creation import ones_like as ones_like
 from .ops.creation import zeros_like as zeros_like
+from .replay.capture import capture as capture
 from .nn.callbacks import History as History
 from .nn.sequential import Sequential as Sequential
 from .nn import callbacks as callbacks

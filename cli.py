@@ -14,8 +14,8 @@ from .commands.train import DEFAULTS, MODELS, Settings, Shown
 from .commands.train import train as run_training
 from .datasets import LOADERS
 from .engine import backend
-from .engine.errors import ChalkgradError, UsageError, unknown_name
 from .engine.streams import as_readable
+from .errors import ChalkgradError, UsageError, unknown_name
 from .optim import OPTIMIZERS
 
 

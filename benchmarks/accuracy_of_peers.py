@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from ..proof.dual import load_mpmath
+from ..equation.dual import load_mpmath
 from .accuracy_engines import ENGINES, Engine
 from .peers import table, version, versions, write
 

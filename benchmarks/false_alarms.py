@@ -24,7 +24,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import ChalkgradError, DataError
+from ..errors import ChalkgradError, DataError
 from ..proof.cases import chosen
 from ..proof.registry import prove
 from .peers import table, write

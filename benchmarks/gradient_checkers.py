@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import unknown_name
+from ..errors import unknown_name
 from .gradient_cases import CASES, RIGHT, Case, Kind
 from .gradient_contestants import CHECKERS, GOOD, OURS, Answer, Checker, Outcome, ask, judge
 from .peers import table, version, versions, write

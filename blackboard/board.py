@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.equation import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
+from ..equation.language import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
 from .plain import WHOLE, number, packed

@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from ..engine.equation import Equation, Statement
-from ..engine.errors import unknown_name
-from .notation import in_symbols
-from .styles import STYLES, Style, Symbol
-from .symbols import gradient_of, symbol_of
+from ..equation.language import Equation, Statement
+from ..equation.notation import in_symbols
+from ..equation.styles import STYLES, Style, Symbol
+from ..equation.symbols import gradient_of, symbol_of
+from ..errors import unknown_name
 from .texts import LANGUAGES, check_language
 
 NAMES = {

@@ -8,9 +8,10 @@ from typing import Any
 import numpy
 
 from ..engine import backend, random
-from ..engine.errors import GraphError, UsageError
 from ..engine.tensor import Tensor, tensor
 from ..engine.watching import Application, Watching
+from ..equation.symbols import gradient_of, symbol_of
+from ..errors import GraphError, UsageError
 from ..nn.measuring import outputs_and_loss
 from ..nn.samples import Samples
 from ..nn.sequential import Sequential
@@ -18,7 +19,6 @@ from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .naming import Named, Names, name_function, name_model, plain_name
 from .numerical import differentiate
-from .symbols import gradient_of, symbol_of
 
 NUMERICAL_STEPS = 400
 """Steps of a computation, above which no derivatives are taken by numbers."""

@@ -12,15 +12,15 @@ import numpy
 from numpy.typing import NDArray
 
 from ..engine import transform
-from ..engine.equation import Equation
 from ..engine.primitive import Primitive, Rule
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Sent
-from .notation import in_symbols, with_values
-from .printer import Elided, Values
-from .simplify import simplified
-from .styles import STYLES, Style, Symbol
-from .symbols import gradient_of, number_text
+from ..equation.language import Equation
+from ..equation.notation import in_symbols, with_values
+from ..equation.printer import Elided, Values
+from ..equation.simplify import simplified
+from ..equation.styles import STYLES, Style, Symbol
+from ..equation.symbols import gradient_of, number_text
 
 Place = tuple[int, ...]
 AXES = "nijklm"

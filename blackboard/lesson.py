@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..equation.symbols import number_text
 from .documented import documented
 from .explanation import Explanation
 from .story import Block, Grid, Paragraph, Scene, documented_blocks, documented_scene, story
-from .symbols import number_text
 from .texts import text
 from .worked import AdamStep, adam_steps, convolution_example, worked_example
 

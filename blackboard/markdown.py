@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy
 
+from ..equation.styles import STYLES
+from ..equation.symbols import number_text
 from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows
-from .styles import STYLES
-from .symbols import number_text
 from .terminal import summary
 from .texts import text
 

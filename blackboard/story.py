@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import numpy
 
 from ..engine.primitive import Primitive
+from ..equation.styles import STYLES, Symbol
+from ..equation.symbols import gradient_of, number_text
 from .documented import Documented, documented
 from .explanation import Explanation, Quantity, Return, Revision, Step
-from .styles import STYLES, Symbol
-from .symbols import gradient_of, number_text
 from .texts import text
 
 SHOWN = 200

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..engine.streams import as_readable
+from ..equation.symbols import number_text
 from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows
-from .symbols import number_text
 from .texts import text
 
 STYLES = {"": "", "good": "green", "bad": "bold red", "quiet": "dim"}

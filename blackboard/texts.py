@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.errors import unknown_name
+from ..errors import unknown_name
 
 LANGUAGES = ("en", "zh")
 TEXTS: dict[str, tuple[str, str]] = {

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import DataError, ShapeError
 from ..engine.files import replacing
 from ..engine.tensor import Tensor
+from ..errors import DataError, ShapeError
 from ..nn.callbacks import Callback, Logs
 from ..nn.measuring import outputs_and_loss
 from ..nn.samples import Samples

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy
 
 from .. import ops
-from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
+from ..errors import UsageError
 from ..nn import layers
 from ..nn.sequential import Sequential
 from ..optim import Adam, GradientDescent, Optimizer

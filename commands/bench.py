@@ -22,8 +22,8 @@ from ..benchmarks.speed.measure import measure_growth, measure_speed
 from ..benchmarks.speed.results import read, seconds_text
 from ..benchmarks.speed.runner import LIMIT, OK, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
-from ..engine.errors import UsageError
 from ..engine.files import replacing
+from ..errors import UsageError
 from .missing import missing_extra
 
 RESULTS = Path("benchmarks", "results")

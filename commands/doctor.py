@@ -15,8 +15,8 @@ import numpy
 
 from .. import __version__, datasets
 from ..datasets import mnist
-from ..engine.errors import DataError
-from ..engine.hints import install_command, pip
+from ..errors import DataError
+from ..hints import install_command, pip
 from .finding import MISSING, OK, WRONG, Finding, first_line
 from .gpu import gpu_findings
 from .missing import EXTRAS

@@ -21,8 +21,8 @@ from ..blackboard.lesson import lesson
 from ..blackboard.story import Scene, story
 from ..blackboard.texts import check_language, text
 from ..engine import random
-from ..engine.errors import DataError, UsageError, unknown_name
 from ..engine.files import replacing
+from ..errors import DataError, UsageError, unknown_name
 from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
 from .run_folder import SETTINGS, model_path

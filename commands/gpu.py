@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-from ..engine.hints import install_command, pip
+from ..hints import install_command, pip
 from .finding import MISSING, OK, WRONG, Finding, first_line
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import numpy.typing
 
-from ..engine.errors import DataError
+from ..errors import DataError
 from .missing import missing_extra
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..engine.errors import ChalkgradError
-from ..engine.hints import install_command
+from ..errors import ChalkgradError
+from ..hints import install_command
 
 EXTRAS = {
     "plot": ("matplotlib", "pillow"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 import numpy
 
-from ..engine.errors import ChalkgradError, DataError
+from ..errors import ChalkgradError, DataError
 from ..nn import Sequential
 from .images import read_image
 from .missing import MissingExtraError

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import ChalkgradError, UsageError, unknown_name
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor
+from ..errors import ChalkgradError, UsageError, unknown_name
 from .finding import first_line
 
 
@@ -87,7 +87,7 @@ def _find(what: str, options: Options, modules: dict[str, ModuleType]) -> Target
 
 
 def _require_mpmath() -> None:
-    from ..proof.dual import load_mpmath
+    from ..equation.dual import load_mpmath
 
     try:
         load_mpmath()

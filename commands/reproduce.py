@@ -15,8 +15,8 @@ import click
 import numpy
 
 from .. import __version__, datasets
-from ..engine.errors import ChalkgradError, DataError, UsageError, unknown_name
 from ..engine.files import replacing
+from ..errors import ChalkgradError, DataError, UsageError, unknown_name
 from ..nn import Sequential, layers, utils
 from ..optim import Adam
 from ..optim.schedule import CosineDecay

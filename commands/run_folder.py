@@ -16,8 +16,8 @@ from typing import Any
 import numpy
 
 from .. import __version__
-from ..engine.errors import DataError
 from ..engine.files import replacing
+from ..errors import DataError
 from ..nn import History, Sequential
 
 FORMAT = "chalkgrad run 1"

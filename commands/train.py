@@ -14,7 +14,7 @@ import numpy
 
 from .. import datasets
 from ..engine import backend
-from ..engine.errors import DivergenceError
+from ..errors import DivergenceError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
 from ..optim import Optimizer, make_optimizer

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..engine.errors import unknown_name
+from ..errors import unknown_name
 from . import digits, idx, mnist
 from .augmentation import Augmentation
 from .idx import Split, read_idx, write_idx

@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from ..engine.errors import DtypeError, ShapeError, UsageError
+from ..errors import DtypeError, ShapeError, UsageError
 
 Images = numpy.typing.NDArray[Any]
 BLOCK = 1 << 14

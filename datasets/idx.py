@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.errors import DataError
 from ..engine.files import replacing
+from ..errors import DataError
 
 Bytes = NDArray[np.uint8]
 Split = tuple[Bytes, Bytes]  # images (n, height, width) and labels (n,)

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import DataError
 from ..engine.files import replacing
+from ..errors import DataError
 from .idx import GZIP, Bytes, Split, parse_idx, read_bytes, unpack
 
 MIRRORS = (

@@ -16,11 +16,11 @@ from sphinx.util.docutils import SphinxDirective
 from chalkgrad import registry
 from chalkgrad.blackboard.citations import Code, code_of
 from chalkgrad.blackboard.documented import DOCUMENTED, Documented
-from chalkgrad.blackboard.notation import in_symbols
-from chalkgrad.blackboard.styles import Symbol
-from chalkgrad.blackboard.symbols import gradient_of, symbol_of
 from chalkgrad.blackboard.texts import text
 from chalkgrad.engine.primitive import Primitive
+from chalkgrad.equation.notation import in_symbols
+from chalkgrad.equation.styles import Symbol
+from chalkgrad.equation.symbols import gradient_of, symbol_of
 from chalkgrad.optim.update import Update, updates
 
 UPDATED = {"g": Symbol("∇J")}

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import UnknownNameError, nearest
+from ..errors import UnknownNameError, nearest
 
 PENALTY = "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own."
 WEIGHTED = "Put the weights into a column of y, and weigh in a loss of your own, a function (y_true, y_pred)."

@@ -20,8 +20,8 @@ from typing import Any, TypeAlias, cast
 
 import numpy
 
-from .errors import DeviceError, DeviceMemoryError, UsageError
-from .hints import install_command
+from ..errors import DeviceError, DeviceMemoryError, UsageError
+from ..hints import install_command
 
 Array: TypeAlias = Any
 """An array of one of the libraries: numpy.ndarray or cupy.ndarray."""

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import DataError
+from ..errors import DataError
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import DtypeError, GraphError, UsageError
 from . import backend
-from .errors import DtypeError, GraphError, UsageError
 from .tensor import Tensor
 
 

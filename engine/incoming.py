@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import numpy
 from numpy.typing import NDArray
 
+from ..errors import DataError, DeviceError, DtypeError, GraphError
 from . import backend
 from .backend import Array, traces
-from .errors import DataError, DeviceError, DtypeError, GraphError
 
 CPU = (1, 3)
 """DLPack's numbers of the host's memory, plain and pinned."""

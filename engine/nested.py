@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy
 
+from ..errors import DataError
 from . import backend
-from .errors import DataError
 from .incoming import as_array
 from .recording import namespace
 from .tensor import Tensor

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from .errors import GraphError, UsageError
+from ..errors import GraphError, UsageError
 from .primitive import OWN
 from .recording import namespace
 from .tensor import Tensor, own_ufuncs

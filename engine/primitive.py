@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy
 
+from ..equation.language import ADDING, Equation, read_equation
+from ..errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
 from . import backend, recording
 from .cuda.launch import CudaKernel, chosen
-from .equation import ADDING, Equation, read_equation
-from .errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
 from .incoming import as_array
 from .nested import joined
 from .recording import Plan, namespace

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
+from ..errors import UsageError
 from . import backend
-from .errors import UsageError
 from .tensor import Tensor
 
 

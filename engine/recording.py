@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from ..errors import DtypeError, GraphError, ShapeError
 from . import backend
 from .cuda.launch import chosen
-from .errors import DtypeError, GraphError, ShapeError
 from .tape import Node, clock
 from .tensor import Tensor
 

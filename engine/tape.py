@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .errors import GraphError
+from ..errors import GraphError
 
 if TYPE_CHECKING:
     from .primitive import Primitive

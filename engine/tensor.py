@@ -11,9 +11,9 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from ..errors import DataError, DtypeError, GraphError, ShapeError, UsageError
 from . import backend, tape
 from .backend import Array, traces
-from .errors import DataError, DtypeError, GraphError, ShapeError, UsageError
 from .incoming import as_array
 from .lent import Lent
 

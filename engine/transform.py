@@ -9,8 +9,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import ShapeError, UsageError
 from . import backend, tape
-from .errors import ShapeError, UsageError
 from .recording import namespace
 from .tensor import Tensor, own_arrays, tensor
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import UsageError
+from ..errors import UsageError
 
 
 def count(method: str, name: str, value: Any, least: int) -> int:

@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import ChalkgradError, DivergenceError, UsageError
 from ..engine.streams import say
+from ..errors import ChalkgradError, DivergenceError, UsageError
 from .metrics import mode_of, without_prefix
 
 if TYPE_CHECKING:

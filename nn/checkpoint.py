@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..engine import backend
-from ..engine.errors import ChalkgradError, DataError, DivergenceError, UsageError
 from ..engine.files import replacing
 from ..engine.tensor import Tensor
+from ..errors import ChalkgradError, DataError, DivergenceError, UsageError
 from ..optim import make_optimizer
 from .callbacks import History
 from .finite import is_finite

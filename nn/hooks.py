@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..engine.cuda.graph import AHEAD
-from ..engine.errors import UsageError
+from ..errors import UsageError
 from .callbacks import Callback, History, takes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy
 import numpy.typing
 
-from ..engine.errors import unknown_name
+from ..errors import unknown_name
 
 Initializer: TypeAlias = "Callable[[numpy.random.Generator, tuple[int, ...]], numpy.typing.NDArray[Any]]"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..engine import backend
-from ..engine.errors import UsageError, unknown_name
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor, tensor
+from ..errors import UsageError, unknown_name
 from ..ops import loss as equations
 from ..ops.arithmetic import absolute, clip
 from ..ops.creation import one_hot

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..engine import backend
-from ..engine.errors import ShapeError, UsageError
 from ..engine.tensor import Tensor
+from ..errors import ShapeError, UsageError
 from ..ops.reduction import mean
 from .samples import Samples
 

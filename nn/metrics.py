@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..engine import backend
 from ..engine.backend import Array, Namespace
-from ..engine.errors import DataError, ShapeError, UsageError, unknown_name
+from ..errors import DataError, ShapeError, UsageError, unknown_name
 from .losses import Loss, check_arguments
 
 MetricFunction = Callable[[Namespace, Array, Array], Array]

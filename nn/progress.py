@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any
 
-from ..engine.errors import UsageError
 from ..engine.streams import as_readable, say
+from ..errors import UsageError
 from .callbacks import Callback, Logs
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..engine.errors import ChalkgradError
 from ..engine.markup import GREEN, ORANGE, RED, block, code, faint, line, mark, number, side_by_side, table, text
+from ..errors import ChalkgradError
 from .chart import Curve, chart, thinning
 from .layers.base import Activated, Layer, Shape, activations
 

@@ -10,9 +10,9 @@ import numpy
 import numpy.typing
 
 from ..engine import backend
-from ..engine.errors import DataError, ShapeError, UsageError
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
+from ..errors import DataError, ShapeError, UsageError
 from ..ops.shape import rows_at
 from .layers.base import Layer, is_ours
 from .losses import Loss

@@ -13,13 +13,13 @@ import numpy.typing
 
 from ..engine import backend, random
 from ..engine.absent import refuse
-from ..engine.errors import ShapeError, UsageError
 from ..engine.flat import Flat
 from ..engine.incoming import as_array
-from ..engine.replay.capture import Captured, check_jit
 from ..engine.streams import say
 from ..engine.tensor import Tensor, tensor
+from ..errors import ShapeError, UsageError
 from ..optim import Optimizer, make_optimizer
+from ..replay.capture import Captured, check_jit
 from . import checkpoint, training
 from .arguments import count, epochs_with, pair, steps_of
 from .callbacks import Callback, History

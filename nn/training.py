@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy
 
 from ..engine import backend, random
-from ..engine.errors import DivergenceError, UsageError
-from ..engine.replay.capture import Captured
 from ..engine.tensor import Tensor
+from ..errors import DivergenceError, UsageError
 from ..optim.optimizer import AVERAGE
+from ..replay.capture import Captured
 from .arguments import is_due
 from .callbacks import Callback, History, TerminateOnNaN
 from .finite import Snapshot, changing, first_changed, first_fault, is_finite

@@ -8,9 +8,9 @@ import numpy
 import numpy.typing
 
 from ..engine import backend
-from ..engine.errors import DataError, UsageError
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor, numeric_dtype
+from ..errors import DataError, UsageError
 
 
 def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "float32") -> numpy.typing.NDArray[Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy
 
 from ..engine.backend import Array
-from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
+from ..errors import ShapeError
 from . import columns, sliding
 from .normalisation import channel_sums
 from .shape import transpose

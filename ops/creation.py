@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy
 
 from ..engine.backend import namespace_of
-from ..engine.errors import DataError, UsageError
 from ..engine.primitive import example, primitive
 from ..engine.recording import namespace
 from ..engine.tensor import Tensor
+from ..errors import DataError, UsageError
 
 
 @primitive("y[i, k] = 1 if k == labels[i] else 0", domain={"labels": range(4)}, examples=(example((3,), classes=4),))

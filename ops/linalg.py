@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..engine.errors import ShapeError, unknown_name
 from ..engine.primitive import example, primitive
+from ..errors import ShapeError, unknown_name
 from . import products
 from .creation import identity_like
 from .shape import swap_last

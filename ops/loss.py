@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import DataError, ShapeError
 from ..engine.primitive import example, primitive
+from ..errors import DataError, ShapeError
 from .activation import log_softmax, sigmoid, softmax
 from .creation import one_hot
 from .special import product

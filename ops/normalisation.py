@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ..engine.backend import Array, Namespace
-from ..engine.errors import ShapeError, UsageError
 from ..engine.primitive import example, primitive
+from ..errors import ShapeError, UsageError
 
 
 def moments(xp: Namespace, x: Array) -> tuple[Array, Array]:

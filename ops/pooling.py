@@ -12,8 +12,8 @@ from typing import Any
 import numpy
 
 from ..engine.backend import Array, Namespace
-from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
+from ..errors import ShapeError
 from . import sliding
 from .shape import transpose
 from .windows import (

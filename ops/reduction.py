@@ -6,8 +6,8 @@ import math
 
 import numpy
 
-from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
+from ..errors import ShapeError
 from .activation import softmax
 
 OVER_AXES = (

@@ -9,9 +9,9 @@ import numpy
 
 from ..engine import backend
 from ..engine.cuda.launch import TYPES, CudaKernel, chosen
-from ..engine.errors import ShapeError
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor, as_index, tensor
+from ..errors import ShapeError
 
 
 def _shape_arguments(x, *lengths, shape=None):

@@ -15,9 +15,9 @@ import numpy
 
 from ..engine import backend
 from ..engine.backend import Array, Namespace
-from ..engine.errors import ShapeError, UsageError, unknown_name
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor, tensor
+from ..errors import ShapeError, UsageError, unknown_name
 
 Lengths = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
+from ..errors import UsageError
 
 
 def clip_by_global_norm(parameters: Sequence[Tensor], max_norm: float) -> float:

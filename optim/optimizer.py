@@ -11,9 +11,9 @@ import numpy
 
 from ..engine import backend
 from ..engine.absent import checked_arguments, unknown_attribute
-from ..engine.errors import DataError, UsageError, unknown_name
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor
+from ..errors import DataError, UsageError, unknown_name
 from . import update
 from .clip import scale_to_norm
 from .schedule import Schedule, make_schedule

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import UsageError, unknown_name
+from ..errors import UsageError, unknown_name
 
 
 @dataclass(frozen=True)

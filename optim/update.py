@@ -20,7 +20,7 @@ import numpy
 
 from ..engine.backend import Array, Cupy, Namespace
 from ..engine.cuda.launch import Gpu, gpu_of
-from ..engine.equation import Equation, read_equation
+from ..equation.language import Equation, read_equation
 
 
 class Update:

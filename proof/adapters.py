@@ -15,8 +15,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from ..engine.errors import UsageError
-from ..engine.hints import pip
+from ..errors import UsageError
+from ..hints import pip
 
 Values = NDArray[Any]
 Function = Callable[..., Values]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from ..engine.errors import unknown_name
 from ..engine.primitive import Example, Primitive, registry
 from ..engine.tensor import Tensor
+from ..errors import unknown_name
 
 Values = NDArray[Any]
 

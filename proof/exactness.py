@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy
 
-from ..engine.equation import read_equation
-from ..engine.errors import ChalkgradError
 from ..engine.primitive import OWN, Example, Primitive
 from ..engine.tensor import tensor
-from .arrays import Exact
+from ..equation.arrays import Exact
+from ..equation.dual import lift, load_mpmath
+from ..equation.language import read_equation
+from ..equation.loops import evaluate, exact
+from ..errors import ChalkgradError
 from .bounds import DRAWN, Accuracy, Bound, bound
 from .cases import Values, chosen, draw, examples
-from .dual import lift, load_mpmath
 from .report import Report, Verdict
-from .witness import evaluate, exact
 
 POINTS = 96
 

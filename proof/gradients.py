@@ -9,8 +9,8 @@ from typing import Any
 import numpy
 
 from ..engine import transform
-from ..engine.errors import UsageError
 from ..engine.tensor import Tensor
+from ..errors import UsageError
 from .check import Check
 from .report import GradientError, Report, Verdict
 from .source import check_as_code

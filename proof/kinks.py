@@ -10,8 +10,8 @@ import numpy
 from hypothesis import assume
 from numpy.typing import NDArray
 
-from ..engine.equation import Equation, read_equation
 from ..engine.primitive import Primitive
+from ..equation.language import Equation, read_equation
 
 Values = NDArray[Any]
 Shape = tuple[int, ...]
@@ -107,7 +107,7 @@ def _shaken(primitive: Primitive, target: str, values: list[Values], parameters:
 
 def _intermediate(primitive: Primitive, target: str, values: list[Values], parameters: dict[str, Any]) -> Values:
     """A value on the equation's way, of the shape of its result, by the witness's loops."""
-    from .witness import evaluate, exact
+    from ..equation.loops import evaluate, exact
 
     whole = primitive.equation
     end = [statement.target for statement in whole.statements].index(target) + 1

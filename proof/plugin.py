@@ -206,7 +206,7 @@ def _read_cases(returned: Any, name: str) -> list[Case]:
     __tracebackhide__ = True
     given = returned if isinstance(returned, list) else [returned]
     if not given or not all(map(_is_case, given)):
-        from ..engine.errors import UsageError
+        from ..errors import UsageError
 
         what = "nothing" if returned is None else "an empty list" if not given else repr(returned)
         raise _bare(UsageError(f"{name} is marked gradcheck, so it returns {FORMS}; it returned {what}."))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import ShapeError, UsageError
+from ..errors import ShapeError, UsageError
 from .numerics import Line
 from .report import Difference, Verdict
 from .subject import OutOfTime, Subject, Values

@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 
 from ..engine.primitive import Primitive
+from ..equation.dual import load_mpmath
 from .cases import Case, cases, chosen
-from .dual import load_mpmath
 from .exactness import equation_holds
 from .gradients import check
 from .report import Report, Verdict

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..engine.errors import ChalkgradError
+from ..errors import ChalkgradError
 from .bounds import Accuracy
 
 

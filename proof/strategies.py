@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn_numpy
 from numpy.typing import DTypeLike, NDArray
 
-from ..engine.errors import DtypeError, UsageError, unknown_name
 from ..engine.primitive import REALS, Domain, Example, Primitive
+from ..errors import DtypeError, UsageError, unknown_name
 from . import cases
 from .kinks import CLEARANCE, clear_of_kinks
 from .reproduction import reproduction

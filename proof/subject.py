@@ -10,9 +10,9 @@ import numpy
 from numpy.typing import NDArray
 
 from ..engine import backend, transform
-from ..engine.errors import DtypeError, GraphError, UsageError
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
+from ..errors import DtypeError, GraphError, UsageError
 
 Values = NDArray[Any]
 Pull = Callable[[Values], tuple[Values | None, ...]]

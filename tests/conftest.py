@@ -21,7 +21,7 @@ import pytest
 HERE = Path(__file__).parent
 EXTRAS = ("PIL", "hypothesis", "matplotlib", "mpmath", "nbclient", "nbformat", "numba")
 ABSENT = () if os.environ.get("CI") else tuple(name for name in EXTRAS if importlib.util.find_spec(name) is None)
-ON_A_DEVICE = ("ops", "engine", "nn", "optim")
+ON_A_DEVICE = ("ops", "engine", "replay", "nn", "optim")
 
 
 def pytest_addoption(parser):
@@ -42,7 +42,7 @@ def pytest_configure(config):
     if device == "standin":
         sys.path.insert(0, str(HERE / "standin"))
     from chalkgrad.engine import backend
-    from chalkgrad.engine.errors import DeviceError
+    from chalkgrad.errors import DeviceError
 
     try:
         backend.load_cupy()
@@ -264,3 +264,18 @@ def _readable(refusing: Any) -> Any:
         return refusing(self, dtype, copy)
 
     return __array__
+
+
+@pytest.fixture
+def declare():
+    """The decorator `primitive`; what the test declares with it is forgotten afterwards."""
+    import chalkgrad as cg
+    from chalkgrad.engine.primitive import namespace
+
+    before = set(cg.registry)
+    yield cg.primitive
+    for name in set(cg.registry) - before:
+        made = cg.registry.pop(name)
+        delattr(namespace, name)
+        for lent in (*made.operators, *([made.method] if made.method else [])):
+            delattr(cg.Tensor, lent)

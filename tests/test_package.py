@@ -65,7 +65,20 @@ def test_only_the_backend_imports_cupy():
 
 
 def test_imports_run_one_way():
-    order = ["engine", "ops", "optim", "datasets", "nn", "proof", "benchmarks", "commands"]
+    order = [
+        "errors",
+        "hints",
+        "equation",
+        "engine",
+        "replay",
+        "ops",
+        "optim",
+        "datasets",
+        "nn",
+        "proof",
+        "benchmarks",
+        "commands",
+    ]
     for low, room in enumerate(order):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):

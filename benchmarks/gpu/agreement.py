@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from ... import datasets
-from ...engine.errors import DataError
+from ...errors import DataError
 from ...nn import layers
 from ...nn.callbacks import Callback
 from ...nn.sequential import Sequential

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...engine import backend
-from ...engine.errors import ChalkgradError
+from ...errors import ChalkgradError
 from ..peers import write
 
 

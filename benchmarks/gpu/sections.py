@@ -8,7 +8,7 @@ from typing import Any
 
 from ... import __version__
 from ...engine import backend
-from ...engine.errors import unknown_name
+from ...errors import unknown_name
 from ..speed.contestants import Contestant
 from ..speed.results import FORMAT, GPU
 from ..speed.runner import FAILED, OK, Plan, Tell

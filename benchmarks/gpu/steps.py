@@ -11,7 +11,6 @@ from typing import Any
 import numpy
 
 from ...engine import backend, random
-from ...engine.replay.gpu import GpuProgram
 from ...nn import layers
 from ...nn.hooks import Hooks
 from ...nn.measuring import RunningMeans
@@ -19,6 +18,7 @@ from ...nn.samples import Samples
 from ...nn.sequential import Sequential
 from ...nn.training import Trainer
 from ...optim import Adam
+from ...replay.gpu import GpuProgram
 
 LOSS = "sparse_categorical_crossentropy"
 DRAWN = 4096

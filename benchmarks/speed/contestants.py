@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...engine.errors import unknown_name
+from ...errors import unknown_name
 from ..peers import version
 
 YARDSTICK = "numpy"

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...engine.errors import ChalkgradError
 from ...engine.files import replacing
+from ...errors import ChalkgradError
 from ..gpu import report
 from ..gpu.pictures import draw
 from ..peers import table, write

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy
 
-from ...engine.errors import ChalkgradError
+from ...errors import ChalkgradError
 from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update, task_from
 
 SECONDS, QUICK_SECONDS = 0.6, 0.15

@@ -12,7 +12,7 @@ import numpy.typing
 
 from ... import datasets
 from ...engine import random
-from ...engine.errors import DataError
+from ...errors import DataError
 from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update
 
 Values = numpy.typing.NDArray[Any]

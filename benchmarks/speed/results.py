@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 
-from ...engine.errors import DataError
+from ...errors import DataError
 from .limits import usable_cores
 from .runner import OK
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from ...engine.errors import DataError, unknown_name
+from ...errors import DataError, unknown_name
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import hashlib
 
 import numpy as np
 
-from ...engine.errors import DataError
+from ...errors import DataError
 from ..idx import Bytes, Split, parse_idx, unpack
 
 # The shape of each file and the SHA-256 of its uncompressed bytes, in the order of `load_data`.

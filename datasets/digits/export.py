@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.errors import DataError
+from ...errors import DataError
 from ..idx import write_idx
 from . import FILES
 

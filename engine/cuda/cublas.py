@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from ..errors import DeviceError
+from ...errors import DeviceError
 
 DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2}
 """cudaDataType_t."""

@@ -13,9 +13,9 @@ import numpy
 
 from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
-from ...engine.errors import UsageError, unknown_name
 from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
+from ...errors import UsageError, unknown_name
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...engine.errors import ShapeError, UsageError
 from ...engine.tensor import Tensor
+from ...errors import ShapeError, UsageError
 from ...ops.convolution import convolution, transposed_convolution
 from ...ops.windows import output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer

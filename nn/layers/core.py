@@ -10,8 +10,8 @@ from typing import Any
 import numpy
 
 from ...engine import random
-from ...engine.errors import ShapeError, UsageError, unknown_name
 from ...engine.tensor import Tensor
+from ...errors import ShapeError, UsageError, unknown_name
 from ...ops.linalg import affine, affine_relu, matmul
 from ...ops.products import PRECISIONS
 from ..initializers import Initializer, make_initializer

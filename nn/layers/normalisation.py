@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy
 
 from ...engine import backend
-from ...engine.errors import ShapeError, UsageError
 from ...engine.tensor import Tensor
+from ...errors import ShapeError, UsageError
 from ...ops.creation import ones_like, zeros_like
 from ...ops.normalisation import batch_normalization, layer_normalization, moments
 from ..initializers import Initializer, make_initializer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...engine.errors import ShapeError, unknown_name
 from ...engine.tensor import Tensor
+from ...errors import ShapeError, unknown_name
 from ...ops.shape import broadcast_to
 from .base import Layer, Shape
 

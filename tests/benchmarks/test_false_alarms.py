@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chalkgrad.benchmarks import false_alarms
-from chalkgrad.engine.errors import DataError
+from chalkgrad.errors import DataError
 from chalkgrad.proof import Report, Verdict
 
 

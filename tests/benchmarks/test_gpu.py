@@ -17,7 +17,7 @@ from chalkgrad.benchmarks.speed import document
 from chalkgrad.benchmarks.speed.results import GPU, machine, read
 from chalkgrad.cli import cli
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import DataError, DeviceError, UsageError
+from chalkgrad.errors import DataError, DeviceError, UsageError
 
 STANDIN = Path(__file__).parents[1] / "standin"
 OWN_CUBLAS = """

@@ -24,7 +24,7 @@ from chalkgrad.benchmarks.speed.workloads import (
     task_from,
 )
 from chalkgrad.engine import random
-from chalkgrad.engine.errors import DataError, UsageError
+from chalkgrad.errors import DataError, UsageError
 from chalkgrad.ops.loss import sparse_categorical_cross_entropy
 
 TINY = {

@@ -13,7 +13,7 @@ from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
 from chalkgrad.benchmarks.speed.workloads import WORKLOADS
 from chalkgrad.cli import cli
-from chalkgrad.engine.errors import DataError
+from chalkgrad.errors import DataError
 
 MEMORY = {"imported_bytes": 30_000_000, "data_bytes": 0, "prepared_bytes": 31_000_000, "peak_bytes": 35_000_000}
 

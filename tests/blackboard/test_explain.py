@@ -10,9 +10,9 @@ from chalkgrad.blackboard.documented import DOCUMENTED
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.lesson import lesson
 from chalkgrad.blackboard.story import Matrix, story
-from chalkgrad.blackboard.symbols import number_text
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, adam_steps, convolution_example, worked_example, worked_model
-from chalkgrad.engine.errors import GraphError, UsageError
+from chalkgrad.equation.symbols import number_text
+from chalkgrad.errors import GraphError, UsageError
 
 
 def classifier(seed=0, last="softmax", loss="categorical_crossentropy"):

@@ -15,7 +15,7 @@ from chalkgrad.blackboard.page import lesson_page, page
 from chalkgrad.blackboard.plain import packed
 from chalkgrad.blackboard.texts import LANGUAGES, TEXTS
 from chalkgrad.blackboard.worked import worked_example
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 
 
 def data_of(html):

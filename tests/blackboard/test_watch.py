@@ -13,7 +13,7 @@ from chalkgrad import layers
 from chalkgrad.blackboard.landscape import direction, landscape
 from chalkgrad.blackboard.watch import FRAMES, SAMPLES, Watch, histogram
 from chalkgrad.commands.train import Settings, Shown, train
-from chalkgrad.engine.errors import DataError, DivergenceError, ShapeError, UsageError
+from chalkgrad.errors import DataError, DivergenceError, ShapeError, UsageError
 from chalkgrad.nn.callbacks import Callback
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"

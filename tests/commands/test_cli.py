@@ -52,7 +52,7 @@ def test_wrong_usage(chalkgrad, folder, arguments, message):
 
 def test_a_gpu_that_is_not_there(chalkgrad, monkeypatch, absent):
     def fail():
-        raise cg.engine.errors.DeviceError("no CUDA device is visible")
+        raise cg.errors.DeviceError("no CUDA device is visible")
 
     monkeypatch.setattr(cg.engine.backend, "load_cupy", fail)
     assert chalkgrad("train", "--device", "gpu", code=1).stderr == "error: no CUDA device is visible\n"

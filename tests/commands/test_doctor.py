@@ -9,8 +9,8 @@ import pytest
 from chalkgrad.commands import doctor as doctor_module
 from chalkgrad.commands import gpu
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import DeviceError
-from chalkgrad.engine.hints import install_command, pip
+from chalkgrad.errors import DeviceError
+from chalkgrad.hints import install_command, pip
 
 
 @pytest.fixture

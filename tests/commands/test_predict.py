@@ -10,8 +10,8 @@ from PIL import Image
 import chalkgrad as cg
 from chalkgrad.commands.images import fit_square, read_image
 from chalkgrad.commands.run_folder import model_path
-from chalkgrad.engine.errors import DataError
-from chalkgrad.engine.hints import install_command
+from chalkgrad.errors import DataError
+from chalkgrad.hints import install_command
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from chalkgrad.commands import prove as prove_module
 from chalkgrad.commands import prove_curve, prove_targets
-from chalkgrad.engine.errors import UsageError
 from chalkgrad.engine.primitive import registry
+from chalkgrad.errors import UsageError
 from chalkgrad.proof import Report, Verdict
 
 needs_mpmath = pytest.mark.skipif(find_spec("mpmath") is None, reason="primitives are proven with mpmath")
@@ -93,7 +93,7 @@ def test_without_mpmath(chalkgrad, monkeypatch):
     def fail():
         raise UsageError("proofs need mpmath")
 
-    monkeypatch.setattr("chalkgrad.proof.dual.load_mpmath", fail)
+    monkeypatch.setattr("chalkgrad.equation.dual.load_mpmath", fail)
     assert chalkgrad("prove", "exp", code=1).stderr == "error: proofs need mpmath\n"
 
 

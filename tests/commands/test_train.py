@@ -19,7 +19,7 @@ from PIL import Image
 import chalkgrad as cg
 from chalkgrad.commands import run_folder
 from chalkgrad.commands.train import SaveEachEpoch, Settings, make_model
-from chalkgrad.engine.hints import install_command
+from chalkgrad.hints import install_command
 from chalkgrad.nn.representation import ROWS, shown_epochs
 
 FILES = {"model.safetensors", "history.csv", "history.json", "settings.json", "curves.png", "mistakes.png"}

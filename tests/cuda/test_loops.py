@@ -8,8 +8,8 @@ from building import Library, build, packed
 from tools import compiled, needs_gxx, needs_nvcc
 
 from chalkgrad.engine import backend
-from chalkgrad.engine.replay import cuda_loop
-from chalkgrad.engine.replay.cuda_loop import COMPARISONS, FUNCTIONS, LOGIC, CudaLoop
+from chalkgrad.replay import cuda_loop
+from chalkgrad.replay.cuda_loop import COMPARISONS, FUNCTIONS, LOGIC, CudaLoop
 
 pytestmark = needs_gxx
 DTYPES = ["float32", "float64"]

@@ -5,7 +5,7 @@ import pytest
 
 from chalkgrad.datasets import Augmentation
 from chalkgrad.datasets.augmentation import sampled
-from chalkgrad.engine.errors import DtypeError, ShapeError, UsageError
+from chalkgrad.errors import DtypeError, ShapeError, UsageError
 
 IMAGES = np.random.default_rng(0).random((3, 9, 7), dtype=np.float32)
 SOME = Augmentation(rotation=9, shift=1.3, scale=0.1, shear=0.1, elastic=1.2)

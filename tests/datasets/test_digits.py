@@ -11,7 +11,7 @@ import pytest
 from chalkgrad import datasets
 from chalkgrad.datasets import digits, idx
 from chalkgrad.datasets.digits import export
-from chalkgrad.engine.errors import DataError, UsageError
+from chalkgrad.errors import DataError, UsageError
 
 SOURCE_COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # per class, in the UCI test set
 

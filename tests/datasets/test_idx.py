@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from chalkgrad.datasets import idx
-from chalkgrad.engine.errors import DataError
+from chalkgrad.errors import DataError
 
 DTYPES = ["uint8", "int8", "int16", "int32", "float32", "float64"]
 WHOLE = bytes([0, 0, 0x08, 2]) + struct.pack(">2I", 2, 3) + bytes(range(6))

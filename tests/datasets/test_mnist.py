@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chalkgrad.datasets import idx, mnist
-from chalkgrad.engine.errors import DataError
+from chalkgrad.errors import DataError
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 

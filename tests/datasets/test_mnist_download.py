@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from chalkgrad.datasets import mnist
-from chalkgrad.engine.errors import DataError
+from chalkgrad.errors import DataError
 
 FIRST = "train-images-idx3-ubyte"
 

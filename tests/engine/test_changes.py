@@ -6,7 +6,7 @@ from sampling import CASES, NAMES, draw
 
 import chalkgrad as cg
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import GraphError
+from chalkgrad.errors import GraphError
 
 OTHER = np.arange(6.0).reshape(2, 3)
 

@@ -8,8 +8,8 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import GraphError
 from chalkgrad.engine.flat import Flat
+from chalkgrad.errors import GraphError
 from chalkgrad.optim import Adam, GradientDescent
 
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}

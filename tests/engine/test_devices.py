@@ -6,7 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.engine import backend
 from chalkgrad.engine.cuda.launch import gpu_named
-from chalkgrad.engine.errors import DeviceError, DeviceMemoryError
+from chalkgrad.errors import DeviceError, DeviceMemoryError
 
 
 @pytest.fixture(autouse=True)

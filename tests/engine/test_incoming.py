@@ -8,8 +8,8 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import proof
-from chalkgrad.engine.errors import ChalkgradError, DataError, DtypeError, GraphError
 from chalkgrad.engine.incoming import as_array
+from chalkgrad.errors import ChalkgradError, DataError, DtypeError, GraphError
 
 pytestmark = pytest.mark.cpu_only("what lies on the host is brought")
 X = np.random.default_rng(0).standard_normal((12, 4)).astype("float32")

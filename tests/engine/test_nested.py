@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError, DataError, DtypeError, GraphError
+from chalkgrad.errors import ChalkgradError, DataError, DtypeError, GraphError
 
 OPERANDS = {
     "reduction": (lambda w: cg.mean([w[0], 3 * w[1]]), [0.5, 1.5]),

@@ -8,7 +8,7 @@ import pytest
 from sampling import draw, examples
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError, GraphError, UsageError
+from chalkgrad.errors import ChalkgradError, GraphError, UsageError
 
 PUBLIC = {name: f for name, f in vars(np).items() if callable(f) and not name.startswith("_")}
 OWN = {name: p for p in cg.registry.values() for name in (p.name, *p.synonyms) if name in PUBLIC}

@@ -7,8 +7,8 @@ import pytest
 from sampling import draw, examples
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError, DtypeError, EquationError, ShapeError, UsageError
 from chalkgrad.engine.primitive import namespace
+from chalkgrad.errors import ChalkgradError, DtypeError, EquationError, ShapeError, UsageError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError
+from chalkgrad.errors import ChalkgradError
 
 torch = pytest.importorskip("torch", reason="graphs are compared with PyTorch's: pip install torch")
 pytestmark = pytest.mark.cpu_only("beside PyTorch on the CPU")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine import hints
+from chalkgrad import hints
 from chalkgrad.engine.streams import Readable, readable, say
 
 

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import array_shapes, mutually_broadcastable_shapes
 
 import chalkgrad as cg
 from chalkgrad.engine import tape
-from chalkgrad.engine.errors import GraphError, ShapeError
 from chalkgrad.engine.tape import Node
+from chalkgrad.errors import GraphError, ShapeError
 
 DEEP = 1_000_000
 

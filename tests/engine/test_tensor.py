@@ -15,7 +15,7 @@ from sampling import draw, examples
 
 import chalkgrad as cg
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import DataError, DeviceError, DtypeError, GraphError, ShapeError, UsageError
+from chalkgrad.errors import DataError, DeviceError, DtypeError, GraphError, ShapeError, UsageError
 
 without_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="cupy is installed")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import DtypeError, ShapeError, UsageError
+from chalkgrad.errors import DtypeError, ShapeError, UsageError
 
 
 def draw(*shape, seed=0):

@@ -9,7 +9,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import Sequential
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.nn.callbacks import EarlyStopping, LearningRateScheduler, ModelCheckpoint, TerminateOnNaN
 from chalkgrad.nn.layers import Dense
 from chalkgrad.nn.metrics import ALIASES, METRICS, Metric, mode_of

@@ -10,7 +10,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential, layers, optim
 from chalkgrad.engine import random as streams
-from chalkgrad.engine.errors import DataError
+from chalkgrad.errors import DataError
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, TerminateOnNaN
 from chalkgrad.nn.losses import LOSSES, make_loss
 from chalkgrad.nn.metrics import METRICS

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import chalkgrad as cg
 from chalkgrad import Sequential, optim
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import ChalkgradError, DataError, UsageError
+from chalkgrad.errors import ChalkgradError, DataError, UsageError
 from chalkgrad.nn.layers import Activation, Dense, Dropout, Flatten, Layer
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chalkgrad import Sequential, layers
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import (
     AveragePooling2D,
     BatchNormalization,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chalkgrad import Sequential
-from chalkgrad.engine.errors import ChalkgradError, DataError, DtypeError, ShapeError, UsageError
+from chalkgrad.errors import ChalkgradError, DataError, DtypeError, ShapeError, UsageError
 from chalkgrad.nn.layers import Dense
 
 N = 20

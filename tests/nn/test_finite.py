@@ -10,7 +10,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential
 from chalkgrad.callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
-from chalkgrad.engine.errors import DivergenceError
+from chalkgrad.errors import DivergenceError
 from chalkgrad.nn.layers import Activation, BatchNormalization, Dense, Dropout, Layer
 from chalkgrad.optim import Adam, GradientDescent, RMSprop
 

@@ -246,7 +246,7 @@ def test_evaluate_changes_nothing_and_drops_nothing(points, classifier, same):
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_batch_sizes_that_are_none(points, classifier, what, batch_size):
     x, _, y = points
-    with pytest.raises(cg.engine.errors.UsageError, match="batch_size"):
+    with pytest.raises(cg.errors.UsageError, match="batch_size"):
         getattr(classifier(), what)(*((x, y) if what == "evaluate" else (x,)), batch_size=batch_size, verbose=0)
 
 

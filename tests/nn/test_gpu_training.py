@@ -6,7 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.nn import samples
 
 STEPS_APART = 2e-4
@@ -142,5 +142,5 @@ def test_one_hot_targets_validation_and_a_model_kept_in_a_file(tmp_path):
 def test_bad_labels_and_values_are_named_on_a_gpu_too():
     x, y = data()
     y[7] = 5
-    with pytest.raises(cg.engine.errors.DataError, match="outside of 0 … 4 in row 7"):
+    with pytest.raises(cg.errors.DataError, match="outside of 0 … 4 in row 7"):
         trained("gpu", x, y)

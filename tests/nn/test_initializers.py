@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chalkgrad import Sequential
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.nn.initializers import INITIALIZERS, fans, make_initializer
 from chalkgrad.nn.layers import Dense
 

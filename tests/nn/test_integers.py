@@ -5,7 +5,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.engine.errors import DataError, UsageError
+from chalkgrad.errors import DataError, UsageError
 
 LARGE = np.array([[2**24 + 1, 5], [2**24 + 3, 2**31 + 1]])
 

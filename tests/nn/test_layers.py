@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import chalkgrad as cg
 from chalkgrad.engine import random
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import (
     LAYERS,
     Activation,

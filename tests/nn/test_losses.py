@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import chalkgrad as cg
 from chalkgrad import Sequential, losses
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import Activation, Dense
 from chalkgrad.nn.losses import ALIASES, LOSSES, Loss, make_loss
 from chalkgrad.optim import GradientDescent

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chalkgrad import Sequential
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.nn.layers import Dense
 from chalkgrad.nn.losses import LOSSES, make_loss
 from chalkgrad.nn.metrics import METRICS, make_metric

@@ -5,7 +5,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import Sequential, layers
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.callbacks import EarlyStopping
 from chalkgrad.nn.layers import BatchNormalization, Dense, LayerNormalization
 

@@ -6,7 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import Activation, Dense, Dropout, Flatten
 
 # Building

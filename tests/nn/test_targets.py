@@ -5,7 +5,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import Sequential, losses
-from chalkgrad.engine.errors import ChalkgradError, DataError, ShapeError, UsageError
+from chalkgrad.errors import ChalkgradError, DataError, ShapeError, UsageError
 from chalkgrad.nn.layers import Activation, Dense, Flatten, Reshape
 from chalkgrad.nn.layers.base import make_layer
 from chalkgrad.nn.losses import LOSSES, Loss

@@ -8,7 +8,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.datasets import Augmentation
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn import Sequential, layers
 from chalkgrad.nn.callbacks import Callback
 from chalkgrad.nn.losses import CategoricalCrossentropy

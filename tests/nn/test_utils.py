@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalkgrad.engine.errors import DataError, DtypeError
+from chalkgrad.errors import DataError, DtypeError
 from chalkgrad.nn.utils import to_categorical
 
 

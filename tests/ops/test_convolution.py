@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 
 X, W = np.ones((1, 5, 6, 4)), np.ones((3, 3, 4, 8))
 

@@ -5,7 +5,7 @@ import pytest
 from sampling import draw, examples
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError, DtypeError
+from chalkgrad.errors import ChalkgradError, DtypeError
 
 INTEGERS = ["bool", "uint8", "int8", "uint16", "int16", "int32", "uint32", "int64", "uint64"]
 LEAVING = [p for p in cg.registry.values() if not p.whole]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ChalkgradError, DataError, ShapeError, UsageError
+from chalkgrad.errors import ChalkgradError, DataError, ShapeError, UsageError
 
 INF, NAN = math.inf, math.nan
 DTYPES = ["float16", "float32", "float64"]

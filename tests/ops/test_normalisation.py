@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import ShapeError, UsageError
+from chalkgrad.errors import ShapeError, UsageError
 
 BOTH = pytest.mark.parametrize("normalize", [cg.batch_normalization, cg.layer_normalization], ids=["batch", "layer"])
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sampling import draw, examples
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import DataError, DtypeError, ShapeError, UsageError
+from chalkgrad.errors import DataError, DtypeError, ShapeError, UsageError
 
 DTYPES = ["float32", "float64"]
 IN_NUMPY = [p for p in cg.registry.values() if callable(getattr(np, p.name, None))]

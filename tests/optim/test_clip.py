@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.optim import Adam, GradientDescent, clip_by_global_norm
 
 

@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 import chalkgrad as cg
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import DtypeError, GraphError, UsageError
 from chalkgrad.engine.flat import Flat
+from chalkgrad.errors import DtypeError, GraphError, UsageError
 
 arrays = st.lists(
     hnp.arrays("float64", hnp.array_shapes(max_dims=3, max_side=3), elements=st.floats(-9, 9)), min_size=1

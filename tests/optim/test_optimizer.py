@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import chalkgrad as cg
 from chalkgrad import optim
 from chalkgrad.engine import backend
-from chalkgrad.engine.errors import DataError, GraphError, UsageError
+from chalkgrad.errors import DataError, GraphError, UsageError
 from chalkgrad.optim import OPTIMIZERS, Adam, AdamW, GradientDescent, Momentum, RMSprop, make_optimizer
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.optim import Constant, CosineDecay, StepDecay, WarmUp, make_schedule
 from chalkgrad.optim.schedule import SCHEDULES, Schedule
 

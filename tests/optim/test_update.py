@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalkgrad.engine import equation
+from chalkgrad.equation import language as equation
 from chalkgrad.optim import updates
 
 NUMPY = {name: getattr(np, name) for name in equation.FUNCTIONS if hasattr(np, name)}

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.proof.adapters import from_jax, from_torch
 
 HERE = {name: importlib.util.find_spec(name) is not None for name in ("torch", "jax")}

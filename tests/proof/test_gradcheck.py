@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.proof import GradientError, Verdict, assert_gradients, gradcheck
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.proof import bounds
 from chalkgrad.proof.bounds import NAMED, bound
 from chalkgrad.proof.exactness import accuracy, equation_holds

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 
 import chalkgrad as cg
-from chalkgrad.engine.equation import ELEMENTWISE
-from chalkgrad.engine.errors import DtypeError, UsageError
+from chalkgrad.equation.language import ELEMENTWISE
+from chalkgrad.errors import DtypeError, UsageError
 from chalkgrad.proof import GradientError, Verdict, assert_gradients, gradcheck, strategies
 from chalkgrad.proof.reproduction import literal, reproduction
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine.errors import UsageError
+from chalkgrad.errors import UsageError
 from chalkgrad.proof import Verdict, assert_gradients, gradcheck
 
 

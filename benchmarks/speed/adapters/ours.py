@@ -12,15 +12,15 @@ from itertools import count
 from typing import Any
 
 from ....engine import backend
-from ....engine.errors import DeviceError
 from ....engine.flat import Flat
-from ....engine.replay.capture import Captured, capture
-from ....engine.replay.gpu import GpuProgram
 from ....engine.tensor import Tensor, tensor
+from ....errors import DeviceError
 from ....nn import layers
 from ....nn.callbacks import Callback
 from ....nn.sequential import Sequential
 from ....optim import Adam
+from ....replay.capture import Captured, capture
+from ....replay.gpu import GpuProgram
 from ..problems import (
     SEED,
     ChainProblem,

@@ -21,11 +21,17 @@ from typing import Any
 
 import numpy
 
-from ..tensor import Tensor
+from ..engine.tensor import Tensor
 from .traced import Library, Traced
 
-PACKAGE = __name__.partition(".engine.")[0]
-OWN = (f"{PACKAGE}.engine", f"{PACKAGE}.ops", f"{PACKAGE}.optim", "numpy", "cupy", "numba", "importlib")
+PACKAGE = __name__.partition(".")[0]
+OWN = (
+    *(f"{PACKAGE}.{room}" for room in ("errors", "hints", "equation", "engine", "replay", "ops", "optim")),
+    "numpy",
+    "cupy",
+    "numba",
+    "importlib",
+)
 """Modules whose code is not followed: what the engine reads it watches itself, the others compute from arguments."""
 LAYERS = (f"{PACKAGE}.nn",)
 """Modules whose objects are followed, and whose globals never change."""

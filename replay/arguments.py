@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..tensor import Tensor
+from ..engine.tensor import Tensor
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), numpy.generic)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 
-from .. import backend
+from ..engine import backend
 
 EXPRESSIONS = {
     "add": "{} + {}",

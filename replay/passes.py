@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from .. import backend
+from ..engine import backend
 from .listing import Instruction, Variable, mapped, root
 from .lowering import DRAWN, RESERVED
 from .trace import Trace

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.equation import Equation, read_equation
+from .language import Equation, read_equation
 
 
 def simplified(equation: Equation, parameters: Mapping[str, Any], values: set[str]) -> Equation:

@@ -8,8 +8,8 @@ import pytest
 from sampling import CASES, NAMES, draw
 
 import chalkgrad as cg
-from chalkgrad.engine.equation import read_equation
-from chalkgrad.engine.errors import EquationError
+from chalkgrad.equation.language import read_equation
+from chalkgrad.errors import EquationError
 
 KNOWN = ("x", "y0", "a", "b", "axis", "index", "labels", "low", "high")
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy
 
-from .. import backend
-from ..tape import Node
-from ..tensor import Tensor
+from ..engine import backend
+from ..engine.tape import Node
+from ..engine.tensor import Tensor
 from .arguments import leaves
 from .calls import HANDING_ON, SHAPED_BY_VALUES, WRITING, with_out_named
 from .listing import Instruction, Variable, mapped, variables

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy
 
-from ..engine.equation import REDUCTIONS, STRUCTURAL, Equation, is_ellipsis
-from ..engine.errors import EquationError
-from ..proof.witness import REST, Loops
+from ..errors import EquationError
+from .language import REDUCTIONS, STRUCTURAL, Equation, is_ellipsis
+from .loops import REST, Loops
 from .styles import OPERATORS, STYLES, Style, Symbol
 from .symbols import number_text, symbol_of
 
@@ -126,7 +126,7 @@ class Printer:
         target = numpy.arange(math.prod(self.values.shape)).reshape(self.values.shape)
         wanted = target[place] if self.values.shape else 0
         if not flat and self.loops.shape != self.values.shape:  # the axis of the primitive is elsewhere
-            from ..proof.witness import front
+            from .loops import front
 
             target = front(target, self.values.axis, target.ndim)
             target = target if target.shape == self.loops.shape else target.reshape(self.loops.shape)

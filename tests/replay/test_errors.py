@@ -10,7 +10,7 @@ from replaying import agree, assert_plain, batch, bits, given_tensor, leaf, one,
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.engine.errors import ChalkgradError, DataError, GraphError, ShapeError, UsageError
+from chalkgrad.errors import ChalkgradError, DataError, GraphError, ShapeError, UsageError
 
 # Errors
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .errors import EquationError
+from ..errors import EquationError
 
 ELEMENTWISE = frozenset({
     "abs", "clip", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "round", "sign", "sin", "sqrt", "tanh",

@@ -6,7 +6,7 @@ from replaying import agree, batch, bits, given_tensor, leaf, mlp, one, pure
 
 import chalkgrad as cg
 from chalkgrad import optim
-from chalkgrad.engine.errors import GraphError
+from chalkgrad.errors import GraphError
 
 # Changes in place, and gradients
 

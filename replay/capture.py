@@ -21,11 +21,11 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from .. import backend
+from ..engine import backend
+from ..engine.tape import clock
+from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import install_command
-from ..tape import clock
-from ..tensor import Tensor
 from . import fuse
 from .arguments import holds_arrays, leaves, rebuilt, signature, tensors
 from .following import Following

@@ -14,8 +14,8 @@ import chalkgrad as cg
 from chalkgrad import layers, optim
 from chalkgrad.engine import backend
 from chalkgrad.engine import random as streams
-from chalkgrad.engine.replay.lowering import is_elementwise
 from chalkgrad.nn.training import Trainer
+from chalkgrad.replay.lowering import is_elementwise
 
 
 def given_tensor(*shape, seed=0, dtype="float64", **options):

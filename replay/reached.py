@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy
 
-from ..primitive import Primitive
-from ..tensor import Tensor
+from ..engine.primitive import Primitive
+from ..engine.tensor import Tensor
 from .arguments import PLAIN
 from .following import LAYERS, LOCKS, OWN, STATEFUL, Following, belongs, names_of
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.blackboard.notation import in_symbols, with_values
-from chalkgrad.blackboard.printer import Elided, Values
-from chalkgrad.blackboard.styles import STYLES
-from chalkgrad.blackboard.symbols import gradient_of, number_text, symbol_of
-from chalkgrad.engine.equation import read_equation
+from chalkgrad.equation.language import read_equation
+from chalkgrad.equation.notation import in_symbols, with_values
+from chalkgrad.equation.printer import Elided, Values
+from chalkgrad.equation.styles import STYLES
+from chalkgrad.equation.symbols import gradient_of, number_text, symbol_of
 from chalkgrad.optim.update import updates
 from chalkgrad.proof.cases import draw, examples
 

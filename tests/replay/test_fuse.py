@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import chalkgrad as cg
 from chalkgrad import layers, optim
-from chalkgrad.engine.errors import UsageError
-from chalkgrad.engine.replay import capture, fuse
+from chalkgrad.errors import UsageError
+from chalkgrad.replay import capture, fuse
 
 compiled = pytest.mark.skipif(not fuse.available(), reason="Numba is not installed: nothing is compiled")
 DTYPES = ["float32", "float64"]

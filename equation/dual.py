@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.errors import UsageError
-from ..engine.hints import install_command
+from ..errors import UsageError
+from ..hints import install_command
 
 DIGITS = 50
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .. import backend
-from ..cuda.graph import Feed, Parcel, Recorder
+from ..engine import backend
+from ..engine.cuda.graph import Feed, Parcel, Recorder
 from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy
 
-from ..engine.equation import REDUCTIONS, Equation, Statement
-from ..engine.errors import EquationError
+from ..errors import EquationError
 from .arrays import Exact, scatter, whole
 from .dual import Dual, functions, lift, load_mpmath
+from .language import REDUCTIONS, Equation, Statement
 
 REST = "..."
 """The name under which the axes of `...` are looked up, as one multi-index."""

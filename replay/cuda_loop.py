@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
-from .. import backend
-from ..cuda.launch import TYPES, gpu_of
+from ..engine import backend
+from ..engine.cuda.launch import TYPES, gpu_of
 from .fuse import Loop
 
 ARITHMETIC = {

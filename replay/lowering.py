@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from ..cuda.launch import CudaKernel, product
+from ..engine.cuda.launch import CudaKernel, product
 from .calls import WRITING
 from .fuse import EXPRESSIONS
 from .listing import Instruction, Variable

@@ -1,6 +1,6 @@
 """The equations of the registry in the notation of a blackboard: in symbols, and with the values put in.
 
-One reader serves Unicode, LaTeX and MathML: it walks the equation as `engine.equation` has read it, and hands the parts
+One reader serves Unicode, LaTeX and MathML: it walks the equation as `language` has read it, and hands the parts
 to a style. With values put in, every sum is written out for one element of the result; the numbers are those of the
 arrays it is handed, and nothing is computed.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..engine.equation import Equation
+from .language import Equation
 from .printer import TERMS, Printer, Values
 from .styles import Style, Symbol
 

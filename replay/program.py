@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from .. import backend
+from ..engine import backend
 from . import passes
 from .buffers import ALIGNMENT, planned
 from .fuse import Loop

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.equation import Statement
 from .dual import lift
+from .language import Statement
 
 Exact = Any
 """An array of dual numbers (NumPy, dtype object)."""
