@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy
 
-from ..equation.language import ELEMENTWISE, REDUCTIONS, Equation, is_ellipsis
+from ..equation.functions import FUNCTIONS, REDUCTIONS
+from ..equation.language import Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
 from .plain import WHOLE, number, packed
 from .story import SHOWN, source_of
 
-COUNTABLE = ELEMENTWISE - {"erf"} | {"before", "border", "inside", "max", "min"}
+COUNTABLE = {name for name, function in FUNCTIONS.items() if function.javascript} | {"border", "inside"}
 """Functions that the page can evaluate."""
 EACH = 16
 """Elements of an array up to which each is written out with its numbers; of a larger one the chosen one is."""

@@ -8,6 +8,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from ..equation.functions import javascript
 from .texts import TEXTS, both
 
 
@@ -17,8 +18,9 @@ def document(data: Mapping[str, Any], sections: str, scripts: Sequence[str]) -> 
         "title": escape(data["heading"][data["lang"]]),
         "style": _file("page.css"),
         "sections": sections,
-        "data": embedded(data),
         "scripts": "\n".join(f"<script>{_file(f'{name}.js')}</script>" for name in scripts),
+        "functions": javascript(),
+        "data": embedded(data),
     }
     html = _file("page.html")
     for name, text in parts.items():

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy
 
-from ..equation.language import ADDING, Equation, read_equation
+from ..equation.functions import ADDING
+from ..equation.language import Equation, read_equation
 from ..errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
 from . import backend, recording
 from .cuda.launch import CudaKernel, chosen

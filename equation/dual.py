@@ -14,6 +14,7 @@ import numpy
 
 from ..errors import UsageError
 from ..hints import install_command
+from .functions import ELEMENTWISE, Exact
 
 DIGITS = 50
 
@@ -135,27 +136,12 @@ def _sum(a: dict[Any, Any], b: dict[Any, Any]) -> dict[Any, Any]:
 def functions() -> dict[str, Callable[[Dual], Dual]]:
     """The elementwise functions of the equations' language, on dual numbers."""
     mp = load_mpmath()
-    table: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-        "exp": (mp.exp, mp.exp),
-        "expm1": (mp.expm1, mp.exp),
-        "log": (mp.log, lambda x: 1 / x),
-        "log1p": (mp.log1p, lambda x: 1 / (1 + x)),
-        "sqrt": (mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)) if x else mp.inf),
-        "sin": (mp.sin, mp.cos),
-        "cos": (mp.cos, lambda x: -mp.sin(x)),
-        "tanh": (mp.tanh, lambda x: mp.sech(x) ** 2),
-        "erf": (mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-(x**2))),
-        "abs": (abs, mp.sign),
-        "sign": (mp.sign, lambda x: 0),
-        "floor": (mp.floor, lambda x: 0),
-        "round": (mp.nint, lambda x: 0),  # half to even
-    }
 
-    def on_duals(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Dual]:
-        def function(x: Any) -> Dual:
+    def on_duals(value: Exact, slope: Exact) -> Callable[[Any], Dual]:
+        def at(x: Any) -> Dual:
             dual: Dual = lift(x)
-            return dual.chain(value(dual.value), slope(dual.value) if dual.slopes else 0)
+            return dual.chain(value(mp, dual.value), slope(mp, dual.value) if dual.slopes else 0)
 
-        return function
+        return at
 
-    return {name: on_duals(*pair) for name, pair in table.items()}
+    return {name: on_duals(f.value, f.slope) for name, f in ELEMENTWISE.items() if f.value and f.slope}

@@ -4,7 +4,7 @@ An equation is Python's expression syntax with the field's names: `y = 1 / (1 + 
 `z[n, k] = sum(a[n, j] * w[j, k], j) + b[k]`. What it may hold:
 
 - numbers, names, `+ - * / // **`, `& | ^ ~` bit by bit, comparisons, `and`, `or`, `not`, and `u if condition else v`;
-- the functions of `ELEMENTWISE`, and those of `STRUCTURAL`, which take whole arrays;
+- the functions of the table `functions`: of numbers, or of whole arrays;
 - indices in brackets. A name in brackets that is no operand or parameter is an index, and runs over its
   axis; `*i` is a multi-index, which runs over several (all those of space), and arithmetic on it, as in
   `x[n, *(i * stride + a), c]`, is done for each of them; `...` stands for all axes that are not named. In a
@@ -30,17 +30,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import EquationError
-
-ELEMENTWISE = frozenset({
-    "abs", "clip", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "round", "sign", "sin", "sqrt", "tanh",
-})  # fmt: skip
-STRUCTURAL = frozenset({"argmax", "before", "border", "concatenate", "crop", "einsum", "inside", "pad", "stack"})
-FUNCTIONS = ELEMENTWISE | STRUCTURAL
-REDUCTIONS = frozenset({"sum", "mean", "max", "min", "product"})
-WHOLE = frozenset({"abs", "clip", "floor", "round", "sign", *STRUCTURAL, *REDUCTIONS}) - {"mean"}
-"""Functions that give integers for integers."""
-ADDING = frozenset({"sum", "mean", "einsum"})
-CONSTANTS = frozenset({"pi", "inf"})
+from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS, STRUCTURAL
 
 _SYNTAX = (
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.BitAnd, ast.BitOr, ast.BitXor,
@@ -93,7 +83,7 @@ class Equation:
     def adds(self) -> bool:
         """Whether it sums over indices, so that rounding adds up."""
         parts = (node for s in self.statements for node in ast.walk(s.expression))
-        return any(isinstance(node, ast.Call) and ast.unparse(node.func) in ADDING for node in parts)
+        return any(isinstance(node, ast.Call) and FUNCTIONS[ast.unparse(node.func)].adds for node in parts)
 
     def _computed(self) -> Iterator[ast.AST]:
         """The nodes whose values go into the result, also by way of an earlier statement."""
@@ -222,8 +212,8 @@ class _Reader:
 
     def check_call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
-        if node.keywords or name not in FUNCTIONS | REDUCTIONS:
-            raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS | REDUCTIONS)}")
+        if node.keywords or name not in FUNCTIONS:
+            raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS)}")
         for place, argument in enumerate(node.args):
             if isinstance(argument, ast.Starred) and not (place and name in REDUCTIONS):
                 raise self.error("Starred is not part of the language outside of brackets and of what is summed over")
@@ -237,7 +227,7 @@ def _fractional(node: ast.AST) -> bool:
         power = isinstance(node.op, ast.Pow) and isinstance(node.right, ast.UnaryOp)  # x**-1
         return power or isinstance(node.op, ast.Div)
     if isinstance(node, ast.Call):
-        return ast.unparse(node.func) not in WHOLE
+        return not FUNCTIONS[ast.unparse(node.func)].whole
     return isinstance(getattr(node, "value", None), float) or getattr(node, "id", "") == "pi"
 
 

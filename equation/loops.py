@@ -15,7 +15,8 @@ import numpy
 from ..errors import EquationError
 from .arrays import Exact, scatter, whole
 from .dual import Dual, functions, lift, load_mpmath
-from .language import REDUCTIONS, Equation, Statement
+from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS
+from .language import Equation, Statement
 
 REST = "..."
 """The name under which the axes of `...` are looked up, as one multi-index."""
@@ -264,7 +265,7 @@ class Loops:
 
     def name(self, name: str) -> Any:
         """The value of a name that is no index."""
-        if name in ("pi", "inf"):
+        if name in CONSTANTS:
             return getattr(load_mpmath(), name)
         value = self.scope[name]
         return value[()] if isinstance(value, numpy.ndarray) and not value.ndim else value
@@ -294,16 +295,12 @@ class Loops:
         if name in REDUCTIONS and over:
             runs = itertools.product(*(self.span(index) for index in over))
             values = [self.value(node.args[0], {**at, **dict(zip(over, run, strict=True))}) for run in runs]
-            return _REDUCE[name](values)
+            return REDUCTIONS[name].combined([lift(value) for value in values])
         arguments = [self.value(argument, at) for argument in node.args]
         if name == "before":
             return tuple(first for first, _ in arguments[0])
-        if name in ("max", "min"):
-            return (max if name == "max" else min)(map(lift, arguments))
-        if name == "clip":
-            x, low, high = arguments
-            x = lift(x)
-            return lift(low) if low is not None and x < low else lift(high) if high is not None and x > high else x
+        if chosen := FUNCTIONS[name].chosen:
+            return lift(chosen(*(None if x is None else lift(x) for x in arguments)))
         return functions()[name](arguments[0])
 
     def index_over(self, node: ast.expr) -> str | None:
@@ -345,13 +342,6 @@ _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b, ast.Gt: lambda a, b: a > b,
     ast.GtE: lambda a, b: a >= b, ast.Eq: lambda a, b: a == b, ast.NotEq: lambda a, b: a != b,
 }  # fmt: skip
-_REDUCE: dict[str, Callable[[list[Any]], Any]] = {
-    "sum": lambda values: sum(values, lift(0)),
-    "mean": lambda values: sum(values, lift(0)) / len(values),
-    "max": lambda values: max(map(lift, values)),
-    "min": lambda values: min(map(lift, values)),
-    "product": lambda values: numpy.prod(values),
-}
 
 
 def _elements(node: ast.expr) -> tuple[ast.expr, ...]:

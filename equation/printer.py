@@ -11,7 +11,8 @@ from typing import Any
 import numpy
 
 from ..errors import EquationError
-from .language import REDUCTIONS, STRUCTURAL, Equation, is_ellipsis
+from .functions import FUNCTIONS, REDUCTIONS, STRUCTURAL
+from .language import Equation, is_ellipsis
 from .loops import REST, Loops
 from .styles import OPERATORS, STYLES, Style, Symbol
 from .symbols import number_text, symbol_of
@@ -29,7 +30,7 @@ _SIGNS: dict[type, str] = {
 CHOICE, LOGIC, COMPARED, ADDED, NEGATED, MULTIPLIED, POWERED, ATOM = range(8)
 """How tightly parts hold together; what holds less tightly than its place asks for is put into parentheses."""
 
-WHOLE = STRUCTURAL - {"before", "border", "inside"}
+WHOLE = STRUCTURAL.keys() - {"before", "border", "inside"}
 """Functions of whole arrays, of which no element is written out."""
 
 Written = tuple[str, int]
@@ -169,7 +170,7 @@ class Printer:
     def enclosed(self, written: Written, least: int) -> str:
         """What is written already, in parentheses where it must be."""
         text, tightness = written
-        return text if tightness >= least else self.style.parentheses(text)
+        return text if tightness >= least else self.style.enclosed(text)
 
     def written(self, node: ast.expr, at: Mapping[str, Any] | None = None) -> Written:
         """A part, and how tightly it holds together."""
@@ -222,7 +223,11 @@ class Printer:
         if isinstance(node.op, ast.Div | ast.FloorDiv):
             top, bottom = self.at_least(node.left, NEGATED, at), self.at_least(node.right, POWERED, at)
             divided = self.style.fraction(top, bottom)
-            return (divided, MULTIPLIED) if isinstance(node.op, ast.Div) else (self.style.floor(divided), ATOM)
+            return (
+                (divided, MULTIPLIED)
+                if isinstance(node.op, ast.Div)
+                else (self.style.enclosed(divided, "⌊", "⌋"), ATOM)
+            )
         if isinstance(node.op, ast.BitAnd | ast.BitOr | ast.BitXor):
             parts = [self.at_least(part, ADDED, at) for part in (node.left, node.right)]
             return self.joined(parts, self.sign(_SIGNS[type(node.op)])), LOGIC
@@ -271,8 +276,9 @@ class Printer:
             return self.reduction(name, node, over, at)
         if name == "sqrt":
             return self.style.root(self.written(node.args[0], at)[0]), ATOM
-        if name == "floor":
-            return self.style.floor(self.written(node.args[0], at)[0]), ATOM
+        around = FUNCTIONS[name].around if name in FUNCTIONS else None
+        if around:
+            return self.style.enclosed(self.written(node.args[0], at)[0], *around), ATOM
         known = str(self.names[name]) if name in self.names else name
         return self.style.call(known, [self.at_least(a, CHOICE, at) for a in node.args]), ATOM
 
@@ -324,7 +330,7 @@ class Printer:
         one, count = self.number(1)[0], self.number(len(runs))[0]
         if self.style.stacks:
             return self.style.fraction(total, count), POWERED
-        return self.style.join([self.style.fraction(one, count), self.sign("*"), self.style.parentheses(total)]), (
+        return self.style.join([self.style.fraction(one, count), self.sign("*"), self.style.enclosed(total)]), (
             MULTIPLIED
         )
 

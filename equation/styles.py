@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from .functions import FUNCTIONS, REDUCTIONS, Function
+
 SUBSCRIPTS = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 SUPERSCRIPTS = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 OPERATORS = {
@@ -24,7 +26,8 @@ LATEX_LETTERS = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "ε": r"\varepsilon", "θ": r"\theta", "λ": r"\lambda", "μ": r"\mu",
     "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "∞": r"\infty", "ŷ": r"\hat{y}", "σ′": r"\sigma'",
 }  # fmt: skip
-BIG = {"sum": ("Σ", r"\sum", "∑"), "product": ("Π", r"\prod", "∏")}
+LATEX_BRACKETS = {"⌊": r"\lfloor ", "⌋": r"\rfloor "}
+_UNKNOWN = Function()
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,8 @@ class Style:
         """Parts in a row."""
         raise NotImplementedError
 
-    def parentheses(self, inner: str) -> str:
-        """(inner)"""
-        raise NotImplementedError
-
-    def floor(self, inner: str) -> str:
-        """⌊inner⌋, rounded down."""
+    def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
+        """(inner), |inner|, ⌊inner⌋"""
         raise NotImplementedError
 
     def fraction(self, top: str, bottom: str) -> str:
@@ -122,11 +121,8 @@ class Unicode(Style):
     def join(self, parts: Sequence[str]) -> str:
         return "".join(parts)
 
-    def parentheses(self, inner: str) -> str:
-        return f"({inner})"
-
-    def floor(self, inner: str) -> str:
-        return f"⌊{inner}⌋"
+    def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
+        return left + inner + right
 
     def fraction(self, top: str, bottom: str) -> str:
         return f"{top} / {bottom}"
@@ -139,10 +135,10 @@ class Unicode(Style):
         return f"√{_bracketed(inner)}"
 
     def call(self, name: str, arguments: Sequence[str]) -> str:
-        return f"|{arguments[0]}|" if name == "abs" else f"{name}({', '.join(arguments)})"
+        return f"{name}({', '.join(arguments)})"
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
-        sign = BIG.get(name, (name,))[0]
+        sign = (REDUCTIONS[name].big or (name,))[0]
         letters = "".join(indices)
         if letters and all(c in SUBSCRIPTS for c in letters):
             return f"{sign}{''.join(map(SUBSCRIPTS.__getitem__, letters))} {body}"
@@ -183,11 +179,8 @@ class Latex(Style):
     def join(self, parts: Sequence[str]) -> str:
         return "".join(parts)
 
-    def parentheses(self, inner: str) -> str:
-        return rf"\left({inner}\right)"
-
-    def floor(self, inner: str) -> str:
-        return rf"\left\lfloor {inner} \right\rfloor"
+    def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
+        return rf"\left{LATEX_BRACKETS.get(left, left)}{inner}\right{LATEX_BRACKETS.get(right, right)}"
 
     def fraction(self, top: str, bottom: str) -> str:
         return rf"\frac{{{top}}}{{{bottom}}}"
@@ -199,14 +192,13 @@ class Latex(Style):
         return rf"\sqrt{{{inner}}}"
 
     def call(self, name: str, arguments: Sequence[str]) -> str:
-        if name == "abs":
-            return rf"\left|{arguments[0]}\right|"
-        known = rf"\{name}" if name in ("exp", "log", "sin", "cos", "tanh", "max", "min") else LATEX_LETTERS.get(name)
+        known = FUNCTIONS.get(name, _UNKNOWN).latex or LATEX_LETTERS.get(name)
         known = known or rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
         return rf"{known}\left({', '.join(arguments)}\right)"
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
-        sign = BIG[name][1] if name in BIG else rf"\{name}" if name in ("max", "min") else r"\operatorname*{mean}"
+        big, latex = REDUCTIONS[name].big, REDUCTIONS[name].latex
+        sign = big[1] if big else latex or rf"\operatorname*{{{name}}}"
         return rf"{sign}_{{{','.join(indices)}}} {body}"
 
     def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
@@ -244,11 +236,9 @@ class MathML(Style):
     def join(self, parts: Sequence[str]) -> str:
         return f"<mrow>{''.join(parts)}</mrow>"
 
-    def parentheses(self, inner: str) -> str:
-        return f"<mrow><mo>(</mo>{inner}<mo>)</mo></mrow>"
-
-    def floor(self, inner: str) -> str:
-        return f"<mrow><mo>⌊</mo>{inner}<mo>⌋</mo></mrow>"
+    def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
+        kept = ' stretchy="false"' if left == right else ""  # of two like signs none says that it opens
+        return f"<mrow><mo{kept}>{left}</mo>{inner}<mo{kept}>{right}</mo></mrow>"
 
     def fraction(self, top: str, bottom: str) -> str:
         return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
@@ -261,13 +251,12 @@ class MathML(Style):
 
     def call(self, name: str, arguments: Sequence[str]) -> str:
         inner = "<mo>,</mo>".join(arguments)
-        if name == "abs":
-            return f'<mrow><mo stretchy="false">|</mo>{inner}<mo stretchy="false">|</mo></mrow>'
         return f"<mrow><mi>{escape(name)}</mi><mo>&#x2061;</mo><mo>(</mo>{inner}<mo>)</mo></mrow>"
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
-        sign = f"<mo>{BIG[name][2]}</mo>" if name in BIG else f"<mo>{name}</mo>"
-        return f"<mrow><munder>{sign}<mrow>{''.join(_with_commas(indices))}</mrow></munder>{body}</mrow>"
+        big = REDUCTIONS[name].big
+        sign = big[2] if big else name
+        return f"<mrow><munder><mo>{sign}</mo><mrow>{''.join(_with_commas(indices))}</mrow></munder>{body}</mrow>"
 
     def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
         cell = '<mtd style="text-align:left">'

@@ -4,14 +4,7 @@
 "use strict";
 
 const blackboard = (() => {
-  const FUNCTIONS = {
-    abs: Math.abs, cos: Math.cos, exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p,
-    floor: Math.floor, round: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
-    sign: Math.sign, sin: Math.sin, sqrt: Math.sqrt, tanh: Math.tanh,
-    clip: (x, low, high) => (low !== null && x < low ? low : high !== null && x > high ? high : x),
-    max: (...xs) => xs.reduce((a, b) => (a > b || Number.isNaN(a) ? a : b)),
-    min: (...xs) => xs.reduce((a, b) => (a < b || Number.isNaN(a) ? a : b)),
-  };
+  const FUNCTIONS = {{functions}};
   const CONSTANTS = { pi: Math.PI, inf: Infinity };
   const OPERATORS = {
     "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b,
@@ -261,10 +254,7 @@ const blackboard = (() => {
         case "length": { const { shape } = this.scope[node[1]]; return shape.at(this.value(node[2], at)); }
         case "size": return this.scope[node[1]].data.length;
         case "reduce": return this.reduced(node, at);
-        case "call": {
-          if (node[1] === "before") return this.value(node[2][0], at).map((pair) => pair[0]);
-          return FUNCTIONS[node[1]](...node[2].map((part) => this.value(part, at)));
-        }
+        case "call": return FUNCTIONS[node[1]](...node[2].map((part) => this.value(part, at)));
         default: throw new Error(`cannot evaluate ${node[0]}`);
       }
     }
