@@ -74,10 +74,9 @@ def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = 
 def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> str:
     """What differs between equation, code, rules and the rules' equations; empty where nothing does."""
     witness = _Witness(primitive, example, operands, seed)
-    # An error is no mismatch where it is rounding of the terms that cancel, such as where a gradient crosses zero
-    rounding = DRAWN * float(numpy.finfo("float64").eps) * 2 * float(numpy.abs(witness.y).max(initial=0))
-    for one in _measure(witness, "float64"):
-        if one.ulp > DRAWN and one.error > rounding:
+    for i, found, truth, whole in _results(witness):
+        one = _worst(witness, i, "float64", found, truth, whole, witness.rounding(i, truth.shape, whole))
+        if one.off > DRAWN:
             return f"the code's {one.what} is {one.ulp:.3g} ulp from what the equation says, at {one.at}"
     for i in witness.ruled:
         truth, stated = witness.gradient(i), witness.stated_gradient(i)
@@ -102,6 +101,10 @@ class _Witness:
         self.exact_y = _array(self._run(primitive.equation, self._values(variables=True), self.y.shape))
         dtype = self.y.dtype if self.y.dtype.kind == "f" else numpy.float64
         self.gy = numpy.asarray(numpy.random.default_rng(seed).uniform(0.5, 2, self.y.shape)).astype(dtype)
+
+    def named(self, i: int | None) -> str:
+        """The operand's name; of None "value"."""
+        return "value" if i is None else self.primitive.operand(i)
 
     def value(self) -> Exact:
         """The equation's value."""
@@ -138,6 +141,24 @@ class _Witness:
         target = self.primitive.equation.target
         values = {**self._values(), target: _constants(self.exact_y), f"g{target}": exact(self.gy)}
         return _numbers(evaluate(read_equation(bound.terms, values), values, shape))
+
+    def rounding(self, i: int | None, shape: tuple[int, ...], whole: bool) -> Exact:
+        """The size of what may cancel in the gradient in operand i, or in the value (None).
+
+        It is the largest value, such as where a gradient crosses zero; and of what is summed Σ |term|: a value is
+        Σ |∂y/∂x x| over all operands, a gradient Σ |gy ∂y/∂x| over all values.
+        """
+        size = numpy.full(shape, 2 * numpy.abs(self.y).max(initial=0), dtype=object)
+        if not whole:
+            return size
+        terms = numpy.full(shape, load_mpmath().zero, dtype=object)
+        for index in numpy.ndindex(self.y.shape):
+            for (variable, place), slope in lift(self.exact_y[index]).slopes.items():
+                if i is None:
+                    terms[index] += abs(slope * self.operands[variable][place].item())
+                elif i == variable:
+                    terms[place] += abs(slope * self.gy[index].item())
+        return numpy.asarray(numpy.maximum(size, terms), dtype=object)
 
     def _values(self, variables: bool = False) -> dict[str, Any]:
         arrays = [exact(x, i if variables else None) for i, x in enumerate(self.operands)]
@@ -192,10 +213,17 @@ def _constants(values: Exact) -> Exact:
 
 def _measure(witness: _Witness, dtype: str) -> Iterator[Accuracy]:
     """The errors of value and gradients at the witness's operands."""
+    for i, found, truth, whole in _results(witness):
+        held = bound(witness.primitive.name, witness.named(i), not whole)
+        yield _worst(witness, i, dtype, found, truth, whole, witness.terms(held, truth.shape))
+
+
+def _results(witness: _Witness) -> Iterator[tuple[int | None, Values, Exact, bool]]:
+    """Value (None) and gradient in each operand: what the code gives, the truth, and whether terms are summed."""
     primitive, operands = witness.primitive, witness.operands
     whole = not primitive.equation.elementwise
     if witness.y.size:
-        yield _worst(witness, "value", dtype, witness.y, witness.value(), whole)
+        yield None, witness.y, witness.value(), whole
     for i in witness.ruled:
         if not operands[i].size:
             continue
@@ -203,15 +231,16 @@ def _measure(witness: _Witness, dtype: str) -> Iterator[Accuracy]:
         primitive.compute(variables, witness.example.parameters).backward(witness.gy)
         gradient = variables[i].grad
         assert gradient is not None
-        of = primitive.operand(i)
         broadcast = whole or operands[i].shape != witness.y.shape
-        yield _worst(witness, of, dtype, gradient.numpy(), witness.gradient(i), broadcast)
+        yield i, gradient.numpy(), witness.gradient(i), broadcast
 
 
-def _worst(witness: _Witness, of: str, dtype: str, found: Values, truth: Exact, whole: bool) -> Accuracy:
-    name, held = witness.primitive.name, bound(witness.primitive.name, of, not whole)
+def _worst(
+    witness: _Witness, i: int | None, dtype: str, found: Values, truth: Exact, whole: bool, terms: Exact | None
+) -> Accuracy:
+    """The worst error; beside it the worst where an ulp is counted at the terms, which may be larger."""
+    name, of = witness.primitive.name, witness.named(i)
     kind = found.dtype if found.dtype.kind == "f" else numpy.dtype("float64")
-    terms = witness.terms(held, truth.shape)
     largest = max(abs(t) for t in truth.flat)
     largest_term = largest if terms is None else max(largest, *map(abs, terms.flat))
     worst, error, at, most = -1.0, 0.0, (), 0.0
@@ -227,7 +256,7 @@ def _worst(witness: _Witness, of: str, dtype: str, found: Values, truth: Exact, 
             ulps = float(off / _ulp(size, kind))
         most = max(most, ulps)
     point = tuple(float(x[at]) for x in witness.operands if x.shape == truth.shape)
-    return Accuracy(name, of, dtype, worst, error, point, not whole, most, held)
+    return Accuracy(name, of, dtype, worst, error, point, not whole, most, bound(name, of, not whole))
 
 
 def _ulp(value: Any, dtype: numpy.dtype[Any]) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
+from chalkgrad.engine.primitive import Example
 from chalkgrad.errors import UsageError
 from chalkgrad.proof import bounds
 from chalkgrad.proof.bounds import NAMED, bound
@@ -108,6 +109,17 @@ def test_an_equation_that_does_not_match_its_code_fails_by_name():
     assert re.search(
         r"misprinted: y = x\*\*2: WRONG - the code's value is .* ulp from what the equation says", str(report)
     )
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize(("error", "proven"), [(0, True), (1e-12, False)])
+def test_a_sum_that_cancels_is_held_to_its_terms_and_no_looser(error, proven):
+    @cg.primitive("y = sum(a[j] * b[j], j)", examples=[Example(((3,), (3,)))])
+    def dot(xp, a, b):
+        return (a * b).sum() + error * a[0] * b[0]
+
+    assert equation_holds(dot, seed=360).proven == proven  # there |y| is 4e-5 of the sum of its terms
+    assert equation_holds(cg.registry["matmul"], seed=360).proven
 
 
 @pytest.mark.usefixtures("declared")
