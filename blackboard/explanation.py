@@ -339,36 +339,6 @@ class Explanation:
         """What is differentiated."""
         return self.forward[-1].result if self.forward else self.quantities[-1]
 
-    def show(self, lang: str = "en") -> None:
-        """Print it: the way forward, the way back, the update. lang: "en" or "zh"."""
-        from .story import story
-        from .terminal import show
-
-        show(story(self, lang), lang)
-
-    def markdown(self, lang: str = "en") -> str:
-        """The same as Markdown, its mathematics as LaTeX between dollar signs."""
-        from .markdown import markdown
-        from .story import story
-
-        return markdown(story(self, lang), self.title, lang)
-
-    def html(self, lang: str = "en") -> str:
-        """The page: one file that asks nothing of the network, to step through and to change values in."""
-        from .page import page
-
-        return page([self], lang)
-
-    def latex(self, lang: str = "en") -> str:
-        """The same as a LaTeX document."""
-        from .markdown import latex
-        from .story import story
-
-        return latex(story(self, lang), self.title, lang)
-
-    def _repr_markdown_(self) -> str:
-        return self.markdown()
-
     def __repr__(self) -> str:
         return f"<explanation of {self.title}: {len(self.forward)} steps forward, {len(self.backward)} back>"
 

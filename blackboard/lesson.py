@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..equation.symbols import number_text
 from .documented import documented
 from .explanation import Explanation
+from .page import page
 from .story import Block, Grid, Paragraph, Scene, documented_blocks, documented_scene, story
 from .texts import text
 from .worked import AdamStep, adam_steps, convolution_example, worked_example
@@ -22,6 +23,12 @@ def lesson(step: int = 0, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
     yield from convolution_scenes(convolution_example(), lang, digits)
 
 
+def lesson_page(step: int = 0, lang: str = "en") -> str:
+    """The same as a page: the worked example after `step` updates, the two Adams, and a small convolution."""
+    adam = [_row(a, b) for a, b in zip(adam_steps(False), adam_steps(True), strict=True)]
+    return page([worked_example(step), convolution_example()], lang, ("D1", "D7"), adam)
+
+
 def adam_scene(written: Sequence[AdamStep], corrected: Sequence[AdamStep], lang: str = "en", digits: int = 4) -> Scene:
     """Adam as documented beside bias-corrected Adam: their first steps for one weight, and why they differ."""
     blocks: list[Block] = [block for n in ("D4", "D5", "D6") for block in documented_blocks(documented(n), lang)]
@@ -30,7 +37,8 @@ def adam_scene(written: Sequence[AdamStep], corrected: Sequence[AdamStep], lang:
         text("adam.t", lang), "m", "v", "Δ, D6", f"Δ, {exact}", text("adam.ratio", lang),
         "J, D6", f"J, {exact}",
     ]  # fmt: skip
-    rows = [[str(a.t), *(number_text(x, 3) for x in _row(a, b))] for a, b in zip(written, corrected, strict=True)]
+    table = [_row(a, b) for a, b in zip(written, corrected, strict=True)]
+    rows = [[str(row[0]), *(number_text(x, 3) for x in row[1:])] for row in table]
     blocks += [Grid(columns, rows), Paragraph(text("adam.reason", lang))]
     return Scene("documented", text("title.adam", lang), ("D4", "D5", "D6"), blocks)
 
@@ -43,4 +51,4 @@ def convolution_scenes(explanation: Explanation, lang: str = "en", digits: int =
 
 
 def _row(a: AdamStep, b: AdamStep) -> list[float]:
-    return [a.m, a.v, a.change, b.change, a.change / b.change, a.loss, b.loss]
+    return [a.t, a.m, a.v, a.change, b.change, a.change / b.change, a.loss, b.loss]

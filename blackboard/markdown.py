@@ -9,8 +9,7 @@ import numpy
 
 from ..equation.styles import STYLES
 from ..equation.symbols import number_text
-from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows
-from .terminal import summary
+from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows, summary
 from .texts import text
 
 LEVELS = {"documented": 3, "values": 2, "forward": 3, "backward": 3, "update": 3, "verdict": 2}

@@ -10,44 +10,42 @@ from .document import document, said_in_both
 from .documented import DOCUMENTED
 from .explanation import Explanation
 from .texts import LANGUAGES, both, check_language
-from .worked import AdamStep, adam_steps, convolution_example, worked_example
 
 TITLES = {"worked example": "title.worked", "convolution": "title.convolution", "adam": "title.adam"}
 """Titles of lessons that have one in each language."""
 SCRIPTS = ("evaluate", "tools", "lesson", "graph", "matrices", "board")
 
 
-def page(explanations: Sequence[Explanation], lang: str = "en", heading: str = "", lesson: bool = False) -> str:
+def page(
+    explanations: Sequence[Explanation],
+    lang: str = "en",
+    overview: Sequence[str] = (),
+    adam: Sequence[Sequence[float]] = (),
+) -> str:
     """One HTML file with these explanations, in both languages; lang: which it opens with.
 
-    lesson: with the documented equations that no step shows (D1, D7), and the two Adams (D4-D6).
-    Raises UsageError for an unknown language.
+    overview: documented equations to begin with (D1, D7). adam: the table of the two Adams, which stands behind the
+    first explanation. With either the page is the lesson's. Raises UsageError for an unknown language.
     """
     check_language(lang)
     boards = [_board(explanation) for explanation in explanations]
-    title = heading or explanations[0].title
-    headings = both("title.page") if lesson else dict.fromkeys(LANGUAGES, title)
+    headings = both("title.page") if overview or adam else dict.fromkeys(LANGUAGES, explanations[0].title)
     data = {
         **said_in_both(headings, lang),
         "titles": {title: both(key) for title, key in TITLES.items()},
         "documented": {d.number: _documented(d) for d in DOCUMENTED},
-        "overview": ["D1", "D7"] if lesson else [],
-        "adam": _adam(adam_steps(False), adam_steps(True)) if lesson else None,
+        "overview": list(overview),
+        "adam": [list(row) for row in adam] or None,
         "boards": boards,
     }
     sections = ['<p class="quiet controls" id="keys"></p>']
-    if lesson:
+    if overview:
         sections.append('<section id="overview"></section>')
     for i in range(len(boards)):
         sections.append(f'<section id="lesson-{i}" class="lesson"></section>')
-        if lesson and not i:
+        if adam and not i:
             sections.append('<section id="adam"></section>')
     return document(data, "\n".join(sections), SCRIPTS)
-
-
-def lesson_page(step: int = 0, lang: str = "en") -> str:
-    """The default lesson: the worked example after `step` updates, the two Adams, and a small convolution."""
-    return page([worked_example(step), convolution_example()], lang, lesson=True)
 
 
 def _board(explanation: Explanation) -> dict[str, Any]:
@@ -72,10 +70,3 @@ def _documented(entry: Any) -> dict[str, Any]:
         "exact": entry.exact("mathml"),
         "missing": {lang: entry.missing(lang) for lang in LANGUAGES},
     }
-
-
-def _adam(written: Sequence[AdamStep], corrected: Sequence[AdamStep]) -> list[list[float]]:
-    return [
-        [a.t, a.m, a.v, a.change, b.change, a.change / b.change, a.loss, b.loss]
-        for a, b in zip(written, corrected, strict=True)
-    ]

@@ -137,6 +137,14 @@ def as_rows(value: Any) -> Any:
     return array.reshape(-1, array.shape[-1]) if array.ndim else array
 
 
+def summary(value: Any, lang: str) -> str:
+    """Size and range of an array that is too large to be shown."""
+    if not value.size or value.dtype.kind not in "fiub":
+        return text("too_many", lang, count=value.size, low="–", mean="–", high="–")
+    parts = {"low": value.min(), "mean": value.mean(), "high": value.max()}
+    return text("too_many", lang, count=f"{value.size:,}", **{k: number_text(v) for k, v in parts.items()})
+
+
 def name_of(quantity: Quantity) -> str:
     """The quantity's name as plain text."""
     return str(quantity.symbol)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..engine.streams import as_readable
 from ..equation.symbols import number_text
-from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows
+from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows, summary
 from .texts import text
 
 STYLES = {"": "", "good": "green", "bad": "bold red", "quiet": "dim"}
@@ -97,14 +97,6 @@ def _matrix(block: Matrix, lang: str) -> RenderableType:
     whole = Table.grid(padding=(0, 1))
     whole.add_row(Text(f"{block.symbol} ="), table, Text(shape if value.ndim > 1 else "", "dim"))
     return whole
-
-
-def summary(value: Any, lang: str) -> str:
-    """Size and range of an array that is too large to be shown."""
-    if not value.size or value.dtype.kind not in "fiub":
-        return text("too_many", lang, count=value.size, low="–", mean="–", high="–")
-    parts = {"low": value.min(), "mean": value.mean(), "high": value.max()}
-    return text("too_many", lang, count=f"{value.size:,}", **{k: number_text(v) for k, v in parts.items()})
 
 
 def _row(row: Any) -> list[Text]:

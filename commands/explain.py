@@ -17,7 +17,7 @@ import click
 from .. import datasets
 from ..blackboard.explain import explain as explained
 from ..blackboard.explanation import Explanation
-from ..blackboard.lesson import lesson
+from ..blackboard.lesson import lesson, lesson_page
 from ..blackboard.story import Scene, story
 from ..blackboard.texts import check_language, text
 from ..engine import random
@@ -205,7 +205,7 @@ def _written(request: Request, title: str, scenes: Iterable[Scene], explanation:
         return markdown.latex(scenes, title, request.lang)
     if request.form == "notebook":
         return _notebook(markdown.markdown(scenes, title, request.lang))
-    from ..blackboard.page import lesson_page, page
+    from ..blackboard.page import page
 
     return page([explanation], request.lang) if explanation else lesson_page(request.step or 0, request.lang)
 

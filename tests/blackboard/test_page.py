@@ -11,7 +11,8 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.blackboard.board import board_of
 from chalkgrad.blackboard.explain import explain
-from chalkgrad.blackboard.page import lesson_page, page
+from chalkgrad.blackboard.lesson import lesson_page
+from chalkgrad.blackboard.page import page
 from chalkgrad.blackboard.plain import packed
 from chalkgrad.blackboard.texts import LANGUAGES, TEXTS
 from chalkgrad.blackboard.worked import worked_example

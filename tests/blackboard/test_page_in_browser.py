@@ -12,7 +12,8 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.blackboard.explain import explain
-from chalkgrad.blackboard.page import lesson_page, page
+from chalkgrad.blackboard.lesson import lesson_page
+from chalkgrad.blackboard.page import page
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, worked_model
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
