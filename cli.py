@@ -368,9 +368,9 @@ def reproduce(only: tuple[str, ...], seeds: tuple[int, ...], out: str, report: s
     """
     from pathlib import Path
 
-    from .commands.reproduce import Request, checked_seeds, reproduce
+    from .commands.reproduce import Request, reproduce
 
-    request = Request(only, checked_seeds(seeds), **options)
+    request = Request(only, seeds, **options)
     reproduce(request, Path(out), Path(report) if report else None)
 
 

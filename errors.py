@@ -53,6 +53,10 @@ class UsageError(ChalkgradError, ValueError):
     """A call that cannot mean anything: an unknown name, a batch size of 0, predict before build."""
 
 
+class MissingExtraError(ChalkgradError, ImportError):
+    """Something was asked for that an optional library does, and the library is not there."""
+
+
 class UnknownNameError(UsageError, TypeError, AttributeError):
     """An argument or attribute of an unknown name; Python's own errors for it are these, which hasattr relies on."""
 

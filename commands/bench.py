@@ -24,7 +24,7 @@ from ..benchmarks.speed.runner import LIMIT, OK, QUICK_LIMIT, QUICK_ROUNDS, ROUN
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
 from ..engine.files import replacing
 from ..errors import UsageError
-from .missing import missing_extra
+from ..hints import missing_extra
 
 RESULTS = Path("benchmarks", "results")
 """Where --json writes to without a file's name, from where the command is run."""
@@ -139,7 +139,7 @@ def _check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise missing_extra("--svg", "matplotlib") from None
+        raise missing_extra("--svg", "matplotlib", "plot") from None
 
 
 @contextlib.contextmanager

@@ -16,10 +16,9 @@ import numpy
 from .. import __version__, datasets
 from ..datasets import mnist
 from ..errors import DataError
-from ..hints import install_command, pip
+from ..hints import extras, install_command, pip
 from .finding import MISSING, OK, WRONG, Finding, first_line
 from .gpu import gpu_findings
-from .missing import EXTRAS
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -101,7 +100,9 @@ def _data() -> list[Finding]:
 
 def _extras() -> list[Finding]:
     findings = []
-    for extra, names in EXTRAS.items():
+    for extra, names in extras().items():
+        if extra.startswith("gpu"):  # which of them fits is told with the GPU
+            continue
         versions = {name: _version(name) for name in names}
         missing = [name for name, version in versions.items() if version is None]
         value = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())

@@ -12,7 +12,7 @@ import numpy
 import numpy.typing
 
 from ..errors import DataError
-from .missing import missing_extra
+from ..hints import missing_extra
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -86,7 +86,7 @@ def _brightness(path: str) -> Ink:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise missing_extra("reading images", "pillow") from None
+        raise missing_extra("reading images", "pillow", "plot") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

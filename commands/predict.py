@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import click
 import numpy
 
-from ..errors import ChalkgradError, DataError
+from ..errors import ChalkgradError, DataError, MissingExtraError
 from ..nn import Sequential
 from .images import read_image
-from .missing import MissingExtraError
 from .run_folder import model_path
 
 

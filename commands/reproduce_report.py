@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy
 
+from .. import drawing
+from ..drawing import BLUE, FAINT, GREY, INK, Curve
 from ..engine.files import replacing
-from . import reproduce
-from .missing import MissingExtraError
-from .reproduce import EXPERIMENTS, Request
-from .reproduce_trials import TRIALS
+from ..errors import MissingExtraError
+from . import experiments
+from .experiments import CLASSES, EXPERIMENTS
+from .pictures import mistaken
 
-Results = Mapping[str, Sequence[Mapping[str, Any]]]
+Runs = Sequence[Mapping[str, Any]]
+Results = Mapping[str, Runs]
+TRIALS = "trials.json"
+"""In the folder of results: what was tried beforehand."""
 
 DOCUMENTED = {"training_loss": 0.0664, "training_accuracy": 0.990, "loss": 0.0261, "accuracy": 0.987}
 """What the document reports of its program."""
@@ -25,12 +31,11 @@ KERAS = {"training_loss": "0.031", "training_accuracy": "99.1 %", "loss": "0.078
 FIGURES = ("training_loss", "training_accuracy", "loss", "accuracy")
 
 
-def write_report(request: Request, out: Path, path: Path) -> None:
-    """Write the Markdown file at `path`, with pictures in a folder beside it, and print the table."""
-    results = reproduce.results(request, out)
-    if not results:
-        return
-    judged = "validation" if request.validate else "test"
+def write_report(results: Results, judged: str, quick: bool, out: Path, path: Path) -> None:
+    """Write the Markdown file at `path`, with pictures in a folder beside it, and print the table.
+
+    judged: "test" or "validation". out: the folder of the results, which is named there.
+    """
     pictures: list[str] = []
     try:
         pictures = _pictures(results, path, judged)
@@ -38,7 +43,7 @@ def write_report(request: Request, out: Path, path: Path) -> None:
         click.echo(str(error))
     table = "\n".join(_table(results, judged))
     with replacing(path) as temporary:
-        temporary.write_text(_text(results, table, pictures, request, judged, out), "utf-8")
+        temporary.write_text(_text(results, table, pictures, quick, judged, out), "utf-8")
     click.echo(f"\n{table}\n\nwritten to {path}")
 
 
@@ -96,7 +101,7 @@ def _trials(out: Path) -> list[str]:
     ]
 
 
-def _text(results: Results, table: str, pictures: Sequence[str], request: Request, judged: str, out: Path) -> str:
+def _text(results: Results, table: str, pictures: Sequence[str], quick: bool, judged: str, out: Path) -> str:
     first = next(iter(results.values()))[0]
     parts = [
         "# The documented result, and how it is reached\n",
@@ -106,7 +111,7 @@ def _text(results: Results, table: str, pictures: Sequence[str], request: Reques
         "Mean ± standard deviation over the seeds. Training figures are running means over the last epoch, of the "
         "images as they were trained on; with distorted images that is a harder task than the test.\n",
     ]
-    if request.quick:
+    if quick:
         parts.append(
             "**A quick run**: a few epochs and one seed each, so weights are averaged over fewer steps than told. "
             "It shows that everything works, no more.\n"
@@ -173,16 +178,50 @@ def _caption(picture: str) -> str:
 
 def _pictures(results: Results, path: Path, judged: str) -> list[str]:
     """Write the pictures into `pictures/` beside the report; returns their names."""
-    from ..datasets import load
-    from . import reproduce_pictures as draw
-
-    made = {"reproduction-curves.png": draw.curves(results, DOCUMENTED["loss"], judged)}
-    (x, _), (x_test, _) = load("mnist")
-    images = x[-reproduce.HELD_BACK :] if judged == "validation" else x_test
+    made = {"reproduction-curves.png": _curves(results, judged)}
+    _, (images, _) = experiments.mnist(judged == "validation")
     for name, runs in results.items():
-        made[f"reproduction-{name}-confusion.png"] = draw.confusion(runs, EXPERIMENTS[name].title)
-        made[f"reproduction-{name}-mistakes.png"] = draw.worst(runs[0], images, EXPERIMENTS[name].title)
+        run, title = runs[0], EXPERIMENTS[name].title
+        made[f"reproduction-{name}-confusion.png"] = _confusion(runs, title)
+        made[f"reproduction-{name}-mistakes.png"] = mistaken(
+            f"{title}, seed {run['seed']}: the worst mistakes", images, [row[:3] for row in run["worst"]],
+            [f"{label}: {probability:.1%}" for _, label, _, probability in run["worst"]],
+        )  # fmt: skip
     for name, data in made.items():
         with replacing(path.parent / "pictures" / name) as temporary:
             temporary.write_bytes(data)
     return list(made)
+
+
+def _curves(results: Results, judged: str) -> bytes:
+    """The judged loss by epoch, one line a seed, one panel an experiment; the documented loss as a dashed line."""
+    figure, panels = drawing.panels(4.2 * len(results), [3.4], len(results))
+    for axes, (name, runs) in zip(panels, results.items(), strict=True):
+        losses = [run["curves"]["val_loss"] for run in runs]
+        lines = [Curve("", range(1, len(values) + 1), values, BLUE, 1, marked=False) for values in losses]
+        drawing.plot(axes, lines, title=f"{EXPERIMENTS[name].title}: {judged} loss", x="epoch")
+        axes.axhline(DOCUMENTED["loss"], color=GREY, linestyle="--", linewidth=1)
+        drawing.note(axes, "documented", (1, DOCUMENTED["loss"]), (0, 9), xycoords=("axes fraction", "data"),
+                     ha="right", color=GREY)  # fmt: skip
+        axes.set_ylim(0, max(0.12, *(3 * values[-1] for values in losses)))
+    return drawing.png(figure)
+
+
+def _confusion(runs: Runs, title: str) -> bytes:
+    """How often each digit was taken for each other one, on average over the seeds; right answers are left out."""
+    counts = numpy.mean([numpy.reshape(run["confusion"], (CLASSES, CLASSES)) for run in runs], axis=0)
+    right = counts.trace() / counts.sum()
+    numpy.fill_diagonal(counts, 0)
+    figure, (axes,) = drawing.panels(5, [4.6])
+    drawing.frame(axes, f"{title}: mistakes, {right:.2%} right", "taken for", "true digit")
+    axes.grid(visible=False)
+    axes.imshow(counts, cmap="Blues", vmin=0)
+    for row, column in numpy.argwhere(counts > 0):
+        dark = counts[row, column] > 0.6 * counts.max()
+        axes.text(column, row, f"{counts[row, column]:.3g}", ha="center", va="center", fontsize=8,
+                  color="white" if dark else INK)  # fmt: skip
+    axes.set_xticks(range(CLASSES))
+    axes.set_yticks(range(CLASSES))
+    axes.tick_params(length=0)
+    axes.spines[:].set(color=FAINT, visible=True)
+    return drawing.png(figure)

@@ -14,12 +14,11 @@ import numpy
 
 from .. import datasets
 from ..engine import backend
-from ..errors import DivergenceError
+from ..errors import DivergenceError, MissingExtraError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
 from ..optim import Optimizer, make_optimizer
 from .interrupt import held_back
-from .missing import MissingExtraError
 from .report import print_history
 from .run_folder import CURVES, MISTAKES, WATCHED, RunFolder, default_path
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..speed.pictures import HAND, INK, OWN, as_svg, bars, frame, make_figure
+from ... import drawing
+from ...drawing import BLUE, DASHES, GREEN, INK, ORANGE, PALE, Curve
+from ..speed.pictures import bars, caption
 from ..speed.results import Results, finished, ratio_text
 from ..speed.runner import OK
 from .crossover import crossing, speedups
 from .report import PICTURES
 
-COLOURS = ("#a9b4be", "#e08a1e", "#1a9a6c", OWN)
+COLOURS = (PALE, ORANGE, GREEN, BLUE)
 
 
 def draw(results: Results) -> dict[str, bytes]:
@@ -27,35 +27,23 @@ def draw(results: Results) -> dict[str, bytes]:
 
 def speedup(results: Results) -> bytes:
     """How many times as fast the GPU is, against the width, a line for each batch; a ring where it overtakes."""
-    section, machine = results["sections"]["crossover"], results["machine"]
-    figure, (axes,) = make_figure(7.5, [3.8])
-    for number, batch in enumerate(section["batches"]):
+    section, gpu = results["sections"]["crossover"], results["machine"]["gpu"]
+    told = caption(results["machine"], "ring: the GPU overtakes")
+    figure, (axes,) = drawing.panels(7.5, [3.8], caption=f"{gpu} against {told}")
+    lines = []
+    for batch, colour in zip(section["batches"], COLOURS * len(section["batches"]), strict=False):
         widths, values = speedups(section, batch)
         if not widths:
             continue
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(widths, values, marker="o", markersize=4, color=colour, label=f"batch {batch:,}")
+        lines.append(Curve(f"batch {batch:,}", widths, values, colour))
         found = crossing(widths, values)
         if found is not None and values[0] < 1:
             axes.plot([found], [1.0], marker="o", markersize=9, markerfacecolor="none", color=colour)
-            axes.annotate(f"{found:.0f}", (found, 1.0), (0, -14), textcoords="offset points", ha="center", fontsize=8,
-                          color=INK)  # fmt: skip
-    _axes(axes, section)
-    caption = f"{machine['gpu']} against {machine['processor']}, {machine['cores']} cores, {machine['date']}"
-    figure.supxlabel(f"{caption}; ring: the GPU overtakes", fontsize=8, color=HAND)
-    return as_svg(figure)
-
-
-def _axes(axes: Any, section: Any) -> None:
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.axhline(1.0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xticks(section["widths"], [f"{width:,}" for width in section["widths"]])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{ratio_text(value)} ×")
-    axes.minorticks_off()
-    axes.set_xlabel("width of the two hidden layers", fontsize=9, color=INK)
-    axes.set_ylabel("the CPU's time / the GPU's", fontsize=9, color=INK)
-    axes.set_title("a captured training step: how many times as fast the GPU is", loc="left", fontsize=10, color=INK)
-    frame(axes, "both")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+            drawing.note(axes, f"{found:.0f}", (found, 1.0), (0, -14), ha="center")
+    axes.axhline(1.0, color=INK, linewidth=1, linestyle=DASHES)
+    drawing.plot(
+        axes, lines, title="a captured training step: how many times as fast the GPU is", logarithmic="xy",
+        x="width of the two hidden layers", y="the CPU's time / the GPU's", ticks=section["widths"],
+        shown=lambda value: f"{ratio_text(value)} ×",
+    )  # fmt: skip
+    return drawing.svg(figure)

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from chalkgrad import datasets
 from chalkgrad.cli import cli
-from chalkgrad.commands import reproduce, reproduce_report, reproduce_trials
+from chalkgrad.commands import experiments, pictures, reproduce_report, reproduce_trials
 
 
 @pytest.fixture(autouse=True)
@@ -23,14 +23,14 @@ def _little_data(monkeypatch):
 
     data = split(500), split(100)
     monkeypatch.setitem(datasets.LOADERS, "mnist", lambda: data)
-    monkeypatch.setattr(reproduce, "HELD_BACK", 50)
+    monkeypatch.setattr(experiments, "HELD_BACK", 50)
 
 
 def call(*arguments):
     return CliRunner().invoke(cli, ["reproduce", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("name", reproduce.EXPERIMENTS)
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
 def test_each_experiment_is_trained_kept_and_told_of(name, tmp_path):
     result = call("--only", name, "--epochs", 2, "--seed", 1, "--out", tmp_path)
     assert result.exit_code == 0, result.output
@@ -40,7 +40,7 @@ def test_each_experiment_is_trained_kept_and_told_of(name, tmp_path):
     assert sum(kept["confusion"]) == 100
     wrong = 100 - np.reshape(kept["confusion"], (10, 10)).trace()
     assert kept["accuracy"] == pytest.approx(1 - wrong / 100)
-    assert len(kept["worst"]) == min(wrong, reproduce.WORST)
+    assert len(kept["worst"]) == min(wrong, pictures.WORST)
     text = (tmp_path / "reproduction.md").read_text()
     assert f"| {kept['loss']:.4f} |" in text
     assert ("Why the documented test loss" in text) == (name == "documented")
@@ -49,8 +49,8 @@ def test_each_experiment_is_trained_kept_and_told_of(name, tmp_path):
 def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert call("--only", "documented", "--epochs", 1, "--seed", 0, "--out", tmp_path).exit_code == 0
     runs = []
-    real = reproduce.run
-    monkeypatch.setattr(reproduce, "run", lambda e, seed, *rest: runs.append(seed) or real(e, seed, *rest))
+    real = experiments.run
+    monkeypatch.setattr(experiments, "run", lambda e, seed, *rest: runs.append(seed) or real(e, seed, *rest))
     assert call("--only", "documented", "--epochs", 1, "--seed", 0, "--seed", 3, "--out", tmp_path).exit_code == 0
     assert runs == [3]
     assert "± " in (tmp_path / "reproduction.md").read_text()
@@ -59,11 +59,11 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
 
 
 def test_a_short_run_averages_over_fewer_steps_and_a_long_one_as_told():
-    assert reproduce.averaged_with(469) == pytest.approx(1 - 10 / 469)
-    for experiment in reproduce.EXPERIMENTS.values():
+    assert experiments.averaged_with(469) == pytest.approx(1 - 10 / 469)
+    for experiment in experiments.EXPERIMENTS.values():
         if experiment.distortion:
             model = experiment.compiled((28, 28, 1) if not experiment.flat else (784,), 0, experiment.epochs, 60000)
-            assert model.optimizer.ema_momentum == reproduce.AVERAGED
+            assert model.optimizer.ema_momentum == experiments.AVERAGED
 
 
 def test_the_documented_figures_are_set_beside_what_the_seeds_did():
@@ -76,13 +76,13 @@ def test_the_documented_figures_are_set_beside_what_the_seeds_did():
 
 def test_validation_never_looks_at_the_test_images(tmp_path, monkeypatch):
     seen = []
-    real = reproduce.run
+    real = experiments.run
 
     def watched(experiment, seed, settings, training, judged):
         seen.append((len(training[0]), len(judged[0])))
         return real(experiment, seed, settings, training, judged)
 
-    monkeypatch.setattr(reproduce, "run", watched)
+    monkeypatch.setattr(experiments, "run", watched)
     result = call("--only", "documented", "--epochs", 1, "--seed", 0, "--validate", "--out", tmp_path)
     assert result.exit_code == 0
     assert seen == [(450, 50)]
