@@ -137,7 +137,8 @@ def svg(figure: Figure, salt: str = "chalkgrad") -> bytes:
 
 def inline_svg(figure: Figure, told: str) -> str:
     """The figure as an element of a page, in the page's own ink, on its own ground; told: the same in words."""
-    for part in (figure, *figure.axes):
+    parts: list[Any] = [figure, *figure.axes]
+    for part in parts:
         part.patch.set_visible(False)
     drawn = svg(figure, told).decode()
     drawn = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
