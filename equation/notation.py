@@ -20,13 +20,14 @@ def in_symbols(
     names: Mapping[str, Symbol] | None = None,
     dots: Sequence[str] | None = None,
     sign: str = "=",
+    layers: str = "",
 ) -> str:
     """The equation in symbols. sign: what stands between its sides; "<-" where an update overwrites.
 
     names: what its names are called here; others by `symbol_of`. dots: indices for the axes of `...`, where it is
-    known how many there are.
+    known how many there are. layers: the index that counts layers: it stands above, in parentheses.
     """
-    return Printer(equation, style, names or {}, dots, None).whole(sign)
+    return Printer(equation, style, names or {}, dots, None, layers=layers).whole(sign)
 
 
 def with_values(

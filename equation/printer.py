@@ -14,8 +14,8 @@ from ..errors import EquationError
 from .functions import FUNCTIONS, REDUCTIONS, STRUCTURAL
 from .language import Equation, is_ellipsis
 from .loops import REST, Loops
-from .styles import OPERATORS, STYLES, Style, Symbol
-from .symbols import number_text, symbol_of
+from .styles import SIGNS, STYLES, Style, Symbol
+from .symbols import is_numeral, number_text, symbol_of
 
 LONGEST_SUM = 20_000
 """Terms that are looked through for those that are written out."""
@@ -70,7 +70,9 @@ class Printer:
         values: Values | None,
         digits: int = 4,
         terms: int = TERMS,
+        layers: str = "",
     ) -> None:
+        self.layers = layers
         self.equation, self.names, self.dots, self.values = equation, names, dots, values
         self.digits, self.terms, self.depth = digits, terms, 0
         self.style = STYLES[style] if isinstance(style, str) else style
@@ -161,7 +163,7 @@ class Printer:
 
     def sign(self, sign: str) -> str:
         """An operator in the style."""
-        return self.style.operator(OPERATORS.get(sign, sign))
+        return self.style.operator(SIGNS.get(sign, sign))
 
     def at_least(self, node: ast.expr, least: int, at: Mapping[str, Any] | None = None) -> str:
         """A part, in parentheses where it holds less tightly than that."""
@@ -212,7 +214,12 @@ class Printer:
     def number(self, value: Any, where: str = "") -> Written:
         """A number; where: the element that it is."""
         text = number_text(value, self.digits)
-        return self.style.number(text, where), ADDED if text.startswith("−") or "e" in text else ATOM
+        return self.style.number(text, where), self.number_level(text)
+
+    @staticmethod
+    def number_level(text: str) -> int:
+        """How tightly a number holds together."""
+        return ADDED if text.startswith("−") or "e" in text else ATOM
 
     def operation(self, node: ast.BinOp, at: Mapping[str, Any] | None) -> Written:
         """A sum, product, quotient or power."""
@@ -385,12 +392,20 @@ class Printer:
     def named(self, name: str, parts: Sequence[ast.expr]) -> str:
         """A symbol with its indices."""
         symbol = self.names.get(name) or symbol_of(name)
-        return self.style.symbol(symbol, [text for part in parts for text in self.index_texts(part)])
+        if is_numeral(symbol):
+            return self.style.number(symbol.base)
+        above = [part for part in parts if self.layers in _names(part)]
+        indices = [text for part in parts if part not in above for text in self.index_texts(part)]
+        return self.style.symbol(
+            symbol, indices, self.style.join([self.written(part)[0] for part in above]) if above else ""
+        )
 
     def level(self, name: str) -> int:
-        """How tightly a symbol holds together: a power of a gradient takes parentheses."""
+        """How tightly a symbol holds together: a power of a gradient, or of what has a layer, takes parentheses."""
         symbol = self.names.get(name)
-        return POWERED if symbol and (symbol.over or symbol.base.startswith("∇")) else ATOM
+        if symbol and is_numeral(symbol):
+            return self.number_level(symbol.base)
+        return POWERED if symbol and (symbol.over or symbol.layer or symbol.base.startswith("∇")) else ATOM
 
     def index_texts(self, part: ast.expr) -> list[str]:
         """An index as it is written; `...` as letters where it is known how many."""
@@ -458,3 +473,7 @@ class Printer:
         if name in self.places:
             return self.number(self.places[name].size)
         return self.style.call(node.attr, [self.named(name, ())]), ATOM
+
+
+def _names(node: ast.expr) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}

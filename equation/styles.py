@@ -1,6 +1,6 @@
 """How mathematics is written down: as Unicode text, as LaTeX, as MathML.
 
-A style is handed parts that are written already and puts them together; what the parts are is `notation`'s business.
+A style is handed parts that are written already and puts them together; what the parts are is the printer's business.
 """
 
 from __future__ import annotations
@@ -10,177 +10,128 @@ from dataclasses import dataclass
 from html import escape
 
 from .functions import FUNCTIONS, REDUCTIONS, Function
+from .latex import LETTERS, OPERATORS, SUBSCRIPTS, SUPERSCRIPTS, latex_text
 
-SUBSCRIPTS = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
-SUPERSCRIPTS = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
-OPERATORS = {
+SIGNS = {
     "*": "·", "-": "−", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "and": "∧", "or": "∨", "<-": "←", "not": "¬",
     "^": "⊕",
 }  # fmt: skip
-LATEX_OPERATORS = {
-    "·": r"\cdot", "−": "-", "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "∧": r"\wedge", "∨": r"\vee", "←": r"\leftarrow",
-    "¬": r"\neg", "~": r"\mathord{\sim}", "&": r"\mathbin{\&}", "|": r"\mid", "⊕": r"\oplus", "…": r"\dots",
-    "×": r"\times",
-}  # fmt: skip
-LATEX_LETTERS = {
-    "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "ε": r"\varepsilon", "θ": r"\theta", "λ": r"\lambda", "μ": r"\mu",
-    "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma", "∞": r"\infty", "ŷ": r"\hat{y}", "σ′": r"\sigma'",
-}  # fmt: skip
-LATEX_BRACKETS = {"⌊": r"\lfloor ", "⌋": r"\rfloor "}
-_UNKNOWN = Function()
+"""Signs of the blackboard for those of the code."""
+_LATEX_BRACKETS = {"⌊": r"\lfloor ", "⌋": r"\rfloor "}
+_NO_FUNCTION = Function()
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """A quantity as it is called on the blackboard: W₁, or of a derivative ∂J/∂W₁.
+    """A quantity as it is called on the blackboard: W⁽¹⁾, or of a derivative ∂J/∂W⁽¹⁾.
 
     base: a letter, or a word. sub: what stands below it. over: of a derivative, what is differentiated: ∂over/∂base.
+    layer: the number of its layer, which stands above it in parentheses, apart from indices.
     """
 
     base: str
     sub: str = ""
     over: Symbol | None = None
+    layer: str = ""
 
     def __str__(self) -> str:
-        return Unicode().symbol(self)
+        return Style().symbol(self)
 
 
 class Style:
-    """What the styles have in common, and what differs: the methods that raise NotImplementedError."""
+    """Plain text in Unicode, for a terminal: z⁽¹⁾[n, k] = Σⱼ a[n, j]·W⁽¹⁾[j, k] + b⁽¹⁾[k]; and what a style is made of.
 
-    name = ""
-    stacks = True
+    ∇W⁽¹⁾ is the loss's gradient, ∂J/∂W⁽¹⁾.
+    """
+
+    name = "unicode"
+    stacks = False
     """Whether a fraction is drawn as one, so that its parts need no parentheses."""
 
-    def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
-        """A symbol, with indices (each written already)."""
-        raise NotImplementedError
-
-    def number(self, text: str, at: str = "") -> str:
-        """A number. at: which element of which array it is, "array:place", for a page that can change it."""
-        raise NotImplementedError
-
-    def operator(self, sign: str) -> str:
-        """+, ·, =, …"""
-        raise NotImplementedError
-
-    def join(self, parts: Sequence[str]) -> str:
-        """Parts in a row."""
-        raise NotImplementedError
-
-    def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
-        """(inner), |inner|, ⌊inner⌋"""
-        raise NotImplementedError
-
-    def fraction(self, top: str, bottom: str) -> str:
-        """top / bottom"""
-        raise NotImplementedError
-
-    def power(self, base: str, exponent: str) -> str:
-        """base to the exponent"""
-        raise NotImplementedError
-
-    def root(self, inner: str) -> str:
-        """√inner"""
-        raise NotImplementedError
-
-    def call(self, name: str, arguments: Sequence[str]) -> str:
-        """name(arguments)"""
-        raise NotImplementedError
-
-    def over(self, name: str, indices: Sequence[str], body: str) -> str:
-        """Σ, Π, max, min or mean of body over the indices."""
-        raise NotImplementedError
-
-    def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
-        """Values with their conditions, and what holds else."""
-        raise NotImplementedError
-
-    def lines(self, lines: Sequence[str]) -> str:
-        """Several equations, one after the other."""
-        raise NotImplementedError
-
-
-class Unicode(Style):
-    """Plain text, for a terminal: z₁[n, k] = Σⱼ a[n, j]·W₁[j, k] + b₁[k]. ∇W₁ is the loss's gradient, ∂J/∂W₁."""
-
-    name, stacks = "unicode", False
-
-    def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
+    def symbol(self, symbol: Symbol, indices: Sequence[str] = (), layer: str = "") -> str:
+        """A symbol, with indices (each written already). layer: what is written above it, instead of its own."""
         base = symbol.base + "".join(SUBSCRIPTS.get(c, "_" + c) for c in symbol.sub)
+        layer = layer.replace(" ", "") or symbol.layer
+        if layer:
+            base += f"⁽{''.join(SUPERSCRIPTS.get(c, c) for c in layer)}⁾"
         if symbol.over:
             base = f"∇{base}" if symbol.over == Symbol("J") else f"∂{self.symbol(symbol.over)}/∂{base}"
         return f"{base}[{', '.join(indices)}]" if indices else base
 
     def number(self, text: str, at: str = "") -> str:
+        """A number. at: which element of which array it is, "array:place", for a page that can change it."""
         return text
 
     def operator(self, sign: str) -> str:
+        """+, ·, =, …"""
         return sign if sign in "·¬~" else f" {sign} " if sign != "," else ", "
 
     def join(self, parts: Sequence[str]) -> str:
+        """Parts in a row."""
         return "".join(parts)
 
     def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
+        """(inner), |inner|, ⌊inner⌋"""
         return left + inner + right
 
     def fraction(self, top: str, bottom: str) -> str:
+        """top / bottom"""
         return f"{top} / {bottom}"
 
     def power(self, base: str, exponent: str) -> str:
-        raised = exponent and all(c in SUPERSCRIPTS for c in exponent)
+        """base to the exponent"""
+        raised = exponent.isdecimal()
         return base + ("".join(map(SUPERSCRIPTS.__getitem__, exponent)) if raised else f"^{_bracketed(exponent)}")
 
     def root(self, inner: str) -> str:
+        """√inner"""
         return f"√{_bracketed(inner)}"
 
     def call(self, name: str, arguments: Sequence[str]) -> str:
+        """name(arguments)"""
         return f"{name}({', '.join(arguments)})"
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
+        """Σ, Π, max, min or mean of body over the indices."""
         sign = (REDUCTIONS[name].big or (name,))[0]
-        letters = "".join(indices)
-        if letters and all(c in SUBSCRIPTS for c in letters):
-            return f"{sign}{''.join(map(SUBSCRIPTS.__getitem__, letters))} {body}"
+        if all(c in SUBSCRIPTS for c in "".join(indices)):
+            return f"{sign}{','.join(''.join(map(SUBSCRIPTS.__getitem__, index)) for index in indices)} {body}"
         return f"{sign}[{', '.join(indices)}] {body}"
 
     def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
+        """Values with their conditions, and what holds else."""
         return ", ".join(f"{value} if {condition}" for value, condition in cases) + f", else {otherwise}"
 
     def lines(self, lines: Sequence[str]) -> str:
+        """Several equations, one after the other."""
         return " ; ".join(lines)
 
 
 class Latex(Style):
-    """LaTeX, for handouts and the documentation; needs amsmath."""
+    """LaTeX, for handouts and the documentation; needs amsmath. pdflatex and xelatex set it alike."""
 
-    name = "latex"
+    name, stacks = "latex", True
 
-    def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
+    def symbol(self, symbol: Symbol, indices: Sequence[str] = (), layer: str = "") -> str:
         letter = symbol.base.removeprefix("∇")
-        base = LATEX_LETTERS.get(letter) or (
-            letter if len(letter) < 2 else rf"\mathrm{{{letter.replace('_', chr(92) + '_')}}}"
-        )
+        base = _word(letter)
         base = rf"\nabla {base}" if letter != symbol.base else base
-        base += f"_{{{symbol.sub}}}" if symbol.sub else ""
-        if indices:
-            base = f"{{{base}}}_{{{','.join(indices)}}}" if symbol.sub else f"{base}_{{{','.join(indices)}}}"
+        layer = layer or symbol.layer
+        base += f"^{{({layer.replace('−', '-')})}}" if layer else ""
+        below = [*([symbol.sub.replace("_", r"\_")] if symbol.sub else []), *indices]
+        base += f"_{{{','.join(below)}}}" if below else ""
         return rf"\frac{{\partial {self.symbol(symbol.over)}}}{{\partial {base}}}" if symbol.over else base
 
     def number(self, text: str, at: str = "") -> str:
-        if "e" in text:
-            digits, _, exponent = text.partition("e")
-            return rf"{digits}\cdot 10^{{{exponent}}}".replace("−", "-")
-        return LATEX_LETTERS.get(text.lstrip("−"), text).replace("−", "-")
+        digits, power, exponent = text.partition("e")
+        digits = digits.replace("∞", r"\infty").replace("NaN", r"\mathrm{NaN}")
+        return (digits + (rf"\cdot 10^{{{exponent}}}" if power else "")).replace("−", "-")
 
     def operator(self, sign: str) -> str:
-        return f" {LATEX_OPERATORS.get(sign, sign)} "
-
-    def join(self, parts: Sequence[str]) -> str:
-        return "".join(parts)
+        return f" {OPERATORS.get(sign, sign)} "
 
     def enclosed(self, inner: str, left: str = "(", right: str = ")") -> str:
-        return rf"\left{LATEX_BRACKETS.get(left, left)}{inner}\right{LATEX_BRACKETS.get(right, right)}"
+        return rf"\left{_LATEX_BRACKETS.get(left, left)}{inner}\right{_LATEX_BRACKETS.get(right, right)}"
 
     def fraction(self, top: str, bottom: str) -> str:
         return rf"\frac{{{top}}}{{{bottom}}}"
@@ -192,8 +143,8 @@ class Latex(Style):
         return rf"\sqrt{{{inner}}}"
 
     def call(self, name: str, arguments: Sequence[str]) -> str:
-        known = FUNCTIONS.get(name, _UNKNOWN).latex or LATEX_LETTERS.get(name)
-        known = known or rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
+        known = FUNCTIONS.get(name, _NO_FUNCTION).latex or LETTERS.get(name)
+        known = known or rf"\operatorname{{{latex_text(name)}}}"
         return rf"{known}\left({', '.join(arguments)}\right)"
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
@@ -212,15 +163,18 @@ class Latex(Style):
 class MathML(Style):
     """MathML Core, which browsers draw by themselves; what is returned goes between <math> and </math>."""
 
-    name = "mathml"
+    name, stacks = "mathml", True
 
-    def symbol(self, symbol: Symbol, indices: Sequence[str] = ()) -> str:
+    def symbol(self, symbol: Symbol, indices: Sequence[str] = (), layer: str = "") -> str:
         letter = symbol.base.removeprefix("∇") or symbol.base
         base = f"<mi>{escape(letter)}</mi>"
-        if symbol.sub:
-            base = f"<msub>{base}<mn>{escape(symbol.sub)}</mn></msub>"
-        if indices:
-            base = f"<msub>{_row(base)}<mrow>{''.join(_with_commas(indices))}</mrow></msub>"
+        below = _with_commas([*([f"<mn>{escape(symbol.sub)}</mn>"] if symbol.sub else []), *indices])
+        layer = layer or (f"<mn>{escape(symbol.layer)}</mn>" if symbol.layer else "")
+        if layer:
+            above = self.enclosed(layer)
+            base = f"<msubsup>{base}{below}{above}</msubsup>" if below else f"<msup>{base}{above}</msup>"
+        elif below:
+            base = f"<msub>{base}{below}</msub>"
         if letter != symbol.base:
             base = f"<mrow><mo>∇</mo>{base}</mrow>"
         if not symbol.over:
@@ -241,22 +195,22 @@ class MathML(Style):
         return f"<mrow><mo{kept}>{left}</mo>{inner}<mo{kept}>{right}</mo></mrow>"
 
     def fraction(self, top: str, bottom: str) -> str:
-        return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
+        return f"<mfrac>{self.join([top])}{self.join([bottom])}</mfrac>"
 
     def power(self, base: str, exponent: str) -> str:
-        return f"<msup>{_row(base)}{_row(exponent)}</msup>"
+        return f"<msup>{self.join([base])}{self.join([exponent])}</msup>"
 
     def root(self, inner: str) -> str:
         return f"<msqrt>{inner}</msqrt>"
 
     def call(self, name: str, arguments: Sequence[str]) -> str:
-        inner = "<mo>,</mo>".join(arguments)
-        return f"<mrow><mi>{escape(name)}</mi><mo>&#x2061;</mo><mo>(</mo>{inner}<mo>)</mo></mrow>"
+        return (
+            f"<mrow><mi>{escape(name)}</mi><mo>&#x2061;</mo><mo>(</mo>{'<mo>,</mo>'.join(arguments)}<mo>)</mo></mrow>"
+        )
 
     def over(self, name: str, indices: Sequence[str], body: str) -> str:
         big = REDUCTIONS[name].big
-        sign = big[2] if big else name
-        return f"<mrow><munder><mo>{sign}</mo><mrow>{''.join(_with_commas(indices))}</mrow></munder>{body}</mrow>"
+        return f"<mrow><munder><mo>{big[2] if big else name}</mo>{_with_commas(indices)}</munder>{body}</mrow>"
 
     def cases(self, cases: Sequence[tuple[str, str]], otherwise: str) -> str:
         cell = '<mtd style="text-align:left">'
@@ -270,23 +224,23 @@ class MathML(Style):
     def lines(self, lines: Sequence[str]) -> str:
         if len(lines) == 1:
             return lines[0]
-        return (
-            "<mtable>"
-            + "".join(f'<mtr><mtd style="text-align:left">{line}</mtd></mtr>' for line in lines)
-            + "</mtable>"
-        )
+        rows = "".join(f'<mtr><mtd style="text-align:left">{line}</mtd></mtr>' for line in lines)
+        return f"<mtable>{rows}</mtable>"
 
 
-STYLES = {style.name: style for style in (Unicode(), Latex(), MathML())}
+STYLES = {style.name: style for style in (Style(), Latex(), MathML())}
 
 
 def _bracketed(text: str) -> str:
     return text if text.isalnum() else f"({text})"
 
 
-def _row(inner: str) -> str:
-    return f"<mrow>{inner}</mrow>"
+def _word(letter: str) -> str:
+    """A letter or a word in mathematics."""
+    if len(letter) < 2 and letter.isascii():
+        return letter
+    return LETTERS.get(letter) or (r"\mathrm" if letter.isascii() else r"\text") + f"{{{latex_text(letter)}}}"
 
 
-def _with_commas(indices: Sequence[str]) -> list[str]:
-    return [part for i, index in enumerate(indices) for part in (["<mo>,</mo>"] * bool(i) + [index])]
+def _with_commas(indices: Sequence[str]) -> str:
+    return f"<mrow>{'<mo>,</mo>'.join(indices)}</mrow>" if indices else ""

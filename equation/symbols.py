@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -21,16 +22,27 @@ NAMES = {
 """What the field calls what the code spells out."""
 
 
-def symbol_of(name: str) -> Symbol:
-    """A name as a symbol: `W1` is W with 1 below, `learning_rate` is α."""
+def symbol_of(name: str, layered: bool = False) -> Symbol:
+    """A name as a symbol: `x1` is x with 1 below, `learning_rate` is α.
+
+    layered: the number at its end counts layers: `W1` is W⁽¹⁾, which has its indices below.
+    """
     name = NAMES.get(name, name)
     base = name.rstrip("0123456789")
-    return Symbol(base.rstrip("_") or name, name[len(base) :]) if base else Symbol(name)
+    number, letter = name[len(base) :], base.rstrip("_")
+    if not letter:
+        return Symbol(name)
+    return Symbol(letter, layer=number) if layered else Symbol(letter, number)
+
+
+def is_numeral(symbol: Symbol) -> bool:
+    """Whether it is a number as it stands in the code, not a letter."""
+    return symbol.base.lstrip("−")[:1].isdecimal() or symbol.base in ("∞", "−∞", "NaN")
 
 
 def gradient_of(symbol: Symbol, loss: Symbol | None = None) -> Symbol:
     """∂J/∂ of a symbol."""
-    return Symbol(symbol.base, symbol.sub, over=loss or Symbol("J"))
+    return replace(symbol, over=loss or Symbol("J"))
 
 
 def number_text(value: Any, digits: int = 4) -> str:

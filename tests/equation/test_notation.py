@@ -9,9 +9,10 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad.equation.language import read_equation
+from chalkgrad.equation.latex import latex_text
 from chalkgrad.equation.notation import in_symbols, with_values
 from chalkgrad.equation.printer import Elided, Values
-from chalkgrad.equation.styles import STYLES
+from chalkgrad.equation.styles import STYLES, Symbol
 from chalkgrad.equation.symbols import gradient_of, number_text, symbol_of
 from chalkgrad.optim.update import updates
 from chalkgrad.proof.cases import draw, examples
@@ -41,14 +42,41 @@ def test_every_equation_is_written_in_every_style(equation):
 
 
 def test_a_layer_is_written_as_on_the_blackboard():
-    names = {"w": symbol_of("W1"), "b": symbol_of("b1"), "z": symbol_of("z1")}
+    names = {name: symbol_of(f"{letter}1", layered=True) for name, letter in {"w": "W", "b": "b", "z": "z"}.items()}
     affine = cg.registry["affine"]
-    assert in_symbols(affine.equation, "unicode", names, "n") == "z₁[n, k] = Σⱼ a[n, j]·W₁[j, k] + b₁[k]"
+    assert in_symbols(affine.equation, "unicode", names, "n") == "z⁽¹⁾[n, k] = Σⱼ a[n, j]·W⁽¹⁾[j, k] + b⁽¹⁾[k]"
     assert in_symbols(affine.equation, "latex", names, "n") == (
-        r"{z_{1}}_{n,k} = \sum_{j} a_{n,j} \cdot {W_{1}}_{j,k} + {b_{1}}_{k}"
+        r"z^{(1)}_{n,k} = \sum_{j} a_{n,j} \cdot W^{(1)}_{j,k} + b^{(1)}_{k}"
     )
-    rule = {"gw": gradient_of(symbol_of("W1")), "gz": gradient_of(symbol_of("z1"))}
-    assert in_symbols(affine.rules["w"].equation, "unicode", rule, "n") == "∇W₁[j, k] = Σₙ a[n, j]·∇z₁[n, k]"
+    rule = {"gw": gradient_of(names["w"]), "gz": gradient_of(names["z"])}
+    assert in_symbols(affine.rules["w"].equation, "unicode", rule, "n") == "∇W⁽¹⁾[j, k] = Σₙ a[n, j]·∇z⁽¹⁾[n, k]"
+
+
+def test_a_number_below_stands_apart_from_an_index():
+    symbol = symbol_of("b1")
+    assert STYLES["latex"].symbol(symbol, ["3"]) == "b_{1,3}"
+    assert STYLES["unicode"].symbol(symbol, ["3"]) == "b₁[3]"
+    assert "<mn>1</mn><mo>,</mo>3" in STYLES["mathml"].symbol(symbol, ["3"])
+
+
+def test_the_index_that_counts_layers_stands_above():
+    equation = read_equation("Z[l, k] = A[l - 1, k] * W[l, k]", ["A", "W"])
+    assert in_symbols(equation, "unicode", layers="l") == "Z⁽ˡ⁾[k] = A⁽ˡ⁻¹⁾[k]·W⁽ˡ⁾[k]"
+    assert in_symbols(equation, "latex", layers="l") == r"Z^{(l)}_{k} = A^{(l - 1)}_{k} \cdot W^{(l)}_{k}"
+    ElementTree.fromstring(f"<math>{in_symbols(equation, 'mathml', layers='l')}</math>")
+
+
+def test_a_power_of_what_has_a_layer_stands_in_parentheses():
+    names = {"x": symbol_of("z2", layered=True), "s": Symbol("−0.5")}
+    assert in_symbols(read_equation("y = x**2 * s", ["x", "s"]), "latex", names) == (
+        r"y = \left(z^{(2)}\right)^{2} \cdot \left(-0.5\right)"
+    )
+
+
+def test_text_for_latex():
+    assert latex_text("50 % of_a {b} \\") == r"50 \% of\_a \{b\} \textbackslash{}"
+    assert latex_text("∇W₁₂ ≤ −x² ⁽²⁾") == r"$\nabla$W$_{12}$ $\le$ $-$x$^{2}$ $^{(2)}$"
+    assert latex_text("梯度：☃") == r"梯度：\texttt{U+2603}"
 
 
 @pytest.mark.parametrize(
