@@ -396,9 +396,7 @@ class Printer:
             return self.style.number(symbol.base)
         above = [part for part in parts if self.layers in _names(part)]
         indices = [text for part in parts if part not in above for text in self.index_texts(part)]
-        return self.style.symbol(
-            symbol, indices, self.style.join([self.written(part)[0] for part in above]) if above else ""
-        )
+        return self.style.symbol(symbol, indices, "".join(self.written(part)[0] for part in above))
 
     def level(self, name: str) -> int:
         """How tightly a symbol holds together: a power of a gradient, or of what has a layer, takes parentheses."""

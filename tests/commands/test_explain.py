@@ -38,7 +38,7 @@ def test_markdown_latex_and_notebook(chalkgrad, folder, lang):
         assert (folder / f"worked-example.{ending}").stat().st_size > 5_000
     told = (folder / "worked-example.md").read_text("utf-8")
     assert told.count("$$") % 2 == 0
-    assert r"\sum_{j} a_{n,j} \cdot {W_{1}}_{j,k}" in told
+    assert r"\sum_{j} a_{n,j} \cdot W_{1,j,k}" in told
     nbformat = pytest.importorskip("nbformat", reason="notebooks are read by nbformat, of the test extra")
     nbformat.validate(nbformat.read(folder / "worked-example.ipynb", as_version=4))
 
