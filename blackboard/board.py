@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -12,8 +12,10 @@ from ..equation.functions import FUNCTIONS, REDUCTIONS
 from ..equation.language import Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
+from .matching import Cited, by_owner, citations
 from .plain import WHOLE, number, packed
-from .story import SHOWN, source_of
+from .story import SHOWN, source_of, what_of
+from .texts import LANGUAGES
 
 COUNTABLE = {name for name, function in FUNCTIONS.items() if function.javascript} | {"border", "inside"}
 """Functions that the page can evaluate."""
@@ -38,10 +40,15 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
 
     `changeable` says whether the page can compute it anew when a value is changed.
     """
+    cited = by_owner(citations(explanation))
     forward = [_forward(step) for step in explanation.forward[:SHOWN]]
     backward = [_backward(back) for back in explanation.backward[:SHOWN]]
     fits = _fits(explanation)
     update = [_revision(revision, fits) for revision in explanation.update]
+    steps = [*explanation.forward[:SHOWN], *explanation.backward[:SHOWN], *explanation.update]
+    documents = [_documents(step, cited) for step in steps]
+    for step, found in zip((*forward, *backward, *update), documents, strict=True):
+        step["numbers"] = [one.entry.number for one in found]
     programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
     whole = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
     return {
@@ -56,8 +63,33 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
         "numbers": explanation.update_numbers,
         "counts": [len(explanation.forward), len(explanation.backward)],
         "changeable": whole and _light(explanation) and all(program is not None for program in programs),
+        "documents": _first(documents),
         "notFinite": explanation.not_finite and _not_finite(*explanation.not_finite),
         "groups": groups_of(explanation.forward) if len(explanation.forward) > SHOWN else [],
+    }
+
+
+def _documents(step: Step | Return | Revision, cited: Mapping[int, list[Cited]]) -> list[Cited]:
+    """The documented equations of a step; of an update those of all of its statements."""
+    owners = step.assignments if isinstance(step, Revision) else [step]
+    return list(dict.fromkeys(one for owner in owners for one in cited.get(id(owner), ())))
+
+
+def _first(documents: Sequence[Sequence[Cited]]) -> dict[str, Any]:
+    """By number the first step where a documented equation stands, and how it is there."""
+    found: dict[str, Any] = {}
+    for at, cited in enumerate(documents):
+        for one in cited:
+            if one.entry.number not in found:
+                found[one.entry.number] = {"at": at, **_cited(one)}
+    return found
+
+
+def _cited(cited: Cited) -> dict[str, Any]:
+    return {
+        "here": cited.here("mathml"),
+        "missing": {lang: cited.missing(lang) for lang in LANGUAGES},
+        "differs": [[what_of(owner), part.symbols("mathml")] for part, owner in cited.differs],
     }
 
 
@@ -99,8 +131,6 @@ def _quantity(quantity: Quantity, whole: bool) -> dict[str, Any]:
         "agrees": quantity.agrees,
         "place": place,
         "layer": quantity.layer,
-        "forward": quantity.forward,
-        "backward": quantity.backward,
     }
 
 

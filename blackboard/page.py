@@ -28,7 +28,7 @@ def page(
     first explanation. With either the page is the lesson's. Raises UsageError for an unknown language.
     """
     check_language(lang)
-    boards = [_board(explanation) for explanation in explanations]
+    boards = [board_of(explanation) for explanation in explanations]
     headings = both("title.page") if overview or adam else dict.fromkeys(LANGUAGES, explanations[0].title)
     data = {
         **said_in_both(headings, lang),
@@ -46,21 +46,6 @@ def page(
         if adam and not i:
             sections.append('<section id="adam"></section>')
     return document(data, "\n".join(sections), SCRIPTS)
-
-
-def _board(explanation: Explanation) -> dict[str, Any]:
-    board = board_of(explanation)
-    first: dict[str, int] = {}
-    steps = [(q, "forward") for q in (s["result"] for s in board["forward"])]
-    steps += [(b["operand"], "backward") for b in board["backward"]]
-    known = {q["id"]: q for q in board["quantities"]}
-    for n, (name, way) in enumerate(steps):
-        for number in known[name][way].split(", "):
-            first.setdefault(number, n)
-    for number in ("D4", "D5", "D6") if board["optimizer"].startswith("Adam") else ("D3", "D17"):
-        first.setdefault(number, len(steps))
-    board["documents"] = first if explanation.kind == "model" or "D2" in first else {}
-    return board
 
 
 def _documented(entry: Any) -> dict[str, Any]:

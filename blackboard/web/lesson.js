@@ -158,9 +158,7 @@ class Lesson {
   article({ phase, step }, n) {
     const { board } = this;
     const q = board.byId[phase === "forward" ? step.result : phase === "backward" ? step.operand : step.quantity];
-    const numbers = phase === "forward" ? q.forward : phase === "backward" ? q.backward : board.optimizer.startsWith("Adam") ? "D4, D5, D6" : "D3, D17";
-    const shown = numbers.split(", ").filter(Boolean);
-    const head = make("div", { class: "head" }, ...shown.map((d) => make("span", { class: "d" }, d)));
+    const head = make("div", { class: "head" }, ...step.numbers.map((d) => make("span", { class: "d" }, d)));
     const titleText = phase === "update" ? symbol(q) : `${step.number} · `;
     const title = make("h4", { style: "margin:0;font-weight:600" }, titleText);
     if (phase !== "update") title.append(mathematics(symbolMath(q, phase === "backward")), ` · ${step.primitive}`);
@@ -183,11 +181,12 @@ class Lesson {
       article.refresh = () => this.refreshStep(phase, step, n, q, written, extra);
     }
     const documents = make("div", { class: "documents" });
-    for (const d of shown) {
-      const entry = page.documented[d];
-      if (!entry || board.documents[d] !== n) continue;
-      documents.append(this.equation(`${d} · ${T("documented")}`, mathematics(entry.documented)), this.equation(`${d} · ${T("exact")}`, mathematics(entry.exact)));
-      if (said(entry.missing)) documents.append(make("p", { class: "quiet" }, `${T("missing")}: ${said(entry.missing)}`));
+    for (const d of step.numbers) {
+      const found = board.documents[d];
+      if (found.at !== n) continue;
+      documents.append(this.equation(`${d} · ${T("documented")}`, mathematics(page.documented[d].documented)), this.equation(`${d} · ${T("exact_here")}`, mathematics(found.here)));
+      if (said(found.missing)) documents.append(make("p", { class: "quiet" }, `${T("missing")}: ${said(found.missing)}`));
+      for (const [here, documented] of found.differs) documents.append(this.equation(`${d} · ${T("differs", { here })}`, mathematics(documented)));
     }
     if (documents.children.length) article.append(documents);
     return article;
