@@ -45,7 +45,7 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     backward = [_backward(back) for back in explanation.backward[:SHOWN]]
     fits = _fits(explanation)
     update = [_revision(revision, fits) for revision in explanation.update]
-    steps = [*explanation.forward[:SHOWN], *explanation.backward[:SHOWN], *explanation.update]
+    steps = (*explanation.forward[:SHOWN], *explanation.backward[:SHOWN], *explanation.update)
     documents = [_documents(step, cited) for step in steps]
     for step, found in zip((*forward, *backward, *update), documents, strict=True):
         step["numbers"] = [one.entry.number for one in found]

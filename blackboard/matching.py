@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy
 
-from ..equation.language import REDUCTIONS, Equation, Statement, is_ellipsis
+from ..equation.functions import REDUCTIONS
+from ..equation.language import Equation, Statement, is_ellipsis
 from ..equation.simplify import simplified
 from ..equation.styles import STYLES, Style
 from .documented import DOCUMENTED, Documented, Part
@@ -183,11 +184,13 @@ class Match:
         return same
 
     def sigma(self, part: Part, step: Step) -> bool:
+        """Whether the step is a function of one element of what σ is taken of."""
         operands = [o.id for o in step.operands if isinstance(o, Quantity)]
         alone = step.equation.elementwise and len(operands) == 1
         return alone and self.name(part.argument, operands[0]) and self.name(part.target, step.result.id)
 
     def slope(self, part: Part, back: Return) -> bool:
+        """Whether it is the rule of such a function."""
         operands = [o.id for o in back.step.operands if isinstance(o, Quantity)]
         alone = back.step.equation.elementwise and len(operands) == 1
         return alone and self.name(part.argument, operands[0]) and self.name(part.incoming[1:], back.step.result.id)
@@ -203,6 +206,7 @@ class Match:
         return True
 
     def equations(self, part: Part, owner: Owner) -> bool:
+        """Whether the part's equation is the owner's."""
         equation, arrays, ids, parameters = _parts_of(owner)
         wanted = simplified(part.equation, parameters, set(part.equation.values)) if parameters else part.equation
         if len(wanted.statements) != len(equation.statements):
