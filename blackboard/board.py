@@ -12,7 +12,7 @@ from ..equation.functions import FUNCTIONS, REDUCTIONS
 from ..equation.language import Equation, is_ellipsis
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
-from .matching import Cited, by_owner, citations
+from .matching import Cited, Owner, by_owner, citations
 from .plain import WHOLE, number, packed
 from .story import SHOWN, source_of, what_of
 from .texts import LANGUAGES
@@ -45,8 +45,9 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     backward = [_backward(back) for back in explanation.backward[:SHOWN]]
     fits = _fits(explanation)
     update = [_revision(revision, fits) for revision in explanation.update]
-    steps = (*explanation.forward[:SHOWN], *explanation.backward[:SHOWN], *explanation.update)
-    documents = [_documents(step, cited) for step in steps]
+    owners: list[Sequence[Owner]] = [[step] for step in (*explanation.forward[:SHOWN], *explanation.backward[:SHOWN])]
+    owners += [revision.assignments for revision in explanation.update]
+    documents = [_documents(own, cited) for own in owners]
     for step, found in zip((*forward, *backward, *update), documents, strict=True):
         step["numbers"] = [one.entry.number for one in found]
     programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
@@ -69,9 +70,8 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _documents(step: Step | Return | Revision, cited: Mapping[int, list[Cited]]) -> list[Cited]:
-    """The documented equations of a step; of an update those of all of its statements."""
-    owners = step.assignments if isinstance(step, Revision) else [step]
+def _documents(owners: Sequence[Owner], cited: Mapping[int, list[Cited]]) -> list[Cited]:
+    """The documented equations of a step, or of all statements of an update."""
     return list(dict.fromkeys(one for owner in owners for one in cited.get(id(owner), ())))
 
 
