@@ -45,7 +45,8 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     backward = [_backward(back) for back in explanation.backward[:SHOWN]]
     fits = _fits(explanation)
     update = [_revision(revision, fits) for revision in explanation.update]
-    owners: list[Sequence[Owner]] = [[step] for step in (*explanation.forward[:SHOWN], *explanation.backward[:SHOWN])]
+    owners: list[Sequence[Owner]] = [[step] for step in explanation.forward[:SHOWN]]
+    owners += [[back] for back in explanation.backward[:SHOWN]]
     owners += [revision.assignments for revision in explanation.update]
     documents = [_documents(own, cited) for own in owners]
     for step, found in zip((*forward, *backward, *update), documents, strict=True):
