@@ -17,7 +17,8 @@ from ..engine.watching import Application
 from ..nn.sequential import Sequential
 
 WEIGHTS = {"kernel": "W", "bias": "b", "gamma": "γ", "beta": "β", "depthwise_kernel": "W"}
-LINEAR = ("affine", "affine_relu", "matmul", "convolution", "transposed_convolution")
+CONVOLUTIONS = ("convolution", "correlation")
+LINEAR = ("affine", "affine_relu", "matmul", *CONVOLUTIONS, "transposed_convolution", "transposed_correlation")
 """Primitives that multiply a layer's input with its weights."""
 
 
@@ -65,7 +66,7 @@ def name_model(
             sub = str(number) if len(learned) > 1 else ""
             names.give(weight, WEIGHTS.get(name, name) + sub, "weight", layer.name)
             owner[id(weight)] = (number, layer)
-    images = any(a.primitive.name == "convolution" for a in applications)  # a counts places of the kernel there
+    images = any(a.primitive.name in CONVOLUTIONS for a in applications)  # a counts places of the kernel there
     names.give(x, "x" if images else "a", "input")
     names.give(y, "t", "target")
     number, layer = 1, model.layers[0]

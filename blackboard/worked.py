@@ -65,9 +65,9 @@ def convolution_example() -> Explanation:
     kernel = numpy.array([[1.0, -0.5], [0.5, -1.0]]).reshape(2, 2, 1, 1)
 
     def layer(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
-        return ops.reduction.mean(ops.activation.relu(ops.convolution.convolution(x, W) + b))
+        return ops.reduction.mean(ops.activation.relu(ops.convolution.convolution(x, W, b)))
 
-    names = {"v1": "z", "v2": "s", "v3": "h"}
+    names = {"v1": "z", "v2": "h"}
     return explain(layer, image, kernel, numpy.array([0.1]), names=names, title="convolution")
 
 

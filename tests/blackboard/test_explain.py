@@ -150,8 +150,8 @@ def test_adam_as_documented_takes_steps_that_are_too_large_at_first():
 
 def test_the_convolution_is_explained_simply():
     step = convolution_example().forward[0]
-    assert step.symbols("unicode") == "z[n, i, k] = Σ[a, c] x[n, i + a, c]·W[a, c, k]"
-    assert step.put_in("unicode") == "1·1 + 1·(−0.5) + 1·0.5 + 0·(−1)"
+    assert step.symbols("unicode") == "z[n, i, k] = Σ[a, c] x[n, i + a, c]·W[a, c, k] + b[k]"
+    assert step.put_in("unicode") == "1·1 + 1·(−0.5) + 1·0.5 + 0·(−1) + 0.1"
 
 
 def test_what_is_not_finite_is_shown_where_it_first_arises():
