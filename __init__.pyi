@@ -131,12 +131,16 @@ def stack(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0) -> T
     """Tensors of one shape side by side along a new axis."""
 def pad(x: TensorLike, pad_width: Any, constant_values: float = 0.0) -> Tensor:
     """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
-def convolution(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
-    """Σ over window and channels of x times w (D2); x: (batch, *space, channels), w: (*size, channels/groups, filters)."""
-def transposed_convolution(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, output_padding: Any = None, channels_first: Any = False) -> Tensor:
-    """The adjoint of convolution in its input: each element of x adds a kernel, scaled, to the result."""
+def correlation(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
+    """Σ over window and channels of x times w: `convolution` without its bias. Arguments as that takes them."""
+def convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = None, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
+    """Σ over window and channels of x times w, plus b (D2)."""
+def transposed_correlation(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, output_padding: Any = None, channels_first: Any = False, lengths: Any = None) -> Tensor:
+    """The adjoint of `correlation` in its input: each element of x adds a kernel, scaled, to the result."""
+def transposed_convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = None, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, output_padding: Any = None, channels_first: Any = False, lengths: Any = None) -> Tensor:
+    """Each element of x adds a kernel, scaled, to the result: the adjoint of a convolution in its input, plus b."""
 def kernel_correlation(x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any, dilation: Any, groups: Any) -> Tensor:
-    """The adjoint of convolution in its kernel: how the windows of x correlate with y, summed over batch and space."""
+    """The adjoint of `correlation` in its kernel: how the windows of x correlate with y, summed over batch and space."""
 def one_hot(labels: TensorLike, classes: int) -> Tensor:
     """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
 def identity_like(x: TensorLike, size: int) -> Tensor:

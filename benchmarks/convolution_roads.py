@@ -15,7 +15,7 @@ import numpy
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..engine import random
-from ..ops.convolution import convolution, kernel_correlation, transposed_convolution
+from ..ops.convolution import correlation, kernel_correlation, transposed_correlation
 
 Array = numpy.typing.NDArray[Any]
 Road = Callable[[], Array]
@@ -67,7 +67,7 @@ def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str,
 
     return {
         "value": {
-            "columns in blocks, one copy each": lambda: convolution.kernel(numpy, x, w, **PLAIN),
+            "columns in blocks, one copy each": lambda: correlation.kernel(numpy, x, w, **PLAIN),
             "all columns at once": lambda: (columns(x) @ w.reshape(-1, filters)).reshape(gy.shape),
             "place by place": value_by_taps,
         },
@@ -79,7 +79,7 @@ def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str,
             "place by place": kernel_by_taps,
         },
         "gradient of the input": {
-            "place by place, product and sum": lambda: transposed_convolution.kernel(
+            "place by place, product and sum": lambda: transposed_correlation.kernel(
                 numpy, gy, w, lengths=(length, length), **PLAIN
             ),
             "all columns, then scattered": input_by_scattered_columns,

@@ -59,11 +59,12 @@ def step_of_model(
             draws = random.generator(seed, "explain")
             outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
             applications = _leading_to(seen.applications, loss)
+            prediction = None if model.loss.from_logits else outputs
             if model.fuses_loss:  # the loss has no need of ŷ, a reader has
-                model.layers[-1].function(outputs)  # type: ignore[attr-defined]
+                prediction = model.layers[-1].function(outputs)  # type: ignore[attr-defined]
                 applications.insert(-1, seen.applications[-1])
             loss.backward()
-        given = name_model(model, x, y, applications)
+        given = name_model(model, x, y, applications, prediction)
         made = _assemble(seen, applications, given, loss, {id(w): w.grad for w in (*weights, x)}, {})
     finally:
         for w, gradient in zip(weights, kept, strict=True):
@@ -204,8 +205,7 @@ def _quantity(x: Tensor, name: Named, gradient: Any, called: Mapping[str, str]) 
         largest = numpy.abs(array) if array is not None and numpy.isfinite(array).all() else numpy.zeros(value.shape)
         place = tuple(map(int, numpy.unravel_index(int(numpy.argmax(largest)), value.shape)))
     return Quantity(
-        name.id, symbol_of(called.get(name.id, name.id)), name.role, value, array, {}, name.forward, name.backward,
-        name.layer, place,
+        name.id, symbol_of(called.get(name.id, name.id)), name.role, value, array, {}, name.layer, place,
     )  # fmt: skip
 
 

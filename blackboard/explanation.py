@@ -47,8 +47,8 @@ class Quantity:
 
     id: its plain name, `W1`. role: "input", "weight", "target", "hidden", "loss" or "constant". value: the engine's
     array. gradient: ∂J/∂value, the engine's; None where it has none. numerical: by flat place, for those elements whose
-    derivative was also taken by numbers. forward, backward: D numbers of its value and its gradient. layer: the name
-    of the layer that it belongs to. place: the element that is written out where there is room for one.
+    derivative was also taken by numbers. layer: the name of the layer that it belongs to. place: the element that is
+    written out where there is room for one.
     """
 
     id: str
@@ -57,8 +57,6 @@ class Quantity:
     value: NDArray[Any]
     gradient: NDArray[Any] | None = None
     numerical: dict[int, Numerical] = field(default_factory=dict)
-    forward: str = ""
-    backward: str = ""
     layer: str = ""
     place: Place = ()
 

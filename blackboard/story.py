@@ -6,7 +6,7 @@ The terminal, Markdown and LaTeX draw these; nothing here knows how.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +16,8 @@ from ..engine.primitive import Primitive
 from ..equation.styles import STYLES, Symbol
 from ..equation.symbols import gradient_of, number_text
 from .documented import Documented, documented
-from .explanation import Explanation, Quantity, Return, Revision, Step
+from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
+from .matching import Cited, Owner, by_owner, citations
 from .texts import text
 
 SHOWN = 200
@@ -68,6 +69,7 @@ class Scene:
     title: str
     numbers: tuple[str, ...] = ()
     blocks: list[Block] = field(default_factory=list)
+    cited: Sequence[Cited] = ()
 
 
 def story(explanation: Explanation, lang: str = "en", digits: int = 4, documents: bool = False) -> Iterator[Scene]:
@@ -78,23 +80,25 @@ def story(explanation: Explanation, lang: str = "en", digits: int = 4, documents
     told: set[str] = set()
     for scene in _scenes(explanation, lang, digits):
         if documents:
-            new = [n for n in scene.numbers if n not in told]
-            scene.blocks[:0] = [block for n in new for block in documented_blocks(documented(n), lang)]
-            told |= {*new}
+            new = [cited for cited in scene.cited if cited.entry.number not in told]
+            scene.blocks[:0] = [block for cited in new for block in cited_blocks(cited, lang)]
+            told |= {*scene.numbers}
         yield scene
 
 
 def _scenes(explanation: Explanation, lang: str, digits: int) -> Iterator[Scene]:
+    found = by_owner(citations(explanation))
     yield _given(explanation, lang)
     for step in explanation.forward[:SHOWN]:
-        yield _forward(step, lang, digits)
+        yield _cited(_forward(step, lang, digits), found.get(id(step), []))
     if len(explanation.forward) > SHOWN:
         count = text("many_steps", lang, count=len(explanation.forward), shown=SHOWN)
         yield Scene("forward", "…", (), [Paragraph(count, "quiet")])
     for back in explanation.backward[:SHOWN]:
-        yield _backward(back, lang, digits)
-    if explanation.update:
-        yield from (_update(explanation, revision, lang, digits) for revision in explanation.update[:SHOWN])
+        yield _cited(_backward(back, lang, digits), found.get(id(back), []))
+    for revision in explanation.update[:SHOWN]:
+        cited = [one for assignment in revision.assignments for one in found.get(id(assignment), [])]
+        yield _cited(_update(explanation, revision, lang, digits), list(dict.fromkeys(cited)))
     yield _verdict(explanation, lang)
 
 
@@ -108,11 +112,32 @@ def documented_blocks(entry: Documented, lang: str) -> list[Block]:
     """What stands below its heading."""
     label = f"{entry.number} {text('documented', lang)}"
     blocks: list[Block] = [Formula(label, entry.documented)]
-    if entry.meant != entry.written:
+    if entry.exact("unicode") != entry.documented("unicode"):
         blocks.append(Formula(f"{entry.number} {text('exact', lang)}", entry.exact))
     if entry.missing(lang):
         blocks.append(Paragraph(f"{text('missing', lang)}: {entry.missing(lang)}"))
     return blocks
+
+
+def cited_blocks(cited: Cited, lang: str) -> list[Block]:
+    """A documented equation where it stands in a computation: as documented, as it is here, and how they differ."""
+    number = cited.entry.number
+    blocks: list[Block] = [
+        Formula(f"{number} {text('documented', lang)}", cited.entry.documented),
+        Formula(f"{number} {text('exact_here', lang)}", cited.here),
+    ]
+    if cited.missing(lang):
+        blocks.append(Paragraph(f"{text('missing', lang)}: {cited.missing(lang)}"))
+    for part, owner in cited.differs:
+        blocks.append(Formula(text("differs", lang, here=what_of(owner)), part.symbols))
+    return blocks
+
+
+def what_of(owner: Owner) -> str:
+    """What computes: the name of a primitive, or what an update gives."""
+    if isinstance(owner, Assignment):
+        return str(owner.names.get(owner.target) or Symbol(owner.target))
+    return (owner.step if isinstance(owner, Return) else owner).primitive.name
 
 
 def source_of(primitive: Primitive) -> str:
@@ -197,7 +222,7 @@ def _forward(step: Step, lang: str, digits: int) -> Scene:
         ),
         Matrix(result.symbol, result.value),
     ]  # fmt: skip
-    return Scene("forward", title, _numbers(result.forward), blocks)
+    return Scene("forward", title, (), blocks)
 
 
 def _backward(back: Return, lang: str, digits: int) -> Scene:
@@ -227,7 +252,7 @@ def _backward(back: Return, lang: str, digits: int) -> Scene:
     blocks.append(Matrix(gradient, whole))
     if back.turn == back.turns:
         blocks += _numerical(operand, lang, digits)
-    return Scene("backward", title, _numbers(operand.backward), blocks)
+    return Scene("backward", title, (), blocks)
 
 
 def _numerical(quantity: Quantity, lang: str, digits: int) -> list[Block]:
@@ -260,8 +285,7 @@ def _update(explanation: Explanation, revision: Revision, lang: str, digits: int
             )
         )  # fmt: skip
     blocks.append(Matrix(quantity.symbol, revision.after))
-    numbers = ("D4", "D5", "D6") if explanation.update_name.startswith("Adam") else ("D3", "D17")
-    return Scene("update", f"{text('update', lang)} · {name_of(quantity)}", numbers, blocks)
+    return Scene("update", f"{text('update', lang)} · {name_of(quantity)}", (), blocks)
 
 
 def _verdict(explanation: Explanation, lang: str) -> Scene:
@@ -275,5 +299,5 @@ def _verdict(explanation: Explanation, lang: str) -> Scene:
     return Scene("verdict", text("numerical", lang), (), [told])
 
 
-def _numbers(listed: str) -> tuple[str, ...]:
-    return tuple(part for part in listed.split(", ") if part)
+def _cited(scene: Scene, cited: Sequence[Cited]) -> Scene:
+    return replace(scene, numbers=tuple(one.entry.number for one in cited), cited=cited)

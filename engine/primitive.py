@@ -111,6 +111,7 @@ class Primitive:
         self.method: str | None = options["method"]
         self.operators: tuple[str, ...] = options["operators"]
         self.declared_whole: bool | None = options["whole"]
+        self.without: Primitive | None = options["without"]
         self.rules: dict[str, Rule] = {}
         self.careful = any(f"{name}(" in text for name in ADDING)  # its operands are looked at before it computes
         self.checker: Callable[..., None] | None = None
@@ -210,7 +211,10 @@ class Primitive:
         if self.short and not kwargs and len(args) == len(self.operands):
             return self.short(*args)
         operands, parameters, *after = self.bind(args, kwargs)
-        y = self.compute(operands, parameters)
+        if self.without and operands[-1] is None:
+            y = self.without.compute(operands[:-1], parameters)
+        else:
+            y = self.compute(operands, parameters)
         return after[0](y) if after and after[0] else y
 
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
@@ -447,6 +451,7 @@ def primitive(
     whole: bool | None = None,
     examples: tuple[Example, ...] = (),
     bind: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] | None = None,
+    without: Primitive | None = None,
 ) -> Callable[[Kernel], Primitive]:
     """Make a primitive of a kernel, and register it under the kernel's name.
 
@@ -458,13 +463,15 @@ def primitive(
     whole: whether integers stay integers; by default they do where the equation has no quotient, mean, exp or
     other step that leaves them, and else it is given floats.
     examples: shapes and parameters to prove it on; without any it is taken to be elementwise. bind: the public
-    signature, where it differs from the kernel's; returns operands and parameters.
+    signature, where it differs from the kernel's; returns operands and parameters. without: the primitive that is
+    meant where the last operand is None: it takes the others.
     """
 
     def declare(kernel: Kernel) -> Primitive:
         made = Primitive(
             kernel, text, saves=saves, kink=kink, analytic=analytic, whole=whole, examples=examples, bind=bind,
             domain={}, method=kernel.__name__ if method else None, operators=operators, synonyms=synonyms,
+            without=without,
         )  # fmt: skip
         common = REALS if isinstance(domain, Mapping) else domain
         made.domain = dict.fromkeys(made.operands, common) | (dict(domain) if isinstance(domain, Mapping) else {})

@@ -1,14 +1,15 @@
 // Convolution over the two axes of maps, and its two adjoints; on one axis, maps have a height of 1.
 //
-//   convolution:             y[n, i, k] = Σ_{a, c} x[n, i · stride + a · dilation - before, c] w[a, c, k]
-//   transposed_convolution:  x[n, r, c] = Σ_{a, k} y[n, i, k] w[a, c, k],  where i · stride + a · dilation - before = r
+//   convolution:             y[n, i, k] = Σ_{a, c} x[n, i · stride + a · dilation - before, c] w[a, c, k]  (+ bias[k])
+//   transposed_convolution:  x[n, r, c] = Σ_{a, k} y[n, i, k] w[a, c, k]  (+ bias[c]),
+//                            where i · stride + a · dilation - before = r
 //   kernel_correlation:      w[a, c, k] = Σ_{n, i} x[n, i · stride + a · dilation - before, c] y[n, i, k]
 //
 // x is batch × height × width × channels, w size_y × size_x × channels / groups × filters, y batch × rows × columns ×
 // filters, all row by row; filter k sees the channels of its group. Where x has no element counts 0. Each sum is a
 // product of matrices, whose elements are gathered from the maps while it runs; for channels each by itself
 // (channels = groups = filters) there are kernels without matrices. Every sum is taken in a fixed order, so that
-// results repeat to the last bit. Arrays, x with its border too, have fewer than 2³⁰ elements, and more than none.
+// results repeat to the last bit. A bias may be null. Arrays, x with its border too, have fewer than 2³⁰ elements, and more than none.
 #ifndef REAL
 #define REAL float
 #endif
@@ -225,13 +226,19 @@ struct OverKernel {
     __device__ __forceinline__ void advance() { places.advance(); }
 };
 
+// A sum with its bias, where there is one.
+__device__ __forceinline__ REAL shifted(SUM sum, const REAL* bias, int channel) {
+    return REAL(bias ? sum + SUM(bias[channel]) : sum);
+}
+
 __device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
 }  // namespace
 
 // Grid (⌈batch · rows · columns / TILE_M⌉, ⌈filters / groups / TILE_N⌉, groups), block THREADS.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution(
-    const REAL* __restrict__ x, const REAL* __restrict__ w, REAL* __restrict__ y, WINDOWS) {
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    WINDOWS) {
     Windows g = THESE_WINDOWS;
     int each = g.channels / g.groups, m = g.batch * g.rows * g.columns, n = g.filters / g.groups;
     int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, terms = g.size_y * g.size_x * each;
@@ -251,14 +258,17 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution(
     for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n)
-                y[unsigned(row + i) * g.filters + blockIdx.z * n + column + j] = REAL(sums[i][j]);
+            if (row + i < m && column + j < n) {
+                int filter = blockIdx.z * n + column + j;
+                y[unsigned(row + i) * g.filters + filter] = shifted(sums[i][j], bias, filter);
+            }
 }
 
 // Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / TILE_M⌉, ⌈channels / groups / TILE_N⌉, groups · stride_y ·
 // stride_x), block THREADS. Elements of x that the same places in windows lie over are computed together.
 extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution(
-    const REAL* __restrict__ y, const REAL* __restrict__ w, REAL* __restrict__ x, WINDOWS) {
+    const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
+    WINDOWS) {
     Windows g = THESE_WINDOWS;
     int group = blockIdx.z % g.groups, phase = blockIdx.z / g.groups;
     Phase down(phase / g.stride_x, g.height, g.size_y, g.stride_y, g.dilation_y, g.before_y);
@@ -288,7 +298,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution(
         REAL* to = x + (line * g.width + along.first + at.inner * g.stride_x) * g.channels + group * n;
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n) to[column + j] = REAL(sums[i][j]);
+            if (row + i < m && column + j < n) to[column + j] = shifted(sums[i][j], bias, group * n + column + j);
     }
 }
 
@@ -356,7 +366,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel_correlation(
 
 // For channels each by itself: a thread for each element of y; grid ⌈elements / THREADS⌉, block THREADS.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution_apart(
-    const REAL* __restrict__ x, const REAL* __restrict__ w, REAL* __restrict__ y, WINDOWS) {
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    WINDOWS) {
     Windows g = THESE_WINDOWS;
     unsigned at = index_of_thread();
     if (at >= unsigned(g.batch * g.rows * g.columns * g.channels)) return;
@@ -369,12 +380,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution_apart(
             if (inside(g.height, g.width, window, place))
                 sum += SUM(x[window.at + place.at]) * SUM(w[(a * g.size_x + b) * g.channels + c]);
         }
-    y[at] = REAL(sum);
+    y[at] = shifted(sum, bias, c);
 }
 
 // The same for each element of x.
 extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_apart(
-    const REAL* __restrict__ y, const REAL* __restrict__ w, REAL* __restrict__ x, WINDOWS) {
+    const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
+    WINDOWS) {
     Windows g = THESE_WINDOWS;
     unsigned index = index_of_thread();
     if (index >= unsigned(g.batch * g.height * g.width * g.channels)) return;
@@ -391,7 +403,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_apa
                    SUM(w[(a * g.size_x + b) * g.channels + c]);
         }
     }
-    x[index] = REAL(sum);
+    x[index] = shifted(sum, bias, c);
 }
 
 // The same for each element of w, summed by SUM_ROWS threads; grid (⌈channels / SUM_COLUMNS⌉, size_y · size_x, split),

@@ -1,8 +1,12 @@
-"""Convolution (D2), on one or two axes of space, and its two adjoints: by each of these the others are differentiated.
+"""Convolution (D2), on one or two axes of space, with its bias, and the three correlations that it is made of.
+
+What the field calls convolution is a cross-correlation: the kernel is not reversed. Without the bias it is linear in x
+and in w: `correlation`. Its adjoints are `transposed_correlation` (in x) and `kernel_correlation` (in w); by each of
+the three the others are differentiated. With the bias they are `convolution` and `transposed_convolution`.
 
 Operands are (batch, *space, channels), as Keras has them; `channels_first=True` takes (batch, channels, *space). A
-kernel is (*size, channels / groups, filters). What the field calls convolution is a cross-correlation: the kernel is
-not reversed. On the CPU it is a matrix product over columns, gathered by one strided copy.
+kernel is (*size, channels / groups, filters). On the CPU it is a matrix product over columns, gathered by one strided
+copy.
 """
 
 from __future__ import annotations
@@ -14,8 +18,8 @@ import numpy
 from ..engine.backend import Array
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
-from . import columns, sliding
-from .normalisation import channel_sums
+from . import columns, products, sliding
+from .normalisation import channel_sums, everywhere, samples
 from .shape import transpose
 from .windows import (
     as_given,
@@ -47,13 +51,18 @@ def _numbers(what: str, w: Any, axes: int, stride: Any, dilation: Any, groups: A
     }
 
 
-def _convolution_arguments(x, w, stride=1, padding="valid", dilation=1, groups=1, channels_first=False):
+def _convolution_arguments(x, w, b=None, stride=1, padding="valid", dilation=1, groups=1, channels_first=False):
     what = "convolution"
     x, w = channels_last(transpose, spatial(what, x, channels_first), channels_first), _kernel(w)
     numbers = _numbers(what, w, len(x.shape) - 2, stride, dilation, groups)
     size, lengths = tuple(w.shape[:-2]), tuple(x.shape[1:-1])
     numbers["padding"] = padding_of(what, padding, lengths, size, numbers["stride"], numbers["dilation"])
-    return (x, w), numbers, as_given(transpose, channels_first)
+    return (x, w, b), numbers, as_given(transpose, channels_first)
+
+
+def _correlation_arguments(x, w, stride=1, padding="valid", dilation=1, groups=1, channels_first=False):
+    (x, w, _), *others = _convolution_arguments(x, w, None, stride, padding, dilation, groups, channels_first)
+    return (x, w), *others
 
 
 def _kernel(w: Any) -> Any:
@@ -79,125 +88,205 @@ def _check_groups(what: str, channels: int, w: Any, groups: int, shape: Any) -> 
         )
 
 
+def _check_bias(what: str, b: Any, filters: int) -> None:
+    if b is not None and tuple(b.shape) != (filters,):
+        raise ShapeError(f"{what}: b of shape {tuple(b.shape)} should be ({filters},), a number for each filter.")
+
+
+OVER_WINDOWS = (
+    "p = border({x}, padding, 0); {y}[n, *i, k] = "
+    "sum(p[n, *(i * stride + a * dilation), c + {w}.shape[-2] * (k * groups // {w}.shape[-1])] * {w}[*a, c, k], *a, c)"
+)
+"""The equation of a correlation, with fields for what x, y and w are called."""
+ONTO_WINDOWS = (
+    "{x}[n, *r, m] = sum({y}[n, *i, k] * {w}[*a, c, k] if i * stride + a * dilation - before(padding) == r "
+    "and c + {w}.shape[-2] * (k * groups // {w}.shape[-1]) == m else 0, *i, *a, c, k)"
+)
+"""The same of its adjoint in x."""
+OVER_BATCH = (
+    "p = border({x}, padding, 0); {w}[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
+    "c + {x}.shape[-1] // groups * (k * groups // {y}.shape[-1])] * {y}[n, *i, k], n, *i)"
+)
+"""The same of its adjoint in w."""
+
+CORRELATED = (
+    example((2, 4, 3, 2), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
+    example((1, 5, 4, 2), (3, 2, 2, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=1),
+    example((1, 3, 3, 4), (2, 2, 2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=2),
+    example((1, 4, 3, 3), (2, 3, 1, 3), stride=(1, 2), padding=((0, 1), (1, 1)), dilation=(1, 1), groups=3),
+    example((2, 6, 2), (3, 2, 2), stride=(2,), padding=((1, 0),), dilation=(1,), groups=1),
+)
+
+
 @primitive(
-    "p = border(x, padding, 0); y[n, *i, k] = "
-    "sum(p[n, *(i * stride + a * dilation), c + w.shape[-2] * (k * groups // w.shape[-1])] * w[*a, c, k], *a, c)",
+    OVER_WINDOWS.format(x="x", y="y", w="w"),
     saves=("x", "w", "x.shape", "w.shape"),
     analytic=True,
     whole=False,
-    examples=(
-        example((2, 4, 3, 2), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1),
-        example((1, 5, 4, 2), (3, 2, 2, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=1),
-        example((1, 3, 3, 4), (2, 2, 2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=2),
-        example((1, 4, 3, 3), (2, 3, 1, 3), stride=(1, 2), padding=((0, 1), (1, 1)), dilation=(1, 1), groups=3),
-        example((2, 6, 2), (3, 2, 2), stride=(2,), padding=((1, 0),), dilation=(1,), groups=1),
-    ),
-    bind=_convolution_arguments,
+    examples=CORRELATED,
+    bind=_correlation_arguments,
 )
-def convolution(xp, x, w, *, stride, padding, dilation, groups):
-    """Σ over window and channels of x times w (D2); x: (batch, *space, channels), w: (*size, channels/groups, filters).
+def correlation(xp, x, w, *, stride, padding, dilation, groups):
+    """Σ over window and channels of x times w: `convolution` without its bias. Arguments as that takes them."""
+    return _correlated(xp, x, w, None, stride, padding, dilation, groups)
+
+
+@primitive(
+    OVER_WINDOWS.format(x="x", y="y", w="w") + " + b[k]",
+    saves=("x", "w", "x.shape", "w.shape"),
+    analytic=True,
+    whole=False,
+    examples=tuple(example(*e.shapes, e.shapes[1][-1:], **e.parameters) for e in CORRELATED),
+    bind=_convolution_arguments,
+    without=correlation,
+)
+def convolution(xp, x, w, b, *, stride, padding, dilation, groups):
+    """Σ over window and channels of x times w, plus b (D2).
+
+    x: (batch, *space, channels), w: (*size, channels / groups, filters), b: (filters,); without b it is `correlation`.
 
     stride, dilation: a number, or one for each axis. padding: "valid", "same" (as many windows as the input is long,
     divided by the stride), a width, or pairs (before, after). groups: channels and filters fall into so many groups,
     each filter seeing the channels of its own. channels_first: x and the result are (batch, channels, *space).
     """
+    return _correlated(xp, x, w, b, stride, padding, dilation, groups)
+
+
+def _correlated(xp, x, w, b, stride, padding, dilation, groups):
     p = bordered(xp, x, padding)
     count = output_lengths(p.shape[1:-1], w.shape[:-2], stride, NO_BORDER[: len(stride)], dilation)
     if w.shape[-2] == 1 < groups == w.shape[-1]:
-        return columns.sum_of_taps(xp, p, w, stride, dilation, count)
+        return _shifted(xp, columns.sum_of_taps(xp, p, w, stride, dilation, count), b)
     size, shape = w.shape[:-2], (x.shape[0], *count, w.shape[-1])
     matrix, blocks = columns.matrix(xp, w, groups), list(columns.blocks(p, size, count))
     if len(blocks) == 1:
-        return xp.reshape(
-            columns.product(xp, columns.gathered(xp, p, size, stride, dilation, count, groups), matrix), shape
-        )
-    y = xp.empty(shape, numpy.result_type(x.dtype, w.dtype))
+        rows = columns.gathered(xp, p, size, stride, dilation, count, groups)
+        return _shifted(xp, xp.reshape(columns.product(xp, rows, matrix), shape), b)
+    y = xp.empty(shape, numpy.result_type(x.dtype, w.dtype, *(() if b is None else (b.dtype,))))
     for block in blocks:
         rows = columns.gathered(xp, p[block], size, stride, dilation, count, groups)
         columns.product(xp, rows, matrix, out=xp.reshape(y[block], (-1, w.shape[-1])))
+        _shifted(xp, y[block], b)  # in place, while it is in the cache
     return y
 
 
-@convolution.check
-def _(x, w, *, stride, padding, dilation, groups):
+def _shifted(xp, y, b):
+    """y + b, in the memory of y where that has the dtype."""
+    if b is None:
+        return y
+    rows, each = samples(xp, y), everywhere(xp, b, y.shape)
+    rows = xp.add(rows, each, out=rows) if numpy.result_type(y.dtype, b.dtype) == y.dtype else rows + each
+    return xp.reshape(rows, y.shape)
+
+
+def _check_correlated(x, w, b=None, *, stride, padding, dilation, groups):
     _check_groups("convolution", x.shape[-1], w, groups, x.shape)
+    _check_bias("convolution", b, w.shape[-1])
     output_lengths(x.shape[1:-1], w.shape[:-2], stride, padding, dilation, "convolution")
 
 
-@convolution.vjp(
-    "x",
-    "gx[n, *r, m] = sum(gy[n, *i, k] * w[*a, c, k] if i * stride + a * dilation - before(padding) == r "
-    "and c + w.shape[-2] * (k * groups // w.shape[-1]) == m else 0, *i, *a, c, k)",
-)
-def _(xp, gy, w, x_shape, stride, padding, dilation, groups):
-    return transposed_convolution.apply(
+def _to_input(xp, gy, w, x_shape, stride, padding, dilation, groups):
+    return transposed_correlation.apply(
         xp, gy, w, stride=stride, padding=padding, dilation=dilation, groups=groups, lengths=x_shape[1:-1]
     )
 
 
-@convolution.vjp(
-    "w",
-    "p = border(x, padding, 0); gw[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
-    "c + x.shape[-1] // groups * (k * groups // gy.shape[-1])] * gy[n, *i, k], n, *i)",
-)
-def _(xp, gy, x, w_shape, stride, padding, dilation, groups):
+def _to_kernel(xp, gy, x, w_shape, stride, padding, dilation, groups):
     return kernel_correlation.apply(
         xp, x, gy, size=w_shape[:-2], stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
 
-convolution.cuda(suits=sliding.convolves)(sliding.convolution)
+for _made in (correlation, convolution):
+    _made.check(_check_correlated)
+    _made.vjp("x", ONTO_WINDOWS.format(x="gx", y="gy", w="w"))(_to_input)
+    _made.vjp("w", OVER_BATCH.format(x="x", y="gy", w="gw"))(_to_kernel)
+    _made.cuda(suits=sliding.convolves)(sliding.convolution)
 
 
 def _transposed_arguments(
-    x, w, stride=1, padding="valid", dilation=1, groups=1, output_padding=None, channels_first=False
-):
+    x, w, b=None, stride=1, padding="valid", dilation=1, groups=1, output_padding=None, channels_first=False,
+    lengths=None,
+):  # fmt: skip
     what = "transposed_convolution"
     x, w = channels_last(transpose, spatial(what, x, channels_first), channels_first), _kernel(w)
     axes, size, given = len(x.shape) - 2, tuple(w.shape[:-2]), tuple(x.shape[1:-1])
     numbers = _numbers(what, w, axes, stride, dilation, groups)
     stride, dilation = numbers["stride"], numbers["dilation"]
     more = (None,) * axes if output_padding is None else per_axis(what, "output_padding", output_padding, axes, 0)
-    if isinstance(padding, str) and padding == "same":
+    same = isinstance(padding, str) and padding == "same"
+    if lengths is not None:
+        lengths = per_axis(what, "lengths", lengths, axes)
+    elif same:
         lengths = tuple(n * s + (o or 0) for n, s, o in zip(given, stride, more, strict=True))
-        padding = padding_of(what, padding, lengths, size, stride, dilation)
-    else:
-        padding = padding_of(what, padding, given, size, stride, dilation)
+    padding = padding_of(what, padding, lengths if same else given, size, stride, dilation)
+    if lengths is None:
         least = [0 if o is not None or any(pair) else max(s - reach(k, d), 0)
                  for o, pair, s, k, d in zip(more, padding, stride, size, dilation, strict=True)]  # fmt: skip
         lengths = tuple(
             (n - 1) * s + reach(k, d) - sum(pair) + (o or 0) + extra
             for n, s, k, d, pair, o, extra in zip(given, stride, size, dilation, padding, more, least, strict=True)
         )
-    return (x, w), {**numbers, "padding": padding, "lengths": lengths}, as_given(transpose, channels_first)
+    return (x, w, b), {**numbers, "padding": padding, "lengths": lengths}, as_given(transpose, channels_first)
+
+
+def _transposed_correlation_arguments(
+    x, w, stride=1, padding="valid", dilation=1, groups=1, output_padding=None, channels_first=False, lengths=None
+):
+    (x, w, _), *others = _transposed_arguments(
+        x, w, None, stride, padding, dilation, groups, output_padding, channels_first, lengths
+    )
+    return (x, w), *others
+
+
+TRANSPOSED = (
+    example(
+        (2, 3, 2, 3), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1, lengths=(4, 3)
+    ),
+    example(
+        (1, 3, 3, 2), (3, 2, 1, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=2, lengths=(5, 4)
+    ),
+    example((2, 3, 2), (2, 3, 2), stride=(2,), padding=((0, 0),), dilation=(1,), groups=1, lengths=(7,)),
+)
 
 
 @primitive(
-    "y[n, *r, m] = sum(x[n, *i, k] * w[*a, c, k] if i * stride + a * dilation - before(padding) == r "
-    "and c + w.shape[-2] * (k * groups // w.shape[-1]) == m else 0, *i, *a, c, k)",
+    ONTO_WINDOWS.format(x="y", y="x", w="w"),
     saves=("x", "w", "w.shape"),
     analytic=True,
     whole=False,
-    examples=(
-        example(
-            (2, 3, 2, 3), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1,
-            lengths=(4, 3),
-        ),
-        example(
-            (1, 3, 3, 2), (3, 2, 1, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=2,
-            lengths=(5, 4),
-        ),
-        example((2, 3, 2), (2, 3, 2), stride=(2,), padding=((0, 0),), dilation=(1,), groups=1, lengths=(7,)),
-    ),
+    examples=TRANSPOSED,
+    bind=_transposed_correlation_arguments,
+)
+def transposed_correlation(xp, x, w, *, stride, padding, dilation, groups, lengths):
+    """The adjoint of `correlation` in its input: each element of x adds a kernel, scaled, to the result.
+
+    It is `transposed_convolution` without its bias. Arguments as that takes them.
+    """
+    return _spread(xp, x, w, None, stride, padding, dilation, groups, lengths)
+
+
+@primitive(
+    ONTO_WINDOWS.format(x="y", y="x", w="w") + " + b[m]",
+    saves=("x", "w", "w.shape"),
+    analytic=True,
+    whole=False,
+    examples=tuple(example(*e.shapes, (e.shapes[1][-2] * e.parameters["groups"],), **e.parameters) for e in TRANSPOSED),
     bind=_transposed_arguments,
-)  # fmt: skip
-def transposed_convolution(xp, x, w, *, stride, padding, dilation, groups, lengths):
-    """The adjoint of convolution in its input: each element of x adds a kernel, scaled, to the result.
+    without=transposed_correlation,
+)
+def transposed_convolution(xp, x, w, b, *, stride, padding, dilation, groups, lengths):
+    """Each element of x adds a kernel, scaled, to the result: the adjoint of a convolution in its input, plus b.
 
     x: (batch, *space, filters), w: (*size, channels / groups, filters), as for the convolution that it is the adjoint
-    of, and as Keras's Conv2DTranspose has it. padding: what that convolution has around the result; output_padding:
-    how much longer than the least the result is. The rest is as `convolution` takes it.
+    of, and as Keras's Conv2DTranspose has it; b: (channels,), or none. padding: what that convolution has around the
+    result; output_padding: how much longer than the least the result is; lengths: how long it is, instead of that. The
+    rest is as `convolution` takes it.
     """
+    return _spread(xp, x, w, b, stride, padding, dilation, groups, lengths)
+
+
+def _spread(xp, x, w, b, stride, padding, dilation, groups, lengths):
     filters, channels = w.shape[-1] // groups, w.shape[-2]
     whole = [n + before + after for n, (before, after) in zip(lengths, padding, strict=True)]
     y = xp.zeros((x.shape[0], *whole, channels * groups), numpy.result_type(x.dtype, w.dtype))
@@ -213,11 +302,11 @@ def transposed_convolution(xp, x, w, *, stride, padding, dilation, groups, lengt
             part = part if groups == 1 else xp.transpose(part, (1, 0, 2))
         there = y[place]
         xp.add(there, xp.reshape(part, (x.shape[0], *count, channels * groups)), out=there)
+    y = _shifted(xp, y, b)
     return y[within(padding, lengths)] if any(map(any, padding)) else y
 
 
-@transposed_convolution.check
-def _(x, w, *, stride, padding, dilation, groups, lengths):
+def _check_transposed(x, w, b=None, *, stride, padding, dilation, groups, lengths):
     what, filters = "transposed_convolution", w.shape[-1]
     if x.shape[-1] != filters:
         raise ShapeError(
@@ -226,6 +315,7 @@ def _(x, w, *, stride, padding, dilation, groups, lengths):
         )
     if filters % groups:
         raise ShapeError(f"{what}(groups={groups}): groups divide the {filters} channels of x.")
+    _check_bias(what, b, w.shape[-2] * groups)
     if min(lengths) < 1 or output_lengths(lengths, w.shape[:-2], stride, padding, dilation, what) != x.shape[1:-1]:
         raise ShapeError(
             f"{what}: no convolution with a kernel of {tuple(w.shape[:-2])}, stride {stride} and padding {padding} "
@@ -234,32 +324,35 @@ def _(x, w, *, stride, padding, dilation, groups, lengths):
         )
 
 
-@transposed_convolution.vjp(
-    "x",
-    "p = border(gy, padding, 0); gx[n, *i, k] = "
-    "sum(p[n, *(i * stride + a * dilation), c + w.shape[-2] * (k * groups // w.shape[-1])] * w[*a, c, k], *a, c)",
-)
-def _(xp, gy, w, stride, padding, dilation, groups):
-    return convolution.apply(xp, gy, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+def _to_transposed_input(xp, gy, w, stride, padding, dilation, groups):
+    return correlation.apply(xp, gy, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
-@transposed_convolution.vjp(
-    "w",
-    "p = border(gy, padding, 0); gw[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
-    "c + gy.shape[-1] // groups * (k * groups // x.shape[-1])] * x[n, *i, k], n, *i)",
-)
-def _(xp, gy, x, w_shape, stride, padding, dilation, groups):
+def _to_transposed_kernel(xp, gy, x, w_shape, stride, padding, dilation, groups):
     return kernel_correlation.apply(
         xp, gy, x, size=w_shape[:-2], stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
 
-transposed_convolution.cuda(suits=sliding.transposes)(sliding.transposed_convolution)
+for _made in (transposed_correlation, transposed_convolution):
+    _made.check(_check_transposed)
+    _made.vjp("x", OVER_WINDOWS.format(x="gy", y="gx", w="w"))(_to_transposed_input)
+    _made.vjp("w", OVER_BATCH.format(x="gy", y="x", w="gw"))(_to_transposed_kernel)
+    _made.cuda(suits=sliding.transposes)(sliding.transposed_convolution)
+
+
+def _to_bias(xp, gy):
+    return channel_sums(xp, gy, gy.shape[-1])
+
+
+for _made, _text in ((convolution, "gb[k] = sum(gy[n, *i, k], n, *i)"),
+                     (transposed_convolution, "gb[m] = sum(gy[n, *r, m], n, *r)")):  # fmt: skip
+    _made.vjp("b", _text)(_to_bias)
+    _made.cuda("b", suits=products.suit_sums)(products.sums)
 
 
 @primitive(
-    "p = border(x, padding, 0); w[*a, c, k] = sum(p[n, *(i * stride + a * dilation), "
-    "c + x.shape[-1] // groups * (k * groups // y.shape[-1])] * y[n, *i, k], n, *i)",
+    OVER_BATCH.format(x="x", y="y", w="w"),
     saves=("x", "y", "x.shape"),
     analytic=True,
     whole=False,
@@ -276,7 +369,7 @@ transposed_convolution.cuda(suits=sliding.transposes)(sliding.transposed_convolu
     ),
 )  # fmt: skip
 def kernel_correlation(xp, x, y, *, size, stride, padding, dilation, groups):
-    """The adjoint of convolution in its kernel: how the windows of x correlate with y, summed over batch and space.
+    """The adjoint of `correlation` in its kernel: how the windows of x correlate with y, summed over batch and space.
 
     x: (batch, *space, channels), y: (batch, *windows, filters); the result is (*size, channels / groups, filters).
     """
@@ -310,24 +403,14 @@ def _(x, y, *, size, stride, padding, dilation, groups):
         )
 
 
-@kernel_correlation.vjp(
-    "x",
-    "gx[n, *r, m] = sum(y[n, *i, k] * gw[*a, c, k] if i * stride + a * dilation - before(padding) == r "
-    "and c + gw.shape[-2] * (k * groups // gw.shape[-1]) == m else 0, *i, *a, c, k)",
-)
+@kernel_correlation.vjp("x", ONTO_WINDOWS.format(x="gx", y="y", w="gw"))
 def _(xp, gw, y, x_shape, stride, padding, dilation, groups):
-    return transposed_convolution.apply(
-        xp, y, gw, stride=stride, padding=padding, dilation=dilation, groups=groups, lengths=x_shape[1:-1]
-    )
+    return _to_input(xp, y, gw, x_shape, stride, padding, dilation, groups)
 
 
-@kernel_correlation.vjp(
-    "y",
-    "p = border(x, padding, 0); gy[n, *i, k] = "
-    "sum(p[n, *(i * stride + a * dilation), c + gw.shape[-2] * (k * groups // gw.shape[-1])] * gw[*a, c, k], *a, c)",
-)
+@kernel_correlation.vjp("y", OVER_WINDOWS.format(x="x", y="gy", w="gw"))
 def _(xp, gw, x, stride, padding, dilation, groups):
-    return convolution.apply(xp, x, gw, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return _to_transposed_input(xp, x, gw, stride, padding, dilation, groups)
 
 
 kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)

@@ -12,7 +12,7 @@ from ..errors import ShapeError, UsageError
 def moments(xp: Namespace, x: Array) -> tuple[Array, Array]:
     """The mean of each channel of x, and the mean squared distance from it: in two passes."""
     mean = channel_means(xp, x, x.shape[-1])
-    deviation = _samples(xp, x) - _everywhere(xp, mean, x.shape)
+    deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
     return mean, channel_means(xp, deviation * deviation, x.shape[-1])
 
 
@@ -28,13 +28,13 @@ def channel_sums(xp: Namespace, x: Array, channels: int) -> Array:
     return xp.reshape(xp.matmul(ones, rows), (channels,))
 
 
-def _samples(xp, x):
+def samples(xp, x):
     """Each sample of x as one row: with few channels, loops over places and channels together are the faster ones."""
     return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
-def _everywhere(xp, v, shape):
-    """One number a channel, repeated for each place of a sample, as `_samples` lays them out."""
+def everywhere(xp, v, shape):
+    """One number a channel, repeated for each place of a sample, as `samples` lays them out."""
     places = math.prod(shape[1:-1])
     return xp.reshape(xp.broadcast_to(v, (places, shape[-1])), (places * shape[-1],)) if places > 1 else v
 
@@ -67,8 +67,8 @@ def batch_normalization(xp, x, gamma, beta, *, epsilon=1e-3):
     (…, channels); gamma, beta: (channels,). With one value a channel the variance is 0, and y is beta.
     """
     mean, variance = moments(xp, x)
-    factor = _everywhere(xp, gamma / xp.sqrt(variance + epsilon), x.shape)
-    y = (_samples(xp, x) - _everywhere(xp, mean, x.shape)) * factor + _everywhere(xp, beta, x.shape)
+    factor = everywhere(xp, gamma / xp.sqrt(variance + epsilon), x.shape)
+    y = (samples(xp, x) - everywhere(xp, mean, x.shape)) * factor + everywhere(xp, beta, x.shape)
     return xp.reshape(y, x.shape)
 
 
@@ -87,11 +87,11 @@ def _(x, gamma, beta, epsilon):
 )
 def _(xp, gy, x, gamma, epsilon):
     mean, variance = moments(xp, x)
-    deviation, incoming = _samples(xp, x) - _everywhere(xp, mean, x.shape), _samples(xp, gy)
+    deviation, incoming = samples(xp, x) - everywhere(xp, mean, x.shape), samples(xp, gy)
     slope = gamma / xp.sqrt(variance + epsilon)
     straight = slope * channel_means(xp, incoming, x.shape[-1])
     along = slope * channel_means(xp, incoming * deviation, x.shape[-1]) / (variance + epsilon)
-    slope, straight, along = (_everywhere(xp, v, x.shape) for v in (slope, straight, along))
+    slope, straight, along = (everywhere(xp, v, x.shape) for v in (slope, straight, along))
     return xp.reshape(incoming * slope - (deviation * along + straight), x.shape)
 
 
@@ -102,13 +102,13 @@ def _(xp, gy, x, gamma, epsilon):
 )
 def _(xp, gy, x, epsilon):
     mean, variance = moments(xp, x)
-    deviation = _samples(xp, x) - _everywhere(xp, mean, x.shape)
-    return channel_sums(xp, _samples(xp, gy) * deviation, x.shape[-1]) / xp.sqrt(variance + epsilon)
+    deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
+    return channel_sums(xp, samples(xp, gy) * deviation, x.shape[-1]) / xp.sqrt(variance + epsilon)
 
 
 @batch_normalization.vjp("beta", "gbeta[k] = sum(gy[..., k], ...)")
 def _(xp, gy):
-    return channel_sums(xp, _samples(xp, gy), gy.shape[-1])
+    return channel_sums(xp, samples(xp, gy), gy.shape[-1])
 
 
 @primitive(

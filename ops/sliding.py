@@ -40,18 +40,18 @@ def _few(channels: int, groups: int, size: Lengths, stride: Lengths) -> bool:
     return max(-(-channels // TILE_N), groups * math.prod(stride), math.prod(size)) < MOST_BLOCKS
 
 
-def convolves(x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int) -> bool:
+def convolves(x: Any, w: Any, *b: Any, stride: Lengths, padding: Padding, dilation: Lengths, groups: int) -> bool:
     """Whether `convolution` takes them."""
     few = _few(max(w.shape[-2:]), groups, w.shape[:-2], stride)
-    return few and _suit(x.shape, padding, dilation, x, w)
+    return few and _suit(x.shape, padding, dilation, x, w, *b)
 
 
 def transposes(
-    x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, lengths: Lengths
+    x: Any, w: Any, *b: Any, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, lengths: Lengths
 ) -> bool:
     """Whether `transposed_convolution` takes them."""
     shape, few = (x.shape[0], *lengths, w.shape[-2] * groups), _few(max(w.shape[-2:]), groups, w.shape[:-2], stride)
-    return few and _suit(shape, padding, dilation, x, w)
+    return few and _suit(shape, padding, dilation, x, w, *b)
 
 
 def correlates(
@@ -81,33 +81,37 @@ def spreads(g: Any, *, size: Lengths, stride: Lengths, padding: Padding, lengths
 
 
 def convolution(
-    gpu: Gpu, x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, out: Any = None
-) -> Any:
-    """Convolution in one launch."""
+    gpu: Gpu, x: Any, w: Any, b: Any = None, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int,
+    out: Any = None,
+) -> Any:  # fmt: skip
+    """Convolution, with the bias b or without, in one launch."""
     size, filters = w.shape[:-2], w.shape[-1]
     count = output_lengths(x.shape[1:-1], size, stride, padding, dilation)
     windows = _convolved(x.shape, count, filters, size, stride, padding, dilation, groups)
     out = _given(gpu, out, (x.shape[0], *count, filters), x)
     if _apart(x.shape[-1], filters, groups):
-        return _each(gpu, CONVOLUTION, "convolution_apart", (x, w), out, windows)
+        return _each(gpu, CONVOLUTION, "convolution_apart", (x, w, b), out, windows)
     grid = -(-x.shape[0] * math.prod(count) // TILE_M), -(-(filters // groups) // TILE_N), groups
-    return _launch(gpu, CONVOLUTION, "convolution", grid, (x, w), out, windows)
+    return _launch(gpu, CONVOLUTION, "convolution", grid, (x, w, b), out, windows)
 
 
 def transposed_convolution(
-    gpu: Gpu, x: Any, w: Any, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int, lengths: Lengths,
-    out: Any = None,
+    gpu: Gpu, x: Any, w: Any, b: Any = None, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int,
+    lengths: Lengths, out: Any = None,
 ) -> Any:  # fmt: skip
-    """The adjoint in the input in one launch: elements of the result over which windows lie alike are one product."""
+    """The adjoint in the input, with a bias or without, in one launch.
+
+    Elements of the result over which windows lie alike are one product.
+    """
     size, channels = w.shape[:-2], w.shape[-2] * groups
     shape = (x.shape[0], *lengths, channels)
     windows = _convolved(shape, x.shape[1:-1], x.shape[-1], size, stride, padding, dilation, groups)
     out = _given(gpu, out, shape, x)
     if _apart(channels, x.shape[-1], groups):
-        return _each(gpu, CONVOLUTION, "transposed_convolution_apart", (x, w), out, windows)
+        return _each(gpu, CONVOLUTION, "transposed_convolution_apart", (x, w, b), out, windows)
     alike = shape[0] * math.prod(-(-n // s) for n, s in zip(lengths, stride, strict=True))
     grid = -(-alike // TILE_M), -(-w.shape[-2] // TILE_N), groups * math.prod(stride)
-    return _launch(gpu, CONVOLUTION, "transposed_convolution", grid, (x, w), out, windows)
+    return _launch(gpu, CONVOLUTION, "transposed_convolution", grid, (x, w, b), out, windows)
 
 
 def kernel_correlation(
@@ -217,6 +221,6 @@ def _launch(
     gpu: Gpu, source: Path, name: str, grid: Any, arrays: Any, out: Any, numbers: Any, block: Any = (THREADS,)
 ) -> Any:
     """Launch it; arrays of other layouts are copied first. Returns out."""
-    arrays = [gpu.xp.ascontiguousarray(x) for x in arrays]
+    arrays = [None if x is None else gpu.xp.ascontiguousarray(x) for x in arrays]
     gpu.launch(source, name, grid, block, *arrays, out, *numbers, contracted=source is CONVOLUTION, REAL=out.dtype)
     return out

@@ -85,7 +85,7 @@ def _arguments(p: Primitive) -> str:
 
 def _type(q: inspect.Parameter, p: Primitive) -> str:
     if q.name in p.operands and not (p.variadic and q.kind is not q.VAR_POSITIONAL):
-        return "TensorLike"
+        return "TensorLike | None" if q.default is None else "TensorLike"
     if q.name in p.operands:
         return "Sequence[TensorLike]"
     if p.name in ("reshape", "transpose") and q.kind is q.VAR_POSITIONAL:

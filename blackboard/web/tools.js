@@ -27,6 +27,8 @@ const tools = (() => {
     return element;
   }
 
+  const escaped = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
   // MathML written by the engine's own notation
   function mathematics(written) {
     const holder = make("span", { class: "math" });
@@ -50,9 +52,10 @@ const tools = (() => {
     return text.replaceAll("-", "−");
   }
 
-  // The name of a quantity, of one of its elements, or the derivative of the loss by it
-  const symbolMath = ({ math }, gradient, place = []) => {
-    const name = place.length ? `<msub><mrow>${math}</mrow><mrow>${place.map((p) => `<mn>${p}</mn>`).join("<mo>,</mo>")}</mrow></msub>` : math;
+  const symbol = (q) => q.base + [...q.sub].map((c) => "₀₁₂₃₄₅₆₇₈₉"[Number(c)] ?? c).join("");
+  const symbolMath = (q, gradient, place = []) => {
+    let name = q.sub ? `<msub><mi>${escaped(q.base)}</mi><mn>${escaped(q.sub)}</mn></msub>` : `<mi>${escaped(q.base)}</mi>`;
+    if (place.length) name = `<msub><mrow>${name}</mrow><mrow>${place.map((p) => `<mn>${p}</mn>`).join("<mo>,</mo>")}</mrow></msub>`;
     return gradient ? `<mfrac><mrow><mi>∂</mi><mi>J</mi></mrow><mrow><mi>∂</mi>${name}</mrow></mfrac>` : name;
   };
   function placeText(at, shape) {
@@ -62,47 +65,12 @@ const tools = (() => {
   }
   const number = (x) => (typeof x === "string" ? { NaN: NaN, "∞": Infinity, "−∞": -Infinity }[x] : x);
 
-  // A large array comes as the text of its bytes; of a very large one there is the chosen element and a picture
+  // A large array comes as the text of its bytes; of a very large one there is the chosen element and a sample
   function unpacked(given) {
     if (!given || Array.isArray(given)) return given;
-    const bytes = Uint8Array.from(atob(given.tiles ?? given.f4 ?? given.f8 ?? ""), (c) => c.charCodeAt(0));
-    if (given.size) {
-      const picture = given.tiles && Array.from(bytes, (level) => (level ? ((level - 128) / 127) * given.scale : NaN));
-      return { length: given.size, range: given.range, picture, ...given.at };
-    }
+    if (given.heat) return { length: given.size, range: given.range, sample: { ...given.heat, data: unpacked(given.heat) }, ...given.at };
+    const bytes = Uint8Array.from(atob(given.f4 ?? given.f8), (c) => c.charCodeAt(0));
     return Array.from(given.f4 ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer));
-  }
-
-  // A number as it stands in a field, and back; null where it is none
-  const typed = (x) => format(number(x), 6).replaceAll("−", "-");
-  const read = (text) => (text.trim() && Number.isFinite(Number(text.replaceAll("−", "-"))) ? Number(text.replaceAll("−", "-")) : null);
-
-  function rateField(label, rate, changed) {
-    const input = make("input", { type: "text", inputmode: "decimal", value: typed(rate), class: "rate",
-      onchange: () => { const value = read(input.value); if (value !== null) changed(value); } });
-    return make("label", {}, `${label} = `, input);
-  }
-
-  // A table of texts; left: how many columns are no numbers
-  function grid(head, rows, { caption, left = 0 } = {}) {
-    const cell = (text, k) => make("td", { class: k < left ? "left" : null }, String(text));
-    return make("table", { class: "grid" }, caption ? make("caption", { class: "quiet" }, caption) : null,
-      make("thead", {}, make("tr", {}, ...head.map((text, k) => make(text ? "th" : "td", { scope: text ? "col" : null, class: k < left ? "left" : null }, text)))),
-      make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell)))));
-  }
-
-  const equation = (label, ...content) => make("div", { class: "equation", tabindex: 0 }, make("span", { class: "label" }, label), ...content);
-
-  // Documented equations: as documented, exact, and what the document leaves out
-  function documented(...numbers) {
-    const holder = make("div", { class: "documents" });
-    for (const d of numbers) {
-      const entry = page.documented[d], same = entry.documented === entry.exact;
-      holder.append(equation(`${d} · ${T("documented")}`, mathematics(entry.documented)), same ? "" : equation(`${d} · ${T("exact")}`, mathematics(entry.exact)));
-      if (same) holder.lastElementChild.classList.add("alone");
-      if (said(entry.missing)) holder.append(make("p", { class: "quiet" }, `${T("missing")}: ${said(entry.missing)}`));
-    }
-    return holder;
   }
 
   // The buttons above, and `render` when the language is another
@@ -127,7 +95,7 @@ const tools = (() => {
   }
 
   const said = (texts) => texts[lang];
-  return { page, T, said, make, draw, mathematics, format, symbolMath, placeText, number, unpacked, typed, read, rateField, grid, equation, documented, frame };
+  return { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, unpacked, frame };
 })();
 
-const { page, T, said, make, draw, mathematics, format, symbolMath, placeText, number, unpacked, typed, read, rateField, grid, equation, documented } = tools;
+const { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, unpacked } = tools;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy
@@ -13,7 +12,7 @@ from ...ops.convolution import convolution, transposed_convolution
 from ...ops.windows import output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer
 from .base import Activated, Function, Shape, Weights, whole_number
-from .space import data_format_of, everywhere, padding_named, put_together, taken_apart
+from .space import data_format_of, padding_named, put_together, taken_apart
 
 Sizes = int | tuple[int, ...]
 
@@ -83,8 +82,8 @@ class Convolution(Activated, abstract=True):
         weights = {"kernel": kernel(generator, self.kernel_shape(channels))}
         return weights | ({"bias": bias(generator, (self.outputs(channels),))} if self.use_bias else {})
 
-    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """w * x."""
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """w * x + b; without b where that is None."""
         raise NotImplementedError
 
     def linear(self, weights: Weights, x: Tensor) -> Tensor:
@@ -95,10 +94,7 @@ class Convolution(Activated, abstract=True):
                 f"{self.name}: x of shape {x.shape} has {channels} channels, the kernel of shape "
                 f"{weights['kernel'].shape} takes others: it was made for samples of shape {self.built_for}."
             )
-        y = self.convolve(x, weights["kernel"])
-        if not self.use_bias:
-            return y
-        return _shifted(y, weights["bias"], self.channels_first)
+        return self.convolve(x, weights["kernel"], weights.get("bias"))
 
 
 class Conv2D(Convolution):
@@ -150,10 +146,10 @@ class Conv2D(Convolution):
     def kernel_shape(self, channels: int) -> Shape:
         return (*self.kernel_size, channels // self.groups, self.filters)
 
-    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         space = x.shape[2:] if self.channels_first else x.shape[1:-1]
         return convolution(
-            x, kernel, stride=self.strides, padding=self.border(space), dilation=self.dilation_rate,
+            x, kernel, bias, stride=self.strides, padding=self.border(space), dilation=self.dilation_rate,
             groups=self.groups, channels_first=self.channels_first,
         )  # fmt: skip
 
@@ -209,11 +205,11 @@ class DepthwiseConv2D(Convolution):
     def kernel_shape(self, channels: int) -> Shape:
         return (*self.kernel_size, channels, self.depth_multiplier)
 
-    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         space = x.shape[2:] if self.channels_first else x.shape[1:-1]
         *size, channels, each = kernel.shape
         return convolution(
-            x, kernel.reshape(*size, 1, channels * each), stride=self.strides, padding=self.border(space),
+            x, kernel.reshape(*size, 1, channels * each), bias, stride=self.strides, padding=self.border(space),
             dilation=self.dilation_rate, groups=channels, channels_first=self.channels_first,
         )  # fmt: skip
 
@@ -282,21 +278,9 @@ class Conv2DTranspose(Convolution):
             )
         return tuple(found)
 
-    def convolve(self, x: Tensor, kernel: Tensor) -> Tensor:
-        x = x.transpose(0, *range(2, x.ndim), 1) if self.channels_first else x
-        lengths = self.lengths(x.shape[1:-1])
-        y = transposed_convolution.compute(
-            (x, kernel),
-            {
-                "stride": self.strides, "padding": self.border(lengths), "dilation": self.dilation_rate, "groups": 1,
-                "lengths": lengths,
-            },
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        lengths = self.lengths(x.shape[2:] if self.channels_first else x.shape[1:-1])
+        return transposed_convolution(
+            x, kernel, bias, stride=self.strides, padding=self.border(lengths), dilation=self.dilation_rate,
+            lengths=lengths, channels_first=self.channels_first,
         )  # fmt: skip
-        return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1)) if self.channels_first else y
-
-
-def _shifted(y: Tensor, b: Tensor, channels_first: bool) -> Tensor:
-    """y + b; with channels last each sample as one row, since a loop over a few channels at a time is slow."""
-    if channels_first:
-        return y + b.reshape(b.size, *(1,) * (y.ndim - 2))
-    return (y.reshape(len(y), math.prod(y.shape[1:])) + everywhere(b, y.shape)).reshape(y.shape)

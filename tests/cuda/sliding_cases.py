@@ -80,11 +80,12 @@ def few_threads() -> list[Case]:
 def three(rng: np.random.Generator, of_x: Any, of_w: Any, dtype: Any = "f4", part: int = 16, **how: Any) -> list[Case]:
     """A convolution and its two adjoints. part: windows that are worth a block of their own."""
     x, w = drawn(rng, of_x, dtype), drawn(rng, of_w, dtype)
-    y = drawn(rng, registry["convolution"].kernel(np, x, w, **how).shape, dtype)
+    y = drawn(rng, registry["correlation"].kernel(np, x, w, **how).shape, dtype)
+    bias, shifts = drawn(rng, y.shape[-1:], dtype), drawn(rng, of_x[-1:], dtype)
     with patch.object(launches, "PART", part):
         return [
-            sliding("convolution", (x, w), **how),
-            sliding("transposed_convolution", (y, w), lengths=of_x[1:-1], **how),
+            sliding("convolution", (x, w, bias), **how),
+            sliding("transposed_convolution", (y, w, shifts), lengths=of_x[1:-1], **how),
             sliding("kernel_correlation", (x, y), multiprocessors=20, size=of_w[:-2], **how),
         ]
 

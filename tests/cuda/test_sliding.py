@@ -35,8 +35,8 @@ def many_tiles(dtype="f4", groups=1):
     y = drawn(rng, (3, 9, 12, 33 * groups), dtype)
     how = {**ONE, "groups": groups}
     return [
-        sliding("convolution", (x, w), **how),
-        sliding("transposed_convolution", (y, w), lengths=(9, 11), **how),
+        sliding("correlation", (x, w), **how),
+        sliding("transposed_correlation", (y, w), lengths=(9, 11), **how),
         *(sliding("kernel_correlation", (x, y), n, size=(3, 2), **how) for n in (1, 5, 20)),
     ]
 
@@ -85,10 +85,11 @@ def test_what_is_not_finite_goes_through_a_pool():
 def test_other_layouts_are_copied_and_other_arrays_left_to_the_array_code():
     rng = np.random.default_rng(0)
     x, w = drawn(rng, (2, 4, 6, 5), "f4").transpose(0, 2, 3, 1), drawn(rng, (3, 3, 4, 2), "f4")[::-1]
-    sliding("convolution", (x, w), **ONE).run()
+    sliding("correlation", (x, w), **ONE).run()
     suits = importlib.import_module("chalkgrad.ops.sliding").convolves
     huge, few = np.broadcast_to(x[:1, :1, :1], (1 << 10, 1 << 10, 1 << 8, 4)), {**ONE, "padding": ((0, 0), (0, 0))}
     assert suits(x, w, **ONE)
+    assert not suits(x, w, np.ones(2), **ONE)
     assert suits(huge[:, :, :255], w, **few)
     assert not suits(huge, w, **few)
     assert not suits(x.astype("f8"), w, **ONE)
@@ -118,7 +119,9 @@ MUTANTS = [
     ("if (k >= end)", "if (k > end)", lambda: many_tiles()[2:3]),
     ("< unsigned(height) &&", "<= unsigned(height) &&", convolved(0)),
     ("terms > 0; terms -= TILE_K", "terms > TILE_K; terms -= TILE_K", convolved(0)),
-    ("column + j < n)\n                y[", "column + j <= n)\n                y[", convolved(0)),
+    ("column + j < n) {\n", "column + j <= n) {\n", convolved(0)),
+    ("blockIdx.z * n + column + j;", "column + j;", convolved(0)),
+    ("bias, group * n + column + j)", "bias, column + j)", convolved(1)),
     ("column + j < n) to[", "column + j <= n) to[", convolved(1)),
     ("place < size_of_window; ++place)", "place < size_of_window - 1; ++place)", convolved(1)),
     ("z < split; ++z) sum += from", "z < split - 1; ++z) sum += from", lambda: [split(False)]),

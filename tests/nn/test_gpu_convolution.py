@@ -8,8 +8,8 @@ from chalkgrad import layers
 from chalkgrad.engine.primitive import registry
 
 LAUNCHES = (
-    "convolution", "transposed_convolution", "kernel_correlation", "max_pool", "max_unpool", "average_pool",
-    "average_unpool",
+    "convolution", "correlation", "transposed_convolution", "transposed_correlation", "kernel_correlation", "max_pool",
+    "max_unpool", "average_pool", "average_unpool",
 )  # fmt: skip
 
 

@@ -40,13 +40,13 @@ def draw(seed):
 def agree(torch, theirs, ours, operands, orders, rng):
     """Value and gradients with a random cotangent; `orders` bring PyTorch's operands into our order."""
     given = [torch.tensor(a, requires_grad=True) for a in operands]
-    mine = [cg.tensor(order(a), requires_grad=True) for a, order in zip(operands, orders, strict=True)]
+    mine = [cg.tensor(order(a), requires_grad=True) for a, order in zip(operands, orders, strict=False)]
     y, z = theirs(*given), ours(*mine)
     gy = rng.standard_normal(tuple(y.shape))
     y.backward(torch.tensor(gy))
     cg.sum(z * cg.tensor(orders[0](gy))).backward()
     np.testing.assert_allclose(z.numpy(), orders[0](y.detach().numpy()), rtol=1e-12, atol=1e-12)
-    for a, b, order in zip(given, mine, orders, strict=True):
+    for a, b, order in zip(given, mine, orders, strict=False):
         np.testing.assert_allclose(b.grad.numpy(), order(a.grad.numpy()), rtol=1e-12, atol=1e-12)
 
 
@@ -64,9 +64,10 @@ def compare(torch, seed):
     first = bool(seed % 2)
     order = np.ascontiguousarray if first else last
     theirs = (functions.conv1d, functions.conv2d)[axes - 1]
+    bias = [rng.standard_normal(len(w))] * (seed // 2 % 2)
     agree(
-        torch, lambda a, b: theirs(a, b, **options), lambda a, b: cg.convolution(a, b, channels_first=first, **options),
-        (x, w), (order, kernel), rng,
+        torch, lambda *all: theirs(*all, **options), lambda *all: cg.convolution(*all, channels_first=first, **options),
+        (x, w, *bias), (order, kernel, np.ascontiguousarray), rng,
     )  # fmt: skip
     padding = [min(p, k // 2) for p, k in zip(options["padding"], size, strict=True)]
     if any(n + 2 * p < k for n, p, k in zip(x.shape[2:], padding, size, strict=True)):
@@ -99,11 +100,12 @@ def compare_transposed(torch, seed):
     options["padding"] = [min(p, (k - 1) // 2) for p, k in zip(options["padding"], reach, strict=True)]
     more = [int(rng.integers(0, max(s, d))) for s, d in zip(options["stride"], options["dilation"], strict=True)]
     more = [min(o, s - 1) for o, s in zip(more, options["stride"], strict=True)]
+    bias = [rng.standard_normal(w.shape[1] * options["groups"])] * (seed % 2)
     agree(
         torch,
-        lambda a, b: theirs(a, b, output_padding=more, **options),
-        lambda a, b: cg.transposed_convolution(a, b, output_padding=more, **options),
-        (x, w), (last, kernel), rng,
+        lambda *all: theirs(*all, output_padding=more, **options),
+        lambda *all: cg.transposed_convolution(*all, output_padding=more, **options),
+        (x, w, *bias), (last, kernel, np.ascontiguousarray), rng,
     )  # fmt: skip
 
 
@@ -136,11 +138,24 @@ def test_many_blocks_are_one(groups, monkeypatch):
     whole = cg.convolution(x, w, groups=groups)
     gradient = cg.kernel_correlation(x, whole, size=(3, 2), stride=(1, 1), padding=((0, 0),) * 2, dilation=(1, 1),
                                      groups=groups)  # fmt: skip
+    b = np.arange(8.0)
+    shifted = cg.convolution(x, w, b, groups=groups).numpy()
+    np.testing.assert_array_equal(shifted, whole.numpy() + b)
     monkeypatch.setattr("chalkgrad.ops.columns.BLOCK", 1)
     np.testing.assert_allclose(cg.convolution(x, w, groups=groups).numpy(), whole.numpy(), rtol=1e-13)
+    np.testing.assert_allclose(cg.convolution(x, w, b, groups=groups).numpy(), shifted, rtol=1e-13)
     again = cg.kernel_correlation(x, whole, size=(3, 2), stride=(1, 1), padding=((0, 0),) * 2, dilation=(1, 1),
                                   groups=groups)  # fmt: skip
     np.testing.assert_allclose(again.numpy(), gradient.numpy(), rtol=1e-13)
+
+
+def test_a_bias_has_a_dtype_of_its_own_and_any_layout():
+    x, w, b = X.astype("f4"), W.astype("f4"), np.arange(8.0)
+    assert cg.convolution(x, w, b).dtype == "float64"
+    turned = np.asfortranarray(np.random.default_rng(0).standard_normal(X.shape))
+    depthwise = np.ones((2, 2, 1, 4))
+    np.testing.assert_array_equal(cg.convolution(turned, depthwise, b[:4], groups=4).numpy(),
+                                  cg.convolution(turned, depthwise, groups=4).numpy() + b[:4])  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -157,6 +172,8 @@ def test_many_blocks_are_one(groups, monkeypatch):
         (lambda: cg.convolution(np.ones((128, 784)), W), ShapeError, r"height, width, channels.*\(128, 784\)"),
         (lambda: cg.convolution(X[0, 0], W, channels_first=True), ShapeError, "channels, height, width"),
         (lambda: cg.convolution(X, W[0]), ShapeError, r"w of shape \(height, width, channels / groups, filters\)"),
+        (lambda: cg.convolution(X, W, np.ones(4)), ShapeError, r"b of shape \(4,\) should be \(8,\)"),
+        (lambda: cg.convolution(X, W, 2), ShapeError, r"b of shape \(\) should be \(8,\)"),
         (lambda: cg.convolution(X, W, padding="smae"), UsageError, "'smae'.*same"),
         (lambda: cg.convolution(X, W, padding=(1, 2, 3)), UsageError, "padding=.*height, width"),
         (lambda: cg.convolution(X, W, padding=-1), UsageError, "0 or more"),
