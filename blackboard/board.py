@@ -10,6 +10,8 @@ import numpy
 
 from ..equation.functions import FUNCTIONS, REDUCTIONS
 from ..equation.language import Equation, is_ellipsis
+from ..equation.styles import STYLES, Symbol
+from ..equation.symbols import gradient_of
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
 from .matching import Cited, Owner, by_owner, citations
@@ -26,6 +28,8 @@ SIGNS: dict[type, str] = {
     ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.BitAnd: "&", ast.BitOr: "|",
     ast.BitXor: "^", ast.USub: "neg", ast.Not: "not", ast.Invert: "invert",
 }  # fmt: skip
+PLACE = "<mi>…</mi>"
+"""Stands in a symbol where the page puts the indices of an element."""
 ROOM = 700_000
 """Elements that a page has room for: 4 MB in single precision."""
 Program = dict[str, Any]
@@ -122,8 +126,7 @@ def _quantity(quantity: Quantity, whole: bool) -> dict[str, Any]:
     place = _flat(quantity.place, quantity.shape)
     return {
         "id": quantity.id,
-        "base": quantity.symbol.base,
-        "sub": quantity.symbol.sub,
+        **_named(quantity.symbol),
         "role": quantity.role,
         "shape": list(quantity.shape),
         "values": packed(quantity.value, place, whole),
@@ -132,6 +135,16 @@ def _quantity(quantity: Quantity, whole: bool) -> dict[str, Any]:
         "agrees": quantity.agrees,
         "place": place,
         "layer": quantity.layer,
+    }
+
+
+def _named(symbol: Symbol) -> dict[str, Any]:
+    """A symbol as the page writes it: as text, and as MathML, whole and for an element whose place is filled in."""
+    ways = {"value": symbol, "gradient": gradient_of(symbol)}
+    style = STYLES["mathml"]
+    return {
+        "name": str(symbol),
+        "math": {way: [style.symbol(one), style.symbol(one, [PLACE])] for way, one in ways.items()},
     }
 
 
@@ -203,6 +216,7 @@ def _revision(revision: Revision, whole: bool) -> dict[str, Any]:
         "assignments": [
             {
                 "target": one.target,
+                **_named(one.names.get(one.target) or Symbol(one.target)),
                 "equation": one.symbols("mathml"),
                 "put": {
                     _flat(at, quantity.shape): text

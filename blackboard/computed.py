@@ -17,7 +17,7 @@ from ..nn.samples import Samples
 from ..nn.sequential import Sequential
 from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
-from .naming import Named, Names, name_function, name_model, plain_name
+from .naming import Named, Names, Variables, name_function, name_model
 from .numerical import differentiate
 
 NUMERICAL_STEPS = 400
@@ -51,20 +51,23 @@ def step_of_model(
     y = Tensor(samples.y)
     weights = model.trainable_weights
     kept = [w.grad for w in weights]
+    own = [layer for layer in model.layers if not type(layer).__module__.startswith("chalkgrad.")]
+    variables = Variables([type(layer).apply for layer in own])
     state = [(s, s._data.copy()) for s in model.non_trainable_weights]
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
             for w in weights:
                 w.grad = None
             draws = random.generator(seed, "explain")
-            outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
+            with variables:
+                outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
             applications = _leading_to(seen.applications, loss)
             prediction = None if model.loss.from_logits else outputs
             if model.fuses_loss:  # the loss has no need of ŷ, a reader has
                 prediction = model.layers[-1].function(outputs)  # type: ignore[attr-defined]
                 applications.insert(-1, seen.applications[-1])
             loss.backward()
-        given = name_model(model, x, y, applications, prediction)
+        given = name_model(model, x, y, applications, prediction, variables)
         made = _assemble(seen, applications, given, loss, {id(w): w.grad for w in (*weights, x)}, {})
     finally:
         for w, gradient in zip(weights, kept, strict=True):
@@ -92,8 +95,10 @@ def call_of_function(
     """
     name = getattr(function, "__name__", type(function).__name__)
     arguments = [_argument(x) for x in inputs]
+    variables = Variables([function])
     with numpy.errstate(all="ignore"), Watching() as seen:
-        result = function(*arguments)
+        with variables:
+            result = function(*arguments)
         if not isinstance(result, Tensor) or result.size != 1:
             found = f"a tensor of shape {result.shape}" if isinstance(result, Tensor) else type(result).__name__
             raise UsageError(
@@ -108,7 +113,7 @@ def call_of_function(
             )
         applications = _leading_to(seen.applications, result)
         result.backward()
-    given = name_function(function, arguments, applications)
+    given = name_function(function, arguments, applications, variables)
     leaves = {id(x): x.grad for x in arguments if isinstance(x, Tensor)}
     made = _assemble(seen, applications, given, result, leaves, called or {})
     weights = [(x, given.of(x)) for x in arguments if isinstance(x, Tensor) and x.requires_grad]
@@ -165,16 +170,17 @@ def _assemble(
     arrived |= {key: g._data for key, g in leaves.items() if g is not None}
     arrived[id(loss)] = numpy.ones_like(loss._data)
 
-    def quantity(x: Tensor) -> Quantity:
+    def quantity(value: Any) -> Quantity:
+        x = value if isinstance(value, Tensor) else Tensor(numpy.asarray(value))
         if id(x) not in made.quantities:
-            name = names.of(x) or names.give(x, plain_name(x), "constant")
+            name = names.of(x) or names.give(x, names.variables.of(value) or "c", "constant")
             made.quantities[id(x)] = (_quantity(x, name, arrived.get(id(x)), called), x)
         return made.quantities[id(x)][0]
 
     steps: dict[int, Step] = {}
     for application in applications:
         operands = tuple(
-            quantity(x if isinstance(x, Tensor) else Tensor(numpy.asarray(x)))
+            quantity(x)
             if isinstance(x, (Tensor, numpy.ndarray, list, tuple)) else x
             for x in application.operands
         )  # fmt: skip
@@ -205,7 +211,7 @@ def _quantity(x: Tensor, name: Named, gradient: Any, called: Mapping[str, str]) 
         largest = numpy.abs(array) if array is not None and numpy.isfinite(array).all() else numpy.zeros(value.shape)
         place = tuple(map(int, numpy.unravel_index(int(numpy.argmax(largest)), value.shape)))
     return Quantity(
-        name.id, symbol_of(called.get(name.id, name.id)), name.role, value, array, {}, name.layer, place,
+        name.id, symbol_of(called.get(name.id, name.id), name.layered), name.role, value, array, {}, name.layer, place,
     )  # fmt: skip
 
 

@@ -19,11 +19,12 @@ from ..equation.symbols import gradient_of, symbol_of
 from ..errors import unknown_name
 from .texts import LANGUAGES, check_language
 
+OF_LAYERS = {name: symbol_of(name, layered=True) for name in ("W", "W1", "W2", "b", "b1", "b2", "z1", "z2", "h", "a")}
 NAMES = {
     "sigma": Symbol("σ"), "slope": Symbol("σ′"), "yhat": Symbol("ŷ"), "DJ": Symbol("∇J"), "DMSE": Symbol("∇MSE"),
-    "DW1": Symbol("∇W", "1"), "DW2": Symbol("∇W", "2"), "DW": Symbol("∇W"), "Db": Symbol("∇b"), "g": Symbol("∇J"),
-    **{f"g{name}": gradient_of(symbol_of(name)) for name in ("W", "W1", "W2", "b", "b1", "b2", "z1", "z2", "h", "a")},
-    "gyhat": gradient_of(Symbol("ŷ")),
+    "DW1": Symbol("∇W", layer="1"), "DW2": Symbol("∇W", layer="2"), "DW": Symbol("∇W"), "Db": Symbol("∇b"),
+    "g": Symbol("∇J"), "gyhat": gradient_of(Symbol("ŷ")), **OF_LAYERS,
+    **{f"g{name}": gradient_of(symbol) for name, symbol in OF_LAYERS.items()},
 }  # fmt: skip
 PARAMETERS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 """Those of a convolution, where they make nothing of anything."""
@@ -134,9 +135,9 @@ class Documented:
         """The form that the document has."""
         chosen = STYLES[style] if isinstance(style, str) else style
         if isinstance(self.written, str):
-            return in_symbols(_loosely_read(self.written), chosen, NAMES, sign="<-" if self.updates else "=")
+            return in_symbols(_loosely_read(self.written), chosen, NAMES, None, "<-" if self.updates else "=", "l")
         variable, function = self.written
-        left = chosen.symbol(Symbol(f"∇{variable[0]}", variable[1:]))
+        left = chosen.symbol(Symbol(f"∇{variable[0]}", layer=variable[1:]))
         right = chosen.symbol(Symbol("∇", variable)), _word(chosen, function)
         return chosen.join([left, chosen.operator("="), *right])
 
@@ -222,40 +223,40 @@ DOCUMENTED = (
         varies=("J",), after=("D9",),
     ),
     Documented(
-        "D11", ("Gradient of W₂", "W₂ 的梯度"), "DW2 = DMSE * h", ("gW2[j, k] = sum(h[n, j] * gz2[n, k], n)",),
-        {"gz2": ("The slope σ′(z₂) is left out.", "省略了 σ′(z₂)。"),
+        "D11", ("Gradient of W⁽²⁾", "W⁽²⁾ 的梯度"), "DW2 = DMSE * h", ("gW2[j, k] = sum(h[n, j] * gz2[n, k], n)",),
+        {"gz2": ("The slope σ′(z⁽²⁾) is left out.", "省略了 σ′(z⁽²⁾)。"),
          "gW2": ("The sum over the batch is left out; the product is an outer one.",
                  "省略了对整批样本的求和；此处的乘积是外积。")},
         leads=OUTPUT, varies=("gz2",), after=("D8", "D9"),
     ),
     Documented(
-        "D12", ("Gradient of b₂", "b₂ 的梯度"), ("b2", "MSE"), ("gb2[k] = sum(gz2[n, k], n)",),
+        "D12", ("Gradient of b⁽²⁾", "b⁽²⁾ 的梯度"), ("b2", "MSE"), ("gb2[k] = sum(gz2[n, k], n)",),
         {"gb2": ("It is not worked out: it is the sum over the batch of the gradient at the layer's sums.",
                  "没有展开：它是该层加权和的梯度对整批样本之和。")},
         leads=OUTPUT, varies=("gz2",), after=("D8", "D9"),
     ),
     Documented(
         "D13", ("Gradient of h", "h 的梯度"), ("h", "L"), ("gh[n, j] = sum(gz2[n, k] * W2[j, k], k)",),
-        {"gh": ("It is not worked out: each hidden unit gathers from all outputs, through W₂.",
-                "没有展开：每个隐藏单元经由 W₂ 汇集来自所有输出的梯度。")},
+        {"gh": ("It is not worked out: each hidden unit gathers from all outputs, through W⁽²⁾.",
+                "没有展开：每个隐藏单元经由 W⁽²⁾ 汇集来自所有输出的梯度。")},
         leads=OUTPUT, varies=("gz2",), after=("D8", "D9"),
     ),
     Documented(
-        "D14", ("Gradient of W₁", "W₁ 的梯度"), "DW1 = DMSE * a", ("gW1[i, j] = sum(a[n, i] * gz1[n, j], n)",),
-        {"": ("The chain through W₂ (∇h) is left out.", "省略了经过 W₂ 的链式法则（∇h）。"),
-         "gz1": ("So is the slope σ′(z₁).", "也省略了 σ′(z₁)。")},
+        "D14", ("Gradient of W⁽¹⁾", "W⁽¹⁾ 的梯度"), "DW1 = DMSE * a", ("gW1[i, j] = sum(a[n, i] * gz1[n, j], n)",),
+        {"": ("The chain through W⁽²⁾ (∇h) is left out.", "省略了经过 W⁽²⁾ 的链式法则（∇h）。"),
+         "gz1": ("So is the slope σ′(z⁽¹⁾).", "也省略了 σ′(z⁽¹⁾)。")},
         leads=HIDDEN, varies=("gz1",), after=("D8", "D9"),
     ),
     Documented(
-        "D15", ("Gradient of b₁", "b₁ 的梯度"), ("b1", "MSE"), ("gb1[j] = sum(gz1[n, j], n)",),
+        "D15", ("Gradient of b⁽¹⁾", "b⁽¹⁾ 的梯度"), ("b1", "MSE"), ("gb1[j] = sum(gz1[n, j], n)",),
         {"gb1": ("It is not worked out: it is the sum over the batch of the gradient at the layer's sums.",
                  "没有展开：它是该层加权和的梯度对整批样本之和。")},
         leads=HIDDEN, varies=("gz1",), after=("D8", "D9"),
     ),
     Documented(
         "D16", ("Gradient of a", "a 的梯度"), ("a", "L"), ("ga[n, i] = sum(gz1[n, j] * W1[i, j], j)",),
-        {"ga": ("It is not worked out: each input gathers from all hidden units, through W₁.",
-                "没有展开：每个输入经由 W₁ 汇集来自所有隐藏单元的梯度。")},
+        {"ga": ("It is not worked out: each input gathers from all hidden units, through W⁽¹⁾.",
+                "没有展开：每个输入经由 W⁽¹⁾ 汇集来自所有隐藏单元的梯度。")},
         leads=HIDDEN, varies=("gz1",), after=("D8", "D9"),
     ),
     Documented(

@@ -1,15 +1,20 @@
-"""What the quantities of a computation are called: z₁, h, W₂, … for a model, the names of its arguments for a function.
+"""What the quantities of a computation are called.
 
-The letters are those of the documented equations.
+For a model z⁽¹⁾, h, W⁽²⁾, …, the letters of the documented equations; for a function, and for what a user's own layers
+compute, as the code calls them.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import CodeType, FrameType
 from typing import Any
+
+import numpy
 
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
@@ -24,29 +29,73 @@ LINEAR = ("affine", "affine_relu", "matmul", *CONVOLUTIONS, "transposed_convolut
 
 @dataclass
 class Named:
-    """The name of a tensor: id, role, and its layer."""
+    """The name of a tensor: id, role, its layer, and whether the number at its end counts layers."""
 
     id: str
     role: str
     layer: str = ""
+    layered: bool = False
+
+
+class Variables:
+    """While it is entered, the variables of the code at hand are noted, by what each of them is bound to."""
+
+    def __init__(self, code: Iterable[Any]) -> None:
+        """code: the functions whose files are the code at hand."""
+        self._files = {found.co_filename for found in map(_code_of, code) if found}
+        self._names: dict[int, str] = {}
+        self._kept: list[Any] = []
+
+    def __enter__(self) -> Variables:
+        self._before = sys.gettrace()
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(self._before)
+
+    def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._noted if frame.f_code.co_filename in self._files else None
+
+    def _noted(self, frame: FrameType, event: str, argument: Any) -> Any:
+        for name, value in frame.f_locals.items():
+            if isinstance(value, (Tensor, numpy.ndarray)) and id(value) not in self._names:
+                self._names[id(value)] = name
+                self._kept.append(value)
+        return self._noted
+
+    def of(self, value: Any) -> str:
+        """What a tensor or an array is called: its own name, else its first variable's; "" where it has neither."""
+        own = (getattr(value, "name", None) or "").rpartition("/")[2]  # `dense/kernel` is kernel
+        return own if own.isidentifier() else self._names.get(id(value), "")
+
+
+def _code_of(thing: Any) -> CodeType | None:
+    thing = inspect.unwrap(getattr(thing, "func", thing))
+    called = thing if hasattr(thing, "__code__") else type(thing).__dict__.get("__call__")
+    code = getattr(called, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 class Names:
-    """Names by tensor; each id is given once."""
+    """Names by tensor; each id is given once. variables: what the code calls what it computes."""
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Variables) -> None:
+        self.variables = variables
         self.known: dict[int, Named] = {}
         self._taken: set[str] = set()
-        self._kept: list[Tensor] = []  # so that no id() is used twice
+        self._numbers: dict[str, int] = {}
+        self._kept: list[Any] = []  # so that no id() is used twice
 
-    def give(self, tensor: Tensor, name: str, role: str, layer: str = "") -> Named:
+    def give(self, tensor: Any, name: str, role: str, layer: str = "", layered: bool = False) -> Named:
         """Name a tensor; where the name is taken, with a number behind it."""
-        base, number = name, 2
+        base = name
         while name in self._taken:
-            name, number = f"{base}{'_' * base[-1:].isdigit()}{number}", number + 1
+            number = self._numbers[base] = self._numbers.get(base, 1) + 1
+            name = f"{base}{'_' * base[-1:].isdigit()}{number}"
         self._taken.add(name)
         self._kept.append(tensor)
-        self.known[id(tensor)] = Named(name, role, layer)
+        self.known[id(tensor)] = Named(name, role, layer, layered)
         return self.known[id(tensor)]
 
     def of(self, tensor: Tensor) -> Named | None:
@@ -55,16 +104,21 @@ class Names:
 
 
 def name_model(
-    model: Sequential, x: Tensor, y: Tensor, applications: Sequence[Application], prediction: Tensor | None
+    model: Sequential,
+    x: Tensor,
+    y: Tensor,
+    applications: Sequence[Application],
+    prediction: Tensor | None,
+    variables: Variables,
 ) -> Names:
     """Names for a model's step: a, then z, h of each layer, ŷ (the prediction), t and J."""
-    names = Names()
+    names = Names(variables)
     learned = [layer for layer in model.layers if layer.weights]
     owner: dict[int, tuple[int, Any]] = {}
     for number, layer in enumerate(learned, 1):
         for name, weight in layer.weights.items():
             sub = str(number) if len(learned) > 1 else ""
-            names.give(weight, WEIGHTS.get(name, name) + sub, "weight", layer.name)
+            names.give(weight, WEIGHTS.get(name, name) + sub, "weight", layer.name, layered=True)
             owner[id(weight)] = (number, layer)
     images = any(a.primitive.name in CONVOLUTIONS for a in applications)  # a counts places of the kernel there
     names.give(x, "x" if images else "a", "input")
@@ -81,11 +135,11 @@ def name_model(
         elif result is prediction:
             names.give(result, "ŷ", "hidden", layer.name)
         elif primitive.name in LINEAR:
-            names.give(result, f"z{sub}", "hidden", layer.name)
+            names.give(result, f"z{sub}", "hidden", layer.name, layered=True)
         elif activates(primitive):
-            names.give(result, f"h{sub if len(learned) > 2 else ''}", "hidden", layer.name)
+            names.give(result, f"h{sub if len(learned) > 2 else ''}", "hidden", layer.name, layered=True)
         else:
-            names.give(result, f"v{application.number + 1}", "hidden", layer.name)
+            names.give(result, variables.of(result) or f"v{application.number + 1}", "hidden", layer.name)
     return names
 
 
@@ -96,15 +150,19 @@ def activates(primitive: Primitive) -> bool:
     return (of_one and does) or primitive.kernel.__module__.endswith(".activation")
 
 
-def name_function(function: Callable[..., Any], arguments: Sequence[Any], applications: Sequence[Application]) -> Names:
-    """Names for a function's computation: its arguments', then v1, v2, …, and J for the result."""
-    names = Names()
+def name_function(
+    function: Callable[..., Any], arguments: Sequence[Any], applications: Sequence[Application], variables: Variables
+) -> Names:
+    """Names for a function's computation: its arguments' and variables', else v1, v2, …, and J for the result."""
+    names = Names(variables)
     for name, argument in zip(argument_names(function, len(arguments)), arguments, strict=True):
         if isinstance(argument, Tensor) and names.of(argument) is None:
             names.give(argument, name, "input")
-    for application in applications:
-        loss = application is applications[-1]
-        names.give(application.result, "J" if loss else f"v{application.number + 1}", "loss" if loss else "hidden")
+    for application in applications[:-1]:
+        result = application.result
+        names.give(result, variables.of(result) or f"v{application.number + 1}", "hidden")
+    if applications:
+        names.give(applications[-1].result, "J", "loss")
     return names
 
 
@@ -116,9 +174,3 @@ def argument_names(function: Callable[..., Any], count: int) -> list[str]:
         parameters = []
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [*named, *(f"x{i + 1}" for i in range(len(named), count))][:count]
-
-
-def plain_name(tensor: Tensor) -> str:
-    """The name that a tensor was given, where it reads as one: `dense/kernel` is kernel."""
-    last = (tensor.name or "").rpartition("/")[2]
-    return last if last.isidentifier() else "c"

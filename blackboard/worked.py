@@ -65,10 +65,11 @@ def convolution_example() -> Explanation:
     kernel = numpy.array([[1.0, -0.5], [0.5, -1.0]]).reshape(2, 2, 1, 1)
 
     def layer(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
-        return ops.reduction.mean(ops.activation.relu(ops.convolution.convolution(x, W, b)))
+        z = ops.convolution.convolution(x, W, b)
+        h = ops.activation.relu(z)
+        return ops.reduction.mean(h)
 
-    names = {"v1": "z", "v2": "h"}
-    return explain(layer, image, kernel, numpy.array([0.1]), names=names, title="convolution")
+    return explain(layer, image, kernel, numpy.array([0.1]), title="convolution")
 
 
 @dataclass(frozen=True)

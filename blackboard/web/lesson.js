@@ -307,7 +307,7 @@ class Lesson {
   assignment(one, line, q, at, context, result) {
     const put = one.put[at];
     const place = placeText(at, q.shape);
-    const name = one.target === "theta" ? symbolMath(q, false, place) : symbolMath({ base: one.target, sub: "" }, false, place);
+    const name = symbolMath(one, false, place);
     const math = mathematics(`<mrow>${name}<mo>=</mo>${put ? `${put}<mo>=</mo>` : ""}<mn>${format(number(result))}</mn></mrow>`);
     this.fill(math, context);
     line.replaceChildren(make("span", { class: "label" }, T("with_values")), math);

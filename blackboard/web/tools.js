@@ -52,11 +52,10 @@ const tools = (() => {
     return text.replaceAll("-", "−");
   }
 
-  const symbol = (q) => q.base + [...q.sub].map((c) => "₀₁₂₃₄₅₆₇₈₉"[Number(c)] ?? c).join("");
+  const symbol = (q) => q.name;
   const symbolMath = (q, gradient, place = []) => {
-    let name = q.sub ? `<msub><mi>${escaped(q.base)}</mi><mn>${escaped(q.sub)}</mn></msub>` : `<mi>${escaped(q.base)}</mi>`;
-    if (place.length) name = `<msub><mrow>${name}</mrow><mrow>${place.map((p) => `<mn>${p}</mn>`).join("<mo>,</mo>")}</mrow></msub>`;
-    return gradient ? `<mfrac><mrow><mi>∂</mi><mi>J</mi></mrow><mrow><mi>∂</mi>${name}</mrow></mfrac>` : name;
+    const [whole, element] = q.math[gradient ? "gradient" : "value"];
+    return place.length ? element.replaceAll("<mi>…</mi>", place.map((p) => `<mn>${p}</mn>`).join("<mo>,</mo>")) : whole;
   };
   function placeText(at, shape) {
     const place = [];

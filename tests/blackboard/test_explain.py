@@ -168,6 +168,20 @@ def test_constants_and_numbers_have_names():
     assert explained.forward[1].symbols("unicode") == "v₂ = v₁ + 1"
 
 
+def test_what_lies_between_is_called_as_the_code_calls_it():
+    shift = np.array([0.5, 1.0])
+
+    def loss(x):
+        y = x * shift
+        y = cg.tanh(y) + cg.Tensor(np.ones(2), name="offset")
+        return (y * y).sum()
+
+    explained = explain(loss, [1.0, 2.0])
+    assert [s.symbols("unicode") for s in explained.forward] == [
+        "y = x·shift", "v₂ = tanh(y)", "y₂ = v₂ + offset", "v₄ = y₂·y₂", "J = Σⱼ v₄[j]",
+    ]  # fmt: skip
+
+
 def test_ten_thousand_steps_are_told_quickly():
     def long(x):
         for _ in range(5_000):

@@ -67,7 +67,7 @@ def test_it_steps_forward_and_backward(opened):
 def test_a_changed_weight_changes_everything_as_the_engine_does(opened):
     tab = opened(lesson_page())
     tab.keyboard.press("End")
-    tab.get_by_label("W₁[0,3]", exact=True).first.fill("0.9")
+    tab.get_by_label("W⁽¹⁾[0,3]", exact=True).first.fill("0.9")
     tab.keyboard.press("Tab")
     model = worked_model()
     weights = model.get_weights()
@@ -159,7 +159,7 @@ def test_ten_thousand_steps_are_painted_within_a_second_and_opened_on_demand(ope
     last = tab.locator("details.steps[open] tbody tr").last
     last.wait_for()
     value = ", ".join(f"{x:.4g}" for x in explained.forward[4999].result.value)
-    assert last.locator("td").all_inner_texts()[:4] == ["5000", "v₅₀₀₀ = v₄₉₉₉ + 1e−4", "3", value]
+    assert last.locator("td").all_inner_texts()[:4] == ["5000", "x₂₅₀₁ = v₄₉₉₉ + (1e−4)", "3", value]
 
 
 def test_nodes_and_steps_point_at_one_another(opened):

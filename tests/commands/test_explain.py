@@ -20,7 +20,7 @@ from chalkgrad.commands.train import Settings, make_model, training_data
 def test_without_arguments_it_shows_every_documented_equation(chalkgrad):
     output = chalkgrad("explain").stdout
     assert {f"D{n}" for n in range(1, 18)} <= set(re.findall(r"\bD\d+\b", output))
-    assert "∇W₁[0, 3] = 1·0.3825 = 0.3825" in output
+    assert "∇W⁽¹⁾[0, 3] = 1·0.3825 = 0.3825" in output
     assert "DOES NOT AGREE" not in output
 
 
@@ -38,7 +38,7 @@ def test_markdown_latex_and_notebook(chalkgrad, folder, lang):
         assert (folder / f"worked-example.{ending}").stat().st_size > 5_000
     told = (folder / "worked-example.md").read_text("utf-8")
     assert told.count("$$") % 2 == 0
-    assert r"\sum_{j} a_{n,j} \cdot W_{1,j,k}" in told
+    assert r"\sum_{j} a_{n,j} \cdot W^{(1)}_{j,k}" in told
     nbformat = pytest.importorskip("nbformat", reason="notebooks are read by nbformat, of the test extra")
     nbformat.validate(nbformat.read(folder / "worked-example.ipynb", as_version=4))
 
