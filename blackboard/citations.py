@@ -13,8 +13,7 @@ from typing import Any
 from ..engine.primitive import registry
 from ..nn import layers
 from ..nn.sequential import Sequential
-from ..optim.optimizer import OPTIMIZERS
-from ..optim.update import updates
+from ..optim import updates
 from . import worked
 from .documented import documented
 
@@ -30,7 +29,7 @@ class Code:
 
 @cache
 def code_of(number: str) -> tuple[Code, ...]:
-    """The primitives, updates, optimisers, layers and methods whose docstrings cite this D number."""
+    """The primitives, updates, layers and methods whose docstrings cite this D number."""
     documented(number)
     found = {}
     for name, thing, docstring in _told():
@@ -44,9 +43,9 @@ def _told() -> Iterator[tuple[str, Any, str]]:
     """What may cite a D number: name, code, docstring."""
     for name, primitive in registry.items():
         yield name, primitive.kernel, primitive.__doc__ or ""
-    for name, update in updates.items():
-        yield name, update.kernel, update.__doc__ or ""
-    classes = [*OPTIMIZERS.values(), *(c for c in vars(layers).values() if isinstance(c, type)), Sequential]
+    for update in updates.values():
+        yield update.kernel.__name__, update.kernel, update.__doc__ or ""
+    classes = [*(c for c in vars(layers).values() if isinstance(c, type)), Sequential]
     things: list[Any] = [*classes, worked.worked_model, worked.worked_example, worked.convolution_example]
     for thing in dict.fromkeys(things):
         yield thing.__name__, thing, thing.__doc__ or ""

@@ -21,7 +21,7 @@ from chalkgrad.engine.primitive import Primitive
 from chalkgrad.equation.notation import in_symbols
 from chalkgrad.equation.styles import Symbol
 from chalkgrad.equation.symbols import gradient_of, symbol_of
-from chalkgrad.optim.update import Update, updates
+from chalkgrad.optim import updates
 
 UPDATED = {"g": Symbol("∇J")}
 """What an update equation calls the gradient."""
@@ -59,7 +59,10 @@ class Generated(SphinxDirective):
         """A line that says what something is, and leads to its code."""
         file = kernel.__module__.removeprefix("chalkgrad.").replace(".", "/") + ".py"
         summary = docstring.partition("\n\n")[0].replace("\n", " ").strip()
-        anchor, link = nodes.target(ids=[name]), self.link_to(Code(name, file, kernel.__code__.co_firstlineno))
+        anchor, link = (
+            nodes.target(ids=[name]),
+            self.link_to(Code(kernel.__name__, file, kernel.__code__.co_firstlineno)),
+        )
         return nodes.paragraph("", "", anchor, nodes.strong("", name), nodes.Text(f": {summary} "), link)
 
 
@@ -105,19 +108,16 @@ class Registry(Generated):
 
 
 class Functions(Generated):
-    """What is registered, by family, as `autofunction` shows it: the "primitives", or the "updates"."""
-
-    required_arguments = 1
+    """The registered primitives, by family, as `autofunction` shows them."""
 
     def run(self) -> list[nodes.Node]:
-        known: dict[str, Any] = {"primitives": _primitives(), "updates": updates.values()}
-        names = [f"{one.kernel.__module__}.{one.name}{_called(one)}" for one in known[self.arguments[0]]]
+        names = [f"{one.kernel.__module__}.{one.name}{_called(one)}" for one in _primitives()]
         return self.parse_text_to_nodes("\n".join(f".. autofunction:: {name}\n" for name in names))
 
 
-def _called(one: Primitive | Update) -> str:
-    """How it is called: as its kernel, which for a primitive takes `xp` besides."""
-    parameters = list(inspect.signature(one.kernel).parameters.values())[isinstance(one, Primitive) :]
+def _called(one: Primitive) -> str:
+    """How it is called: as its kernel, which takes `xp` besides."""
+    parameters = list(inspect.signature(one.kernel).parameters.values())[1:]
     plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
     return str(inspect.Signature(plain))
 

@@ -90,26 +90,32 @@ def unknown_attribute(who: str, name: str, known: Iterable[str]) -> UnknownNameE
     return UnknownNameError(f"{who} has no attribute {name!r}: {hint}")
 
 
-def checked_arguments(init: Callable[..., None], afterwards: tuple[str, ...] = ()) -> Callable[..., None]:
-    """A constructor that refuses what it does not take. afterwards: attributes that it takes besides."""
-    signature = inspect.signature(init)
+def checked_arguments(
+    function: Callable[..., Any], who: str = "", afterwards: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+    """A constructor, or the function `who`, that refuses what it does not take.
+
+    afterwards: attributes that a constructor takes besides.
+    """
+    signature = inspect.signature(function)
     names = signature.parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in names.values())
 
-    @functools.wraps(init)
-    def checked(self: Any, *args: Any, **options: Any) -> None:
-        who, later = type(self).__name__, {}
-        if not takes_all:
-            others = {name: value for name, value in options.items() if name not in names}
+    @functools.wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        called, later = who or type(args[0]).__name__, {}
+        if not takes_all and not options.keys() <= names.keys():
+            others = {name: options.pop(name) for name in [*options] if name not in names}
             later = {name: others.pop(name) for name in afterwards if name in others}
-            refuse(who, others, (*names, *afterwards))
-            options = {name: value for name, value in options.items() if name in names}
+            refuse(called, others, (*names, *afterwards))
         try:
-            signature.bind(self, *args, **options)
+            signature.bind(*args, **options)
         except TypeError as error:
-            raise UnknownNameError(f"{who}({', '.join([*names][1:])}): {error}.") from None
-        init(self, *args, **options)
+            taken = [name for name in names if who or name != "self"]
+            raise UnknownNameError(f"{called}({', '.join(taken)}): {error}.") from None
+        made = function(*args, **options)
         for name, value in later.items():
-            setattr(self, name, value)
+            setattr(args[0], name, value)
+        return made
 
     return checked

@@ -1,18 +1,10 @@
 """How parameters follow their gradients: update equations, optimisers, learning-rate schedules, clipping."""
 
 from .clip import clip_by_global_norm
-from .optimizer import (
-    OPTIMIZERS,
-    Adam,
-    AdamW,
-    GradientDescent,
-    Momentum,
-    Optimizer,
-    RMSprop,
-    make_optimizer,
-)
+from .declaration import Update, updates
+from .optimizer import OPTIMIZERS, Optimizer, declare, make_optimizer
 from .schedule import Constant, CosineDecay, Schedule, StepDecay, WarmUp, make_schedule
-from .update import Update, updates
+from .update import Adam, AdamW, GradientDescent, Momentum, RMSprop
 
 __all__ = [
     "OPTIMIZERS",
@@ -29,6 +21,7 @@ __all__ = [
     "Update",
     "WarmUp",
     "clip_by_global_norm",
+    "declare",
     "make_optimizer",
     "make_schedule",
     "updates",

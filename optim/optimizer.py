@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
-import numpy
-
+from ..arguments import number
 from ..engine import backend
 from ..engine.absent import checked_arguments, unknown_attribute
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor
-from ..errors import DataError, UsageError, unknown_name
-from . import update
+from ..errors import DataError, UsageError
+from ..names import Names, taken_by
 from .clip import scale_to_norm
+from .declaration import Update, updates
 from .schedule import Schedule, make_schedule
-from .update import Update
 
 AVERAGE = "average"
 """The state that holds the moving average of the parameters."""
 
-NUMBERS = ("global_clipnorm", "ema_momentum")
-"""What is checked as the hyper-parameters are, and belongs to no update."""
+COMMON: Mapping[str, Any] = {"global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99}
+"""What every optimiser takes besides its hyper-parameters."""
+
+TYPES = {
+    "learning_rate": "float | Schedule", "global_clipnorm": "float | None", "use_ema": "bool", "ema_momentum": "float",
+}  # fmt: skip
 
 
 class Optimizer:
-    """What the optimisers have in common: the learning rate, clipping, the state, and the step.
+    """What the optimisers have in common: the learning rate, clipping, the state, and the step. `declare` makes one.
 
     learning_rate: α, a number or a schedule. global_clipnorm: the norm over all gradients that they are scaled
     down to where they exceed it; None leaves them. use_ema: also keep an exponential moving average of the parameters,
@@ -35,20 +38,24 @@ class Optimizer:
     is `state["average"]` (Polyak & Juditsky 1992; Keras's arguments). `fit` validates with it, and ends with it.
     """
 
-    def __init__(
-        self,
-        update: Update,
-        learning_rate: float | Schedule,
-        global_clipnorm: float | None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        **hyperparameters: float,
-    ) -> None:
-        self.update = update
-        self.schedule = make_schedule(learning_rate)
-        self.global_clipnorm = global_clipnorm
-        self.use_ema, self.ema_momentum = bool(use_ema), ema_momentum
-        self.hyperparameters = {name: self._checked(name, value) for name, value in hyperparameters.items()}
+    update: Update
+    declared: ClassVar[bool] = False
+    flag: ClassVar[str] = ""
+    choices: ClassVar[Mapping[bool, Update]] = {}
+    """The updates that the flag chooses from, the one by default first."""
+    signature: ClassVar[inspect.Signature]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        given = self.signature.bind(self, *args, **options)
+        given.apply_defaults()
+        values = given.arguments
+        self.schedule = make_schedule(values["learning_rate"])
+        self.global_clipnorm, self.ema_momentum = values["global_clipnorm"], values["ema_momentum"]
+        self.use_ema = bool(values["use_ema"])
+        if self.flag:
+            self.update = self.choices[bool(values[self.flag])]
+        numbers = [name for name in self.update.defaults if name != "learning_rate"]
+        self.hyperparameters = {name: self._checked(name, values[name]) for name in numbers}
         self.iterations = 0
         self.state: dict[str, backend.Array] = {}
         self._flat: Flat | None = None
@@ -56,44 +63,89 @@ class Optimizer:
         self._varying: dict[int, list[backend.Array]] = {}
         self._parts: dict[tuple[int, int, int], tuple[backend.Array, backend.Array]] = {}
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, names: tuple[str, ...] = ()) -> None:
         super().__init_subclass__()
+        cls.declared = False
         if "__init__" in vars(cls):
             cls.__init__ = checked_arguments(vars(cls)["__init__"])  # type: ignore[method-assign]
+        for name in names or (cls.__name__.lower(),):
+            OPTIMIZERS.add(name, cls)
+
+    @classmethod
+    def variant(cls, text: str, **flag: bool) -> Callable[[Callable[..., None]], Update]:
+        """Declare another equation with the same hyper-parameters, which the constructor's flag of that name chooses.
+
+        A flag may be changed later if both keep the same state; else it is fixed after the first step.
+        """
+        ((name, value),) = flag.items()
+
+        def declare(function: Callable[..., None]) -> Update:
+            made = updates.add(function.__name__, Update(function.__name__, text, function))
+            cls.flag, cls.choices = name, {not value: cls.update, value: made}
+            cls._sign()
+            return made
+
+        return declare
+
+    @classmethod
+    def _sign(cls) -> None:
+        """Make the constructor's signature from the declaration."""
+        flag = {cls.flag: next(iter(cls.choices))} if cls.flag else {}
+        taken = {**cls.update.defaults, **flag, **COMMON}
+        kind, types = inspect.Parameter.POSITIONAL_OR_KEYWORD, {cls.flag: "bool", **TYPES}
+        own = [
+            inspect.Parameter(name, kind, default=default, annotation=types.get(name, "float"))
+            for name, default in taken.items()
+        ]
+
+        def __init__(self: Optimizer, *args: Any, **options: Any) -> None:
+            Optimizer.__init__(self, *args, **options)
+
+        cls.signature = inspect.Signature([inspect.Parameter("self", kind), *own], return_annotation="None")
+        __init__.__signature__ = cls.signature  # type: ignore[attr-defined]
+        cls.__init__ = checked_arguments(__init__)  # type: ignore[method-assign]
+
+    def _known(self) -> tuple[str, ...]:
+        """What may be read and set, besides the methods."""
+        return (*self.update.defaults, *([self.flag] if self.flag else []), *COMMON, "iterations")
 
     def __getattr__(self, name: str) -> Any:
-        """A hyper-parameter."""
+        """A hyper-parameter, or the flag."""
         known = vars(self).get("hyperparameters", {})
         if name in known:
             return known[name]
-        raise unknown_attribute(type(self).__name__, name, (*known, *NUMBERS, "learning_rate", "iterations"))
+        if name and name == self.flag:
+            return self.update is self.choices[True]
+        raise unknown_attribute(type(self).__name__, name, self._known())
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a hyper-parameter, which is checked as in the constructor, or another attribute of those there are."""
-        known = vars(self).get("hyperparameters", {})
+        known, made = vars(self).get("hyperparameters", {}), "_parts" in vars(self)  # which is set last
         if name in known:
             known[name] = self._checked(name, value)
             return
-        made = "_parts" in vars(self)  # which is set last
-        if made and type(self).__module__ == __name__ and name not in vars(self) and not hasattr(type(self), name):
-            raise unknown_attribute(type(self).__name__, name, (*known, *NUMBERS, "learning_rate", "iterations"))
-        if name in NUMBERS:
+        if made and name == self.flag:
+            name, value = "update", self._chosen(bool(value))
+        elif made and self.declared and name not in vars(self) and not hasattr(type(self), name):
+            raise unknown_attribute(type(self).__name__, name, self._known())
+        if name in COMMON and name != "use_ema":
             value = self._checked(name, value)
         super().__setattr__(name, make_schedule(value) if name == "schedule" else value)
 
+    def _chosen(self, value: bool) -> Update:
+        """The update that the flag stands for; raises UsageError where there is a state, and it keeps another."""
+        update = self.choices[value]
+        if self.state and update.slots != self.update.slots:
+            who = type(self).__name__
+            raise UsageError(f"{who}.{self.flag} is fixed after the first step: make a new {who}.")
+        return update
+
     def _checked(self, name: str, value: Any) -> Any:
         """A number in the limits of that name; raises UsageError for anything else."""
-        if name == "global_clipnorm" and value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
-            raise UsageError(f"{type(self).__name__}({name}={value!r}): it is a number.")
+        if name == "global_clipnorm":
+            return None if value is None else number(type(self).__name__, name, value, "(0, ∞)")
         fraction = name.startswith(("beta", "rho", "momentum", "ema"))
-        if not 0 <= value < (1 if fraction else math.inf):
-            limits = "[0, 1)" if fraction else "[0, ∞)"
-            raise UsageError(f"{type(self).__name__}({name}={value!r}): it lies in {limits}.")
-        if name == "global_clipnorm" and value == 0:
-            raise UsageError(f"{type(self).__name__}({name}={value!r}): it is greater than 0.")
-        return float(value)
+        return number(type(self).__name__, name, value, "[0, 1)" if fraction else "[0, ∞)")
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the state, and takes for its parameters those of its first step."""
@@ -223,14 +275,9 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """Name and hyper-parameters as plain values; `make_optimizer` reads them back."""
-        return {
-            "name": type(self).__name__,
-            "learning_rate": self.schedule.config(),
-            "global_clipnorm": self.global_clipnorm,
-            "use_ema": self.use_ema,
-            "ema_momentum": self.ema_momentum,
-            **self.hyperparameters,
-        }
+        taken = {name: getattr(self, name) for name in taken_by(type(self))}
+        rate = {"learning_rate": self.schedule.config()} if "learning_rate" in taken else {}
+        return {"name": type(self).__name__, **taken, **rate}
 
 
 class Numbers:
@@ -255,144 +302,46 @@ def _alike(a: backend.Array, b: backend.Array) -> bool:
     return a.dtype == b.dtype and backend.device_of(a) == backend.device_of(b)
 
 
-class GradientDescent(Optimizer):
-    """θ ← θ - α ∇J(θ) (D3)."""
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.01,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-    ) -> None:
-        super().__init__(update.gradient_descent, learning_rate, global_clipnorm, use_ema, ema_momentum)
-
-
-class Momentum(Optimizer):
-    """v ← μ v - α ∇J, θ ← θ + v; with nesterov=True, θ ← θ + μ v - α ∇J (Sutskever et al. 2013)."""
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.01,
-        momentum: float = 0.9,
-        nesterov: bool = False,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-    ) -> None:
-        chosen = update.nesterov if nesterov else update.momentum
-        super().__init__(chosen, learning_rate, global_clipnorm, use_ema, ema_momentum, momentum=momentum)
-
-    @property
-    def nesterov(self) -> bool:
-        """Whether the update looks ahead; may be set at any time."""
-        return self.update is update.nesterov
-
-    @nesterov.setter
-    def nesterov(self, value: bool) -> None:
-        self.update = update.nesterov if value else update.momentum
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "nesterov": self.nesterov}
-
-
-class RMSprop(Optimizer):
-    """v ← ρ v + (1 - ρ) ∇J², θ ← θ - α ∇J / √(v + ε) (Tieleman & Hinton 2012)."""
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.001,
-        rho: float = 0.9,
-        epsilon: float = 1e-7,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-    ) -> None:
-        super().__init__(
-            update.rmsprop, learning_rate, global_clipnorm, use_ema, ema_momentum, rho=rho, epsilon=epsilon
-        )
-
-
-class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015, Algorithm 1). bias_correction=False is D4-D6 to the letter: without the correction."""
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        bias_correction: bool = True,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-    ) -> None:
-        chosen = update.adam if bias_correction else update.adam_documented
-        super().__init__(
-            chosen, learning_rate, global_clipnorm, use_ema, ema_momentum, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
-        )
-
-    @property
-    def bias_correction(self) -> bool:
-        """Whether the moments are corrected; may be set before the first step: the two keep another state."""
-        return self.update is update.adam
-
-    @bias_correction.setter
-    def bias_correction(self, value: bool) -> None:
-        if self.state and bool(value) != self.bias_correction:
-            raise UsageError("Adam.bias_correction is fixed after the first step: make a new Adam.")
-        self.update = update.adam if value else update.adam_documented
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "bias_correction": self.bias_correction}
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay: θ shrinks by α λ θ besides (Loshchilov & Hutter 2019)."""
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.001,
-        weight_decay: float = 0.004,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-    ) -> None:
-        options = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon, "weight_decay": weight_decay}
-        super().__init__(update.adamw, learning_rate, global_clipnorm, use_ema, ema_momentum, **options)
-
-
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {
-    "gradient_descent": GradientDescent,
-    "sgd": GradientDescent,
-    "momentum": Momentum,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
-}
-"""Optimisers by the names that `compile` and the command take."""
-
-
 def _same(parameters: Sequence[Tensor] | Flat, flat: Flat) -> bool:
     tensors = parameters.tensors if isinstance(parameters, Flat) else tuple(parameters)
     return len(tensors) == len(flat.tensors) and all(a is b for a, b in zip(tensors, flat.tensors, strict=True))
 
 
-def make_optimizer(value: str | Optimizer | dict[str, Any]) -> Optimizer:
+OPTIMIZERS: Names[type[Optimizer]] = Names("optimizer")
+"""By the names that `compile` and the command take; also under those of their classes, as files name them."""
+
+
+def declare(
+    text: str, *, names: tuple[str, ...] = (), folds: Callable[..., Mapping[str, float]] | None = None
+) -> Callable[[Callable[..., None]], type[Optimizer]]:
+    """Declare an optimiser: the decorated function becomes its class, with the function's name and docstring.
+
+        @declare("m = beta * m + (1 - beta) * g; theta = theta - learning_rate * sign(m)")
+        def SignedMomentum(*, learning_rate=0.001, beta=0.9):
+            \"\"\"Momentum of which each step takes the sign (Bernstein et al. 2018).\"\"\"
+
+    text: the update's equation. The function's keyword parameters are the hyper-parameters with their defaults; beta…,
+    rho… and momentum… lie in [0, 1), others are 0 or more. Where it has a body, that is the fused kernel, see `Update`.
+    names: by which `compile` knows it; by default the function's name in lower case. folds: see `Update`.
+    Raises EquationError for a text that cannot be read.
+    """
+
+    def made_of(function: Callable[..., None]) -> type[Optimizer]:
+        chosen = names or (function.__name__.lower(),)
+        made = Update(chosen[0], text, function, folds)
+        places = {"__module__": function.__module__, "__qualname__": function.__qualname__, "__doc__": function.__doc__}
+        kind: type[Optimizer] = type(function.__name__, (Optimizer,), places, names=chosen)
+        kind.update, kind.declared = made, True
+        kind._sign()
+        updates.add(made.name, made)
+        return kind
+
+    return made_of
+
+
+def make_optimizer(value: str | Optimizer | Mapping[str, Any]) -> Optimizer:
     """An optimiser of its name, of itself, or of its `config()`. Raises UsageError for a name that is none."""
     if isinstance(value, Optimizer):
         return value
-    if isinstance(value, dict):
-        options = dict(value)
-        kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
-        name = options.pop("name", None)
-        if name not in kinds:
-            raise unknown_name("optimizer", name, kinds)
-        return kinds[name](**options)
-    if not isinstance(value, str) or value.lower() not in OPTIMIZERS:
-        raise unknown_name("optimizer", value, OPTIMIZERS)
-    made: Any = OPTIMIZERS[value.lower()]  # each has defaults of its own
-    return made()  # type: ignore[no-any-return]
+    made: Optimizer = OPTIMIZERS.made(value if isinstance(value, dict) else {"name": value}, "name")
+    return made

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, dataclass_transform
 
 import numpy
 
-from ..errors import UsageError, unknown_name
+from ..arguments import is_number, whole
+from ..engine.absent import checked_arguments
+from ..errors import UsageError
+from ..names import Names, taken_by
+
+LARGEST = float(numpy.finfo("float32").max)
 
 
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True)
 class Schedule:
-    """Base class: a schedule is called with the number of updates done (0 before the first); returns the rate."""
+    """Base class: a schedule is called with the number of updates done (0 before the first); returns the rate.
+
+    One of your own is a class with `__call__`; like those here it may name its numbers as a frozen dataclass does, and
+    needs no decorator for it. Files know it by its class.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" not in vars(cls):
+            dataclass(frozen=True)(cls)
+        cls.__init__ = checked_arguments(cls.__init__)  # type: ignore[method-assign]
+        SCHEDULES.add(cls.__name__, cls)
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError
@@ -24,10 +40,15 @@ class Schedule:
 
     def config(self) -> dict[str, Any]:
         """The schedule as plain values; `make_schedule` reads it back."""
-        return {"schedule": type(self).__name__, **asdict(self)}
+        taken = {name: getattr(self, name) for name in taken_by(type(self))}
+        inner = {name: value.config() for name, value in taken.items() if isinstance(value, Schedule)}
+        return {"schedule": type(self).__name__, **taken, **inner}
 
 
-@dataclass(frozen=True)
+SCHEDULES: Names[type[Schedule]] = Names("schedule")
+"""By class name, as a file names them; each registers itself."""
+
+
 class Constant(Schedule):
     """α(step) = learning_rate."""
 
@@ -40,7 +61,6 @@ class Constant(Schedule):
         return self.learning_rate
 
 
-@dataclass(frozen=True)
 class StepDecay(Schedule):
     """α(step) = learning_rate · factor^⌊step / every⌋."""
 
@@ -49,13 +69,12 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        self._set(learning_rate=_rate(self.learning_rate), every=_count("StepDecay", "every", self.every))
+        self._set(learning_rate=_rate(self.learning_rate), every=whole("StepDecay", "every", self.every))
 
     def __call__(self, step: int) -> float:
         return float(self.learning_rate * self.factor ** (step // self.every))
 
 
-@dataclass(frozen=True)
 class CosineDecay(Schedule):
     """α(step) = final + (learning_rate - final) (1 + cos(π step / steps)) / 2, then final (Loshchilov, Hutter 2017)."""
 
@@ -65,14 +84,13 @@ class CosineDecay(Schedule):
 
     def __post_init__(self) -> None:
         self._set(learning_rate=_rate(self.learning_rate), final=_rate(self.final))
-        self._set(steps=_count("CosineDecay", "steps", self.steps))
+        self._set(steps=whole("CosineDecay", "steps", self.steps))
 
     def __call__(self, step: int) -> float:
         fraction = min(step, self.steps) / self.steps
         return self.final + (self.learning_rate - self.final) * (1 + math.cos(math.pi * fraction)) / 2
 
 
-@dataclass(frozen=True)
 class WarmUp(Schedule):
     """α(step) = after(0) · (step + 1) / steps for the first `steps` updates, then after(step - steps)."""
 
@@ -80,19 +98,10 @@ class WarmUp(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        self._set(after=make_schedule(self.after), steps=_count("WarmUp", "steps", self.steps))
+        self._set(after=make_schedule(self.after), steps=whole("WarmUp", "steps", self.steps))
 
     def __call__(self, step: int) -> float:
         return self.after(0) * (step + 1) / self.steps if step < self.steps else self.after(step - self.steps)
-
-    def config(self) -> dict[str, Any]:
-        return {"schedule": "WarmUp", "after": self.after.config(), "steps": self.steps}
-
-
-SCHEDULES = {kind.__name__: kind for kind in (Constant, StepDecay, CosineDecay, WarmUp)}
-
-
-LARGEST = float(numpy.finfo("float32").max)
 
 
 def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
@@ -100,25 +109,13 @@ def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if isinstance(value, dict):
-        options = dict(value)
-        kind = options.pop("schedule", None)
-        if kind not in SCHEDULES:
-            raise unknown_name("schedule", kind, SCHEDULES)
-        if "after" in options:
-            options["after"] = make_schedule(options["after"])
-        made: Schedule = SCHEDULES[kind](**options)
+        inner = {name: make_schedule(each) for name, each in value.items() if isinstance(each, dict)}
+        made: Schedule = SCHEDULES.made({**value, **inner}, "schedule")
         return made
     return Constant(value)
 
 
 def _rate(value: Any) -> float:
-    number = isinstance(value, (int, float, numpy.integer, numpy.floating)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= LARGEST:
+    if not is_number(value) or not 0 <= value <= LARGEST:
         raise UsageError(f"a learning rate is a number of 0 or more that float32 holds, or a schedule, not {value!r}.")
     return float(value)
-
-
-def _count(what: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < 1:
-        raise UsageError(f"{what} needs {name}, an integer of 1 or more, not {value!r}.")
-    return int(value)

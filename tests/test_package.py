@@ -15,6 +15,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad.ops import stubs
+from chalkgrad.optim import stubs as optimizer_stubs
 
 ROOT = Path(cg.__file__).parent
 CHECKOUT = Path(__file__).parents[1]
@@ -35,10 +36,17 @@ def test_the_list_of_packages_is_that_of_the_folders():
     assert sorted(listed) == sorted(folders)
 
 
-@pytest.mark.parametrize("name", ["__init__.pyi", "engine/lent.pyi"])
+STUBS = {
+    "__init__.pyi": stubs.public_stub,
+    "engine/lent.pyi": stubs.lent_stub,
+    "optim/__init__.pyi": optimizer_stubs.stub,
+}
+
+
+@pytest.mark.parametrize("name", STUBS)
 def test_generated_stubs_are_true(name):
-    text = {"__init__.pyi": stubs.public_stub, "engine/lent.pyi": stubs.lent_stub}[name]()
-    assert (ROOT / name).read_text("utf-8") == text, "run `python -m chalkgrad.ops.stubs`"
+    text = STUBS[name]()
+    assert (ROOT / name).read_text("utf-8") == text, f"run `{text.split('`')[1]}`"
 
 
 def test_every_primitive_is_public():
@@ -67,8 +75,8 @@ def test_only_the_backend_imports_cupy():
 
 
 ROOMS = [
-    "errors", "hints", "drawing", "equation", "engine", "replay", "ops", "optim", "datasets", "nn", "proof",
-    "blackboard", "benchmarks", "commands", "cli",
+    "errors", "names", "arguments", "hints", "drawing", "equation", "engine", "replay", "ops", "optim", "datasets",
+    "nn", "proof", "blackboard", "benchmarks", "commands", "cli",
 ]  # fmt: skip
 """From the ground floor up: a room imports from those before it."""
 KNOWN_CIRCLES = [

@@ -52,7 +52,7 @@ class Layer:
     def __init_subclass__(cls, abstract: bool = False) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):
-            cls.__init__ = checked_arguments(vars(cls)["__init__"], ("trainable",))  # type: ignore[method-assign]
+            cls.__init__ = checked_arguments(vars(cls)["__init__"], "", ("trainable",))  # type: ignore[method-assign]
         if abstract:
             return
         taken = LAYERS.get(cls.__name__)

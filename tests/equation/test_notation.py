@@ -14,7 +14,7 @@ from chalkgrad.equation.notation import in_symbols, with_values
 from chalkgrad.equation.printer import Elided, Values
 from chalkgrad.equation.styles import STYLES, Symbol
 from chalkgrad.equation.symbols import gradient_of, number_text, symbol_of
-from chalkgrad.optim.update import updates
+from chalkgrad.optim import updates
 from chalkgrad.proof.cases import draw, examples
 
 EQUATIONS = [

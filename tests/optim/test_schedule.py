@@ -84,9 +84,9 @@ def test_what_is_no_rate(value):
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: StepDecay(0.1, every=0), "StepDecay needs every, an integer of 1 or more, not 0"),
-        (lambda: CosineDecay(0.1, steps=0), "CosineDecay needs steps, an integer of 1 or more, not 0"),
-        (lambda: WarmUp(Constant(0.1), steps=-2), "WarmUp needs steps, an integer of 1 or more, not -2"),
+        (lambda: StepDecay(0.1, every=0), r"StepDecay\(every=0\): it is a whole number of 1 or more"),
+        (lambda: CosineDecay(0.1, steps=0), r"CosineDecay\(steps=0\): it is a whole number of 1 or more"),
+        (lambda: WarmUp(Constant(0.1), steps=-2), r"WarmUp\(steps=-2\): it is a whole number of 1 or more"),
         (lambda: make_schedule({"schedule": "CosinDecay"}), "did you mean 'CosineDecay'"),
         (lambda: make_schedule({}), "unknown schedule"),
     ],

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalkgrad.equation import language as equation
+from chalkgrad.equation.functions import FUNCTIONS
 from chalkgrad.optim import updates
 
-NUMPY = {name: getattr(np, name) for name in equation.FUNCTIONS if hasattr(np, name)}
+NUMPY = {name: getattr(np, name) for name in FUNCTIONS if hasattr(np, name)}
 
 
 def drawn(update, rng):

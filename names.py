@@ -1,0 +1,142 @@
+"""One way to name things: layers, optimisers, schedules, losses, metrics, initialisers, activations, data sets.
+
+Each kind has its `Names`. What a file says of a thing is its name; of one of the user's own it is `{"own": name}`,
+which is found again among what was registered, or among what `load` is given as `custom_objects`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, overload
+
+from .errors import UsageError, unknown_name
+
+T = TypeVar("T")
+OURS = f"{__name__.rpartition('.')[0]}."
+OWN = "own"
+"""The key under which a file names a thing of the user's own."""
+
+
+class Names(dict[str, T]):
+    """The things of one kind by name: ours, and those that a user adds.
+
+    kind: what errors call one of them. aliases: other names of them. `names[name]` takes a name or an alias, in upper
+    or lower case, with or without underscores, and then what was registered under that name; it raises UsageError,
+    with the nearest name, for any other. Iterating gives the names alone.
+    """
+
+    def __init__(
+        self, kind: str, things: Iterable[tuple[str, T]] = (), aliases: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(things)
+        self.kind, self.aliases = kind, dict(aliases)
+
+    def __missing__(self, name: Any) -> T:
+        for other in (*self, *self.aliases):
+            if _spelled(other) == _spelled(name):
+                return self[self.aliases.get(other, other)]
+        if name in registered:
+            return registered[name]  # type: ignore[no-any-return]
+        raise unknown_name(self.kind, name, [*self, *self.aliases])
+
+    def named(self, name: object) -> T:
+        """The thing of that name, for anything that may be given as one; raises UsageError where it is none."""
+        if not isinstance(name, str):
+            raise unknown_name(self.kind, name, [*self, *self.aliases])
+        return self[name]
+
+    def add(self, name: str, thing: T) -> T:
+        """Take in a thing, in place of the user's own that had this name before; ours keep theirs."""
+        if name in self and is_ours(self[name]) and not is_ours(thing):
+            raise UsageError(f"model files mean our own {self.kind} by the name {name}: call yours otherwise.")
+        self[name] = thing
+        return thing
+
+    def name_of(self, thing: object) -> str | None:
+        """The name by which it is found here; None where it is not."""
+        return next((name for name, known in self.items() if known is thing), None)
+
+    def made(self, config: Mapping[str, Any], key: str) -> Any:
+        """What a class of that name makes of a configuration: `key` names the class, the rest are its arguments.
+
+        In place of a name may stand the class itself, as where a file's `{"own": name}` was resolved.
+        """
+        options = dict(config)
+        kind: Any = options.pop(key, None)
+        return (kind if isinstance(kind, type) else self.named(kind))(**options)  # type: ignore[operator]
+
+
+registered: dict[str, Any] = {}
+"""What users registered, by name: functions and other things that have no class to be known by."""
+
+
+def is_ours(thing: object) -> bool:
+    """Whether the package has this thing, rather than its user."""
+    return str(getattr(thing, "__module__", "")).startswith(OURS)
+
+
+@overload
+def register(thing: T, name: str | None = None) -> T: ...
+@overload
+def register(thing: None = None, name: str | None = None) -> Callable[[T], T]: ...
+def register(thing: Any = None, name: str | None = None) -> Any:
+    """Make a thing of one's own known by its name: an activation, a loss, a metric or an initialiser.
+
+    A decorator, `@register` or `@register(name="…")`. Layers, optimisers and schedules are known without it, by their
+    class. A model that uses it is then saved with the name and loaded with what is registered under the name; the name
+    also serves where ours do, as in `Dense(3, "mish")`. One registered later under the same name takes its place.
+    Raises UsageError for what has no name, as a lambda has none.
+    """
+    if thing is None:
+        return lambda thing: register(thing, name)
+    found = name or name_of_own(thing)
+    if found is None:
+        raise UsageError(f"register({thing!r}): it has no name of its own: register(…, name='…') gives it one.")
+    registered[found] = thing
+    return thing
+
+
+def taken_by(kind: type) -> list[str]:
+    """The arguments that a class is made with: those of its constructor, and where this hands on others, of its bases'.
+
+    What they were is what the attributes of these names are: so a thing's configuration is read from the thing.
+    """
+    taken: dict[str, None] = {}
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            taken |= {p.name: None for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return [*taken]
+
+
+def name_of_own(thing: object) -> str | None:
+    """The name under which it is registered, else the one that it has itself; None for a lambda, say."""
+    for name, known in registered.items():
+        if known is thing:
+            return name
+    own = getattr(thing, "__name__", None) or getattr(thing, "name", None)
+    return own if isinstance(own, str) and own.isidentifier() else None
+
+
+def resolved(value: Any, known: Mapping[str, Any]) -> Any:
+    """A description from a file with each `{"own": name}` in it replaced by the thing; raises UsageError for others."""
+    if isinstance(value, list):
+        return [resolved(each, known) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {OWN}:
+        return {key: resolved(each, known) for key, each in value.items()}
+    name = value[OWN]
+    if name not in known:
+        raise UsageError(
+            f"{name!r} is of the writer's own: before, import or define it under @nn.register, or give "
+            f"load(…, custom_objects={{{name!r}: {name}}})"
+        )
+    return known[name]
+
+
+def _spelled(name: object) -> str:
+    return str(name).replace("_", "").lower()
