@@ -7,8 +7,8 @@ from html import escape
 
 from ..engine.primitive import Primitive
 from ..proof.report import Report
-from .prove import EQUATION_CHECK, Proof, error_to_bound, headline
 from .prove_curve import curve_of, draw, error_curve, explain, representative
+from .prove_results import EQUATION_CHECK, Proof, error_to_bound, headline
 
 
 def page(proofs: Sequence[Proof], versions: Mapping[str, str], seed: int, seconds: float) -> str:

@@ -109,7 +109,7 @@ def _size(example: Example) -> int:
 
 
 def _label(primitive: Primitive, example: Example) -> str:
-    shapes = ", ".join("×".join(map(str, shape)) or "1" for shape in example.shapes)
+    shapes = ", ".join("x".join(map(str, shape)) or "1" for shape in example.shapes)
     parameters = "".join(f", {key}={_short(value)}" for key, value in example.parameters.items())
     return f"{primitive.name}({shapes}{parameters})"
 

@@ -38,7 +38,7 @@ def adjoint(point: Point) -> None:
     eps = max(float(numpy.finfo(a.dtype).eps) for a in (point.y, *point.xs))
     off = abs(float(forward.sum()) - sum(float(term.sum()) for term in backward))
     if off > 16 * ROUNDING * eps * max(float(size), 1e-300):
-        raise Found(Verdict.WRONG, f"⟨u, J v⟩ and ⟨Jᵀ u, v⟩ differ by {off:.2g}")
+        raise Found(Verdict.WRONG, f"<u, J v> and <J^T u, v> differ by {off:.2g}")
 
 
 def single_precision(point: Point) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from ..engine.markup import GREEN, ORANGE, RED, block, code, details, faint, line, mark, number, pre, table, text
 from ..errors import ChalkgradError
 from .bounds import Accuracy
 
@@ -120,7 +121,7 @@ class Report:
             lines.append(f"  worst  {self.worst}")
         lines += [f"  kink   {kink}" for kink in self.kinks[:5]]
         if len(self.kinks) > 5:
-            lines.append(f"  kink   … and {len(self.kinks) - 5} more")
+            lines.append(f"  kink   ... and {len(self.kinks) - 5} more")
         lines += [f"  exact  {one}" for one in self.exactness]
         done = ", ".join(self.checks) or "nothing"
         lines.append(
@@ -132,10 +133,48 @@ class Report:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from .representation import report_html
-
-        return report_html(self)
+        return _html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
         return {**asdict(self), "verdict": str(self.verdict)}
+
+
+OPEN = (Verdict.KINK, Verdict.PRECISION, Verdict.UNDECIDED)
+"""Verdicts that find no error, and yet prove nothing everywhere."""
+
+MOST_KINKS = 5
+
+
+def _html(report: Report) -> str:
+    """The report in a notebook: the verdict, what was checked, the worst difference, and code that gives it again."""
+    colour, sign = (GREEN, "✓") if report.proven else (ORANGE, "?") if report.verdict in OPEN else (RED, "✗")
+    verdict = mark(f"{sign} {text(report.verdict.upper())}", colour)
+    head = line(f"{verdict} gradient of {code(report.name)}", text(report.detail))
+    done = ", ".join(report.checks) or "nothing"
+    checked = line(
+        f"checked: {text(done)}", text(report.dtype), f"order {report.order}", f"seed {report.seed}",
+        f"{report.evaluations:,} evaluations", f"{report.seconds:.2f} s",
+    )  # fmt: skip
+    again = ""
+    if report.reproduce:
+        again = details("code to reproduce", pre(report.reproduce), opened=not report.proven)
+    return block(head, checked, _differences(report), again)
+
+
+def _differences(report: Report) -> str:
+    rows = [_row("worst", report.worst)] if report.worst is not None else []
+    rows += [_row("kink", kink) for kink in report.kinks[:MOST_KINKS]]
+    titles = ["", "where", "given", "numeric", "off by", "relative", "rounding explains", "h", "from left, right"]
+    if not any(row[-1] for row in rows):
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
+    more = len(report.kinks) - MOST_KINKS
+    rest = line(faint(f"and {more:,} more kinks")) if more > 0 else ""
+    return table("differences from the numerical derivative", titles, rows, right=2) + rest if rows else ""
+
+
+def _row(what: str, found: Difference) -> list[str]:
+    where = f"argument {found.argument} " + (str(list(found.index)) if found.index else "(a direction)")
+    sides = ", ".join(map(number, found.one_sided)) if found.one_sided else ""
+    numbers = (f"{found.absolute:.2g}", f"{found.relative:.2g}", f"{found.bound:.1g}", f"{found.step:.1g}")
+    return [what, where, f"{found.analytic:.10g}", f"{found.numeric:.10g}", *numbers, sides]

@@ -83,8 +83,6 @@ KNOWN_CIRCLES = [
     {"chalkgrad.engine.primitive", "chalkgrad.engine.tensor"},
     {"chalkgrad.replay.capture", "chalkgrad.replay.explain"},
     {"chalkgrad.nn.callbacks", "chalkgrad.nn.checkpoint"},
-    {"chalkgrad.proof.report", "chalkgrad.proof.representation"},
-    {"chalkgrad.commands.prove", "chalkgrad.commands.prove_page"},
     {"chalkgrad.blackboard.explain", "chalkgrad.blackboard.board"},
 ]
 """Two modules of each circle that is still to be opened; none may be added."""

@@ -24,6 +24,7 @@ def test_every_primitive_is_proven(name):
     assert reports
     for report in reports:
         assert report.proven, report
+        assert str(report).isascii()  # so that it can be printed on any code page
 
 
 @pytest.mark.parametrize("name", NAMES)
