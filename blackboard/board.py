@@ -94,7 +94,7 @@ def _cited(cited: Cited) -> dict[str, Any]:
     return {
         "here": cited.here("mathml"),
         "missing": {lang: cited.missing(lang) for lang in LANGUAGES},
-        "differs": [[what_of(owner), part.symbols("mathml")] for part, owner in cited.differs],
+        "differs": [[what_of(piece.owner), piece.part.symbols("mathml")] for piece in cited.differs],
     }
 
 

@@ -28,28 +28,40 @@ IDS = {"yhat": "ŷ"}
 
 
 @dataclass(frozen=True, eq=False)
-class Cited:
-    """A documented equation in a computation.
+class Piece:
+    """A part of a documented equation, what computes it here, and whether that is the same."""
 
-    owners: what computes it here, a step, rule or assignment for each of its parts. marked: those that it is the
-    equation of; the others lead there. same: the targets of the parts that are here as in the document. differs: where
-    the document has something else than this computation: the document's part, and what is here instead.
-    """
+    part: Part
+    owner: Owner
+    same: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Cited:
+    """A documented equation in a computation, part by part. names: the quantities that its variables stand for."""
 
     entry: Documented
-    owners: tuple[Owner, ...]
-    marked: tuple[Owner, ...]
-    same: frozenset[str]
-    differs: tuple[tuple[Part, Owner], ...] = ()
+    pieces: tuple[Piece, ...]
+    names: Mapping[str, str]
+
+    @property
+    def marked(self) -> list[Owner]:
+        """What it is the equation of; what else computes it leads there."""
+        return [piece.owner for piece in self.pieces if not piece.part.leads]
+
+    @property
+    def differs(self) -> list[Piece]:
+        """Where the document has something else than this computation."""
+        return [piece for piece in self.pieces if not piece.same]
 
     def here(self, style: Style | str) -> str:
         """The equation as this computation has it, by the engine's own equations."""
         chosen = STYLES[style] if isinstance(style, str) else style
-        return chosen.lines([owner.symbols(chosen) for owner in self.owners])
+        return chosen.lines([piece.owner.symbols(chosen) for piece in self.pieces])
 
     def missing(self, lang: str = "en") -> str:
         """What the document leaves out, of all that is the same here."""
-        return self.entry.missing(lang, self.same)
+        return self.entry.missing(lang, [piece.part.target for piece in self.pieces if piece.same])
 
 
 def citations(explanation: Explanation) -> tuple[Cited, ...]:
@@ -117,8 +129,8 @@ class _Computation:
                 entry.may_vary(part) and known.issuperset(entry.after) and _may_stand_for(part, owner)
             ):
                 return None
-            found.append((part, owner, same))
-        return _cited(entry, found)
+            found.append(Piece(part, owner, same))
+        return Cited(entry, tuple(found), match.names)
 
     def owner(self, part: Part, match: Match) -> Owner | None:
         """What gives the part's target, or, where that can be anything, what reads what it reads."""
@@ -131,22 +143,14 @@ class _Computation:
 def _of_update(entry: Documented, revision: Revision, known: set[str]) -> Iterator[Cited]:
     for form in entry.forms:
         match = Match(entry.variables)
-        found = [(part, next((o for o in revision.assignments if match.part(part, o)), None), True) for part in form]
-        if all(owner for _, owner, _ in found):
-            yield _cited(entry, found)  # type: ignore[arg-type]
+        found = [Piece(part, one, True) for part in form for one in revision.assignments if match.part(part, one)]
+        if len(found) == len(form):
+            yield Cited(entry, tuple(found), match.names)
             return
-    varying = [part for part in entry.forms[0] if entry.may_vary(part) and known.issuperset(entry.after)]
-    yield from (_cited(entry, [(p, o, False)]) for p in varying for o in revision.assignments if o.target == p.target)
-
-
-def _cited(entry: Documented, found: Sequence[tuple[Part, Owner, bool]]) -> Cited:
-    return Cited(
-        entry,
-        tuple(owner for _, owner, _ in found),
-        tuple(owner for part, owner, _ in found if not part.leads),
-        frozenset(part.target for part, _, same in found if same),
-        tuple((part, owner) for part, owner, same in found if not same),
-    )
+    for part in entry.forms[0]:
+        if entry.may_vary(part) and known.issuperset(entry.after):
+            own = (one for one in revision.assignments if one.target == part.target)
+            yield from (Cited(entry, (Piece(part, one, False),), {}) for one in own)
 
 
 def _may_stand_for(part: Part, owner: Owner) -> bool:

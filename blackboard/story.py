@@ -128,8 +128,8 @@ def cited_blocks(cited: Cited, lang: str) -> list[Block]:
     ]
     if cited.missing(lang):
         blocks.append(Paragraph(f"{text('missing', lang)}: {cited.missing(lang)}"))
-    for part, owner in cited.differs:
-        blocks.append(Formula(text("differs", lang, here=what_of(owner)), part.symbols))
+    for piece in cited.differs:
+        blocks.append(Formula(text("differs", lang, here=what_of(piece.owner)), piece.part.symbols))
     return blocks
 
 

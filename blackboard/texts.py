@@ -22,7 +22,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "documented": ("as documented", "文档写法"),
     "exact": ("exact", "精确写法"),
     "exact_here": ("exact, here", "此处的精确写法"),
-    "differs": ("other than here, where it is {here}, the document has", "与此处的 {here} 不同，文档中为"),
+    "differs": ("here {here}; the document has", "此处为 {here}，文档中为"),
     "missing": ("what the document leaves out", "文档省略之处"),
     "equation": ("equation", "方程"),
     "with_values": ("with numbers", "代入数值"),
