@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy
@@ -15,9 +16,10 @@ from ..equation.symbols import gradient_of
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .groups import groups_of
 from .matching import Cited, Owner, by_owner, citations
-from .plain import WHOLE, number, packed
+from .plain import LISTED, number, packed, whole
 from .story import SHOWN, source_of, what_of
 from .texts import LANGUAGES
+from .tiles import Tiles, tiles_of
 
 COUNTABLE = {name for name, function in FUNCTIONS.items() if function.javascript} | {"border", "inside"}
 """Functions that the page can evaluate."""
@@ -30,8 +32,10 @@ SIGNS: dict[type, str] = {
 }  # fmt: skip
 PLACE = "<mi>…</mi>"
 """Stands in a symbol where the page puts the indices of an element."""
-ROOM = 700_000
-"""Elements that a page has room for: 4 MB in single precision."""
+LIGHT = 20_000
+"""Elements of an array, up to which the page can compute it anew while its reader waits."""
+ROOM = 600_000
+"""Bytes of values, gradients and new weights that a page has room for; of more it has pictures."""
 Program = dict[str, Any]
 
 
@@ -44,11 +48,12 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
 
     `changeable` says whether the page can compute it anew when a value is changed.
     """
+    shown = _shown(explanation)
+    fitting, tiles = _fitting(shown), tiles_of(explanation, shown)
     cited = by_owner(citations(explanation))
     forward = [_forward(step) for step in explanation.forward[:SHOWN]]
-    backward = [_backward(back) for back in explanation.backward[:SHOWN]]
-    fits = _fits(explanation)
-    update = [_revision(revision, fits) for revision in explanation.update]
+    backward = [_backward(back, tiles[back.operand.id]) for back in explanation.backward[:SHOWN]]
+    update = [_revision(r, r.quantity in fitting, tiles[r.quantity.id]) for r in explanation.update]
     owners: list[Sequence[Owner]] = [[step] for step in explanation.forward[:SHOWN]]
     owners += [[back] for back in explanation.backward[:SHOWN]]
     owners += [revision.assignments for revision in explanation.update]
@@ -56,19 +61,20 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     for step, found in zip((*forward, *backward, *update), documents, strict=True):
         step["numbers"] = [one.entry.number for one in found]
     programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
-    whole = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
+    entire = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
+    light = all(q in fitting and q.value.size <= LIGHT for q in shown)
     return {
         "title": explanation.title,
         "kind": explanation.kind,
         "step": explanation.step_number,
-        "quantities": [_quantity(q, fits) for q in _shown(explanation)],
+        "quantities": [_quantity(q, q in fitting, tiles.get(q.id)) for q in shown],
         "forward": forward,
         "backward": backward,
         "update": update,
         "optimizer": explanation.update_name,
         "numbers": explanation.update_numbers,
         "counts": [len(explanation.forward), len(explanation.backward)],
-        "changeable": whole and _light(explanation) and all(program is not None for program in programs),
+        "changeable": entire and light and all(program is not None for program in programs),
         "documents": _first(documents),
         "notFinite": explanation.not_finite and _not_finite(*explanation.not_finite),
         "groups": groups_of(explanation.forward) if len(explanation.forward) > SHOWN else [],
@@ -102,15 +108,14 @@ def _not_finite(quantity: Quantity, place: tuple[int, ...]) -> list[Any]:
     return [str(quantity.symbol), list(place), number(quantity.value[place].item())]
 
 
-def _light(explanation: Explanation) -> bool:
-    """Whether the page can compute it anew while its reader waits."""
-    return all(quantity.value.size <= WHOLE for quantity in explanation.quantities)
-
-
-def _fits(explanation: Explanation) -> bool:
-    """Whether the page has room for every element of values, gradients and new weights."""
-    sizes = [q.value.size * (1 + (q.gradient is not None) + q.trained) for q in explanation.quantities]
-    return sum(sizes) <= ROOM
+def _fitting(quantities: Sequence[Quantity]) -> set[Quantity]:
+    """The quantities that are on the page with every element: the small ones first, as far as there is room."""
+    fitting, left = set(), ROOM
+    for quantity in sorted(quantities, key=lambda q: q.value.nbytes):
+        left -= quantity.value.nbytes * (1 + (quantity.gradient is not None) + quantity.trained)
+        if left >= 0 or quantity.value.size <= LISTED:
+            fitting.add(quantity)
+    return fitting
 
 
 def _shown(explanation: Explanation) -> list[Quantity]:
@@ -121,21 +126,27 @@ def _shown(explanation: Explanation) -> list[Quantity]:
     return list(dict.fromkeys([*found, *back]))
 
 
-def _quantity(quantity: Quantity, whole: bool) -> dict[str, Any]:
+def _quantity(quantity: Quantity, fits: bool, tiles: Tiles | None) -> dict[str, Any]:
     numerical = {str(at): [number(n.value), n.kink] for at, n in quantity.numerical.items()}
     place = _flat(quantity.place, quantity.shape)
+    gradient = quantity.gradient
     return {
         "id": quantity.id,
         **_named(quantity.symbol),
         "role": quantity.role,
         "shape": list(quantity.shape),
-        "values": packed(quantity.value, place, whole),
-        "gradient": None if quantity.gradient is None else packed(quantity.gradient, place, whole),
+        "values": _elements(quantity.value, place, fits, tiles),
+        "gradient": None if gradient is None else _elements(gradient, place, fits, tiles),
+        "tiles": tiles and asdict(tiles),
         "numerical": numerical,
         "agrees": quantity.agrees,
         "place": place,
         "layer": quantity.layer,
     }
+
+
+def _elements(array: Any, place: int, fits: bool, tiles: Tiles | None) -> Any:
+    return whole(array) if fits else packed(array, place, tiles)
 
 
 def _named(symbol: Symbol) -> dict[str, Any]:
@@ -180,7 +191,7 @@ def _forward(step: Step) -> dict[str, Any]:
     }
 
 
-def _backward(back: Return) -> dict[str, Any]:
+def _backward(back: Return, tiles: Tiles | None) -> dict[str, Any]:
     place = _flat(back.operand.place, back.operand.shape)
     put = {_flat(at, back.operand.shape): back.put_in("mathml", at) for at in _places(back.operand)}
     return {
@@ -200,19 +211,19 @@ def _backward(back: Return) -> dict[str, Any]:
         },
         "turn": back.turn,
         "turns": back.turns,
-        "sent": packed(back.contribution, place, False) if back.turns > 1 else None,  # else the operand's gradient
-        "total": packed(back.total, place, False) if back.turn < back.turns else None,
+        "sent": packed(back.contribution, place) if back.turns > 1 else None,  # else the operand's gradient
+        "total": packed(back.total, place, tiles) if back.turn < back.turns else None,
         "program": _program(back.rule.equation, back.step.parameters, back.step.primitive.variadic),
     }
 
 
-def _revision(revision: Revision, whole: bool) -> dict[str, Any]:
+def _revision(revision: Revision, fits: bool, tiles: Tiles | None) -> dict[str, Any]:
     quantity = revision.quantity
     kept, place = revision.assignments[0].arrays, _flat(quantity.place, quantity.shape)
     slots = [one.target for one in revision.assignments if one.kept and one.target != "theta"]
     return {
         "quantity": quantity.id,
-        "state": {slot: packed(kept[slot], place, False) for slot in slots},
+        "state": {slot: whole(kept[slot]) if fits else None for slot in slots},
         "assignments": [
             {
                 "target": one.target,
@@ -223,7 +234,9 @@ def _revision(revision: Revision, whole: bool) -> dict[str, Any]:
                     for at in _places(quantity)
                     if (text := one.put_in("mathml", at)) is not None
                 },
-                "after": packed(one.after, place, whole and one.target == "theta"),
+                "after": _elements(one.after, place, fits, tiles)
+                if one.target == "theta"
+                else packed(one.after, place),
                 "program": _program(one.equation, {k: v for k, v in one.arrays.items() if not hasattr(v, "shape")}),
             }
             for one in revision.assignments

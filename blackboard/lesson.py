@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy
 
 from ..equation.symbols import number_text
+from ..optim import Adam
+from .board import board_of
 from .documented import documented
 from .explanation import Explanation
 from .page import page
 from .story import Block, Grid, Paragraph, Scene, documented_blocks, documented_scene, story
 from .texts import text
-from .worked import AdamStep, adam_steps, convolution_example, worked_example
+from .worked import ADAM_WEIGHT, AdamStep, adam_steps, convolution_example, worked_example, worked_model
 
 
 def lesson(step: int = 0, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
@@ -18,15 +23,36 @@ def lesson(step: int = 0, lang: str = "en", digits: int = 4) -> Iterator[Scene]:
     yield documented_scene("D1", lang)
     yield documented_scene("D7", lang)
     yield from story(worked_example(step), lang, digits, documents=True)
-    yield adam_scene(adam_steps(False), adam_steps(True), lang, digits)
+    yield adam_scene(adam_steps(False, descended=step), adam_steps(True, descended=step), lang, digits)
     yield documented_scene("D2", lang)
     yield from convolution_scenes(convolution_example(), lang, digits)
 
 
 def lesson_page(step: int = 0, lang: str = "en") -> str:
     """The same as a page: the worked example after `step` updates, the two Adams, and a small convolution."""
-    adam = [_row(a, b) for a, b in zip(adam_steps(False), adam_steps(True), strict=True)]
-    return page([worked_example(step), convolution_example()], lang, ("D1", "D7"), adam)
+    return page([worked_example(step), convolution_example()], lang, ("D1", "D7"), _both_adams(step))
+
+
+def _both_adams(step: int) -> dict[str, Any]:
+    """The rows of both Adams, and their updates, by which the page makes the rows anew when a number is changed."""
+    rows = zip(*(adam_steps(corrected, descended=step) for corrected in (False, True)), strict=True)
+    updates = [
+        board_of(worked_example(optimizer=Adam(bias_correction=corrected)))["update"] for corrected in (False, True)
+    ]
+    shape = worked_model().trainable_weights[2].shape
+    return {
+        "weight": "W2",
+        "place": int(numpy.ravel_multi_index(ADAM_WEIGHT, shape)),
+        "rate": Adam().learning_rate,
+        "rows": [_row(a, b) for a, b in rows],
+        "updates": [[_only_computed(revision) for revision in update] for update in updates],
+    }
+
+
+def _only_computed(revision: Mapping[str, Any]) -> dict[str, Any]:
+    """An update without what is written of it."""
+    computed = [{"target": one["target"], "program": one["program"]} for one in revision["assignments"]]
+    return {**revision, "assignments": computed}
 
 
 def adam_scene(written: Sequence[AdamStep], corrected: Sequence[AdamStep], lang: str = "en", digits: int = 4) -> Scene:

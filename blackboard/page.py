@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .board import board_of
@@ -13,39 +13,34 @@ from .texts import LANGUAGES, both, check_language
 
 TITLES = {"worked example": "title.worked", "convolution": "title.convolution", "adam": "title.adam"}
 """Titles of lessons that have one in each language."""
-SCRIPTS = ("evaluate", "tools", "lesson", "graph", "matrices", "board")
+SCRIPTS = ("evaluate", "tools", "plots", "lesson", "graph", "matrices", "board")
 
 
 def page(
     explanations: Sequence[Explanation],
     lang: str = "en",
     overview: Sequence[str] = (),
-    adam: Sequence[Sequence[float]] = (),
+    adam: Mapping[str, Any] | None = None,
 ) -> str:
     """One HTML file with these explanations, in both languages; lang: which it opens with.
 
-    overview: documented equations to begin with (D1, D7). adam: the table of the two Adams, which stands behind the
+    overview: documented equations that no step shows (D1, D7). adam: the table of the two Adams. They stand behind the
     first explanation. With either the page is the lesson's. Raises UsageError for an unknown language.
     """
     check_language(lang)
-    boards = [board_of(explanation) for explanation in explanations]
     headings = both("title.page") if overview or adam else dict.fromkeys(LANGUAGES, explanations[0].title)
     data = {
         **said_in_both(headings, lang),
         "titles": {title: both(key) for title, key in TITLES.items()},
         "documented": {d.number: _documented(d) for d in DOCUMENTED},
         "overview": list(overview),
-        "adam": [list(row) for row in adam] or None,
-        "boards": boards,
+        "adam": adam,
+        "boards": [board_of(explanation) for explanation in explanations],
     }
-    sections = ['<p class="quiet controls" id="keys"></p>']
-    if overview:
-        sections.append('<section id="overview"></section>')
-    for i in range(len(boards)):
-        sections.append(f'<section id="lesson-{i}" class="lesson"></section>')
-        if adam and not i:
-            sections.append('<section id="adam"></section>')
-    return document(data, "\n".join(sections), SCRIPTS)
+    sections = [f'<section id="lesson-{i}" class="lesson"></section>' for i in range(len(explanations))]
+    also = {"overview": overview, "adam": adam}
+    sections[1:1] = [f'<section id="{name}"></section>' for name, wanted in also.items() if wanted]
+    return document(data, "\n".join(['<p class="quiet controls" id="keys"></p>', *sections]), SCRIPTS)
 
 
 def _documented(entry: Any) -> dict[str, Any]:

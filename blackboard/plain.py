@@ -9,11 +9,10 @@ from typing import Any
 import numpy
 import numpy.typing
 
+from .tiles import Tiles
+
 LISTED = 64
 """Elements of an array, up to which they are listed one by one."""
-WHOLE = 20_000
-"""Elements of an array, up to which all of them are on the page in any case."""
-HEAT = 64
 
 
 def numbers(array: Any) -> list[Any]:
@@ -21,30 +20,38 @@ def numbers(array: Any) -> list[Any]:
     return [number(x) for x in numpy.asarray(array).reshape(-1).tolist()]
 
 
-def packed(array: numpy.typing.NDArray[Any], place: int, whole: bool = True) -> Any:
-    """The elements: listed, or, of a large array, as the text of their bytes, {"f4": …} or {"f8": …}, little-endian.
+def packed(array: numpy.typing.NDArray[Any], place: int, tiles: Tiles | None = None) -> Any:
+    """The elements of a small array one by one; of a larger one the element at `place` and, with `tiles`, a picture.
 
-    Where not the whole of an array of more than WHOLE elements is wanted: the one at `place`, least, mean and greatest,
-    and a heat map of at most HEAT × HEAT of them; of images, the one that `place` is in, of that channel.
+    A picture: {"tiles": one byte for each element drawn, "scale": its greatest magnitude, "range": least, mean and
+    greatest of all}; a byte b stands for (b - 128) / 127 * scale, 0 for what is not finite.
     """
-    if array.size <= LISTED or array.dtype.name not in ("float32", "float64"):
+    if array.size <= LISTED:
         return numbers(array)
-    if whole or array.size <= WHOLE:
-        return _bytes(array)
-    sample, *_, channel = numpy.unravel_index(place, array.shape)
-    rows = array[sample, :, :, channel] if array.ndim == 4 else array.reshape(-1, array.shape[-1])
-    chosen = [numpy.linspace(0, n - 1, min(n, HEAT)).astype(int) for n in rows.shape]
-    return {
-        "size": array.size,
-        "at": {place: number(array.reshape(-1)[place].item())},
-        "range": [short(float(x)) for x in (array.min(), array.mean(), array.max())],
-        "heat": {"rows": len(chosen[0]), "columns": len(chosen[1]), **_bytes(rows[numpy.ix_(*chosen)])},
-    }
+    flat = array.reshape(-1)
+    found: dict[str, Any] = {"size": array.size, "at": {place: number(flat[place].item())}}
+    if tiles is None:
+        return found
+    drawn = flat[tiles.places().reshape(-1)].astype("float64")
+    finite = numpy.isfinite(drawn)
+    scale = float(numpy.abs(drawn[finite]).max(initial=0.0)) or 1.0
+    levels = numpy.where(finite, 128 + numpy.rint(127 * numpy.where(finite, drawn, 0) / scale), 0)
+    found["tiles"] = _letters(levels.astype("uint8"))
+    found["scale"] = short(scale)
+    found["range"] = [short(float(x)) for x in (array.min(), array.mean(), array.max())]
+    return found
 
 
-def _bytes(array: numpy.typing.NDArray[Any]) -> dict[str, str]:
-    kind = f"f{array.dtype.itemsize}"
-    return {kind: base64.b64encode(array.astype(f"<{kind}").tobytes()).decode()}
+def whole(array: numpy.typing.NDArray[Any]) -> Any:
+    """All elements: listed, or, of a large array, as the text of their bytes, {"f4": …} or {"f8": …}, little-endian."""
+    if array.size <= LISTED:
+        return numbers(array)
+    kind = "f4" if array.dtype == "float32" else "f8"
+    return {kind: _letters(array.astype(f"<{kind}"))}
+
+
+def _letters(array: numpy.typing.NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode()
 
 
 def number(x: Any) -> Any:

@@ -83,13 +83,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     "previous": ("back", "上一步"),
     "next": ("on", "下一步"),
     "last": ("to the end", "到结尾"),
+    "play": ("play", "播放"),
+    "pause": ("pause", "暂停"),
     "reset": ("reset", "恢复原值"),
     "theme": ("light / dark", "浅色 / 深色"),
     "print": ("print", "打印"),
     "skip": ("to the content", "跳到正文"),
     "keys": (
-        "Arrow keys step forward and backward, Home and End go to the ends. Click a number to see how it comes about.",
-        "左右方向键前进、后退，Home 与 End 到两端。点一个数，可看它如何得来。",
+        "Arrow keys step forward and backward, Home and End go to the ends, P plays. Click a number to see how it "
+        "comes about, a node of the graph to go to its step.",
+        "左右方向键前进、后退，Home 与 End 到两端，P 键播放。点一个数，可看它如何得来；点计算图的节点，可到其步骤。",
     ),
     "graph": ("the graph of the computation", "计算图"),
     "all_steps": ("All steps", "全部步骤"),
@@ -138,7 +141,19 @@ TEXTS: dict[str, tuple[str, str]] = {
         "δ、η 为随机方向，逐滤波器归一化（Li 等，2018）。相邻色带的 log J 等距，越暗损失越小。",
     ),
     "watch.here": ("the network", "当前网络"),
-    "sampled": ("a part of them is shown: all would not fit on the page", "此处只显示一部分：全部列出页面放不下"),
+    "tiles.images": ("{shown} of {total} images", "{total} 张图像中的 {shown} 张"),
+    "tiles.maps": (
+        "{shown} of {total} feature maps, samples down, channels across",
+        "{total} 张特征图中的 {shown} 张：纵向为样本，横向为通道",
+    ),
+    "tiles.filters": (
+        "{shown} of {total} kernels, input channels down, filters across",
+        "{total} 个卷积核中的 {shown} 个：纵向为输入通道，横向为滤波器",
+    ),
+    "tiles.units": (
+        "the weights of {shown} of {total} units, each on the place of its pixel",
+        "{total} 个单元中 {shown} 个的权重，各置于其像素处",
+    ),
     "press_a_key": ("any key: on · q: end", "按任意键继续 · q 结束"),
 }
 """By key: English, Chinese. Names in braces are filled in."""

@@ -88,23 +88,30 @@ class AdamStep:
     weight: float
 
 
-def adam_steps(bias_correction: bool, steps: int = ADAM_STEPS) -> list[AdamStep]:
-    """The first updates of the worked example by Adam: as documented (D4-D6), or with the bias corrected."""
+def adam_steps(bias_correction: bool, steps: int = ADAM_STEPS, descended: int = 0) -> list[AdamStep]:
+    """The first updates of the worked example by Adam: as documented (D4-D6), or with the bias corrected.
+
+    descended: how many updates by gradient descent come before them.
+    """
     optimizer = Adam(bias_correction=bias_correction)
     model = worked_model(optimizer)
     x, y = numpy.array(SAMPLE), numpy.array(TARGET)
+    if descended:
+        before = worked_model()
+        train_steps(before, x, y, descended)
+        model.set_weights(before.get_weights())
     weight = model.trainable_weights[2]
     at = 3 * 4 + 4 + int(numpy.ravel_multi_index(ADAM_WEIGHT, weight.shape))  # its place in the flat buffer
     rows = []
     for t in range(1, steps + 1):
         explained = explain(model, x, y, numerical=False)
-        before = float(weight.numpy()[ADAM_WEIGHT])
+        old = float(weight.numpy()[ADAM_WEIGHT])
         train_steps(model, x, y, 1)
-        after = float(weight.numpy()[ADAM_WEIGHT])
+        new = float(weight.numpy()[ADAM_WEIGHT])
         state = {name: float(values[at]) for name, values in optimizer.state.items()}
         m = state["m"] if "m" in state else (1 - optimizer.hyperparameters["beta_1"]) * state["s"]
         v = state["v"] if "v" in state else (1 - optimizer.hyperparameters["beta_2"]) * state["r"]
         gradient = explained["W2"].gradient
         assert gradient is not None
-        rows.append(AdamStep(t, float(explained.loss.value), float(gradient[ADAM_WEIGHT]), m, v, after - before, after))
+        rows.append(AdamStep(t, float(explained.loss.value), float(gradient[ADAM_WEIGHT]), m, v, new - old, new))
     return rows

@@ -219,7 +219,7 @@ class Printer:
     @staticmethod
     def number_level(text: str) -> int:
         """How tightly a number holds together."""
-        return ADDED if text.startswith("−") or "e" in text else ATOM
+        return ADDED if text.startswith("−") else MULTIPLIED if "e" in text else ATOM
 
     def operation(self, node: ast.BinOp, at: Mapping[str, Any] | None) -> Written:
         """A sum, product, quotient or power."""

@@ -1,68 +1,62 @@
-// The graph of the computation.
+// The graph of the computation, from top to bottom: a button for each quantity, with its value and its gradient.
 "use strict";
-
-// A part of a drawing as a button, for the mouse and the keyboard
-function whenPressed(node, act) {
-  node.addEventListener("click", act);
-  node.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    act();
-  });
-}
 
 Object.assign(Lesson.prototype, {
   graph() {
-    const { board } = this;
-    const holder = make("div", { class: "graph", role: "group", tabindex: 0, "aria-label": T("graph") });
-    if (board.groups.length) {
-      holder.append(this.groupGraph());
-      return holder;
-    }
-    const depth = {};
-    for (const q of board.quantities) depth[q.id] = 0;
-    for (const step of board.forward) {
-      depth[step.result] = 1 + Math.max(0, ...step.operands.filter(([, id]) => id).map(([, id]) => depth[id]));
-    }
-    for (const q of board.quantities) {  // what is given stands beside its first use
-      if (board.forward.some((step) => step.result === q.id)) continue;
-      const used = board.forward.filter((step) => step.operands.some(([, id]) => id === q.id)).map((step) => depth[step.result]);
-      depth[q.id] = Math.max(0, Math.min(...used) - 1);
-    }
-    const columns = [];
-    for (const q of board.quantities) (columns[depth[q.id]] ??= []).push(q);
-    const tall = Math.max(...columns.map((c) => c?.length ?? 0)), wide = columns.length;
-    const spot = {};
-    const W = 104, H = 58;
-    columns.forEach((column, x) => column?.forEach((q, y) => { spot[q.id] = [x * W + 55, (y + 0.5 + (tall - column.length) / 2) * H + 8]; }));
-    const svg = draw("svg", { width: wide * W + 90, height: tall * H + 16, viewBox: `-40 0 ${wide * W + 90} ${tall * H + 16}`, role: "group", "aria-label": T("graph") });
+    this.panel = make("div", { class: "graph", role: "group", "aria-label": T("graph") });
+    this.nodes = {};
     this.edges = [];
-    for (const [n, step] of board.forward.entries()) {
+    this.panel.append(this.board.groups.length ? this.groupGraph() : this.quantityGraph());
+    return this.panel;
+  },
+
+  // On which line each quantity stands: below what it is computed from; what is given stands above its first use
+  lines() {
+    const { forward, quantities } = this.board, depth = {};
+    for (const q of quantities) depth[q.id] = 0;
+    for (const step of forward) depth[step.result] = 1 + Math.max(0, ...step.operands.filter(([, id]) => id).map(([, id]) => depth[id]));
+    const made = new Set(forward.map((step) => step.result)), lines = [];
+    for (const q of quantities) {
+      if (!made.has(q.id)) depth[q.id] = Math.max(0, Math.min(...forward.filter((s) => s.operands.some(([, id]) => id === q.id)).map((s) => depth[s.result])) - 1);
+      (lines[depth[q.id]] ??= []).push(q);
+    }
+    return lines;
+  },
+
+  quantityGraph() {
+    const W = 114, H = 98, TALL = 72, lines = this.lines(), spot = {};
+    const wide = Math.max(...lines.map((line) => line.length)) * W;
+    lines.forEach((line, y) => line.forEach((q, x) => { spot[q.id] = [(x + 0.5) * W + (wide - line.length * W) / 2, y * H]; }));
+    const svg = draw("svg", { width: wide, height: lines.length * H, "aria-hidden": "true" });
+    const holder = make("div", { class: "nodes", style: `width:${wide}px;height:${lines.length * H - 20}px` }, svg);
+    this.board.forward.forEach((step, n) => {
       const [x2, y2] = spot[step.result];
-      for (const [, id] of step.operands) {
-        if (!id) continue;
-        const [x1, y1] = spot[id];
-        const path = draw("path", { class: "edge", d: `M${x1 + 26} ${y1} C${x1 + 60} ${y1} ${x2 - 60} ${y2} ${x2 - 26} ${y2}` });
+      for (const [, id] of step.operands.filter(([, id]) => id)) {
+        const [x1, y1] = spot[id], from = y1 + TALL;
+        const path = draw("path", { class: "edge", d: `M${x1} ${from} C${x1} ${from + 22} ${x2} ${y2 - 22} ${x2} ${y2}` });
         this.edges.push([path, n, id]);
         svg.append(path);
       }
-    }
-    this.nodes = {};
-    for (const q of board.quantities) {
-      const [x, y] = spot[q.id];
-      const step = board.forward.find((s) => s.result === q.id);
-      const told = step ? `${symbol(q)} = ${step.primitive}` : symbol(q);
-      const node = draw("g", { class: "node", "data-id": q.id, tabindex: 0, role: "button", "aria-label": `${told} ${q.shape.join(" × ")}` }, draw("title", {}, `${told} ${q.shape.join(" × ")}`),
-        draw("rect", { x: x - 26, y: y - 16, width: 52, height: 32, rx: 8 }), Object.assign(draw("text", { x, y }), { textContent: symbol(q) }));
-      if (step) node.append(Object.assign(draw("text", { x, y: y + 25, class: "op" }), { textContent: step.primitive }));
+    });
+    for (const q of this.board.quantities) {
+      const step = this.board.forward.find((s) => s.result === q.id), told = step ? `${q.name} = ${step.primitive}` : q.name;
+      const node = make("button", { type: "button", class: "node", "data-id": q.id, title: `${told} ${q.shape.join(" × ")}`,
+        style: `left:${spot[q.id][0] - 53}px;top:${spot[q.id][1]}px`, onclick: () => this.step(this.stepOf(q.id)) },
+        make("span", {}, q.name, make("small", {}, ` ${step?.primitive ?? ""}`)), make("span", { class: "value" }), make("span", { class: "gradient" }));
       for (const event of ["mouseenter", "focus"]) node.addEventListener(event, () => this.highlight(q.id, true));
       for (const event of ["mouseleave", "blur"]) node.addEventListener(event, () => this.highlight(q.id, false));
-      whenPressed(node, () => this.show(q.id));
       this.nodes[q.id] = node;
-      svg.append(node);
+      holder.append(node);
     }
-    holder.append(svg);
     return holder;
+  },
+
+  // Where a press on a node goes: on the way forward to the step of its value, later to that of its gradient
+  stepOf(id) {
+    const { forward } = this.board;
+    const made = forward.findIndex((step) => step.result === id) + 1, gradient = this.gradientAt(id);
+    if ((this.at > forward.length || this.at === made) && gradient > 0) return gradient;
+    return made || forward.findIndex((step) => step.operands.some(([, other]) => other === id)) + 1;
   },
 
   // The articles and nodes of a quantity point at one another
@@ -70,49 +64,46 @@ Object.assign(Lesson.prototype, {
     this.steps.forEach(({ step }, n) => {
       if ([step.result, step.operand, step.quantity].includes(id)) this.articles[n].classList.toggle("lit", on);
     });
-    this.nodes?.[id]?.classList.toggle("now", on);
+    this.nodes[id]?.classList.toggle("now", on);
   },
 
-  show(id) {
-    const n = this.steps.findIndex(({ step, phase }) => (phase === "forward" ? step.result : step.operand) === id);
-    if (n >= 0) this.articles[n].scrollIntoView({ block: "center" });
-  },
-
+  // The graph as far as its reader has come
   light() {
-    if (!this.nodes) return;
-    const F = this.board.forward.length, here = this.articles[this.at - 1]?.dataset.id;
+    const F = this.board.forward.length, here = this.nodes[this.articles[this.at - 1]?.dataset.id];
     for (const [id, node] of Object.entries(this.nodes)) {
-      const back = this.gradientAt(id);
-      node.classList.toggle("here", id === here);
-      node.classList.toggle("done", this.hasValue(id));
-      node.classList.toggle("back", back > 0 && back <= this.at);
+      const q = this.board.byId[id], back = this.gradientAt(id), sent = back > 0 && back <= this.at, done = this.hasValue(id);
+      node.classList.toggle("here", node === here);
+      if (node === here) node.setAttribute("aria-current", "step");
+      else node.removeAttribute("aria-current");
+      node.classList.toggle("done", done);
+      node.classList.toggle("back", sent);
+      node.children[1].replaceChildren(done ? this.brief(q, this.value(id)) : "");
+      node.children[2].replaceChildren(...(sent ? ["∂ ", this.brief(q, this.gradient(id), 78)] : []));
     }
     for (const [path, n, id] of this.edges) {
       path.classList.toggle("done", n < this.at);
       path.classList.toggle("back", this.board.backward.some((turn, m) => turn.step === n && turn.operand === id && F + m < this.at));
     }
+    if (here) this.panel.scrollTo(here.offsetLeft + 53 - this.panel.clientWidth / 2, here.offsetTop + 36 - this.panel.clientHeight / 2);
   },
 
-  // A long computation: one node for each layer or run of steps, which opens it
+  // An array in the room of a few figures
+  brief(q, data, wide = 94) {
+    if (data.length > 3 && q.tiles) return this.picture(q, data, wide, 20, 4);
+    return [...Array(data.length).keys()].map((i) => format(number(data[i]), data.length > 1 ? 2 : 4)).join("  ");
+  },
+
+  // A long computation: a button for each layer or run of steps, which opens it
   groupGraph() {
-    const W = 150, H = 90, { groups } = this.board;
-    const svg = draw("svg", { width: groups.length * W, height: H, viewBox: `0 0 ${groups.length * W} ${H}`, role: "group", "aria-label": T("graph") });
-    groups.forEach((group, i) => {
-      const x = i * W + W / 2, name = this.groupName(group);
-      if (i) svg.append(draw("path", { class: "edge done", d: `M${x - W + 60} 34H${x - 60}` }));
-      const most = this.applied(group, 2);
-      const node = draw("g", { class: "node done", tabindex: 0, role: "button", "aria-label": `${name}: ${most}` }, draw("title", {}, most),
-        draw("rect", { x: x - 60, y: 16, width: 120, height: 36, rx: 8 }), Object.assign(draw("text", { x, y: 34, class: "op" }), { textContent: name }),
-        Object.assign(draw("text", { x, y: 66, class: "op" }), { textContent: most.length > 24 ? `${most.slice(0, 23)}…` : most }));
-      whenPressed(node, () => {
+    return make("div", { class: "runs" }, ...this.board.groups.map((group, i) => {
+      const name = this.groupName(group), most = this.applied(group, 2);
+      return make("button", { type: "button", class: "node done", title: `${name}: ${most}`, onclick: () => {
         const details = this.section.querySelectorAll("details.steps")[i];
         details.open = true;
         details.scrollIntoView({ block: "start" });
         details.querySelector("summary").focus();
-      });
-      svg.append(node);
-    });
-    return svg;
+      } }, make("span", {}, name), make("small", {}, most));
+    }));
   },
 
   groupName(group) {
@@ -131,21 +122,21 @@ Object.assign(Lesson.prototype, {
       make("p", { class: "quiet" }, T("many_steps", { count: board.counts[0], shown: board.forward.length })));
     for (const group of board.groups) {
       const details = make("details", { class: "steps" }, make("summary", {}, this.groupName(group), make("span", { class: "quiet" }, ` · ${this.applied(group)}`)));
-      details.addEventListener("toggle", () => { if (details.open && details.children.length < 2) details.append(this.lines(group)); });
+      details.addEventListener("toggle", () => { if (details.open && details.children.length < 2) details.append(this.stepLines(group)); });
       holder.append(details);
     }
     return holder;
   },
 
-  lines(group) {
+  stepLines(group) {
     const told = (shape, found) => {
       if (!found) return T("not_computed");
       const few = shape.reduce((a, b) => a * b, 1) <= 4;
       return few ? found.map((x) => format(number(x))).join(", ") : T("spread", { low: format(number(found[0])), mean: format(number(found[1])), high: format(number(found[2])) });
     };
     const rows = group.steps.map(([equation, shape, value, gradient], i) =>
-      make("tr", {}, ...[group.first + i, equation, shape.join(" × "), told(shape, value), gradient ? told(shape, gradient) : "–"].map((cell, k) => make("td", k < 2 ? { class: "left" } : {}, String(cell)))));
-    const head = ["step", "equation", "shape", "result", "gradient"].map((key, k) => make("th", { scope: "col", class: k < 2 ? "left" : null }, T(key)));
-    return make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": this.groupName(group) }, make("table", { class: "grid" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
+      [group.first + i, equation, shape.join(" × "), told(shape, value), gradient ? told(shape, gradient) : "–"]);
+    const head = ["step", "equation", "shape", "result", "gradient"].map((key) => T(key));
+    return make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": this.groupName(group) }, grid(head, rows, { left: 2 }));
   },
 });

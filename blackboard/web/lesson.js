@@ -1,7 +1,7 @@
 // One lesson: an explanation, where its reader stands, and what was changed.
 "use strict";
 
-const EDITABLE = ["input", "weight", "target"], SMALL = 64;
+const EDITABLE = ["input", "weight", "target"], SMALL = 64, PACE = 2500;  // milliseconds a step
 
 class Lesson {
   constructor(board, section) {
@@ -25,8 +25,9 @@ class Lesson {
       ...board.backward.map((turn) => ({ phase: "backward", step: turn })),
       ...board.update.map((revision) => ({ phase: "update", step: revision })),
     ];
-    this.at = 0;
+    this.at = Math.min(1, this.steps.length);
     this.found = null;
+    this.timer = 0;
   }
 
   value(id) {
@@ -110,48 +111,74 @@ class Lesson {
     }
     if (board.kind === "model") section.append(make("p", { class: "quiet" }, T("rows")));
     if (board.step) section.append(make("p", { class: "quiet" }, T("after_steps", { count: board.step })));
-    section.append(this.bar(), this.graph());
-    const given = make("div", { class: "given" });
+    const steps = make("div", { class: "steps" }), given = make("div", { class: "given" });
+    section.append(this.bar(), make("div", { class: "work" }, this.graph(), steps));
     this.matrices = [];
-    for (const q of board.quantities) if ([...EDITABLE, "constant"].includes(q.role)) given.append(this.matrix(q, "value"));
-    section.append(make("h3", {}, T("values")), make("p", { class: "quiet" }, T(board.changeable ? "change_them" : "view_only")), given);
+    for (const q of board.quantities) if (["input", "target", ...(board.changeable ? ["weight", "constant"] : [])].includes(q.role)) given.append(this.matrix(q, "value"));
+    steps.append(make("h3", { class: "phase" }, T("values")), make("p", { class: "quiet" }, T(board.changeable ? "change_them" : "view_only")), given);
+    if (!board.changeable) steps.append(this.weights());
     this.articles = [];
     let phase = "";
     this.steps.forEach((entry, n) => {
-      if (entry.phase !== phase) section.append(make("h3", { class: "phase" }, T(entry.phase)));
+      if (entry.phase !== phase) steps.append(make("h3", { class: "phase" }, T(entry.phase)));
       phase = entry.phase;
       const article = this.article(entry, n);
       this.articles.push(article);
-      section.append(article);
+      steps.append(article);
     });
-    if (board.groups.length) section.append(this.groups());
+    if (board.groups.length) steps.append(this.groups());
     this.go(this.at, false);
-    this.refresh();
+  }
+
+  // Weights that only can be looked at, drawn when they are
+  weights() {
+    const found = this.board.quantities.filter((q) => ["weight", "constant"].includes(q.role));
+    const details = make("details", {}, make("summary", {}, `${T("watch.weights")}: ${found.map((q) => q.name).join(", ")}`));
+    details.addEventListener("toggle", () => {
+      if (details.open && details.children.length < 2) details.append(make("div", { class: "given" }, ...found.map((q) => this.matrix(q, "value"))));
+    });
+    return found.length ? details : "";
   }
 
   bar() {
     const last = this.steps.length;
-    const press = (text, label, to) => make("button", { type: "button", "aria-label": label, title: label, onclick: () => this.go(to()) }, text);
+    const press = (text, key, act) => make("button", { type: "button", "aria-label": T(key), title: T(key), class: key, onclick: act }, text);
     this.slider = make("input", { type: "range", min: 0, max: last, value: this.at, "aria-label": T("step"),
-      oninput: (event) => this.go(Number(event.target.value)) });
+      oninput: (event) => this.step(Number(event.target.value)) });
     this.where = make("span", { class: "where", role: "status" });
-    return make("div", { class: "bar controls" }, make("div", {},
-      press("«", T("first"), () => 0), press("‹", T("previous"), () => this.at - 1), this.slider,
-      press("›", T("next"), () => this.at + 1), press("»", T("last"), () => last), this.where,
-      make("button", { type: "button", onclick: () => this.reset() }, T("reset"))));
+    this.player = press("", "play", () => this.play());
+    const bar = make("div", { class: "bar controls" }, make("div", {},
+      press("«", "first", () => this.step(0)), press("‹", "previous", () => this.step(this.at - 1)), this.player,
+      press("›", "next", () => this.step(this.at + 1)), press("»", "last", () => this.step(last)), this.slider, this.where,
+      press("↺", "reset", () => this.reset())));
+    this.play(false);
+    return bar;
+  }
+
+  // Goes on by itself, from the beginning where it is at the end, until its reader takes a step
+  play(on = !this.timer) {
+    clearInterval(this.timer);
+    this.timer = on ? setInterval(() => { this.go(this.at + 1); if (this.at === this.steps.length) this.play(false); }, PACE) : 0;
+    this.player.textContent = on ? "❚❚" : "▶\ufe0e";
+    for (const name of ["aria-label", "title"]) this.player.setAttribute(name, T(on ? "pause" : "play"));
+    if (on) this.go(this.at === this.steps.length ? 1 : this.at);
+  }
+
+  step(to) {
+    this.play(false);
+    this.go(to);
   }
 
   go(to, scroll = true) {
     this.at = Math.max(0, Math.min(this.steps.length, to));
     this.slider.value = this.at;
     const entry = this.steps[this.at - 1];
-    this.where.textContent = entry ? `${this.at} / ${this.steps.length} · ${T(entry.phase)}` : T("nothing_yet");
+    this.where.replaceChildren(...(entry ? [`${this.at} / ${this.steps.length}`, make("span", {}, ` · ${T(entry.phase)}`)] : [T("nothing_yet")]));
     this.articles.forEach((article, n) => {
       article.classList.toggle("later", n >= this.at);
       article.classList.toggle("now", n === this.at - 1);
     });
-    if (scroll && entry) this.articles[this.at - 1].scrollIntoView({ block: "center" });
-    this.light();
+    if (scroll && entry) this.articles[this.at - 1].scrollIntoView({ block: "start" });
     this.refresh();
   }
 
@@ -159,20 +186,20 @@ class Lesson {
     const { board } = this;
     const q = board.byId[phase === "forward" ? step.result : phase === "backward" ? step.operand : step.quantity];
     const head = make("div", { class: "head" }, ...step.numbers.map((d) => make("span", { class: "d" }, d)));
-    const titleText = phase === "update" ? symbol(q) : `${step.number} · `;
+    const titleText = phase === "update" ? q.name : `${step.number} · `;
     const title = make("h4", { style: "margin:0;font-weight:600" }, titleText);
     if (phase !== "update") title.append(mathematics(symbolMath(q, phase === "backward")), ` · ${step.primitive}`);
     head.append(title);
     if (phase === "forward") head.append(make("span", { class: "quiet" }, `${q.layer ? `${T("layer")} ${q.layer} · ` : ""}${step.source}`));
     const article = make("article", { class: phase, "data-n": n + 1, "data-id": q.id });
-    article.addEventListener("mouseenter", () => this.nodes?.[q.id]?.classList.add("now"));
-    article.addEventListener("mouseleave", () => this.nodes?.[q.id]?.classList.remove("now"));
+    article.addEventListener("mouseenter", () => this.nodes[q.id]?.classList.add("now"));
+    article.addEventListener("mouseleave", () => this.nodes[q.id]?.classList.remove("now"));
     const left = make("div"), right = make("div");
     const body = make("div", { class: "body" }, make("div", { class: "columns" }, left, right));
     article.append(head, make("p", { class: "notyet" }, T("not_computed")), body);
     if (phase === "update") this.updateBody(step, q, left, right);
     else {
-      left.append(this.equation(T("equation"), mathematics(step.equation)));
+      left.append(equation(T("equation"), mathematics(step.equation)));
       const written = make("div", { class: "equation", tabindex: 0 });
       left.append(written);
       const extra = make("div");
@@ -180,20 +207,9 @@ class Lesson {
       right.append(this.matrix(q, phase === "forward" ? "value" : "gradient", phase === "backward" ? n - board.forward.length : null));
       article.refresh = () => this.refreshStep(phase, step, n, q, written, extra);
     }
-    const documents = make("div", { class: "documents" });
-    for (const d of step.numbers) {
-      const found = board.documents[d];
-      if (found.at !== n) continue;
-      documents.append(this.equation(`${d} · ${T("documented")}`, mathematics(page.documented[d].documented)), this.equation(`${d} · ${T("exact_here")}`, mathematics(found.here)));
-      if (said(found.missing)) documents.append(make("p", { class: "quiet" }, `${T("missing")}: ${said(found.missing)}`));
-      for (const [here, documented] of found.differs) documents.append(this.equation(`${d} · ${T("differs", { here })}`, mathematics(documented)));
-    }
-    if (documents.children.length) article.append(documents);
+    const first = step.numbers.filter((d) => board.documents[d].at === n);
+    if (first.length) article.append(documents(first, board.documents));
     return article;
-  }
-
-  equation(label, ...content) {
-    return make("div", { class: "equation", tabindex: 0 }, make("span", { class: "label" }, label), ...content);
   }
 
   refreshStep(phase, step, n, q, written, extra) {
@@ -212,16 +228,11 @@ class Lesson {
     const terms = this.terms(m, at);
     if (terms) {
       const out = board.byId[step.result];
-      const table = make("table", { class: "grid" }, make("caption", { class: "quiet", style: "text-align:left" }, `${T("local")} × ${T("incoming")} = ${T("product")}`),
-        make("thead", {}, make("tr", {}, ...["", T("local"), T("incoming"), T("product")].map((t) => make(t ? "th" : "td", t ? { scope: "col" } : {}, t)))));
-      const rows = make("tbody");
-      for (const [o, local, incoming, product] of terms) {
-        rows.append(make("tr", {}, ...[`${symbol(out)}${out.shape.length ? `[${placeText(o, out.shape)}]` : ""}`, format(local), format(incoming), format(product)].map((t) => make("td", {}, t))));
-      }
-      table.append(rows);
-      extra.append(make("div", { class: "scroll", tabindex: 0 }, table));
+      const rows = terms.map(([o, ...numbers]) => [`${out.name}${out.shape.length ? `[${placeText(o, out.shape)}]` : ""}`, ...numbers.map((x) => format(x))]);
+      extra.append(make("div", { class: "scroll", tabindex: 0 },
+        grid(["", T("local"), T("incoming"), T("product")], rows, { caption: `${T("local")} × ${T("incoming")} = ${T("product")}` })));
     }
-    if (step.turns > 1) extra.append(make("p", {}, T("term", { turn: step.turn, turns: step.turns, value: symbol(q) })));
+    if (step.turns > 1) extra.append(make("p", {}, T("term", { turn: step.turn, turns: step.turns, value: q.name })));
     if (step.turn === step.turns) this.numericalText(q, at, extra);
   }
 
@@ -269,15 +280,10 @@ class Lesson {
     left.append(make("p", { class: "quiet" }, T("updated_by", { name: this.board.optimizer, numbers: this.board.numbers })));
     const rate = this.numbers.learning_rate ?? revision.assignments[0].program?.parameters.learning_rate ?? revision.assignments.at(-1).program?.parameters.learning_rate;
     if (this.board.changeable && revision === this.board.update[0]) {
-      const input = make("input", { type: "text", inputmode: "decimal", value: format(rate, 6).replace("−", "-"), "aria-label": T("learning_rate"), class: "rate", style: "width:7rem;margin-left:.5rem" });
-      input.addEventListener("change", () => {
-        const value = Number(input.value.replace("−", "-"));
-        if (Number.isFinite(value)) { this.numbers.learning_rate = value; this.recompute(); }
-      });
-      left.append(make("label", {}, `${T("learning_rate")} α =`, input));
+      left.append(rateField(`${T("learning_rate")} α`, rate, (value) => { this.numbers.learning_rate = value; this.recompute(); }));
     }
     const lines = revision.assignments.map((one) => {
-      left.append(this.equation(T("equation"), mathematics(one.equation)));
+      left.append(equation(T("equation"), mathematics(one.equation)));
       const line = make("div", { class: "equation", tabindex: 0 });
       left.append(line);
       return line;
@@ -298,7 +304,7 @@ class Lesson {
           });
         } else revision.assignments.forEach((one, i) => this.assignment(one, lines[i], q, at, null, one.after[at]));
         const data = this.found ? this.found.updated[q.id].theta.data : revision.assignments.findLast((one) => one.target === "theta").after;
-        after.replaceChildren(this.table(q, data, `${symbol(q)} ←`, false));
+        after.replaceChildren(this.table(q, data, `${q.name} ←`, false));
       };
       article.refresh();
     });
@@ -314,7 +320,9 @@ class Lesson {
   }
 
   refresh() {
-    for (const holder of this.matrices ?? []) holder.refresh();
-    for (const article of this.articles ?? []) article.refresh?.();
+    for (const holder of this.matrices) holder.refresh();
+    for (const article of this.articles) article.refresh?.();
+    this.light();
+    this.changes?.();
   }
 }

@@ -1,4 +1,4 @@
-// Arrays: as tables whose elements can be chosen or changed, and as heat maps where they are large.
+// Arrays: small ones as tables whose elements can be chosen or changed, large ones as pictures.
 "use strict";
 
 Object.assign(Lesson.prototype, {
@@ -8,7 +8,7 @@ Object.assign(Lesson.prototype, {
       const editable = what === "value" && EDITABLE.includes(q.role) && this.board.changeable;
       const data = what === "value" ? this.value(q.id) : turn === null ? this.gradient(q.id) : this.total(turn, q);
       if (editable && holder.contains(document.activeElement)) {
-        holder.querySelectorAll("input").forEach((input, i) => { if (input !== document.activeElement) input.value = format(number(data[i]), 6).replace("−", "-"); });
+        holder.querySelectorAll("input").forEach((input, i) => { if (input !== document.activeElement) input.value = typed(data[i]); });
         return;
       }
       holder.replaceChildren(...this.table(q, data, null, editable, what).childNodes);
@@ -34,7 +34,7 @@ Object.assign(Lesson.prototype, {
       return holder;
     }
     if (data.length > SMALL) {
-      holder.append(this.heat(q, data));
+      holder.append(this.large(q, data));
       return holder;
     }
     const scale = Math.max(1e-300, ...data.map(number).filter(Number.isFinite).map(Math.abs));
@@ -47,22 +47,16 @@ Object.assign(Lesson.prototype, {
       const line = make("tr");
       for (let column = 0; column < columns; column++) {
         const at = row * columns + column, x = number(data[at]);
-        const name = `${what === "gradient" ? "∂J/∂" : ""}${symbol(q)}${q.shape.length ? `[${placeText(at, q.shape)}]` : ""}`;
-        const colour = Number.isFinite(x) ? `rgba(var(--${x < 0 ? "cold" : "warm"}), ${(0.38 * Math.abs(x) / scale).toFixed(3)})` : "transparent";
-        let cell;
-        if (editable) {
-          cell = make("input", { type: "text", inputmode: "decimal", value: format(x, 6).replace("−", "-"), "aria-label": name });
-          cell.addEventListener("change", () => {
-            const value = Number(cell.value.replace("−", "-"));
-            if (cell.value.trim() && Number.isFinite(value)) this.change(q.id, at, value);
-            else cell.value = format(number(this.value(q.id)[at]), 6);
-          });
-          cell.addEventListener("focus", () => { this.chosen[q.id] = at; this.refresh(); });
-        } else {
-          cell = make("button", { type: "button", "aria-label": `${name} = ${format(x)}`, "aria-pressed": String(this.place(q.id) === at), class: Number.isFinite(x) ? null : "strange" }, format(x));
-          cell.addEventListener("click", () => { this.chosen[q.id] = at; this.refresh(); });
-        }
-        cell.style.backgroundColor = colour;
+        const name = `${what === "gradient" ? "∂J/∂" : ""}${q.name}${q.shape.length ? `[${placeText(at, q.shape)}]` : ""}`;
+        const choose = () => { this.chosen[q.id] = at; this.refresh(); };
+        const cell = editable
+          ? make("input", { type: "text", inputmode: "decimal", value: typed(x), "aria-label": name, onfocus: choose, onchange: () => {
+            const value = read(cell.value);
+            if (value !== null) this.change(q.id, at, value);
+            else cell.value = typed(this.value(q.id)[at]);
+          } })
+          : make("button", { type: "button", "aria-label": `${name} = ${format(x)}`, "aria-pressed": String(this.place(q.id) === at), class: Number.isFinite(x) ? null : "strange", onclick: choose }, format(x));
+        cell.style.backgroundColor = Number.isFinite(x) ? `rgba(var(--${x < 0 ? "cold" : "warm"}), ${(0.38 * Math.abs(x) / scale).toFixed(3)})` : "transparent";
         line.append(make("td", {}, cell));
       }
       table.append(line);
@@ -71,35 +65,55 @@ Object.assign(Lesson.prototype, {
     return holder;
   },
 
-  heat(q, data) {
-    const wide = q.shape.at(-1) ?? 1;
-    const { rows, columns, data: shown } = data.sample ?? { rows: data.length / wide, columns: wide, data };
-    const found = shown.map(number), finite = found.filter(Number.isFinite);
-    const least = finite.reduce((a, b) => Math.min(a, b), Infinity), greatest = finite.reduce((a, b) => Math.max(a, b), -Infinity);
-    const [low, mean, high] = data.range ?? [least, found.reduce((a, b) => a + b, 0) / found.length, greatest];
-    const scale = Math.max(1e-300, Math.abs(least), Math.abs(greatest));
-    const within = (cells, smallest) => Math.min(256, Math.max(smallest, cells * 8));
-    const canvas = make("canvas", { class: "heat", width: Math.min(columns, 256), height: Math.min(rows, 256), role: "img",
-      style: `width:${within(columns, 96)}px;height:${within(rows, 16)}px`,
-      "aria-label": T("too_many", { count: data.length, low: format(low), mean: format(mean), high: format(high) }) });
-    const context = canvas.getContext("2d");
-    const dx = columns / canvas.width, dy = rows / canvas.height;
-    for (let y = 0; y < canvas.height; y++) {
-      for (let x = 0; x < canvas.width; x++) {
-        const value = found[Math.floor(y * dy) * columns + Math.floor(x * dx)] / scale;
-        context.fillStyle = !Number.isFinite(value) ? "#b3261e" : value < 0 ? `rgba(38,108,190,${-value})` : `rgba(214,106,38,${value})`;
-        context.fillRect(x, y, 1, 1);
-      }
-    }
-    const told = make("p", { class: "quiet" }, canvas.getAttribute("aria-label"));
-    if (data.sample) {
-      told.append(` · ${T("sampled")}`);
-      return make("div", {}, canvas, told);
-    }
+  // A large array: its picture, what it shows, and all values where they are on the page
+  large(q, data) {
+    const { kind, starts, total } = q.tiles;
+    const finite = data.picture ? [] : data.map(number).filter(Number.isFinite);
+    const [low, mean, high] = data.range ?? [finite.reduce((a, b) => Math.min(a, b), Infinity), finite.reduce((a, b) => a + b, 0) / finite.length, finite.reduce((a, b) => Math.max(a, b), -Infinity)];
+    const told = T("too_many", { count: data.length, low: format(low), mean: format(mean), high: format(high) });
+    const canvas = this.picture(q, data, kind === "matrix" ? 256 : 480, kind === "matrix" ? 200 : 320);
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", told);
+    const holder = make("div", {}, canvas, make("p", { class: "quiet" }, kind === "matrix" ? "" : `${T(`tiles.${kind}`, { shown: starts.length, total })}; `, told));
+    if (data.picture) return holder;
     const details = make("details", {}, make("summary", {}, T("full_values")));
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length < 2) details.append(make("pre", { class: "values", tabindex: 0 }, found.map((x) => format(x, 6)).join(" ")));
+      if (details.open && details.children.length < 2) details.append(make("pre", { class: "values", tabindex: 0 }, data.map((x) => format(number(x), 6)).join(" ")));
     });
-    return make("div", {}, canvas, told, details);
+    holder.append(details);
+    return holder;
+  },
+
+  // Up to `most` pictures of the array within `wide` × `high` pixels: blue below 0, orange above, red what is not
+  // finite; images without a negative value in ink
+  picture(q, data, wide, high, most = Infinity) {
+    const { kind, height, width, down, right, starts } = q.tiles, gap = Math.ceil(width / 16);
+    const count = Math.min(most, starts.length), columns = Math.min(count, most < Infinity ? most : q.tiles.columns);
+    const W = columns * (width + gap) - gap, H = Math.ceil(count / columns) * (height + gap) - gap;
+    const element = data.picture ? (k, r, c) => data.picture[(k * height + r) * width + c] : (k, r, c) => number(data[starts[k] + r * down + c * right]);
+    const canvas = make("canvas", { class: "heat", width: W, height: H });
+    const context = canvas.getContext("2d"), image = context.createImageData(W, H), cells = [];
+    let scale = 1e-300, negative = false;
+    for (let k = 0; k < count; k++) {
+      const x = (k % columns) * (width + gap), y = Math.floor(k / columns) * (height + gap);
+      for (let r = 0; r < height; r++) {
+        for (let c = 0; c < width; c++) {
+          const value = element(k, r, c);
+          if (Number.isFinite(value)) { scale = Math.max(scale, Math.abs(value)); negative ||= value < 0; }
+          cells.push([4 * ((y + r) * W + x + c), value]);
+        }
+      }
+    }
+    const ink = kind === "images" && q.role === "input" && !negative;
+    for (const [at, value] of cells) {
+      const colour = !Number.isFinite(value) ? [179, 38, 30] : ink ? [0, 0, 0] : value < 0 ? [38, 108, 190] : [214, 106, 38];
+      image.data.set([...colour, Number.isFinite(value) ? (255 * Math.abs(value)) / scale : 255], at);
+    }
+    context.putImageData(image, 0, 0);
+    if (ink) canvas.classList.add("ink");
+    const times = Math.min(wide / W, high / H, 12);
+    const [w, h] = kind === "matrix" ? [Math.min(wide, Math.max(W * 8, wide / 3)), Math.min(high, Math.max(H * 8, 16))] : times > 1 ? [Math.floor(times) * W, Math.floor(times) * H] : [times * W, times * H];
+    canvas.style.cssText = `width:${w}px;aspect-ratio:${w}/${h}`;
+    return canvas;
   },
 });

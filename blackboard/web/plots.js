@@ -13,8 +13,9 @@ const plots = (() => {
     return found;
   }
 
-  // series: [{ name, values, colour, dashed }] over `epochs`; chosen: the epoch that is marked; told: what it shows
-  function curves(told, epochs, series, chosen, asPercent) {
+  // series: [{ name, values, colour, dashed }] over `epochs`, or what else is `along`; chosen: the epoch that is marked;
+  // told: what it shows
+  function curves(told, epochs, series, { along, chosen = -1, asPercent = false }) {
     const W = 460, H = 260, left = 56, right = 96, top = 14, bottom = 40;
     const finite = series.flatMap((s) => s.values).map(number).filter(Number.isFinite);
     const svg = draw("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart", role: "img", "aria-label": told });
@@ -35,7 +36,7 @@ const plots = (() => {
         text({ x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, asPercent ? `${format(100 * tick)} %` : format(tick)));
     }
     for (const e of steps(first, last, 5).filter(Number.isInteger)) svg.append(text({ x: x(e), y: H - bottom + 18, "text-anchor": "middle" }, String(e)));
-    svg.append(text({ x: (left + W - right) / 2, y: H - 4, "text-anchor": "middle" }, T("watch.epoch")));
+    svg.append(text({ x: (left + W - right) / 2, y: H - 4, "text-anchor": "middle" }, along));
     if (chosen >= first && chosen <= last) svg.append(draw("path", { class: "chosen", d: `M${x(chosen)} ${top}V${H - bottom}` }));
     const ends = [];
     for (const { name, values, colour, dashed } of series) {

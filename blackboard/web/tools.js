@@ -27,8 +27,6 @@ const tools = (() => {
     return element;
   }
 
-  const escaped = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
   // MathML written by the engine's own notation
   function mathematics(written) {
     const holder = make("span", { class: "math" });
@@ -52,7 +50,7 @@ const tools = (() => {
     return text.replaceAll("-", "−");
   }
 
-  const symbol = (q) => q.name;
+  // The name of a quantity, of one of its elements, or the derivative of the loss by it
   const symbolMath = (q, gradient, place = []) => {
     const [whole, element] = q.math[gradient ? "gradient" : "value"];
     return place.length ? element.replaceAll("<mi>…</mi>", place.map((p) => `<mn>${p}</mn>`).join("<mo>,</mo>")) : whole;
@@ -64,12 +62,50 @@ const tools = (() => {
   }
   const number = (x) => (typeof x === "string" ? { NaN: NaN, "∞": Infinity, "−∞": -Infinity }[x] : x);
 
-  // A large array comes as the text of its bytes; of a very large one there is the chosen element and a sample
+  // A large array comes as the text of its bytes; of a very large one there is the chosen element and a picture
   function unpacked(given) {
     if (!given || Array.isArray(given)) return given;
-    if (given.heat) return { length: given.size, range: given.range, sample: { ...given.heat, data: unpacked(given.heat) }, ...given.at };
-    const bytes = Uint8Array.from(atob(given.f4 ?? given.f8), (c) => c.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(given.tiles ?? given.f4 ?? given.f8 ?? ""), (c) => c.charCodeAt(0));
+    if (given.size) {
+      const picture = given.tiles && Array.from(bytes, (level) => (level ? ((level - 128) / 127) * given.scale : NaN));
+      return { length: given.size, range: given.range, picture, ...given.at };
+    }
     return Array.from(given.f4 ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer));
+  }
+
+  // A number as it stands in a field, and back; null where it is none
+  const typed = (x) => format(number(x), 6).replaceAll("−", "-");
+  const read = (text) => (text.trim() && Number.isFinite(Number(text.replaceAll("−", "-"))) ? Number(text.replaceAll("−", "-")) : null);
+
+  function rateField(label, rate, changed) {
+    const input = make("input", { type: "text", inputmode: "decimal", value: typed(rate), class: "rate",
+      onchange: () => { const value = read(input.value); if (value !== null) changed(value); } });
+    return make("label", {}, `${label} = `, input);
+  }
+
+  // A table of texts; left: how many columns are no numbers
+  function grid(head, rows, { caption, left = 0 } = {}) {
+    const cell = (text, k) => make("td", { class: k < left ? "left" : null }, String(text));
+    return make("table", { class: "grid" }, caption ? make("caption", { class: "quiet" }, caption) : null,
+      make("thead", {}, make("tr", {}, ...head.map((text, k) => make(text ? "th" : "td", { scope: text ? "col" : null, class: k < left ? "left" : null }, text)))),
+      make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell)))));
+  }
+
+  const equation = (label, ...content) => make("div", { class: "equation", tabindex: 0 }, make("span", { class: "label" }, label), ...content);
+
+  // Documented equations by their numbers: as documented, exact, and what the document leaves out; or, with what is said
+  // of them here, as they are here, and where that is another
+  function documents(numbers, here = {}) {
+    const holder = make("div", { class: "documents" });
+    for (const d of numbers) {
+      const entry = page.documented[d], own = here[d], exact = own?.here ?? entry.exact, missing = said((own ?? entry).missing);
+      holder.append(equation(`${d} · ${T("documented")}`, mathematics(entry.documented)));
+      holder.lastElementChild.classList.toggle("alone", entry.documented === exact);
+      if (entry.documented !== exact) holder.append(equation(`${d} · ${T(own ? "exact_here" : "exact")}`, mathematics(exact)));
+      if (missing) holder.append(make("p", { class: "quiet" }, `${T("missing")}: ${missing}`));
+      for (const [other, written] of own?.differs ?? []) holder.append(equation(`${d} · ${T("differs", { here: other })}`, mathematics(written)));
+    }
+    return holder;
   }
 
   // The buttons above, and `render` when the language is another
@@ -94,7 +130,7 @@ const tools = (() => {
   }
 
   const said = (texts) => texts[lang];
-  return { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, unpacked, frame };
+  return { page, T, said, make, draw, mathematics, format, symbolMath, placeText, number, unpacked, typed, read, rateField, grid, equation, documents, frame };
 })();
 
-const { page, T, said, make, draw, escaped, mathematics, format, symbol, symbolMath, placeText, number, unpacked } = tools;
+const { page, T, said, make, draw, mathematics, format, symbolMath, placeText, number, unpacked, typed, read, rateField, grid, equation, documents } = tools;

@@ -43,7 +43,7 @@
     const charts = measured().map((base) => {
       const series = kinds.filter(([prefix]) => values(prefix + base)).map(([prefix, key, colour, dashed]) => ({ name: T(key), values: values(prefix + base), colour, dashed }));
       const told = `${base}: ${series.map((s) => `${s.name} ${shown(base, s.values.at(-1))}`).join(", ")}`;
-      return make("div", {}, make("h3", {}, base), plots.curves(told, data.history.epoch, series, frame().epoch, percent(base)));
+      return make("div", {}, make("h3", {}, base), plots.curves(told, data.history.epoch, series, { along: T("watch.epoch"), chosen: frame().epoch, asPercent: percent(base) }));
     });
     return section(T("watch.curves"), T("watch.curves_note"), make("div", { class: "side" }, ...charts));
   }

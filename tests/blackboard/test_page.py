@@ -15,6 +15,7 @@ from chalkgrad.blackboard.lesson import lesson_page
 from chalkgrad.blackboard.page import page
 from chalkgrad.blackboard.plain import packed
 from chalkgrad.blackboard.texts import LANGUAGES, TEXTS
+from chalkgrad.blackboard.tiles import SIDE, tiles_of
 from chalkgrad.blackboard.worked import worked_example
 from chalkgrad.errors import UsageError
 
@@ -107,8 +108,9 @@ def test_what_does_not_fit_is_there_in_part():
     assert shown["values"]["size"] == x.size
     assert shown["values"]["at"] == {str(shown["place"]): x.reshape(-1)[shown["place"]].item()}
     assert shown["values"]["range"] == [float(f"{v:.4g}") for v in (x.min(), x.mean(), x.max())]
-    sample = np.frombuffer(base64.b64decode(shown["values"]["heat"]["f4"]), "<f4")
-    assert np.isin(sample, x).all()
+    whole, (tall, wide) = x.reshape(1600, 300), (-(-1600 // SIDE), -(-300 // SIDE))
+    part = whole[::tall, ::wide]
+    np.testing.assert_allclose(drawn(shown["values"], *part.shape), part, atol=np.abs(x).max() / 250)
 
 
 def test_a_large_array_is_there_in_full():
@@ -118,9 +120,37 @@ def test_a_large_array_is_there_in_full():
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(shown["values"]["f4"]), "<f4"), x.reshape(-1))
 
 
-def test_images_are_shown_as_images():
-    x = np.random.default_rng(0).normal(size=(4, 60, 50, 3)).astype("float32")
-    place = int(np.ravel_multi_index((2, 10, 20, 1), x.shape))
-    heat = packed(x, place, whole=False)["heat"]
-    assert (heat["rows"], heat["columns"]) == (60, 50)
-    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(heat["f4"]), "<f4"), x[2, :, :, 1].reshape(-1))
+def drawn(picture, *shape):
+    """The elements that a packed array shows."""
+    levels = np.frombuffer(base64.b64decode(picture["tiles"]), "u1")
+    return ((levels - 128.0) / 127 * picture["scale"]).reshape(shape)
+
+
+def test_images_and_filters_are_shown_as_what_they_are():
+    model = cg.Sequential(
+        [cg.layers.Conv2D(5, 3, input_shape=(12, 10, 2)), cg.layers.Flatten(), cg.layers.Dense(2, "softmax")]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.build()
+    x = np.random.default_rng(0).normal(size=(4, 12, 10, 2)).astype("float32")
+    explained = explain(model, x, np.array([0, 1, 0, 1]), numerical=False)
+    tiles = tiles_of(explained, explained.quantities)
+    images, kernels = tiles["x"], tiles["W1"]
+    assert (images.kind, kernels.kind) == ("maps", "filters")
+    np.testing.assert_array_equal(x.reshape(-1)[images.places()], x.transpose(0, 3, 1, 2).reshape(8, 12, 10))
+    w = explained["W1"].value
+    np.testing.assert_array_equal(w.reshape(-1)[kernels.places()], w.transpose(2, 3, 0, 1).reshape(10, 3, 3))
+    shown = drawn(packed(x, 0, images), 8, 12, 10)
+    np.testing.assert_allclose(shown, x.transpose(0, 3, 1, 2).reshape(8, 12, 10), atol=np.abs(x).max() / 250)
+
+
+def test_rows_of_pixels_are_shown_as_digits():
+    x = np.random.default_rng(0).uniform(size=(9, 64)).astype("float32")
+    model = cg.Sequential([cg.layers.Dense(6, "relu", input_shape=(64,)), cg.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    explained = explain(model, x, np.ones((9, 3), "float32"), numerical=False)
+    tiles = tiles_of(explained, explained.quantities)
+    assert [tiles[name].kind for name in ("a", "W1", "W2")] == ["images", "units", "matrix"]
+    np.testing.assert_array_equal(x.reshape(-1)[tiles["a"].places()], x.reshape(9, 8, 8))
+    w = explained["W1"].value
+    np.testing.assert_array_equal(w.reshape(-1)[tiles["W1"].places()], w.T.reshape(6, 8, 8))

@@ -45,10 +45,11 @@ def same_as_engine(computed, explained):
 def test_it_steps_forward_and_backward(opened):
     tab = opened(lesson_page())
     later = "#lesson-0 article.later"
-    assert tab.locator(later).count() == 18
+    assert tab.locator(later).count() == 17  # the first step is open
+    assert tab.locator("#lesson-0 article.now [data-matrix=z1] button").count() == 4
     assert tab.locator(f"{later} .notyet").first.inner_text() == "not computed yet"
     assert not tab.locator(f"{later} .body").first.is_visible()
-    for _ in range(7):
+    for _ in range(6):
         tab.keyboard.press("ArrowRight")
     assert tab.locator(later).count() == 11
     assert tab.locator("#lesson-0 .where").inner_text() == "7 / 18 · Backward"
@@ -185,3 +186,69 @@ def test_pictures(opened, name, width, scheme, lang):
     if name == "light":
         tab.evaluate("window.scrollTo(0, document.getElementById('lesson-0').offsetTop - 8)")
     tab.screenshot(path=PICTURES / f"blackboard-{name}.png")
+
+
+def test_a_node_goes_to_its_step_and_shows_value_and_gradient(opened):
+    tab = opened(lesson_page())
+    node = tab.locator('#lesson-0 .node[data-id="J"]')
+    assert node.locator(".value").inner_text() == ""
+    node.click()
+    assert tab.locator("#lesson-0 article.now .d").inner_text() == "D10"
+    assert node.locator(".value").inner_text() == "0.09272"
+    assert node.get_attribute("aria-current") == "step"
+    tab.keyboard.press("End")
+    tab.locator('#lesson-0 .node[data-id="W2"]').click()
+    assert tab.locator("#lesson-0 article.now .d").inner_text() == "D11"
+    assert tab.locator('#lesson-0 .node[data-id="z2"] .gradient').inner_text() == "∂ 0.11 0.41"
+    assert tab.locator('#lesson-0 .node[data-id="W1"] .gradient').inner_text() == ""
+
+
+def test_it_plays(opened):
+    tab = opened(lesson_page())
+    tab.clock.install()
+    tab.keyboard.press("p")
+    where = tab.locator("#lesson-0 .where")
+    for step in (2, 3):
+        tab.clock.run_for(2500)
+        assert where.inner_text() == f"{step} / 18 · Forward"
+    tab.get_by_role("button", name="pause").click()
+    tab.clock.run_for(10_000)
+    assert where.inner_text() == "3 / 18 · Forward"
+    tab.get_by_role("button", name="play").first.click()
+    tab.clock.run_for(60_000)
+    assert where.inner_text() == "18 / 18 · Update"
+    assert tab.get_by_role("button", name="pause").count() == 0
+
+
+def test_the_two_adams_follow_every_change(opened):
+    tab = opened(lesson_page())
+    rows = "[...document.querySelectorAll('#adam tbody tr')]"
+    cells = f"{rows}.map((row) => [...row.children].map((cell) => cell.textContent))"
+    before = tab.evaluate(cells)
+    tab.evaluate("window.lessons[0].recompute()")  # by the page's own means
+    assert tab.evaluate(cells) == before
+    tab.get_by_label("W₁[0,3]", exact=True).first.fill("0.9")
+    tab.keyboard.press("Tab")
+    tab.get_by_label("Adam, α").fill("0.01")
+    tab.keyboard.press("Tab")
+    model = worked_model(cg.optim.Adam(0.01))
+    weights = model.get_weights()
+    weights[0][0, 3] = 0.9
+    model.set_weights(weights)
+    losses = model.fit(np.array(SAMPLE), np.array(TARGET), epochs=10, verbose=0).history["loss"]
+    shown = [float(row[-1].replace("−", "-")) for row in tab.evaluate(cells)]
+    np.testing.assert_allclose(shown, losses, rtol=1e-3)
+
+
+def test_on_a_phone_nothing_is_hidden(opened):
+    tab = opened(lesson_page(), width=390, height=844)
+    for _ in range(5):
+        tab.get_by_role("button", name="on").first.click()
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    bar, graph, step = (tab.locator(f"#lesson-0 {name}").bounding_box() for name in (".bar", ".graph", "article.now"))
+    assert bar["height"] < 60
+    assert graph["y"] >= bar["y"] + bar["height"] - 1
+    assert step["y"] >= graph["y"] + graph["height"] - 1
+    node = tab.locator("#lesson-0 .node.here").bounding_box()
+    assert graph["y"] <= node["y"]
+    assert node["y"] + node["height"] <= graph["y"] + graph["height"]
