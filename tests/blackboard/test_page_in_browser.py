@@ -160,7 +160,7 @@ def test_ten_thousand_steps_are_painted_within_a_second_and_opened_on_demand(ope
     last = tab.locator("details.steps[open] tbody tr").last
     last.wait_for()
     value = ", ".join(f"{x:.4g}" for x in explained.forward[4999].result.value)
-    assert last.locator("td").all_inner_texts()[:4] == ["5000", "x₂₅₀₁ = v₄₉₉₉ + (1e−4)", "3", value]
+    assert last.locator("td").all_inner_texts()[:4] == ["5000", "x₂₅₀₁ = v₄₉₉₉ + 1e−4", "3", value]
 
 
 def test_nodes_and_steps_point_at_one_another(opened):
@@ -227,7 +227,7 @@ def test_the_two_adams_follow_every_change(opened):
     before = tab.evaluate(cells)
     tab.evaluate("window.lessons[0].recompute()")  # by the page's own means
     assert tab.evaluate(cells) == before
-    tab.get_by_label("W₁[0,3]", exact=True).first.fill("0.9")
+    tab.get_by_label("W⁽¹⁾[0,3]", exact=True).first.fill("0.9")
     tab.keyboard.press("Tab")
     tab.get_by_label("Adam, α").fill("0.01")
     tab.keyboard.press("Tab")
