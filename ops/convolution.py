@@ -160,7 +160,7 @@ def _correlated(xp, x, w, b, stride, padding, dilation, groups):
     size, shape = w.shape[:-2], (x.shape[0], *count, w.shape[-1])
     matrix, blocks = columns.matrix(xp, w, groups), list(columns.blocks(p, size, count))
     if len(blocks) == 1:
-        rows = columns.gathered(xp, p, size, stride, dilation, count, groups)
+        rows = columns.gathered(xp, p[blocks[0]], size, stride, dilation, count, groups)  # as for the gradient of w
         return _shifted(xp, xp.reshape(columns.product(xp, rows, matrix), shape), b)
     y = xp.empty(shape, numpy.result_type(x.dtype, w.dtype, *(() if b is None else (b.dtype,))))
     for block in blocks:

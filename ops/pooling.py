@@ -14,6 +14,7 @@ import numpy
 from ..engine.backend import Array, Namespace
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
+from ..replay import calls
 from . import sliding
 from .shape import transpose
 from .windows import (
@@ -112,7 +113,7 @@ def _(xp, gy, x, y, size, stride, padding):
     return max_unpool.apply(xp, gy, x, y, size=size, stride=stride, padding=padding)
 
 
-max_pool.cuda(suits=sliding.pools)(sliding.max_pool)
+calls.GREATEST.add(max_pool.cuda(suits=sliding.pools)(sliding.max_pool).name)
 
 
 AT_GREATEST = tuple(
@@ -149,7 +150,7 @@ def _(xp, gv, x, y, size, stride, padding):
     return max_places.apply(xp, gv, x, y, size=size, stride=stride, padding=padding)
 
 
-max_unpool.cuda(suits=sliding.unpools)(sliding.max_unpool)
+calls.TO_GREATEST.add(max_unpool.cuda(suits=sliding.unpools)(sliding.max_unpool).name)
 
 
 @primitive(

@@ -28,6 +28,10 @@ READING = frozenset(_NAMES.split())
 """Functions that compute from their arguments, and write nowhere but where `out` says."""
 OUT = {"concatenate": ("arrays", "axis", "out"), "dot": ("a", "b", "out"), "einsum": (), "where": (), "arange": ()}
 """The parameters of those that NumPy tells of slowly, or not at all, as far as `out`."""
+GREATEST: set[str] = set()
+"""Launches of operations that take the greatest of windows of their one argument."""
+TO_GREATEST: set[str] = set()
+"""Those that hand a first argument to the elements of a second that equal, in their windows, a third."""
 METHODS = {
     "reduce": ("array", "axis", "dtype", "out", "keepdims", "initial", "where"),
     "accumulate": ("array", "axis", "dtype", "out"),

@@ -70,5 +70,28 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
+def substituted(instructions: list[Instruction], instead: dict[int, Variable]) -> list[Instruction]:
+    """The list with other variables, by number; views of what is replaced are views of what stands for it."""
+
+    def replaced(value: Any) -> Any:
+        return instead.get(value.number, value) if value.__class__ is Variable else value
+
+    for instruction in instructions:
+        substitute(instruction, replaced)
+    return instructions
+
+
+def substitute(instruction: Instruction, replaced: Callable[[Any], Any]) -> None:
+    """Have an instruction take, write into and look at other variables."""
+    instruction.arguments = mapped(instruction.arguments, replaced)
+    instruction.options = mapped(instruction.options, replaced)
+    out = instruction.out
+    if out is not None and instruction.kind == "write":
+        instruction.out = replaced(out)
+    elif out is not None and instruction.kind == "view" and out.parent is not None:
+        out.parent = replaced(out.parent)
+        out.storage = out.parent.storage
+
+
 def _shown(value: Any) -> str:
     return value.__name__ if isinstance(value, type) else repr(value)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-from .listing import Instruction, Variable, mapped, root
+from .listing import Instruction, Variable, mapped, root, substitute
 from .lowering import DRAWN, RESERVED
 from .trace import Trace
 
@@ -72,15 +72,10 @@ def share(instructions: list[Instruction], kept: set[int], returned: Iterable[Va
 
     left = []
     for instruction in instructions:
-        instruction.arguments = mapped(instruction.arguments, replaced)
-        instruction.options = mapped(instruction.options, replaced)
         out = instruction.out
+        substitute(instruction, replaced)
         if instruction.kind == "write" and out is not None:
-            instruction.out = replaced(out)
             versions[out.storage] = versions.get(out.storage, 0) + 1
-        elif out is not None and instruction.kind == "view":
-            out.parent = None if out.parent is None else replaced(out.parent)
-            out.storage = out.storage if out.parent is None else out.parent.storage
         if (
             out is not None
             and instruction.kind in ("make", "view")

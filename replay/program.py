@@ -17,6 +17,7 @@ import numpy
 from ..engine import backend
 from . import passes
 from .buffers import ALIGNMENT, planned
+from .exchange import exchange
 from .fuse import Loop
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import DRAWN, Call, as_array, is_elementwise, lower, lower_write
@@ -56,6 +57,7 @@ class Program:
         instructions = passes.fold(trace, instructions, kept)  # constants that are alike are one by now
         instructions = passes.share(instructions, kept, returned)
         instructions = passes.drop_unused(instructions, returned)
+        instructions = exchange(instructions, kept)
         instructions, placed = passes.place(instructions, kept)
         self.recorded = len(trace.instructions)
         self._placed = set(placed)

@@ -42,11 +42,6 @@ class Pooling(Layer, abstract=True):
         self.strides = self.pool_size if strides is None else per_axis(kind, "strides", strides, self.rank)
         self.padding, self.data_format = padding_named(padding), data_format_of(data_format)
 
-    @property
-    def takes_greatest(self) -> bool:
-        """Whether a window's number is its greatest element."""
-        return self.primitive is max_pool
-
     def output_shape(self, input_shape: Shape) -> Shape:
         lengths, channels = taken_apart(self, input_shape, self.rank, self.data_format)
         window = self.pool_size, self.strides
