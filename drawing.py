@@ -143,6 +143,7 @@ def inline_svg(figure: Figure, told: str) -> str:
     drawn = svg(figure, told).decode()
     drawn = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
     drawn = re.sub(r' id="(?![pm][0-9a-f]{10}")[^"]*"', "", drawn)  # those that nothing refers to would clash
-    start, _, rest = drawn.replace(INK, "currentColor").partition(">")
-    start = re.sub(r'width="[^"]*" height="[^"]*"', 'role="img" style="max-width:100%;height:auto"', start)
+    start, _, rest = drawn.replace(INK, "currentColor").replace(FAINT, "rgba(128,128,128,.3)").partition(">")
+    size = f"width:{figure.get_figwidth():g}in;max-width:100%;height:auto"
+    start = re.sub(r'width="[^"]*" height="[^"]*"', f'role="img" style="{size}"', start)
     return f'{start} aria-label="{escape(told)}"><title>{escape(told)}</title>{rest}'

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..engine.markup import GREEN, ORANGE, RED, block, code, faint, line, mark, number, side_by_side, table, text
-from ..errors import ChalkgradError
-from .chart import Curve, chart, thinning
+from .. import drawing
+from ..engine.markup import ORANGE, RED, block, code, faint, line, mark, number, side_by_side, table, text
+from ..errors import ChalkgradError, MissingExtraError
 from .layers.base import Activated, Layer, Shape, activations
 
 if TYPE_CHECKING:
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 ROWS = 12
 """How many epochs the table shows at most, beside the last."""
 
+MOST = 300
+"""How many points of a curve are drawn at most, about."""
+
+LOG_SPAN = 10
+"""A loss that spans more than this factor has a logarithmic axis."""
+
 KINDS = (
-    ("", "training", "40,130,230", False),
-    ("val_", "validation", "217,108,0", False),
-    ("train_", "training, at the end", GREEN, True),
+    ("", "training", drawing.BLUE, False),
+    ("val_", "validation", drawing.ORANGE, False),
+    ("train_", "training, at the end", drawing.GREEN, True),
 )
 """What the prefixes of a history's names mean, and how their curves are drawn."""
-
 
 STEPS = ("run_eagerly", "jit_compile", "deterministic")
 """The settings of `compile` that say how a step is taken."""
@@ -119,11 +124,13 @@ def history_html(history: History) -> str:
     rows = [[str(history.epoch[i] + 1), *(_value(history.history[name][i]) for name in names)] for i in shown]
     caption = "values by epoch" if len(shown) == count else f"values by epoch, {len(shown)} of {count:,}"
     numbers = table(caption, ("epoch", *map(code, names)), rows, right=0)
-    charts = side_by_side([one for one in (chart(base, _curves(history, base)) for base in _bases(names)) if one])
+    charts, missing = _charts(history, _bases(names))
     note = "without prefix: running means while the weights change; val_ and train_: of the weights at the epoch's end"
-    every = thinning(count)
-    thinned = faint(f"the curves take one epoch in {every}") if every > 1 else ""
-    return block(head, *_gaps(history), charts, numbers, line(faint(note), thinned))
+    every = math.ceil(count / MOST)
+    thinned = faint(f"the curves take one epoch in {every}") if every > 1 and charts else ""
+    return block(
+        head, *_gaps(history), charts, numbers, line(faint(note), thinned, faint(text(missing)) if missing else "")
+    )
 
 
 def history_markdown(history: History) -> str:
@@ -147,13 +154,37 @@ def _bases(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name.removeprefix("val_").removeprefix("train_") for name in names))
 
 
-def _curves(history: History, base: str) -> list[Curve]:
+def _charts(history: History, bases: Sequence[str]) -> tuple[str, str]:
+    """The curves of what is measured side by side, and what to say where they cannot be drawn."""
+    try:
+        return side_by_side([one for one in (_chart(history, base) for base in bases) if one]), ""
+    except MissingExtraError as error:
+        return "", faint(text(error))
+
+
+def _chart(history: History, base: str) -> str:
+    """The curves of one thing that is measured; of a long history every n-th epoch and the last."""
     epochs = [epoch + 1 for epoch in history.epoch]
-    return [
-        Curve(label, epochs, history.history[prefix + base], colour, dashed)
+    chosen = sorted({*range(0, len(epochs), math.ceil(len(epochs) / MOST)), len(epochs) - 1})
+    curves = [
+        drawing.Curve(label, [epochs[i] for i in chosen], [history.history[prefix + base][i] for i in chosen], colour,
+                      dashed=dashed)
         for prefix, label, colour, dashed in KINDS
         if prefix + base in history.history
-    ]
+    ]  # fmt: skip
+    values = [value for curve in curves for value in curve.y if math.isfinite(value)]
+    if not values:
+        return ""
+    logarithmic = "loss" in base and min(values) > 0 and max(values) > LOG_SPAN * min(values)
+    title = f"{base}, logarithmic" if logarithmic else base
+    figure, (axes,) = drawing.panels(4.2, [2.2])
+    drawing.plot(axes, curves, title=title, x="epoch", logarithmic="y" if logarithmic else "", shown="{:g}".format)
+    return drawing.inline_svg(figure, f"{title} by epoch. " + " ".join(map(_told, curves)))
+
+
+def _told(curve: drawing.Curve) -> str:
+    finite = [value for value in curve.y if math.isfinite(value)]
+    return f"{curve.name}: from {finite[0]:.4g} to {finite[-1]:.4g}." if finite else f"{curve.name}: never finite."
 
 
 def _gaps(history: History) -> list[str]:
