@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..benchmarks.gpu import report
+from ..benchmarks import charts
+from ..benchmarks.gpu import page as gpu_page
 from ..benchmarks.gpu.contestants import GPU_CONTESTANTS
 from ..benchmarks.gpu.sections import SECTIONS, find_sections, measure_gpu
 from ..benchmarks.peers import write
-from ..benchmarks.speed import table
+from ..benchmarks.speed import document
 from ..benchmarks.speed.compare import compare
-from ..benchmarks.speed.contestants import CONTESTANTS, find_contestants
-from ..benchmarks.speed.growth import exponent, medians
-from ..benchmarks.speed.measure import measure_growth, measure_speed
-from ..benchmarks.speed.results import read, seconds_text
-from ..benchmarks.speed.runner import LIMIT, OK, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan
+from ..benchmarks.speed.contestants import CONTESTANTS, YARDSTICK, find_contestants
+from ..benchmarks.speed.growth import measure_growth
+from ..benchmarks.speed.results import OK, Results, ratio_text, read, unfinished
+from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
 from ..engine.files import replacing
 from ..errors import UsageError
@@ -47,45 +48,72 @@ class Request:
 
 
 def bench(request: Request) -> int:
-    """Run, show and write; returns the exit code: 1 where something became slower than in the old run."""
-    if request.growth:
-        _refuse_with_growth(request)
+    """Run, show and write; returns the exit code: 1 where something became slower, or on a GPU a section failed."""
+    kind = "gpu" if request.device != "cpu" else "growth" if request.growth else "speed"
+    _refuse(request, kind)
     if request.json_file == "":
-        name = "growth" if request.growth else "speed" if request.device == "cpu" else "gpu"
-        request = replace(request, json_file=str(RESULTS / f"{name}.json"))
-    if request.device != "cpu":
-        return _bench_gpu(request)
-    workloads = find_workloads(request.only, request.quick)
-    contestants = find_contestants(request.contestants, request.quick)
+        request = replace(request, json_file=str(RESULTS / f"{kind}.json"))
+    work = {"growth": _growth, "speed": _speed, "gpu": _gpu}[kind](request)
+    draw: Mapping[str, Callable[[Results], bytes]] = {
+        "growth": charts.curves, "speed": charts.bars, "gpu": charts.speedup,
+    }  # fmt: skip
     old = read(request.old_file) if request.old_file else None
-    if request.svg_file:
-        _check_matplotlib()
+    if request.svg_file and importlib.util.find_spec("matplotlib") is None:
+        raise missing_extra("--svg", "matplotlib", "plot")
     with contextlib.ExitStack() as stack:  # paths that cannot be written to are refused before the work, not after it
         names = [name for name in (request.json_file, request.svg_file) if name]
         files = {name: stack.enter_context(replacing(name)) for name in names}
-        console, tell = stack.enter_context(_telling())
-        if request.growth:
-            results = measure_growth(request.quick, tell)
-        else:
-            plan = _plan(request)
-            results = measure_speed(workloads, contestants, plan, tell, lambda record: table.show(console, record))
-        if request.growth:
-            _show_growth(results)
+        results = work(*stack.enter_context(_console()))
         if request.json_file:
             write(str(files[request.json_file]), results)
         if request.svg_file:
-            from ..benchmarks.speed.pictures import bars, curves
+            files[request.svg_file].write_bytes(draw[kind](results))
+    if kind == "gpu":
+        return int(any(section["status"] != OK for section in results["sections"].values()))
+    return _compared(old, results, request) if old else 0
 
-            files[request.svg_file].write_bytes((curves if request.growth else bars)(results))
-    if old is None:
-        return 0
-    changes = compare(old, results)
-    if not changes:
-        click.echo(
-            f"nothing to compare: {request.old_file} has no workload and contestant of ours in common with this."
-        )
-    table.show_changes(console, changes)
-    return int(any(change.worse for change in changes))
+
+Show = Callable[..., None]
+Work = Callable[[Tell, Show], dict[str, Any]]
+
+
+def _speed(request: Request) -> Work:
+    workloads = find_workloads(request.only, request.quick)
+    contestants = find_contestants(request.contestants, request.quick)
+
+    def work(tell: Tell, show: Show) -> dict[str, Any]:
+        def seen(record: Mapping[str, Any]) -> None:
+            show(f"## {record['title']}", *document.workload(record), unfinished(record), document.says(record))
+
+        return measure_speed(workloads, contestants, _plan(request), tell, seen)
+
+    return work
+
+
+def _growth(request: Request) -> Work:
+    def work(tell: Tell, show: Show) -> dict[str, Any]:
+        results = measure_growth(request.quick, tell)
+        for found in results["sweeps"].values():
+            show(*document.sweep(found))
+        return results
+
+    return work
+
+
+def _gpu(request: Request) -> Work:
+    sections = find_sections(request.only)
+    contestants = find_contestants(request.contestants, request.quick, GPU_CONTESTANTS)
+    if request.svg_file and "crossover" not in sections:
+        raise UsageError("--svg draws the crossover: with --only, ask for that too.")
+    plan = replace(_plan(request), limit=QUICK_LIMIT)
+
+    def work(tell: Tell, show: Show) -> dict[str, Any]:
+        def seen(name: str, section: Mapping[str, Any]) -> None:
+            show(*gpu_page.part(name, section))
+
+        return measure_gpu(request.device, sections, contestants, plan, tell, seen)
+
+    return work
 
 
 def _plan(request: Request) -> Plan:
@@ -93,81 +121,49 @@ def _plan(request: Request) -> Plan:
     return Plan(request.quick, rounds, request.seed, limit=QUICK_LIMIT if request.quick else LIMIT)
 
 
-def _bench_gpu(request: Request) -> int:
-    """Run on a GPU; returns the exit code: 1 where a section failed."""
-    for name, value in {"--growth": request.growth, "--compare": request.old_file}.items():
-        if value:
-            raise UsageError(f"{name} does not go with --device gpu.")
-    sections = find_sections(request.only)
-    contestants = find_contestants(request.contestants, request.quick, GPU_CONTESTANTS)
-    if request.svg_file:
-        _check_matplotlib()
-        if "crossover" not in sections:
-            raise UsageError("--svg draws the crossover: with --only, ask for that too.")
-    plan = replace(_plan(request), limit=QUICK_LIMIT)
-
-    def show(name: str, section: Any) -> None:
-        click.secho(SECTIONS[name], bold=True)
-        for line in report.lines(name, section):
-            click.echo(f"  {line}")
-
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(replacing(request.json_file)) if request.json_file else None
-        _, tell = stack.enter_context(_telling())
-        results = measure_gpu(request.device, sections, contestants, plan, tell, show)
-        if file:
-            write(str(file), results)
-    if request.svg_file and results["sections"]["crossover"]["status"] == OK:
-        from ..benchmarks.gpu.pictures import speedup
-
-        with replacing(request.svg_file) as temporary:
-            temporary.write_bytes(speedup(results))
-    return int(any(section["status"] != OK for section in results["sections"].values()))
-
-
-def _refuse_with_growth(request: Request) -> None:
-    given = {
-        "--only": request.only, "--contestants": request.contestants, "--rounds": request.rounds,
-        "--compare": request.old_file,
-    }  # fmt: skip
+def _refuse(request: Request, kind: str) -> None:
+    """Raise UsageError for options that do not go together."""
+    given = {"--only": request.only, "--contestants": request.contestants, "--rounds": request.rounds,
+             "--compare": request.old_file}  # fmt: skip
+    if kind == "gpu":
+        given = {"--growth": request.growth, "--compare": request.old_file}
     for name, value in given.items():
-        if value:
+        if value and kind == "growth":
             raise UsageError(f"{name} does not go with --growth, which has sizes and contestants of its own.")
+        if value and kind == "gpu":
+            raise UsageError(f"{name} does not go with --device gpu.")
 
 
-def _check_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise missing_extra("--svg", "matplotlib", "plot") from None
+def _compared(old: Results, results: Results, request: Request) -> int:
+    changes = compare(old, results)
+    for change in changes:
+        told = change.note
+        if change.before and change.now:
+            told = f"{ratio_text(change.before.median)} → {ratio_text(change.now.median)} × {YARDSTICK}"
+        mark = "WORSE" if change.worse else "as it was" if change.now else "–"
+        click.secho(f"{change.workload}, {change.contestant}: {told}  {mark}", fg="red" if change.worse else None)
+    if not changes:
+        click.echo(f"nothing to compare: {request.old_file} has no contestant of ours in common with this.")
+    return int(any(change.worse for change in changes))
 
 
 @contextlib.contextmanager
-def _telling() -> Iterator[tuple[Any, Any]]:
-    """A console, and a function that shows what is going on: on a terminal, where it does not stay."""
+def _console() -> Iterator[tuple[Tell, Show]]:
+    """What tells, on a terminal, what is going on, where it does not stay; and what shows paragraphs of Markdown."""
     from rich.console import Console
+    from rich.markdown import Markdown
 
     console = Console()
-    if not console.is_terminal:
+
+    def show(*paragraphs: str) -> None:
+        console.print(Markdown("\n\n".join(paragraphs)))
+
+    if console.is_terminal:
+        with console.status("") as status:
+            yield status.update, show
+    else:
         console.width = 120
-        yield console, lambda text: None
-        return
-    with console.status("") as status:
-        yield console, status.update
-
-
-def _show_growth(results: dict[str, Any]) -> None:
-    for sweep in results["sweeps"].values():
-        click.secho(sweep["title"], bold=True)
-        for name in sweep["lines"]:
-            sizes, values = medians(sweep, name)
-            if not sizes:
-                click.echo(f"  {name:<9} not measured: {sweep['lines'][name]['reasons'][0]}")
-                continue
-            power = exponent(sizes, values)
-            fit = "" if power is None else f", exponent {power:.2f}"
-            ends = f"{seconds_text(values[0])} at {sizes[0]:,}, {seconds_text(values[-1])} at {sizes[-1]:,}"
-            click.echo(f"  {name:<9} {ends}{fit}")
+        yield lambda text: None, show
 
 
 def show_list(device: str = "cpu") -> None:

@@ -7,21 +7,21 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib import metadata
 from typing import Any
 
 import click
 import numpy
 
 from .. import __version__, datasets
+from ..benchmarks.machine import THREADS, blas, given_threads, usable_cores
+from ..benchmarks.peers import version
 from ..datasets import mnist
 from ..errors import DataError
 from ..hints import extras, install_command, pip
+from .doctor_gpu import gpu_findings
 from .finding import MISSING, OK, WRONG, Finding, first_line
-from .gpu import gpu_findings
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def doctor(as_json: bool) -> None:
@@ -56,7 +56,7 @@ def _careful(name: str, find: Callable[[], list[Finding]]) -> list[Finding]:
 
 def _versions() -> list[Finding]:
     names = ("click", "rich", "pooch", "safetensors")
-    others = [Finding(name, _version(name) or "not installed", OK if _version(name) else WRONG) for name in names]
+    others = [Finding(name, version(name) or "not installed", OK if version(name) else WRONG) for name in names]
     for found in others:
         if found.state == WRONG:
             found.command = pip("install", found.name)
@@ -70,16 +70,11 @@ def _versions() -> list[Finding]:
 
 
 def _processor() -> list[Finding]:
-    machine = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
-    config: Any = numpy.show_config(mode="dicts")
-    blas = config.get("Build Dependencies", {}).get("blas", {})
-    kind = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
-    given = [f"{name}={os.environ[name]}" for name in THREADS if os.environ.get(name)]
-    threads = ", ".join(given) if given else f"no {THREADS[0]} or {THREADS[1]} set: one for each usable CPU"
+    given = [f"{name}={value}" for name, value in given_threads().items()]
+    threads = ", ".join(given) or f"no {THREADS[0]} or {THREADS[1]} set: one for each usable CPU"
     return [
-        Finding("CPUs", f"{usable} usable of {machine}"),
-        Finding("BLAS", kind),
+        Finding("CPUs", f"{usable_cores()} usable of {os.cpu_count() or 1}"),
+        Finding("BLAS", blas()),
         Finding("BLAS threads", threads),
     ]
 
@@ -103,18 +98,11 @@ def _extras() -> list[Finding]:
     for extra, names in extras().items():
         if extra.startswith("gpu"):  # which of them fits is told with the GPU
             continue
-        versions = {name: _version(name) for name in names}
-        missing = [name for name, version in versions.items() if version is None]
-        value = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+        versions = {name: version(name) for name in names}
+        missing = [name for name, found in versions.items() if found is None]
+        value = ", ".join(f"{name} {found or 'missing'}" for name, found in versions.items())
         findings.append(Finding(extra, value, MISSING, install_command(extra)) if missing else Finding(extra, value))
     return findings
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _plain(found: Finding) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from ..errors import DivergenceError, MissingExtraError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
 from ..optim import Optimizer, make_optimizer
+from .history import print_history
 from .interrupt import held_back
-from .report import print_history
 from .run_folder import CURVES, MISTAKES, WATCHED, RunFolder, default_path
 
 DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128}}

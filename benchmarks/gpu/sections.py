@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ... import __version__
 from ...engine import backend
 from ...errors import unknown_name
+from ..machine import card
 from ..speed.contestants import Contestant
-from ..speed.results import FORMAT, GPU
-from ..speed.runner import FAILED, OK, Plan, Tell
+from ..speed.results import FAILED, GPU, OK, head
+from ..speed.runner import Plan, Tell
 from .crossover import measure_crossover
 from .epochs import measure_contestants, measure_epoch
 from .launch import measure_launches
-from .machine import machine
 from .products import measure_products
 
 SECTIONS: Mapping[str, str] = {
@@ -49,8 +48,9 @@ def measure_gpu(
         "products": lambda: measure_products(device, plan.quick),
         "crossover": lambda: measure_crossover(device, plan.quick, tell),
     }
+    run = head(GPU, plan.quick)
     results: dict[str, Any] = {
-        "kind": GPU, "format": FORMAT, "chalkgrad": __version__, "quick": plan.quick, "machine": machine(device),
+        **run, "machine": run["machine"] | card(device),
         "rounds": plan.rounds, "seed": plan.seed, "pause_seconds": plan.pause, "sections": {},
     }  # fmt: skip
     for name in names:

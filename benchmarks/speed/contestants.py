@@ -15,6 +15,8 @@ OURS = ("eager", "captured", "jit")
 
 PLACE = f"{__package__}.adapters"
 EVERYTHING = ("training", "chain", "tree", "cross-entropy", "update")
+WITH_IMAGES = ("convolutional", *EVERYTHING)
+"""With convolutions. Hand-written NumPy has none: the first of these is then what the others must reach."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ _ALL = (
                "by hand: every buffer made beforehand, out= everywhere, Adam in ten passes, blocks that fit the cache"),
     Contestant("numpy+numba", f"{PLACE}.handwritten_numba", "", ("numpy", "numba"),
                "the same by hand, with serial Numba loops in place of elementwise passes"),
-    Contestant("eager", f"{PLACE}.ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`"),
+    Contestant("eager", f"{PLACE}.ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`", WITH_IMAGES),
     Contestant("captured", f"{PLACE}.ours", "captured", ("numpy",),
-               "chalkgrad, the step captured once and replayed on NumPy: `jit_compile=False`"),
+               "chalkgrad, the step captured once and replayed on NumPy: `jit_compile=False`", WITH_IMAGES),
     Contestant("jit", f"{PLACE}.ours", "jit", ("numpy", "numba"),
-               "chalkgrad, captured, elementwise groups compiled by Numba: `jit_compile=True`"),
+               "chalkgrad, captured, elementwise groups compiled by Numba: `jit_compile=True`", WITH_IMAGES),
     Contestant("pytorch eager", f"{PLACE}.pytorch", "eager", ("torch",),
-               "batches by index from tensors, `Adam(fused=True)`"),
+               "batches by index from tensors, `Adam(fused=True)`", WITH_IMAGES),
     Contestant("pytorch compiled", f"{PLACE}.pytorch", "compiled", ("torch",),
                "the same, forward and backward through `torch.compile`", in_quick=False),
     Contestant("jax step", f"{PLACE}.jax_", "step", ("jax", "jaxlib"),

@@ -10,33 +10,36 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...engine.files import replacing
 from ...errors import ChalkgradError
-from ..gpu import report
-from ..gpu.pictures import draw
+from ..charts import pictures
+from ..gpu import page as gpu_page
 from ..peers import table, write
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
-from .pictures import bars, curves
 from .results import (
     GPU,
     GROWTH,
+    OK,
     Record,
     Results,
     a_unit,
+    by_time,
     finished,
+    quartiles,
     ratio,
     ratio_text,
     read,
     seconds_text,
+    share_text,
     size_text,
     time_of,
+    unfinished,
 )
-from .runner import OK
 
 PICTURES = "pictures"
 
@@ -45,11 +48,14 @@ def page(results: Results, growth: Results | None, gpu: Results | None = None) -
     """The document."""
     parts = ["# Performance", _opening(results), _summary(results), _method(results), _limits(results)]
     for name, record in results["workloads"].items():
-        parts += [f"## {record['title']}", *workload(name, record)]
+        picture = f"![{record['title']}]({PICTURES}/speed-{name}.svg)" if finished(record) else ""
+        what, times = workload(record)
+        parts += [f"## {record['title']}", what, times, picture, unfinished(record), against_peers(record)]
+        parts.append(says(record))
     parts += ["## What is left", left(results)]
     if growth is not None:
         parts += ["## How the cost grows", *_growth(growth)]
-    parts += report.page(gpu, PICTURES)
+    parts += gpu_page.page(gpu, PICTURES)
     parts += ["## Who took part, and how", _contestants(results), _repeat(growth is not None)]
     return "\n\n".join(part for part in parts if part)
 
@@ -66,18 +72,16 @@ def _opening(results: Results) -> str:
 
 def best_of_ours(record: Record) -> str | None:
     """The fastest of ours in a workload; None where none finished."""
-    own = [name for name in OURS if name in finished(record)]
-    return min(own, key=lambda name: time_of(record, name).median) if own else None
+    return next((name for name in by_time(record) if name in OURS), None)
 
 
 def _summary(results: Results) -> str:
     head = ["time of one …", f"`{YARDSTICK}` by hand", *(f"`{name}`" for name in OURS), "fastest peer"]
     rows = []
     for name, record in results["workloads"].items():
-        cells = [_timed(record, YARDSTICK, None), *(_timed(record, own, YARDSTICK) for own in OURS)]
-        peers = [peer for peer in finished(record) if peer not in (*OURS, YARDSTICK, "numpy+numba")]
-        fastest = min(peers, key=lambda peer: time_of(record, peer).median, default=None)
-        cells.append(f"{_timed(record, fastest, YARDSTICK)} `{fastest}`" if fastest else "–")
+        peer = next((n for n in by_time(record) if n not in (*OURS, YARDSTICK, "numpy+numba")), None)
+        cells = [_timed(record, own, YARDSTICK if own != YARDSTICK else None) for own in (YARDSTICK, *OURS)]
+        cells.append(f"{_timed(record, peer, YARDSTICK)} `{peer}`" if peer else "–")
         rows.append([f"{record['unit']} of `{name}`", *cells])
     return table(head, rows) + f"\n\n×: as many times as long as `{YARDSTICK}`."
 
@@ -117,62 +121,39 @@ def _limits(results: Results) -> str:
     return "The machine's limits, in the same run:\n\n" + table(["", "best"], rows)
 
 
-def workload(name: str, record: Record) -> list[str]:
-    """The section of one workload: what it is, the table, who is missing, and what the numbers say."""
+def workload(record: Record) -> tuple[str, str]:
+    """What a workload is, and the table of who finished, the fastest first."""
     bound, count, unit = record["bound"], record["count"], record["unit"]
     plural = f"{count:,} {unit}s" if count > 1 else f"one {unit}"
-    data = f" Data: {record['data']}." if record["task"]["kind"] == "training" else ""
+    data = f" Data: {record['data']}." if "data" in record["task"] else ""
     bounded = "" if bound["for_all"] else " Only code that calls NumPy for each operation is bound by it."
     intro = (
         f"A repetition is {plural}; the tolerance is {record['tolerance']:g}, on {', '.join(record['figures'])}.{data} "
         f"Limit: {seconds_text(bound['seconds'] / count)} {a_unit(unit)}, {bound['what']}.{bounded}"
     )
-    done = sorted(finished(record), key=lambda n: time_of(record, n).median)
-    head = ["", a_unit(unit), "quartiles", "least", f"× {YARDSTICK}", "quartiles", "× limit", "memory"]
-    if not bound["for_all"]:
-        head.remove("× limit")
-    picture = [f"![{record['title']}]({PICTURES}/speed-{name}.svg)"] if done else []
-    rows = [_row(record, n) for n in done]
-    found = [table(head, rows)] if rows else []
-    return [intro, *found, *picture, _missing(record), against_peers(record), says(record)]
+    limit = ["× limit"] if bound["for_all"] else []
+    head = ["", a_unit(unit), "quartiles", "least", f"× {YARDSTICK}", "quartiles", *limit, "memory"]
+    rows = []
+    for name in by_time(record):
+        time, share = time_of(record, name), ratio(record, name, YARDSTICK)
+        memory = record["contestants"][name]["memory"]
+        extra = max(memory["peak_bytes"] - memory["prepared_bytes"], 0)
+        rows.append([
+            f"**{name}**" if name in OURS else name,
+            seconds_text(time.median), quartiles(time, seconds_text), seconds_text(time.least),
+            *([ratio_text(share.median), quartiles(share, ratio_text)] if share else ["–", "–"]),
+            *([ratio_text(time.median * count / bound["seconds"])] if limit else []),
+            f"{size_text(memory['imported_bytes'])} + {size_text(extra)}",
+        ])  # fmt: skip
+    return intro, table(head, rows) if rows else ""
 
 
 def against_peers(record: Record) -> str:
     """The time of each of ours as a multiple of each peer's, within the rounds, and the quartiles of that."""
     done = finished(record)
     own, peers = [n for n in OURS if n in done], [n for n in done if n not in OURS]
-    if not own or not peers:
-        return ""
-    rows = []
-    for name in own:
-        shares = [ratio(record, name, peer) for peer in peers]
-        cells = [f"{ratio_text(s.median)} ({ratio_text(s.low)} – {ratio_text(s.high)})" if s else "–" for s in shares]
-        rows.append([f"`{name}`, as a multiple of …", *cells])
-    return table(["", *peers], rows)
-
-
-def _row(record: Record, name: str) -> list[str]:
-    time, share, memory = time_of(record, name), ratio(record, name, YARDSTICK), record["contestants"][name]["memory"]
-    label = f"**{name}**" if name in OURS else name
-    extra = max(memory["peak_bytes"] - memory["prepared_bytes"], 0)
-    row = [
-        label,
-        seconds_text(time.median),
-        f"{seconds_text(time.low)} – {seconds_text(time.high)}",
-        seconds_text(time.least),
-        ratio_text(share.median) if share else "–",
-        f"{ratio_text(share.low)} – {ratio_text(share.high)}" if share else "–",
-    ]
-    if record["bound"]["for_all"]:
-        row.append(ratio_text(time.median * record["count"] / record["bound"]["seconds"]))
-    return [*row, f"{size_text(memory['imported_bytes'])} + {size_text(extra)}"]
-
-
-def _missing(record: Record) -> str:
-    entries = record["contestants"].items()
-    return "\n".join(
-        f"- {name}, {entry['status']}: {entry['reason']}" for name, entry in entries if entry["status"] != OK
-    )
+    rows = [[f"`{n}`, as a multiple of …", *(share_text(ratio(record, n, peer)) for peer in peers)] for n in own]
+    return table(["", *peers], rows) if own and peers else ""
 
 
 def says(record: Record) -> str:
@@ -180,48 +161,44 @@ def says(record: Record) -> str:
     own = best_of_ours(record)
     if own is None:
         return "None of ours finished."
-    found: dict[str, list[str]] = {"faster": [], "slower": [], "as fast": []}
+    found: dict[str, list[str]] = {"faster than": [], "as fast, within the quartiles, as": [], "slower than": []}
+    faster, even, slower = found.values()
     for name in finished(record):
         share = ratio(record, own, name)
         if name in OURS or share is None:
             continue
-        verdict = "faster" if share.high < 1 else "slower" if share.low > 1 else "as fast"
-        factor = 1 / share.median if verdict == "faster" else share.median
-        found[verdict].append(name if verdict == "as fast" else f"{name} ({ratio_text(factor)} ×)")
-    told = [f"faster than {', '.join(found['faster'])}"] if found["faster"] else []
-    told += [f"as fast, within the quartiles, as {', '.join(found['as fast'])}"] if found["as fast"] else []
-    told += [f"slower than {', '.join(found['slower'])}"] if found["slower"] else []
-    return f"Of ours the fastest is `{own}`. It is {'; '.join(told)}." if told else f"Of ours the fastest is `{own}`."
+        if share.low <= 1 <= share.high:
+            even.append(name)
+        elif share.high < 1:
+            faster.append(f"{name} ({ratio_text(1 / share.median)} ×)")
+        else:
+            slower.append(f"{name} ({ratio_text(share.median)} ×)")
+    told = "; ".join(f"{verdict} {', '.join(names)}" for verdict, names in found.items() if names)
+    return f"Of ours the fastest is `{own}`." + (f" It is {told}." if told else "")
 
 
 def left(results: Results) -> str:
     """What lies between the fastest of ours and the limit, a line for each workload."""
-    lines = []
-    for name, record in results["workloads"].items():
-        own = best_of_ours(record)
-        if own is None:
-            lines.append(f"- `{name}`: none of ours finished.")
-            continue
-        count, bound = record["count"], record["bound"]
-        time, least = time_of(record, own).median, bound["seconds"] / count
-        line = (
-            f"- `{name}`: `{own}` takes {seconds_text(time)} {a_unit(record['unit'])}, the limit ({bound['what']}) is "
-        )
-        line += seconds_text(least)
-        if time <= least:
-            line += ": " + (
-                "the limit is not the true one." if bound["for_all"] else "compiled code is not bound by it."
-            )
-        else:
-            line += f". What lies between is {seconds_text(time - least)}, {(time - least) / time:.0%} of the time"
-            hand = time_of(record, YARDSTICK).median if YARDSTICK in finished(record) else None
-            if hand is not None and least < hand < time:
-                line += f"; hand-written NumPy leaves {seconds_text(hand - least)} of it too"
-            elif hand is not None and hand >= time:
-                line += f"; hand-written NumPy leaves {seconds_text(hand - least)}"
-            line += "."
-        lines.append(line)
-    return "\n".join(lines)
+    return "\n".join(f"- `{name}`: {_left(record)}" for name, record in results["workloads"].items())
+
+
+def _left(record: Record) -> str:
+    own = best_of_ours(record)
+    if own is None:
+        return "none of ours finished."
+    count, bound = record["count"], record["bound"]
+    time, least = time_of(record, own).median, bound["seconds"] / count
+    text = (
+        f"`{own}` takes {seconds_text(time)} {a_unit(record['unit'])}, the limit ({bound['what']}) is "
+        f"{seconds_text(least)}"
+    )
+    if time <= least:
+        return f"{text}: {'the limit is not the true one' if bound['for_all'] else 'compiled code is not bound by it'}."
+    text += f". What lies between is {seconds_text(time - least)}, {(time - least) / time:.0%} of the time"
+    hand = time_of(record, YARDSTICK).median if YARDSTICK in finished(record) else 0.0
+    if hand > least:
+        text += f"; hand-written NumPy leaves {seconds_text(hand - least)}" + (" of it too" if hand < time else "")
+    return f"{text}."
 
 
 def _growth(growth: Results) -> list[str]:
@@ -230,23 +207,28 @@ def _growth(growth: Results) -> list[str]:
         "proportional, 0 does not grow." + (" A quick run, with fewer sizes." if growth["quick"] else ""),
         f"![growth]({PICTURES}/speed-growth.svg)",
     ]
-    for sweep in growth["sweeps"].values():
-        rows = []
-        for name in sweep["lines"]:
-            sizes, values = medians(sweep, name)
-            by_size = dict(zip(sizes, values, strict=True))
-            power = exponent(sizes, values)
-            cells = [seconds_text(by_size[n]) if n in by_size else "–" for n in sweep["sizes"]]
-            rows.append([name, *cells, "–" if power is None else f"{power:.2f}"])
-        head = [f"{a_unit(sweep['unit'])}, by {sweep['variable']}", *(f"{size:,}" for size in sweep["sizes"]), "p"]
-        title = sweep["title"]
-        parts += [f"### {title[0].upper()}{title[1:]}", table(head, rows), _reasons(sweep)]
+    for found in growth["sweeps"].values():
+        title, *rest = sweep(found)
+        parts += [f"### {title[0].upper()}{title[1:]}", *rest]
     if "chain" in growth["sweeps"]:
         parts.append(_freed(growth["sweeps"]["chain"]))
     return parts
 
 
-def _reasons(sweep: dict[str, Any]) -> str:
+def sweep(found: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The title of a sweep, its table, and why something was not measured."""
+    rows = []
+    for name in found["lines"]:
+        sizes, values = medians(found, name)
+        by_size = dict(zip(sizes, values, strict=True))
+        power = exponent(sizes, values)
+        cells = [seconds_text(by_size[n]) if n in by_size else "–" for n in found["sizes"]]
+        rows.append([name, *cells, "–" if power is None else f"{power:.2f}"])
+    head = [f"{a_unit(found['unit'])}, by {found['variable']}", *(f"{size:,}" for size in found["sizes"]), "p"]
+    return found["title"], table(head, rows), _reasons(found)
+
+
+def _reasons(sweep: Mapping[str, Any]) -> str:
     found = [
         f"- {name} at {size:,}: {reason}"
         for name, line in sweep["lines"].items()
@@ -293,16 +275,6 @@ def _repeat(growth: bool) -> str:
     )
 
 
-def _draw(folder: Path, results: Results, growth: Results | None, gpu: Results | None) -> None:
-    pictures = {f"speed-{n}.svg": bars(results, [n]) for n, r in results["workloads"].items() if finished(r)}
-    if growth is not None:
-        pictures["speed-growth.svg"] = curves(growth)
-    pictures |= draw(gpu) if gpu else {}
-    for name, picture in pictures.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(picture)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}.document", description=__doc__)
@@ -317,7 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         beside = Path(options.results).with_name("gpu.json")
         measured = options.gpu or (str(beside) if beside.is_file() else None)
         gpu = read(measured, GPU) if measured else None
-        _draw(Path(options.out).parent / PICTURES, results, growth, gpu)
+        for name, picture in pictures(results, growth, gpu).items():
+            with replacing(Path(options.out).parent / PICTURES / name) as temporary:
+                temporary.write_bytes(picture)
         write(options.out, page(results, growth, gpu))
     except ChalkgradError as error:
         parser.exit(1, f"error: {error}\n")

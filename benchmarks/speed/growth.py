@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy
 
 from .contestants import CONTESTANTS, Contestant
 from .processes import Process, StoppedError, closing
+from .results import GROWTH, head
 from .runner import Tell
 from .stand import UnavailableError
 from .workloads import Chain, Task, Training
@@ -89,6 +90,11 @@ def run_sweep(name: str, quick: bool, tell: Tell) -> dict[str, Any]:
     return {
         "title": sweep.title, "variable": sweep.variable, "unit": sweep.unit, "sizes": list(sizes), "lines": lines,
     }  # fmt: skip
+
+
+def measure_growth(quick: bool, tell: Tell, names: Iterable[str] = SWEEPS) -> dict[str, Any]:
+    """Measure every sweep."""
+    return {**head(GROWTH, quick), "sweeps": {name: run_sweep(name, quick, tell) for name in names}}
 
 
 def _point(contestant: Contestant, sweep: Sweep, size: int, quick: bool) -> tuple[list[float], dict[str, int], str]:

@@ -8,19 +8,18 @@ Each figure is the best of many: a limit is what nothing was faster than.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy
 
 from ...errors import ChalkgradError
+from ..machine import usable_cores
 from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update, task_from
 
 SECONDS, QUICK_SECONDS = 0.6, 0.15
@@ -99,11 +98,6 @@ def smallest_call(best: Measure) -> float:
     return best(calls) / 100
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 # The least time of a task
 
 
@@ -112,10 +106,12 @@ def products_of(task: Training) -> Counter[tuple[int, int, int, bool, bool]]:
     found: Counter[tuple[int, int, int, bool, bool]] = Counter()
     sizes = Counter({task.batch: task.samples // task.batch, task.samples % task.batch: 1})
     for batch, times in sizes.items():
-        for number, (n, m) in enumerate(pairwise(task.sizes)):
-            for product in ((batch, n, m, False, False), (n, batch, m, True, False), (batch, m, n, False, True)):
-                if batch and (number or product[:2] != (batch, m)):
-                    found[product] += times
+        for number, (rows, n, m) in enumerate(task.products if batch else ()):
+            rows *= batch
+            found[rows, n, m, False, False] += times
+            found[n, rows, m, True, False] += times
+            if number:
+                found[rows, m, n, False, True] += times
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy
@@ -37,11 +37,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class TrainingProblem(Problem):
-    """x: (samples, inputs); labels: int64; weights: W and b of each layer in turn, W of shape (inputs, outputs)."""
+    """x: (samples, inputs), or images; labels: int64; weights: W and b of each layer in turn.
+
+    W has the shape (inputs, outputs), of a layer of convolutions (3, 3, channels, filters).
+    """
 
     x: Values
     labels: Values
     weights: list[Values]
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Of the layers of convolutions, which come first; a net of dense layers has none."""
+        return getattr(self.task, "filters", ())
 
     def order(self, epoch: int) -> Values:
         """The order of the samples in an epoch: the one that `Sequential.fit` draws."""
@@ -106,17 +114,26 @@ def _normal(purpose: str, *shape: int) -> Values:
 def _training(task: Training) -> TrainingProblem:
     weights: list[Values] = []
     generator = random.generator(SEED, "speed weights")
-    for n, m in pairwise(task.sizes):
+    filters = getattr(task, "filters", ())
+    for number, (_, n, m) in enumerate(task.products):
         limit = (6 / (n + m)) ** 0.5
-        weights += [generator.uniform(-limit, limit, (n, m)).astype("float32"), numpy.zeros(m, "float32")]
+        shape = (3, 3, n // 9, m) if number < len(filters) else (n, m)
+        weights += [generator.uniform(-limit, limit, shape).astype("float32"), numpy.zeros(m, "float32")]
+    source, x, labels = _samples(task)
+    if filters:
+        x = x.reshape(len(x), *[math.isqrt(task.sizes[0])] * 2, 1)
+    return TrainingProblem(task, source, x, labels, weights)
+
+
+def _samples(task: Training) -> tuple[str, Values, Values]:
     if task.data == "mnist" and (found := _digits(task)):
-        return TrainingProblem(task, "MNIST", *found, weights)
+        return "MNIST", *found
     labels = random.generator(SEED, "speed labels").integers(task.sizes[-1], size=task.samples)
     centres = _normal("centres", task.sizes[-1], task.sizes[0])
     x = _normal("samples", task.samples, task.sizes[0])
     x *= 2
     x += centres[labels]
-    return TrainingProblem(task, "synthetic", x, labels, weights)
+    return "synthetic", x, labels
 
 
 def _digits(task: Training) -> tuple[Values, Values] | None:
@@ -154,6 +171,7 @@ def _update(task: Update) -> UpdateProblem:
 
 _MAKERS: dict[str, Maker] = {
     "training": _training,
+    "convolutional": _training,
     "chain": _chain,
     "tree": _tree,
     "cross-entropy": _cross_entropy,
@@ -170,6 +188,22 @@ def sums(*arrays: Any) -> tuple[float, ...]:
     """The sum of the first array and those of the others' magnitudes, in float64: figures that are easy to compare."""
     first, *rest = (numpy.asarray(array).astype("float64") for array in arrays)
     return float(first.sum()), *(float(numpy.abs(array).sum()) for array in rest)
+
+
+def end_of_chain(y: Any, x: Any, c: Any, links: int) -> Any:
+    """The chain as it stands, with the operators of whatever is given."""
+    for _ in range(links):
+        y = y * c + x
+    return y
+
+
+def root_of(leaves: Sequence[Any]) -> Any:
+    """The tree as it stands, with the operators of whatever is given."""
+    level, multiplies = list(leaves), True
+    while len(level) > 1:
+        level = [a * b if multiplies else a + b for a, b in pairs(level)]
+        multiplies = not multiplies
+    return level[0]
 
 
 def pairs(rows: Sequence[Any]) -> list[tuple[Any, Any]]:

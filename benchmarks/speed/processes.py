@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .stand import UnavailableError
 from .worker import GO
 
 MODULE = f"{__package__}.worker"
@@ -52,8 +53,6 @@ class Process:
 
     def answer(self, event: str) -> dict[str, Any]:
         """Its next answer, which is this event. Raises UnavailableError or StoppedError, with the reason."""
-        from .stand import UnavailableError
-
         try:
             line = self.answers.get(timeout=self.limit)
         except queue.Empty:

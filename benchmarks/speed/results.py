@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from ... import __version__
 from ...errors import DataError
-from .limits import usable_cores
-from .runner import OK
+from ..machine import host
 
 KIND, FORMAT = "chalkgrad speed", 1
 GROWTH, GPU = "chalkgrad growth", "chalkgrad gpu"
@@ -24,7 +21,9 @@ MADE_BY = {
     GROWTH: "chalkgrad bench --growth --json",
     GPU: "chalkgrad bench --device gpu --json",
 }
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+OK, UNAVAILABLE, FAILED, DISQUALIFIED = "ok", "unavailable", "failed", "disqualified"
+"""What may become of a contestant, or of a section of a run on a GPU."""
 
 Results = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -55,6 +54,17 @@ def finished(record: Record) -> dict[str, Any]:
     return {name: entry for name, entry in record["contestants"].items() if entry["status"] == OK and entry["seconds"]}
 
 
+def by_time(record: Record) -> list[str]:
+    """Those who finished, the fastest first."""
+    return sorted(finished(record), key=lambda name: time_of(record, name).median)
+
+
+def unfinished(record: Record) -> str:
+    """Who did not finish and why, as a list."""
+    entries = record["contestants"].items()
+    return "\n".join(f"- {name}, {e['status']}: {e['reason']}" for name, e in entries if e["status"] != OK)
+
+
 def time_of(record: Record, name: str) -> Spread:
     """The seconds of one unit of work."""
     return spread(record["contestants"][name]["seconds"]).scaled(1 / record["count"])
@@ -69,29 +79,9 @@ def ratio(record: Record, name: str, reference: str) -> Spread | None:
     return spread([own / other for own, other in times])
 
 
-def machine() -> dict[str, Any]:
-    """The machine, as far as it matters for speed."""
-    config: Any = numpy.show_config(mode="dicts")
-    blas = config.get("Build Dependencies", {}).get("blas", {})
-    given = {name: os.environ[name] for name in THREADS if os.environ.get(name)}
-    return {
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
-        "threads": given or "each engine's own default",
-        "date": date.today().isoformat(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+def head(kind: str, quick: bool) -> dict[str, Any]:
+    """What every report begins with."""
+    return {"kind": kind, "format": FORMAT, "chalkgrad": __version__, "quick": quick, "machine": host()}
 
 
 def read(path: str, kind: str = KIND) -> dict[str, Any]:
@@ -145,6 +135,16 @@ def seconds_text(seconds: float) -> str:
     units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
     unit, size = next((pair for pair in units if seconds >= pair[1]), units[-1])
     return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:.0f} {unit}"
+
+
+def quartiles(found: Spread, text: Callable[[float], str]) -> str:
+    """The quartiles as text."""
+    return f"{text(found.low)} – {text(found.high)}"
+
+
+def share_text(share: Spread | None) -> str:
+    """A ratio with its quartiles."""
+    return f"{ratio_text(share.median)} ({quartiles(share, ratio_text)})" if share else "–"
 
 
 def a_unit(unit: str) -> str:

@@ -1,16 +1,21 @@
-"""The run: contestants, each in its process, take turns, round after round, and only one of them works at a time."""
+"""A run: the limits of the machine, and each workload.
+
+Contestants, each in its process, take turns, round after round, and only one of them works at a time.
+"""
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...engine import random
-from .contestants import YARDSTICK, Contestant
+from . import limits
+from .contestants import Contestant
 from .processes import Process, StoppedError, closing
+from .results import DISQUALIFIED, FAILED, KIND, OK, UNAVAILABLE, head
 from .stand import UnavailableError
 from .workloads import Workload
 
@@ -20,8 +25,8 @@ PAUSE = 0.1
 LIMIT, QUICK_LIMIT = 300.0, 60.0
 """Seconds that preparing, compiling, or a repetition may take."""
 
-OK, UNAVAILABLE, FAILED, DISQUALIFIED = "ok", "unavailable", "failed", "disqualified"
 Tell = Callable[[str], None]
+Seen = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,35 @@ class Plan:
     seed: int = 0
     pause: float = PAUSE
     limit: float = LIMIT
+
+
+def measure_speed(
+    workloads: Sequence[Workload],
+    contestants: Sequence[Contestant],
+    plan: Plan,
+    tell: Tell,
+    seen: Seen,
+) -> dict[str, Any]:
+    """Measure the limits, each workload (`seen` is shown its record), and, in the full run, the limits once more.
+
+    The better figure of both measurements is kept.
+    """
+    tasks = {workload.name: workload.task(plan.quick).as_dict() for workload in workloads}
+    tell("the limits of the machine")
+    found = limits.measure(tasks, plan.quick)
+    records = {}
+    for workload in workloads:
+        record = run_workload(workload, contestants, plan, tell)
+        record["bound"] = found["bounds"][workload.name]
+        records[workload.name] = record
+        seen(record)
+    if not plan.quick:
+        tell("the limits of the machine, again")
+        found = limits.better(found, limits.measure(tasks, plan.quick))
+        for name, record in records.items():
+            record["bound"] = found["bounds"][name]
+    run = {"rounds": plan.rounds, "seed": plan.seed, "pause_seconds": plan.pause}
+    return {**head(KIND, plan.quick), **run, "limits": found["figures"], "workloads": records}
 
 
 def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Plan, tell: Tell) -> dict[str, Any]:
@@ -54,7 +88,7 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
             started = time.perf_counter()
             process = Process(contestant.module, contestant.variant, task.as_dict(), plan.limit, contestant.device)
             processes[contestant.name] = process
-            with _Noting(entry):
+            with _noting(entry):
                 prepared = process.answer("prepared")
                 sources.add(prepared["source"])
                 entry["memory"] = _bytes(prepared)
@@ -69,11 +103,11 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
             tell(f"{workload.name}: round {number + 1} of {plan.rounds}")
             for name in order:
                 time.sleep(plan.pause)
-                with _Noting(entries[name]):
+                with _noting(entries[name]):
                     _keep(entries[name], processes[name].repeat(), "seconds")
         for name, entry in entries.items():
             if entry["status"] == OK:
-                with _Noting(entry):
+                with _noting(entry):
                     entry["memory"] |= _bytes(processes[name].finish())
     judge(entries, workload.tolerance, task.figures, workload.least)
     return {
@@ -102,42 +136,31 @@ def _keep(entry: dict[str, Any], answer: dict[str, Any], where: str) -> None:
     entry["figures"].append(answer["figures"])
 
 
-class _Noting:
-    """Writes into a contestant's entry why it cannot go on."""
-
-    def __init__(self, entry: dict[str, Any]) -> None:
-        self.entry = entry
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
-        if isinstance(error, UnavailableError):
-            self.entry |= {"status": UNAVAILABLE, "reason": str(error)}
-        elif isinstance(error, StoppedError):
-            self.entry |= {"status": FAILED, "reason": str(error)}
-        else:
-            return False
-        return True
+@contextlib.contextmanager
+def _noting(entry: dict[str, Any]) -> Iterator[None]:
+    """Write into a contestant's entry why it cannot go on."""
+    try:
+        yield
+    except UnavailableError as error:
+        entry |= {"status": UNAVAILABLE, "reason": str(error)}
+    except StoppedError as error:
+        entry |= {"status": FAILED, "reason": str(error)}
 
 
 def judge(entries: dict[str, dict[str, Any]], tolerance: float, names: Sequence[str], least: float = 0.0) -> None:
-    """Disqualify each contestant with a figure that differs by more than the tolerance from hand-written NumPy's.
+    """Disqualify each contestant with a figure that differs by more than the tolerance from the first one's.
 
-    The tolerance is relative to the figure, or to `least` where that is more.
+    The first is hand-written NumPy, where that does this kind of work. The tolerance is relative to the figure, or to
+    `least` where that is more.
     """
-    expected = entries[YARDSTICK]["figures"]
-    for name, entry in entries.items():
-        if entry["status"] != OK or name == YARDSTICK:
-            continue
-        for repetition, (own, right) in enumerate(zip(entry["figures"], expected, strict=False)):
+    first = next((name for name, entry in entries.items() if entry["status"] == OK), "")
+    for entry in entries.values():
+        pairs = zip(entry["figures"], entries[first]["figures"], strict=False) if entry["status"] == OK else ()
+        for repetition, (own, right) in enumerate(pairs):
             for label, a, b in zip(names, own, right, strict=True):
-                if not math.isfinite(a) or abs(a - b) > tolerance * max(abs(b), least):
+                if entry["status"] == OK and not abs(a - b) <= tolerance * max(abs(b), least):  # true for NaN as well
                     entry["status"] = DISQUALIFIED
                     entry["reason"] = (
-                        f"{label} {a:.6g} in repetition {repetition + 1}, where {YARDSTICK} has {b:.6g}: "
+                        f"{label} {a:.6g} in repetition {repetition + 1}, where {first} has {b:.6g}: "
                         f"more than {tolerance:.2g} apart"
                     )
-                    break
-            if entry["status"] != OK:
-                break

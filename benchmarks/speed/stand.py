@@ -7,8 +7,6 @@ while stand.begin():            # waits, then starts the clock
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -36,24 +34,3 @@ def serve(stand: Stand, repeat: Callable[[int], Figures]) -> None:
     while stand.begin():
         stand.end(repeat(number))
         number += 1
-
-
-class Rehearsal:
-    """A stand that asks for a number of repetitions at once and keeps their seconds and figures."""
-
-    def __init__(self, repetitions: int) -> None:
-        self.left = repetitions
-        self.seconds: list[float] = []
-        self.figures: list[tuple[float, ...]] = []
-
-    def begin(self) -> bool:
-        """Whether there is one more."""
-        self.left -= 1
-        gc.collect()
-        self._started = time.perf_counter()
-        return self.left >= 0
-
-    def end(self, figures: Figures) -> None:
-        """Keep what came out."""
-        self.seconds.append(time.perf_counter() - self._started)
-        self.figures.append(tuple(float(value) for value in figures()))

@@ -6,8 +6,10 @@ values in problems.py, and an adapter for each engine that can do it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from ...errors import DataError, unknown_name
@@ -51,9 +53,30 @@ class Training(Task):
         return -(-self.samples // self.batch)
 
     @property
-    def parameters(self) -> int:
-        """How many numbers are learnt."""
-        return sum((n + 1) * m for n, m in zip(self.sizes, self.sizes[1:], strict=False))
+    def products(self) -> list[tuple[int, int, int]]:
+        """The matrix product of each layer: its rows a sample, its inputs and its outputs."""
+        return [(1, n, m) for n, m in pairwise(self.sizes)]
+
+
+@dataclass(frozen=True)
+class Convolutional(Training):
+    """The same of square images, with layers of 3×3 convolutions first, each with ReLU and pooled by 2×2.
+
+    sizes: the pixels of an image, then the units of the dense layers. filters: of each layer of convolutions.
+    """
+
+    kind: ClassVar[str] = "convolutional"
+    filters: tuple[int, ...] = ()
+
+    @property
+    def products(self) -> list[tuple[int, int, int]]:
+        """Convolutions as products of columns, which hold the 9 places of each window."""
+        found, side, channels = [], math.isqrt(self.sizes[0]), 1
+        for filters in self.filters:
+            found.append(((side - 2) ** 2, 9 * channels, filters))
+            side, channels = (side - 2) // 2, filters
+        dense = (side * side * channels, *self.sizes[1:])
+        return found + [(1, n, m) for n, m in pairwise(dense)]
 
 
 @dataclass(frozen=True)
@@ -117,7 +140,9 @@ class Update(Task):
         return self.updates
 
 
-TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (Training, Chain, Tree, CrossEntropy, Update)}
+TASKS: Mapping[str, type[Task]] = {
+    task.kind: task for task in (Training, Convolutional, Chain, Tree, CrossEntropy, Update)
+}
 
 
 def task_from(values: Mapping[str, Any]) -> Task:
@@ -134,7 +159,7 @@ class Workload:
     """A task to time.
 
     quick: its smaller size. unit: what one of `count` is called. tolerance: by how much, relative to it or to `least`,
-    a figure may differ from hand-written NumPy's. warmups: repetitions before the timed ones. in_quick: whether the
+    a figure may differ from the first contestant's. warmups: repetitions before the timed ones. in_quick: whether the
     quick run has it.
     """
 
@@ -164,6 +189,12 @@ _ALL = (
         Training("random", 6_144, (256, *[1024] * 6, 10), 256, rate=1e-4),
         Training("random", 1_024, (256, *[1024] * 6, 10), 256, rate=1e-4),
         "step", 0.02, in_quick=False, least=0.1,
+    ),
+    Workload(
+        "cnn", "two layers of 16 and 32 convolutions, 3×3, pooled, on 28×28, batch 128",
+        Convolutional("mnist", 7_680, (784, 10), 128, filters=(16, 32)),
+        Convolutional("mnist", 1_280, (784, 10), 128, filters=(16, 32)),
+        "step", 0.01, in_quick=False, least=0.1,
     ),
     Workload(
         "chain", "a chain of tiny operations, forward and backward", Chain(500), Chain(500), "operation", 1e-4,

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.gpu import __main__ as whole
-from chalkgrad.benchmarks.gpu import agreement, contestants, crossover, pictures, products, report, sections, steps
+from chalkgrad.benchmarks.gpu import agreement, contestants, crossover, page, products, sections, steps
+from chalkgrad.benchmarks.machine import host
 from chalkgrad.benchmarks.speed import document
-from chalkgrad.benchmarks.speed.results import GPU, machine, read
+from chalkgrad.benchmarks.speed.results import GPU, read
 from chalkgrad.cli import cli
 from chalkgrad.engine import backend
 from chalkgrad.errors import DataError, DeviceError, UsageError
@@ -77,9 +79,9 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     assert moved["to_device"] <= 3
     assert moved["to_host"] == 1
     assert found["sections"]["products"]["by"] == "cuBLAS"
-    assert "width 32, batch 8" in shown
+    assert "CPU against GPU" in shown
     assert "<svg" in drawn.read_text()
-    text = "\n".join(report.page(found, "pictures"))
+    text = "\n".join(page.page(found, "pictures"))
     for heading in ("on the device", "What an epoch moves", "Launch time", "Large products", "Width × batch"):
         assert heading in text
 
@@ -245,7 +247,7 @@ def results():
         "cuda_runtime": "13.0", "packages": {"torch": "2.11"}, "float32_products": {"jax": "highest"},
     }  # fmt: skip
     return {
-        "kind": GPU, "format": 1, "chalkgrad": "0.1.0", "quick": False, "machine": machine() | gpu, "rounds": 7,
+        "kind": GPU, "format": 1, "chalkgrad": "0.1.0", "quick": False, "machine": host() | gpu, "rounds": 7,
         "seed": 0, "pause_seconds": 0.1,
         "sections": {
             "mnist": mnist, "launch": {"status": "failed", "reason": "OSError: it broke"},
@@ -256,13 +258,13 @@ def results():
 
 
 def test_the_page_without_results():
-    (heading, told) = report.page(None, "pictures")
+    (heading, told) = page.page(None, "pictures")
     assert heading == "## On a GPU"
     assert told.startswith("Nothing has been measured on a GPU yet. `python3 benchmarks/gpu --out FOLDER`")
 
 
 def test_the_page_with_results():
-    text = "\n\n".join(report.page(results(), "pictures"))
+    text = "\n\n".join(page.page(results(), "pictures"))
     assert "A card (80 GiB" in text
     assert "| **captured** | 10 ms | 10 ms – 10 ms | 1.00 (1.00 – 1.00) | 1 s |" in text
     assert "- jax scan, unavailable: not here" in text
@@ -280,13 +282,13 @@ def test_the_page_takes_the_results_beside_those_of_the_cpu(tmp_path):
     (tmp_path / "gpu.json").write_text(json.dumps(results()))
     assert document.main(arguments) == 0
     assert "A card (80 GiB" in (tmp_path / "page.md").read_text()
-    for name in report.PICTURES.values():
+    for name in page.PICTURES.values():
         assert f"pictures/{name}" in (tmp_path / "page.md").read_text()
         assert "<svg" in (tmp_path / "pictures" / name).read_text()
 
 
 def test_pictures_are_the_same_for_the_same_run():
-    assert pictures.draw(results()) == pictures.draw(results())
+    assert charts.speedup(results()) == charts.speedup(results())
 
 
 def test_a_damaged_report(tmp_path):

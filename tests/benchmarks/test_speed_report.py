@@ -7,7 +7,9 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from chalkgrad.benchmarks.speed import document, limits, pictures, results
+from chalkgrad.benchmarks import charts
+from chalkgrad.benchmarks.machine import host
+from chalkgrad.benchmarks.speed import document, limits, results
 from chalkgrad.benchmarks.speed.compare import compare
 from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
@@ -40,7 +42,7 @@ def report(**contestants):
         "smallest_call_seconds": 3e-7,
     }  # fmt: skip
     return {
-        "kind": results.KIND, "format": 1, "chalkgrad": "0.1.0", "quick": False, "machine": results.machine(),
+        "kind": results.KIND, "format": 1, "chalkgrad": "0.1.0", "quick": False, "machine": host(),
         "rounds": 3, "seed": 0, "pause_seconds": 0.1, "limits": figures, "workloads": {"chain": record},
     }  # fmt: skip
 
@@ -53,7 +55,7 @@ def growth_report(seconds):
     }
     sweep = {"title": "a chain", "variable": "operations", "unit": "operation", "sizes": [10, 1000]}
     sweep["lines"] = {"eager": line, "captured": {"seconds": [[], []], "memory": [{}, {}], "reasons": ["no", "no"]}}
-    head = {"kind": results.GROWTH, "format": 1, "chalkgrad": "0.1.0", "quick": True, "machine": results.machine()}
+    head = {"kind": results.GROWTH, "format": 1, "chalkgrad": "0.1.0", "quick": True, "machine": host()}
     return head | {"sweeps": {"chain": sweep}}
 
 
@@ -156,10 +158,10 @@ def test_the_page_and_its_pictures_are_written(tmp_path):
 
 
 def test_a_picture_has_each_contestant_and_its_ratio():
-    picture = pictures.bars(report(numpy=[1.0] * 3, captured=[2.0] * 3)).decode()
+    picture = charts.bars(report(numpy=[1.0] * 3, captured=[2.0] * 3)).decode()
     assert "captured" in picture
     assert "(2.00 ×)" in picture
-    assert picture == pictures.bars(report(numpy=[1.0] * 3, captured=[2.0] * 3)).decode()
+    assert picture == charts.bars(report(numpy=[1.0] * 3, captured=[2.0] * 3)).decode()
 
 
 # The command

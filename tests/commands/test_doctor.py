@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from chalkgrad.benchmarks import machine as machine_module
 from chalkgrad.commands import doctor as doctor_module
-from chalkgrad.commands import gpu
+from chalkgrad.commands import doctor_gpu as gpu
 from chalkgrad.engine import backend
 from chalkgrad.errors import DeviceError
 from chalkgrad.hints import install_command, pip
@@ -27,11 +28,11 @@ def machine(monkeypatch, tmp_path):
         monkeypatch.setattr(backend, "load_cupy", load)
         found = [SimpleNamespace(metadata={"Name": name}, version="13.6.0") for name in (*packages, "numpy")]
         monkeypatch.setattr(gpu.metadata, "distributions", lambda: found)
-        monkeypatch.setattr(gpu.shutil, "which", lambda name: "/bin/nvidia-smi" if driver else None)
+        monkeypatch.setattr(machine_module.shutil, "which", lambda name: "/bin/nvidia-smi" if driver else None)
         monkeypatch.setattr(gpu, "_has_nvidia_card", lambda: False)
         monkeypatch.setattr(gpu, "DRIVER_FILE", tmp_path / "none")
         answer = SimpleNamespace(stdout=f"{driver}\n", stderr="", returncode=0)
-        monkeypatch.setattr(gpu.subprocess, "run", lambda *_, **__: answer)
+        monkeypatch.setattr(machine_module.subprocess, "run", lambda *_, **__: answer)
 
     return make
 
@@ -139,7 +140,7 @@ def test_a_cupy_that_breaks_at_its_import(chalkgrad, machine, error):
 def test_an_nvidia_smi_that_fails(chalkgrad, machine, monkeypatch):
     machine(cupy=absent_cupy(), driver="580.65.06")
     answer = SimpleNamespace(stdout="couldn't communicate with the NVIDIA driver\nMake sure", stderr="", returncode=9)
-    monkeypatch.setattr(gpu.subprocess, "run", lambda *_, **__: answer)
+    monkeypatch.setattr(machine_module.subprocess, "run", lambda *_, **__: answer)
     assert facts(chalkgrad, "gpu")["NVIDIA driver"]["value"].endswith("couldn't communicate with the NVIDIA driver")
 
 
@@ -160,7 +161,7 @@ def test_mnist_is_looked_for_and_not_downloaded(chalkgrad, machine, monkeypatch,
 
 
 def test_extras_that_are_missing(chalkgrad, monkeypatch):
-    monkeypatch.setattr(doctor_module, "_version", lambda name: None if name == "matplotlib" else "1.0")
+    monkeypatch.setattr(doctor_module, "version", lambda name: None if name == "matplotlib" else "1.0")
     found = facts(chalkgrad, "extras")["plot"]
     assert found["value"] == "matplotlib missing, pillow 1.0"
     assert found["command"] == install_command("plot")

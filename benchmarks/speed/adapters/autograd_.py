@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..problems import ChainProblem, CrossEntropyProblem, TrainingProblem, TreeProblem, pairs, sums
+from ..problems import ChainProblem, CrossEntropyProblem, TrainingProblem, TreeProblem, end_of_chain, root_of, sums
 from ..stand import Stand, serve
 from . import handwritten
 
@@ -53,10 +53,8 @@ def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
     last: list[Any] = []
 
     def f(y: Any, x: Any) -> Any:
-        for _ in range(problem.task.links):
-            y = y * problem.c + x
-        last[:] = [y]
-        return np.sum(y)
+        last[:] = [end_of_chain(y, x, problem.c, problem.task.links)]
+        return np.sum(last[0])
 
     gradient_of = autograd.value_and_grad(f, (0, 1))
 
@@ -72,11 +70,7 @@ def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
     autograd, np = _modules()
 
     def f(leaves: Any) -> Any:
-        level, multiplies = [leaves[i] for i in range(len(problem.leaves))], True
-        while len(level) > 1:
-            level = [a * b if multiplies else a + b for a, b in pairs(level)]
-            multiplies = not multiplies
-        return np.sum(level[0])
+        return np.sum(root_of([leaves[i] for i in range(len(problem.leaves))]))
 
     gradient_of = autograd.value_and_grad(f)
 

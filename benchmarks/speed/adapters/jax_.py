@@ -12,7 +12,9 @@ from ..problems import (
     TrainingProblem,
     TreeProblem,
     UpdateProblem,
+    end_of_chain,
     pairs,
+    root_of,
     sums,
 )
 from ..stand import Stand, UnavailableError, serve
@@ -112,8 +114,7 @@ def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
     c, links = jnp.asarray(problem.c), problem.task.links
 
     def unrolled(y: Any, x: Any) -> Any:
-        for _ in range(links):
-            y = y * c + x
+        y = end_of_chain(y, x, c, links)
         return y.sum(), y
 
     def scanned(y: Any, x: Any) -> Any:
@@ -135,14 +136,11 @@ def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
     """The loop unrolled into one program; the leaves as one array, which suits it better than many arguments."""
     jax = _jax()
 
-    def root_of(leaves: Any) -> Any:
-        level, multiplies = [leaves[i] for i in range(len(problem.leaves))], True
-        while len(level) > 1:
-            level = [a * b if multiplies else a + b for a, b in pairs(level)]
-            multiplies = not multiplies
-        return level[0].sum(), level[0]
+    def summed(leaves: Any) -> Any:
+        root = root_of([leaves[i] for i in range(len(problem.leaves))])
+        return root.sum(), root
 
-    made = jax.jit(jax.value_and_grad(root_of, has_aux=True))
+    made = jax.jit(jax.value_and_grad(summed, has_aux=True))
     leaves = jax.numpy.asarray(problem.leaves)
 
     def repeat(number: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ..problems import ChainProblem, CrossEntropyProblem, TrainingProblem, TreeProblem, pairs, sums
+from ..problems import ChainProblem, CrossEntropyProblem, TrainingProblem, TreeProblem, end_of_chain, root_of, sums
 from ..stand import Stand, serve
 from . import handwritten
 
@@ -47,9 +47,7 @@ def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
     start, x = mg.tensor(problem.y), mg.tensor(problem.x)
 
     def repeat(number: int) -> Any:
-        y = start
-        for _ in range(problem.task.links):
-            y = y * problem.c + x
+        y = end_of_chain(start, x, problem.c, problem.task.links)
         y.sum().backward()
         return lambda: sums(y.data, x.grad, start.grad)
 
@@ -62,12 +60,9 @@ def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
     leaves = [mg.tensor(row) for row in problem.leaves]
 
     def repeat(number: int) -> Any:
-        level, multiplies = leaves, True
-        while len(level) > 1:
-            level = [a * b if multiplies else a + b for a, b in pairs(level)]
-            multiplies = not multiplies
-        level[0].sum().backward()
-        return lambda: sums(level[0].data, [leaf.grad for leaf in leaves])
+        root = root_of(leaves)
+        root.sum().backward()
+        return lambda: sums(root.data, [leaf.grad for leaf in leaves])
 
     serve(stand, repeat)
 

@@ -28,7 +28,8 @@ from ..problems import (
     TrainingProblem,
     TreeProblem,
     UpdateProblem,
-    pairs,
+    end_of_chain,
+    root_of,
     sums,
 )
 from ..stand import Stand, UnavailableError, serve
@@ -85,10 +86,12 @@ def replayed(step: Captured[..., Any]) -> None:
 def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
     """`fit` of a Sequential."""
     *hidden, classes = problem.task.sizes[1:]
-    model = Sequential(
-        [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")],
-        device=device,
-    )
+    parts: list[layers.Layer] = []
+    for filters in problem.filters:
+        parts += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D()]
+    parts += [layers.Flatten()] if parts else []
+    parts += [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")]
+    model = Sequential(parts, device=device)
     model.build(problem.x.shape[1:])
     model.set_weights(problem.weights)
     model.compile(Adam(problem.task.rate), "sparse_categorical_crossentropy", **OPTIONS[variant])
@@ -121,9 +124,7 @@ def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
 
     def step(start: Tensor, x: Tensor) -> Any:
         start.grad = x.grad = None
-        y: Any = start
-        for _ in range(problem.task.links):
-            y = y * c + x
+        y = end_of_chain(start, x, c, problem.task.links)
         y.sum().backward()
         return y, x.grad, start.grad
 
@@ -141,15 +142,11 @@ def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
     leaves = [tensor(row, requires_grad=True) for row in problem.leaves]
 
     def step(*leaves: Tensor) -> Any:
-        level: list[Any] = list(leaves)
         for leaf in leaves:
             leaf.grad = None
-        multiplies = True
-        while len(level) > 1:
-            level = [a * b if multiplies else a + b for a, b in pairs(level)]
-            multiplies = not multiplies
-        level[0].sum().backward()
-        return level[0], [leaf.grad for leaf in leaves]
+        root = root_of(leaves)
+        root.sum().backward()
+        return root, [leaf.grad for leaf in leaves]
 
     step_made = _made(step, variant)
 
@@ -200,7 +197,10 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
-ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
+ADAPTERS = {
+    "training": train, "convolutional": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy,
+    "update": update,
+}  # fmt: skip
 
 
 def start(variant: str, device: str = "cpu") -> None:

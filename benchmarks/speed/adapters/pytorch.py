@@ -5,10 +5,12 @@ A training is done on a GPU as well, with the data there; further as CUDA graphs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib import import_module
-from itertools import pairwise
 from typing import Any
+
+import numpy
 
 from ..problems import (
     ChainProblem,
@@ -16,7 +18,8 @@ from ..problems import (
     TrainingProblem,
     TreeProblem,
     UpdateProblem,
-    pairs,
+    end_of_chain,
+    root_of,
     sums,
 )
 from ..stand import Stand, UnavailableError, serve
@@ -44,15 +47,27 @@ def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "c
     nn, on_gpu = torch.nn, device != "cpu"
     place = torch.device("cuda" if on_gpu else "cpu")
     parts: list[Any] = []
-    for n, m in pairwise(problem.task.sizes):
-        parts += [nn.Linear(n, m), nn.ReLU()]
+    weights = [value.T for value in problem.weights]  # nn.Linear keeps W as (outputs, inputs)
+    for number, (_, n, m) in enumerate(problem.task.products):
+        if number < len(problem.filters):  # nn.Conv2d keeps W as (filters, channels, height, width)
+            parts += [nn.Conv2d(n // 9, m, 3), nn.ReLU(), nn.MaxPool2d(2)]
+            weights[2 * number] = problem.weights[2 * number].transpose(3, 2, 0, 1)
+        else:
+            parts += [nn.Linear(n, m), nn.ReLU()]
+    samples = problem.x
+    if filters := problem.filters:  # images with their channels first, which the rows of the first dense layer follow
+        samples, place_of = samples.transpose(0, 3, 1, 2), 2 * len(filters)
+        parts.insert(3 * len(filters), nn.Flatten())
+        side = math.isqrt(len(problem.weights[place_of]) // filters[-1])
+        dense = problem.weights[place_of].reshape(side, side, filters[-1], -1)
+        weights[place_of] = dense.transpose(3, 2, 0, 1).reshape(dense.shape[-1], -1)
     model = nn.Sequential(*parts[:-1])
     with torch.no_grad():
-        for parameter, value in zip(model.parameters(), problem.weights, strict=True):
-            parameter.copy_(torch.from_numpy(value.T))  # nn.Linear keeps W as (outputs, inputs)
+        for parameter, value in zip(model.parameters(), weights, strict=True):
+            parameter.copy_(torch.from_numpy(numpy.ascontiguousarray(value)))
     model.to(place)
     optimizer = _adam(model.parameters(), problem.task.rate, capturable=variant == GRAPHS and on_gpu)
-    x, labels = torch.from_numpy(problem.x).to(place), torch.from_numpy(problem.labels).to(place)
+    x, labels = torch.from_numpy(numpy.ascontiguousarray(samples)).to(place), torch.from_numpy(problem.labels).to(place)
     total = torch.zeros((), device=place)
 
     def loss_of(indices: Any) -> Any:
@@ -123,15 +138,10 @@ def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
     start, x = (torch.from_numpy(v).requires_grad_() for v in (problem.y, problem.x))
     c = torch.from_numpy(problem.c)
 
-    def forward(y: Any, x: Any) -> Any:
-        for _ in range(problem.task.links):
-            y = y * c + x
-        return y
-
-    made = _made(forward, variant)
+    made = _made(end_of_chain, variant)
 
     def repeat(number: int) -> Any:
-        y = made(start, x)
+        y = made(start, x, c, problem.task.links)
         gy, gx = torch.autograd.grad(y.sum(), (start, x))
         return lambda: sums(y.detach().numpy(), gx.numpy(), gy.numpy())
 
@@ -143,17 +153,10 @@ def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
     torch = _torch()
     leaves = [torch.from_numpy(row).requires_grad_() for row in problem.leaves]
 
-    def forward(*leaves: Any) -> Any:
-        level, multiplies = list(leaves), True
-        while len(level) > 1:
-            level = [a * b if multiplies else a + b for a, b in pairs(level)]
-            multiplies = not multiplies
-        return level[0]
-
-    made = _made(forward, variant)
+    made = _made(root_of, variant)
 
     def repeat(number: int) -> Any:
-        root = made(*leaves)
+        root = made(leaves)
         gradients = torch.autograd.grad(root.sum(), leaves)
         return lambda: sums(root.detach().numpy(), [g.numpy() for g in gradients])
 
@@ -194,7 +197,10 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
-ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
+ADAPTERS = {
+    "training": train, "convolutional": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy,
+    "update": update,
+}  # fmt: skip
 
 
 def start(variant: str, device: str = "cpu") -> None:

@@ -1,4 +1,4 @@
-"""A run on a GPU in words: on the terminal, and as the section "On a GPU" of docs/performance.md."""
+"""A run on a GPU in words: the section "On a GPU" of docs/performance.md, which the terminal shows as well."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from typing import Any
 
 from ..peers import table
 from ..speed.contestants import OURS, YARDSTICK
-from ..speed.results import Results, finished, ratio, ratio_text, seconds_text, size_text, time_of
-from ..speed.runner import OK
+from ..speed.results import (
+    OK,
+    Results,
+    by_time,
+    finished,
+    quartiles,
+    ratio,
+    ratio_text,
+    seconds_text,
+    share_text,
+    size_text,
+    time_of,
+    unfinished,
+)
 from .contestants import GPU_CONTESTANTS, WORKLOAD
 from .crossover import crossing, speedups
 
@@ -27,15 +39,19 @@ def page(results: Results | None, folder: str) -> list[str]:
             "in the folder, for `benchmarks/results/`, from which this section is written then.",
         ]
     parts = ["## On a GPU", _opening(results)]
-    writers = {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "products": _products, "crossover": _crossover}
     for name, section in results["sections"].items():
-        if section["status"] != OK:
-            parts.append(f"`{name}` was not measured: {section['reason']}")
-        else:
-            parts += writers[name](section)
-            if name in PICTURES:
-                parts.append(f"![{name}, on a GPU]({folder}/{PICTURES[name]})")
+        parts += part(name, section)
+        if section["status"] == OK and name in PICTURES:
+            parts.append(f"![{name}, on a GPU]({folder}/{PICTURES[name]})")
     return [*parts, _repeat()]
+
+
+def part(name: str, section: Section) -> list[str]:
+    """What was found in a section."""
+    if section["status"] != OK:
+        return [f"`{name}` was not measured: {section['reason']}"]
+    writers = {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "products": _products, "crossover": _crossover}
+    return writers[name](section)
 
 
 def _opening(results: Results) -> str:
@@ -53,26 +69,21 @@ def _opening(results: Results) -> str:
 
 
 def _mnist(section: Section) -> list[str]:
-    done = sorted(finished(section), key=lambda name: time_of(section, name).median)
-    own = min((name for name in OURS if name in done), key=done.index, default=None)
+    own = next((name for name in by_time(section) if name in OURS), None)
     rows = []
-    for name in done:
+    for name in by_time(section):
         time, share = time_of(section, name), ratio(section, name, own) if own else None
         label = f"**{name}**" if name in OURS else f"{name} (CPU)" if name == YARDSTICK else name
-        quartiles = f"{seconds_text(time.low)} – {seconds_text(time.high)}"
-        relative = f"{ratio_text(share.median)} ({ratio_text(share.low)} – {ratio_text(share.high)})" if share else "–"
         epoch = seconds_text(time.median * section["count"])
-        rows.append([label, seconds_text(time.median), quartiles, relative, epoch])
-    missing = [f"- {name}, {e['status']}: {e['reason']}" for name, e in section["contestants"].items()
-               if e["status"] != OK]  # fmt: skip
-    settings = [f"- {name}: {e['setting']}" for name, e in section["contestants"].items() if e["status"] == OK]
+        rows.append([label, seconds_text(time.median), quartiles(time, seconds_text), share_text(share), epoch])
+    settings = [f"- {name}: {entry['setting']}" for name, entry in finished(section).items()]
     return [
         f"### {section['title']}, on the device",
         f"A repetition is an epoch of {section['count']:,} steps, with samples and labels ({section['data']}) on the "
         f"device. Same weights and same order for all; whose mean loss differs from hand-written NumPy's by more than "
         f"{section['tolerance']:g} in any epoch is disqualified. {section['warmups']} epochs warm up.",
         table(["", "a step", "quartiles", f"as a multiple of `{own}`", "an epoch"], rows) if rows else "",
-        "\n".join(missing),
+        unfinished(section),
         "\n".join(settings),
     ]
 
@@ -151,27 +162,3 @@ def _repeat() -> str:
         f"To repeat: `{COMMAND}`, or `chalkgrad bench --device gpu --json` alone; contestants: "
         f"{', '.join(GPU_CONTESTANTS)}; workload: {WORKLOAD.title}."
     )
-
-
-# On the terminal
-
-
-def lines(name: str, section: Section) -> list[str]:
-    """What a section found, line by line."""
-    if section["status"] != OK:
-        return [f"failed: {section['reason']}"]
-    if name == "launch":
-        return [
-            f"{variant}, {line['steps']} steps: enqueued in {seconds_text(line['enqueued_seconds'])}, done in "
-            f"{seconds_text(line['done_seconds'])} a step"
-            for variant, found in section["lines"].items() for line in found
-        ]  # fmt: skip
-    if name == "crossover":
-        return [f"width {c['width']}, batch {c['batch']}: {_cell(c)}" for c in section["cells"]]
-    if name == "mnist":
-        done = sorted(finished(section), key=lambda n: time_of(section, n).median)
-        found = [f"{n}: {seconds_text(time_of(section, n).median)} a step" for n in done]
-        return found + [
-            f"{n}: {e['status']}: {e['reason']}" for n, e in section["contestants"].items() if e["status"] != OK
-        ]
-    return [{"epoch": _epoch, "products": _products}[name](section)[1].replace("**", "").replace("`", "")]

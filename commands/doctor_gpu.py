@@ -6,15 +6,15 @@ Nothing here imports cupy: its presence is read from the installed packages, and
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from ..benchmarks.machine import dotted, driver, properties
 from ..engine import backend
+from ..errors import DeviceError
 from ..hints import install_command, pip
 from .finding import MISSING, OK, WRONG, Finding, first_line
 
@@ -25,32 +25,27 @@ DRIVER_FOR_CUDA_13 = 580
 
 def gpu_findings() -> list[Finding]:
     """The driver, CuPy, and each device, as far as one gets."""
-    driver, version = _driver()
+    installed, version = _driver()
     packages = _cupy_packages()
     extra = _fitting_extra(version, packages)
     try:
         cupy = backend.load_cupy()
     except Exception as error:  # a broken CuPy can raise anything at its import
-        return [driver, _failure(error, packages, extra, version)]
+        return [installed, _failure(error, packages, extra, version)]
     found = Finding("CuPy", _describe(cupy, packages))
     if len(packages) > 1:
         found = _conflict(packages, extra)
-    return [driver, found, *_devices(cupy), _trial(cupy, packages)]
+    return [installed, found, *_devices(cupy), _trial(cupy, packages)]
 
 
 def _driver() -> tuple[Finding, str | None]:
     """The NVIDIA driver as nvidia-smi tells it, else as the kernel does."""
-    program = shutil.which("nvidia-smi")
-    if program:
-        query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-        try:
-            answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-        except (OSError, subprocess.SubprocessError) as error:
-            return Finding("NVIDIA driver", f"nvidia-smi fails: {first_line(error)}", WRONG), None
-        lines = (answer.stdout.strip() or answer.stderr.strip()).splitlines() or ["it says nothing"]
-        if answer.returncode:
-            return Finding("NVIDIA driver", f"nvidia-smi fails: {lines[0]}", WRONG), None
-        return Finding("NVIDIA driver", lines[0].strip()), lines[0].strip()
+    try:
+        version = driver()
+    except DeviceError as error:
+        return Finding("NVIDIA driver", first_line(error), WRONG), None
+    if version:
+        return Finding("NVIDIA driver", version), version
     try:  # NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  …
         words = DRIVER_FILE.read_text().split()
         version = next(word for word in words if word[:1].isdigit() and "." in word)
@@ -121,25 +116,17 @@ def _describe(cupy: Any, packages: dict[str, str]) -> str:
     runtime = cupy.cuda.runtime
     name = next(iter(packages), "CuPy")
     return (
-        f"{name} {cupy.__version__} with CUDA {_dotted(runtime.runtimeGetVersion())}; "
-        f"the driver takes up to CUDA {_dotted(runtime.driverGetVersion())}"
+        f"{name} {cupy.__version__} with CUDA {dotted(runtime.runtimeGetVersion())}; "
+        f"the driver takes up to CUDA {dotted(runtime.driverGetVersion())}"
     )
-
-
-def _dotted(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _devices(cupy: Any) -> list[Finding]:
     findings = []
     for number in range(cupy.cuda.runtime.getDeviceCount()):
-        properties = cupy.cuda.runtime.getDeviceProperties(number)
-        name = properties["name"]
-        name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-        memory = properties["totalGlobalMem"] / 2**30
-        findings.append(
-            Finding(f"gpu:{number}", f"{name}, {memory:.1f} GiB, sm_{properties['major']}{properties['minor']}")
-        )
+        found = properties(cupy, number)
+        told = f"{found['name']}, {found['totalGlobalMem'] / 2**30:.1f} GiB, sm_{found['major']}{found['minor']}"
+        findings.append(Finding(f"gpu:{number}", told))
     return findings
 
 

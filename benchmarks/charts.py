@@ -1,0 +1,121 @@
+"""Pictures of a run, of growth, and of CPU against GPU, as SVG: bars with quartiles, lines on logarithmic axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import drawing
+from ..drawing import BLUE, DASHES, GREEN, GREY, INK, ORANGE, PALE, Curve
+from .gpu.crossover import crossing, speedups
+from .speed.contestants import OURS, YARDSTICK
+from .speed.growth import exponent, medians
+from .speed.results import OK, Record, Results, a_unit, by_time, finished, ratio, ratio_text, seconds_text, time_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"numpy": GREY, "eager": ORANGE, "captured": BLUE, "jit": GREEN}
+BATCHES = (PALE, ORANGE, GREEN, BLUE)
+WIDE_RANGE = 40
+"""Where the slowest takes so many times as long as the fastest, the axis is logarithmic."""
+
+
+def pictures(results: Results, growth: Results | None, gpu: Results | None) -> dict[str, bytes]:
+    """All pictures of what was measured, by file name."""
+    found = {f"speed-{n}.svg": bars(results, [n]) for n, r in results["workloads"].items() if finished(r)}
+    if growth is not None:
+        found["speed-growth.svg"] = curves(growth)
+    sections = {name: s for name, s in gpu["sections"].items() if s["status"] == OK} if gpu else {}
+    if gpu and "mnist" in sections and finished(sections["mnist"]):
+        machine = {**gpu["machine"], "processor": f"{gpu['machine']['gpu']}; {gpu['machine']['processor']}"}
+        found["gpu-mnist.svg"] = bars({"machine": machine, "workloads": {"mnist": sections["mnist"]}})
+    if gpu and "crossover" in sections:
+        found["gpu-crossover.svg"] = speedup(gpu)
+    return found
+
+
+def _caption(machine: Mapping[str, Any], rest: str) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; {rest}"
+
+
+def bars(results: Results, names: Sequence[str] | None = None) -> bytes:
+    """A panel for each workload: the time of one unit, its quartiles, and the ratio to hand-written NumPy."""
+    records = [r for name, r in results["workloads"].items() if (names is None or name in names) and finished(r)]
+    heights = [0.9 + 0.3 * len(finished(record)) for record in records]
+    told = _caption(results["machine"], "whiskers: quartiles; dashed: the limit of the machine")
+    figure, panels = drawing.panels(8.5, heights or [1.0], caption=told)
+    for axes, record in zip(panels, records, strict=False):
+        _panel(axes, record)
+    return drawing.svg(figure)
+
+
+def _panel(axes: Axes, record: Record) -> None:
+    names = by_time(record)[::-1]
+    least = time_of(record, names[-1]).median
+    scale, unit = next(((s, u) for s, u in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")) if least * s >= 1), (1e9, "ns"))
+    times = [time_of(record, name).scaled(scale) for name in names]
+    colours = [BLUE if name in OURS else GREY if name == YARDSTICK else PALE for name in names]
+    middles = [time.median for time in times]
+    spans = [[t.median - t.low for t in times], [t.high - t.median for t in times]]
+    axes.barh(names, middles, color=colours, height=0.7, xerr=spans, error_kw={"ecolor": INK, "elinewidth": 1})
+    if max(middles) > WIDE_RANGE * min(middles):
+        axes.set_xscale("log")
+        axes.set_xlim(min(middles) / 2, max(middles) * 5)
+    else:
+        axes.set_xlim(0, max(time.high for time in times) * 1.25)
+    for row, (name, time) in enumerate(zip(names, times, strict=True)):
+        share = ratio(record, name, YARDSTICK)
+        text = seconds_text(time.median / scale) + (f"  ({ratio_text(share.median)} ×)" if share else "")
+        drawing.note(axes, text, (time.high, row))
+    if record["bound"]["for_all"]:
+        bound = record["bound"]["seconds"] / record["count"] * scale
+        axes.axvline(bound, color=INK, linewidth=1, linestyle=DASHES)
+        axes.set_xlim(left=min(axes.get_xlim()[0], bound / 2))
+    drawing.frame(axes, f"{record['title']}: {unit} {a_unit(record['unit'])} (× {YARDSTICK})", grid="x")
+
+
+def curves(growth: Results) -> bytes:
+    """A panel for each sweep, both axes logarithmic, with the exponent that the line fits."""
+    sweeps = growth["sweeps"]
+    figure, panels = drawing.panels(7.5, [3.0] * len(sweeps), caption=_caption(growth["machine"], "medians"))
+    for axes, sweep in zip(panels, sweeps.values(), strict=True):
+        lines = []
+        for name in sweep["lines"]:
+            sizes, values = medians(sweep, name)
+            if sizes:
+                power = exponent(sizes, values)
+                label = name if power is None else f"{name}, exponent {power:.2f}"
+                lines.append(Curve(label, sizes, values, COLOURS.get(name, PALE)))
+        drawing.plot(
+            axes, lines, title=sweep["title"], x=sweep["variable"], y=f"time of {a_unit(sweep['unit'])}",
+            logarithmic="xy", ticks=sweep["sizes"], shown=seconds_text,
+        )  # fmt: skip
+    return drawing.svg(figure)
+
+
+def speedup(results: Results) -> bytes:
+    """How many times as fast the GPU is, against the width, a line for each batch; a ring where it overtakes."""
+    section, machine = results["sections"]["crossover"], results["machine"]
+    told = f"{machine['gpu']} against {_caption(machine, 'ring: the GPU overtakes')}"
+    figure, (axes,) = drawing.panels(7.5, [3.8], caption=told)
+    if section["status"] != OK:
+        drawing.frame(axes, f"not measured: {section['reason']}")
+        return drawing.svg(figure)
+    lines = []
+    for batch, colour in zip(section["batches"], BATCHES * len(section["batches"]), strict=False):
+        widths, values = speedups(section, batch)
+        if not widths:
+            continue
+        lines.append(Curve(f"batch {batch:,}", widths, values, colour))
+        found = crossing(widths, values)
+        if found is not None and values[0] < 1:
+            axes.plot([found], [1.0], marker="o", markersize=9, markerfacecolor="none", color=colour)
+            drawing.note(axes, f"{found:.0f}", (found, 1.0), (0, -14), ha="center")
+    axes.axhline(1.0, color=INK, linewidth=1, linestyle=DASHES)
+    drawing.plot(
+        axes, lines, title="a captured training step: how many times as fast the GPU is", logarithmic="xy",
+        x="width of the two hidden layers", y="the CPU's time / the GPU's", ticks=section["widths"],
+        shown=lambda value: f"{ratio_text(value)} ×",
+    )  # fmt: skip
+    return drawing.svg(figure)
