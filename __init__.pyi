@@ -153,6 +153,8 @@ def log(x: TensorLike) -> Tensor:
     """Natural logarithm, elementwise. x > 0."""
 def log1p(x: TensorLike) -> Tensor:
     """log(1 + x), elementwise, exact near 0. x > -1."""
+def square(x: TensorLike) -> Tensor:
+    """x times itself, elementwise."""
 def sqrt(x: TensorLike) -> Tensor:
     """Square root, elementwise. x ≥ 0; at 0 the gradient is infinite."""
 def sin(x: TensorLike) -> Tensor:

@@ -82,6 +82,8 @@ class Lent:
         """Natural logarithm, elementwise. x > 0."""
     def log1p(self) -> Tensor:
         """log(1 + x), elementwise, exact near 0. x > -1."""
+    def square(self) -> Tensor:
+        """x times itself, elementwise."""
     def sqrt(self) -> Tensor:
         """Square root, elementwise. x ≥ 0; at 0 the gradient is infinite."""
     def sin(self) -> Tensor:

@@ -145,11 +145,6 @@ def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:
             result._version = x.version_cell()
 
 
-_HANDS_ON = (lambda xp, gy: gy).__code__.co_code
-_MULTIPLIES = (lambda xp, gy, x: gy * x).__code__.co_code
-"""Rules that most of arithmetic has; known by their code, they need no call."""
-
-
 def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull | None:
     """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or one array."""
     kernel, slots = rule.kernel, []
@@ -158,13 +153,14 @@ def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pul
     for name in rule.wants:
         known = name in plan.names and name not in plan.primitive.parameters
         slots.append((name, plan.names.index(name) if known else None))
-    code: Any = getattr(kernel, "__code__", None)
+    if rule.factor == "":
+        return None
     if not slots:
-        return None if code and code.co_code == _HANDS_ON else lambda xp, node, gy: kernel(xp, gy)
+        return lambda xp, node, gy: kernel(xp, gy)
     if see is _seen and len(slots) == 1 and slots[0][1] is not None:
         place = slots[0][1]
         if plan.places[place].__class__ is int or plan.places[place] == "y":
-            if code and code.co_code == _MULTIPLIES:
+            if rule.factor:
                 return lambda xp, node, gy: gy * _raw(node.saved[place])  # type: ignore[index]
 
             def with_one_array(xp: Any, node: Node, gy: Any) -> Any:

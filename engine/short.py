@@ -33,19 +33,20 @@ def short_way(primitive: Primitive) -> Callable[..., Tensor] | None:
 
 def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
     """The primitive of one operand."""
-    kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
-    ufunc = single_call(kernel)
-    leaves: bool | None = None  # the integers; asked when it is first called
+    plans, compute, ndarray = primitive.plans, primitive.compute, numpy.ndarray
+    kernel: Any = None  # found when it is first called
+    ufunc: Any = None
+    leaves = False  # the integers
 
     def call(x: Any) -> Tensor:
-        nonlocal leaves
+        nonlocal leaves, kernel, ufunc
         if x.__class__ is not Tensor or traces or primitive.careful:
             return compute((x,), NONE)
+        if kernel is None:
+            kernel, ufunc, leaves = primitive.kernel, primitive.ufunc, not primitive.whole
         array = x._data
-        if leaves is not False and not x._requires_grad:
-            leaves = not primitive.whole if leaves is None else leaves
-            if leaves and array.dtype is not FLOAT32 and array.dtype.kind != "f":
-                return compute((x,), NONE)
+        if leaves and not x._requires_grad and array.dtype is not FLOAT32 and array.dtype.kind != "f":
+            return compute((x,), NONE)
         if array.__class__ is not ndarray:
             return compute((x,), NONE)
         try:
@@ -68,14 +69,17 @@ def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
 
 def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
     """The primitive of two operands, of which the second may be a Python number."""
-    kernel, plans, compute, ndarray = primitive.kernel, primitive.plans, primitive.compute, numpy.ndarray
-    ufunc = single_call(kernel)
-    leaves: bool | None = None  # the integers; asked when it is first called
+    plans, compute, ndarray = primitive.plans, primitive.compute, numpy.ndarray
+    kernel: Any = None  # found when it is first called
+    ufunc: Any = None
+    leaves = False  # the integers
 
     def call(a: Any, b: Any) -> Tensor:
-        nonlocal leaves
+        nonlocal leaves, kernel, ufunc
         if a.__class__ is not Tensor or traces or primitive.careful:
             return compute((a, b), NONE)
+        if kernel is None:
+            kernel, ufunc, leaves = primitive.kernel, primitive.ufunc, not primitive.whole
         x, needed = a._data, a._requires_grad
         if b.__class__ is Tensor:
             other, also = b._data, b._requires_grad
@@ -87,13 +91,11 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
             return compute((a, b), NONE)
         if x.__class__ is not ndarray:
             return compute((a, b), NONE)
-        if leaves is not False and not (needed and also):
-            leaves = not primitive.whole if leaves is None else leaves
-            if leaves and (
-                (not needed and x.dtype is not FLOAT32 and x.dtype.kind != "f")
-                or (not also and b.__class__ is Tensor and other.dtype is not FLOAT32 and other.dtype.kind != "f")
-            ):
-                return compute((a, b), NONE)
+        if leaves and (
+            (not needed and x.dtype is not FLOAT32 and x.dtype.kind != "f")
+            or (not also and b.__class__ is Tensor and other.dtype is not FLOAT32 and other.dtype.kind != "f")
+        ):
+            return compute((a, b), NONE)
         try:
             y = ufunc(x, other) if ufunc else kernel(numpy, x, other)
         except REFUSED:
@@ -118,14 +120,3 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
         return result
 
     return call
-
-
-def single_call(kernel: Callable[..., Any]) -> Any:
-    """The ufunc of NumPy that the kernel consists of, `return xp.name(a, b)`; None where it is anything else."""
-    code: Any = getattr(kernel, "__code__", None)
-    for template in (lambda xp, a: xp.name(a), lambda xp, a, b: xp.name(a, b)):
-        shape = template.__code__
-        if code and code.co_code == shape.co_code and code.co_argcount == shape.co_argcount and len(code.co_names) == 1:
-            ufunc = getattr(numpy, code.co_names[0], None)
-            return ufunc if isinstance(ufunc, numpy.ufunc) and ufunc.nin == code.co_argcount - 1 else None
-    return None

@@ -33,9 +33,8 @@ def sigmoid_slope(xp, x):
 
 
 @primitive("y = max(x, 0)", saves=("y",), kink="x", method=True)
-def relu(xp, x):
+def relu(x):
     """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
-    return xp.maximum(x, 0)
 
 
 @relu.vjp("x", "gx = gy if x > 0 else 0")
@@ -44,14 +43,11 @@ def _(xp, gy, y):
 
 
 @primitive("y = x if x > 0 else negative_slope * x", saves=("x",), kink="x")
-def leaky_relu(xp, x, negative_slope=0.2):
+def leaky_relu(x, negative_slope=0.2):
     """ReLU with a slope for x < 0, elementwise (Maas et al. 2013; 0.2 is Keras's). At 0 the gradient is that slope."""
-    return xp.where(x > 0, x, negative_slope * x)
 
 
-@leaky_relu.vjp("x", "gx = gy if x > 0 else negative_slope * gy")
-def _(xp, gy, x, negative_slope):
-    return xp.where(x > 0, gy, negative_slope * gy)
+leaky_relu.vjp("x", "gx = gy if x > 0 else negative_slope * gy")
 
 
 @primitive("y = x if x > 0 else alpha * (exp(x) - 1)", saves=("x",), kink="x", domain=(-40, 40))
@@ -136,9 +132,7 @@ def softmax(xp, x, axis=-1):
     return softmax_values(xp, x, axis)
 
 
-@softmax.vjp("x", "gx[..., j] = y[..., j] * (gy[..., j] - sum(gy[..., k] * y[..., k], k))")
-def _(xp, gy, y, axis):
-    return y * (gy - xp.sum(gy * y, axis=axis, keepdims=True))
+softmax.vjp("x", "gx[..., j] = y[..., j] * (gy[..., j] - sum(gy[..., k] * y[..., k], k))")
 
 
 @primitive("y[..., j] = x[..., j] - log(sum(exp(x[..., k]), k))", saves=("y",), domain=(-700, 700), examples=ALONG_AXIS)
@@ -148,6 +142,4 @@ def log_softmax(xp, x, axis=-1):
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
-@log_softmax.vjp("x", "gx[..., j] = gy[..., j] - exp(y[..., j]) * sum(gy[..., k], k)")
-def _(xp, gy, y, axis):
-    return gy - xp.exp(y) * xp.sum(gy, axis=axis, keepdims=True)
+log_softmax.vjp("x", "gx[..., j] = gy[..., j] - exp(y[..., j]) * sum(gy[..., k], k)")

@@ -7,51 +7,30 @@ from ..engine.tensor import numeric_dtype
 
 
 @primitive("y = a + b", analytic=True, operators=("__add__", "__radd__"))
-def add(xp, a, b):
+def add(a, b):
     """Sum, elementwise. a, b: shapes that broadcast."""
-    return xp.add(a, b)
 
 
-@add.vjp("a", "ga = gy")
-def _(xp, gy):
-    return gy
-
-
-@add.vjp("b", "gb = gy")
-def _(xp, gy):
-    return gy
+add.vjp("a", "ga = gy")
+add.vjp("b", "gb = gy")
 
 
 @primitive("y = a - b", analytic=True, operators=("__sub__", "__rsub__"))
-def subtract(xp, a, b):
+def subtract(a, b):
     """Difference, elementwise. a, b: shapes that broadcast."""
-    return xp.subtract(a, b)
 
 
-@subtract.vjp("a", "ga = gy")
-def _(xp, gy):
-    return gy
-
-
-@subtract.vjp("b", "gb = -gy")
-def _(xp, gy):
-    return -gy
+subtract.vjp("a", "ga = gy")
+subtract.vjp("b", "gb = -gy")
 
 
 @primitive("y = a * b", saves=("a", "b"), analytic=True, operators=("__mul__", "__rmul__"))
-def multiply(xp, a, b):
+def multiply(a, b):
     """Product, elementwise. a, b: shapes that broadcast."""
-    return xp.multiply(a, b)
 
 
-@multiply.vjp("a", "ga = gy * b")
-def _(xp, gy, b):
-    return gy * b
-
-
-@multiply.vjp("b", "gb = gy * a")
-def _(xp, gy, a):
-    return gy * a
+multiply.vjp("a", "ga = gy * b")
+multiply.vjp("b", "gb = gy * a")
 
 
 @primitive(
@@ -62,14 +41,11 @@ def _(xp, gy, a):
     operators=("__truediv__", "__rtruediv__"),
     synonyms=("true_divide",),
 )
-def divide(xp, a, b):
+def divide(a, b):
     """Quotient, elementwise. a, b: shapes that broadcast."""
-    return xp.divide(a, b)
 
 
-@divide.vjp("a", "ga = gy / b")
-def _(xp, gy, b):
-    return gy / b
+divide.vjp("a", "ga = gy / b")
 
 
 @divide.vjp("b", "gb = -gy * a / b**2")
@@ -78,14 +54,11 @@ def _(xp, gy, a, b):
 
 
 @primitive("y = -x", analytic=True, method=True, operators=("__neg__",))
-def negative(xp, x):
+def negative(x):
     """Negative, elementwise."""
-    return xp.negative(x)
 
 
-@negative.vjp("x", "gx = -gy")
-def _(xp, gy):
-    return -gy
+negative.vjp("x", "gx = -gy")
 
 
 @primitive("y = x", analytic=True, operators=("__pos__",))
@@ -94,9 +67,7 @@ def positive(xp, x):
     return xp.positive(x)
 
 
-@positive.vjp("x", "gx = gy")
-def _(xp, gy):
-    return gy
+positive.vjp("x", "gx = gy")
 
 
 @primitive(
@@ -107,12 +78,11 @@ def _(xp, gy):
     operators=("__pow__", "__rpow__"),
     synonyms=("pow",),
 )
-def power(xp, a, b):
+def power(a, b):
     """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast.
 
     The gradient of b is not a number where a < 0, since there powers of other b are none.
     """
-    return xp.power(a, b)
 
 
 @power.vjp("a", "ga = gy * b * a**(b - 1)")
@@ -128,72 +98,43 @@ def _(xp, gy, y, a, b):
 
 
 @primitive("y = abs(x)", saves=("x",), kink="x", method=True, operators=("__abs__",), synonyms=("abs",))
-def absolute(xp, x):
+def absolute(x):
     """Absolute value, elementwise. At 0 the gradient is 0."""
-    return xp.abs(x)
 
 
-@absolute.vjp("x", "gx = gy * sign(x)")
-def _(xp, gy, x):
-    return gy * xp.sign(x)
+absolute.vjp("x", "gx = gy * sign(x)")
 
 
 @primitive("y = sign(x)", kink="x", method=True)
-def sign(xp, x):
+def sign(x):
     """-1, 0 or 1, elementwise; constant, so no gradient passes."""
-    return xp.sign(x)
 
 
 @primitive("y = max(a, b)", saves=("a", "b"), kink="a - b")
-def maximum(xp, a, b):
+def maximum(a, b):
     """The greater of two, elementwise. A tie shares its gradient in halves."""
-    return xp.maximum(a, b)
 
 
-@maximum.vjp("a", "ga = gy if a > b else gy / 2 if a == b else 0")
-def _(xp, gy, a, b):
-    return _share(xp, gy, a > b, a == b)
-
-
-@maximum.vjp("b", "gb = gy if b > a else gy / 2 if a == b else 0")
-def _(xp, gy, a, b):
-    return _share(xp, gy, b > a, a == b)
+maximum.vjp("a", "ga = gy if a > b else gy / 2 if a == b else 0")
+maximum.vjp("b", "gb = gy if b > a else gy / 2 if a == b else 0")
 
 
 @primitive("y = min(a, b)", saves=("a", "b"), kink="a - b")
-def minimum(xp, a, b):
+def minimum(a, b):
     """The lesser of two, elementwise. A tie shares its gradient in halves."""
-    return xp.minimum(a, b)
 
 
-@minimum.vjp("a", "ga = gy if a < b else gy / 2 if a == b else 0")
-def _(xp, gy, a, b):
-    return _share(xp, gy, a < b, a == b)
-
-
-@minimum.vjp("b", "gb = gy if b < a else gy / 2 if a == b else 0")
-def _(xp, gy, a, b):
-    return _share(xp, gy, b < a, a == b)
-
-
-def _share(xp, gy, wins, ties):
-    return xp.where(wins, gy, xp.where(ties, 0.5 * gy, 0.0 * gy))
+minimum.vjp("a", "ga = gy if a < b else gy / 2 if a == b else 0")
+minimum.vjp("b", "gb = gy if b < a else gy / 2 if a == b else 0")
 
 
 @primitive("y = a if condition else b", saves=("condition",), domain={"condition": range(2)}, analytic=True)
-def where(xp, condition, a, b):
+def where(condition, a, b):
     """a where the condition holds, else b, elementwise. condition: bool, no gradient passes through it."""
-    return xp.where(condition, a, b)
 
 
-@where.vjp("a", "ga = gy if condition else 0")
-def _(xp, gy, condition):
-    return xp.where(condition, gy, xp.zeros_like(gy))
-
-
-@where.vjp("b", "gb = 0 if condition else gy")
-def _(xp, gy, condition):
-    return xp.where(condition, xp.zeros_like(gy), gy)
+where.vjp("a", "ga = gy if condition else 0")
+where.vjp("b", "gb = 0 if condition else gy")
 
 
 def _clip_arguments(x, min=None, max=None):
@@ -211,17 +152,14 @@ def _clip_arguments(x, min=None, max=None):
     examples=(example((3, 4), min=-1.0, max=0.5), example((5,), min=0.0)),
     bind=_clip_arguments,
 )
-def clip(xp, x, *, min=None, max=None):
+def clip(x, *, min=None, max=None):
     """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included.
 
     min, max: numbers. Tensors and arrays, one limit for each element, go through maximum and minimum.
     """
-    return xp.clip(x, min, max)
 
 
-@clip.vjp("x", "gx = gy if clip(x, min, max) == x else 0")
-def _(xp, gy, x, min, max):
-    return xp.where(xp.clip(x, min, max) == x, gy, xp.zeros_like(gy))
+clip.vjp("x", "gx = gy if clip(x, min, max) == x else 0")
 
 
 def _dtype_arguments(x, dtype):
@@ -234,42 +172,34 @@ def astype(xp, x, *, dtype):
     return x.astype(dtype)
 
 
-@astype.vjp("x", "gx = gy")
-def _(xp, gy):
-    return gy
+astype.vjp("x", "gx = gy")
 
 
 @primitive("y = a == b", kink="a - b", operators=("__eq__",))
-def equal(xp, a, b):
+def equal(a, b):
     """Whether a = b, elementwise: bool, without gradient."""
-    return xp.equal(a, b)
 
 
 @primitive("y = a != b", kink="a - b", operators=("__ne__",))
-def not_equal(xp, a, b):
+def not_equal(a, b):
     """Whether a ≠ b, elementwise: bool, without gradient."""
-    return xp.not_equal(a, b)
 
 
 @primitive("y = a < b", kink="a - b", operators=("__lt__",))
-def less(xp, a, b):
+def less(a, b):
     """Whether a < b, elementwise: bool, without gradient."""
-    return xp.less(a, b)
 
 
 @primitive("y = a <= b", kink="a - b", operators=("__le__",))
-def less_equal(xp, a, b):
+def less_equal(a, b):
     """Whether a ≤ b, elementwise: bool, without gradient."""
-    return xp.less_equal(a, b)
 
 
 @primitive("y = a > b", kink="a - b", operators=("__gt__",))
-def greater(xp, a, b):
+def greater(a, b):
     """Whether a > b, elementwise: bool, without gradient."""
-    return xp.greater(a, b)
 
 
 @primitive("y = a >= b", kink="a - b", operators=("__ge__",))
-def greater_equal(xp, a, b):
+def greater_equal(a, b):
     """Whether a ≥ b, elementwise: bool, without gradient."""
-    return xp.greater_equal(a, b)

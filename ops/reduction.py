@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy
 
 from ..engine.primitive import example, primitive
+from ..equation.code import count_over, kept
 from ..errors import ShapeError
 from .activation import softmax
 
@@ -19,83 +18,53 @@ OVER_AXES = (
 )
 
 
-def kept_shape(shape, axis):
-    """The shape with the reduced axes kept at length 1; axis: None (all), an integer, or several."""
-    if axis is None or not shape:
-        return (1,) * len(shape)
-    axes = {i % len(shape) for i in (axis if isinstance(axis, tuple) else (axis,))}
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
-
-
-def reduced_count(shape, axis):
-    """How many elements go into one."""
-    return math.prod(n for n, kept in zip(shape, kept_shape(shape, axis), strict=True) if kept == 1)
-
-
 def spread(xp, gy, x_shape, axis):
     """gy repeated along the reduced axes, in the shape of x."""
-    return xp.broadcast_to(xp.reshape(gy, kept_shape(x_shape, axis)), x_shape)
+    return xp.broadcast_to(kept(xp, gy, x_shape, axis), x_shape)
 
 
 @primitive("y[...] = sum(x[..., j], j)", saves=("x.shape",), analytic=True, method=True, examples=OVER_AXES)
-def sum(xp, x, axis=None, keepdims=False):
+def sum(x, axis=None, keepdims=False):
     """Sum over the axes `axis` (all by default)."""
-    return xp.sum(x, axis=axis, keepdims=keepdims)
 
 
-@sum.vjp("x", "gx[..., j] = gy[...]")
-def _(xp, gy, x_shape, axis):
-    return spread(xp, gy, x_shape, axis)
+sum.vjp("x", "gx[..., j] = gy[...]")
 
 
 @primitive("y[...] = mean(x[..., j], j)", saves=("x.shape",), analytic=True, method=True, examples=OVER_AXES)
-def mean(xp, x, axis=None, keepdims=False):
+def mean(x, axis=None, keepdims=False):
     """Arithmetic mean over the axes `axis` (all by default)."""
-    return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
 @mean.check
 def _(x, axis, keepdims):
-    if not reduced_count(x.shape, axis):
+    if not count_over(x.shape, axis):
         raise ShapeError(f"mean of no elements: x has shape {x.shape}, axis={axis}.")
 
 
-@mean.vjp("x", "gx[..., j] = gy[...] / sum(1, j)")
-def _(xp, gy, x_shape, axis):
-    return spread(xp, gy / reduced_count(x_shape, axis), x_shape, axis)
+mean.vjp("x", "gx[..., j] = gy[...] / sum(1, j)")
 
 
 @primitive(
     "y[...] = max(x[..., j], j)", saves=("x", "y"), kink="x[..., i] - x[..., j]", method=True, synonyms=("amax",),
     examples=OVER_AXES,
 )  # fmt: skip
-def max(xp, x, axis=None, keepdims=False):
+def max(x, axis=None, keepdims=False):
     """The greatest over the axes `axis`. Ties share the gradient equally."""
-    return xp.max(x, axis=axis, keepdims=keepdims)
 
 
-@max.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
-def _(xp, gy, x, y, axis):
-    return _to_extremes(xp, gy, x, y, axis)
+max.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
 
 
 @primitive(
     "y[...] = min(x[..., j], j)", saves=("x", "y"), kink="x[..., i] - x[..., j]", method=True, synonyms=("amin",),
     examples=OVER_AXES,
 )  # fmt: skip
-def min(xp, x, axis=None, keepdims=False):
+def min(x, axis=None, keepdims=False):
     """The least over the axes `axis`. Ties share the gradient equally."""
-    return xp.min(x, axis=axis, keepdims=keepdims)
 
 
-@min.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
-def _(xp, gy, x, y, axis):
-    return _to_extremes(xp, gy, x, y, axis)
-
-
-def _to_extremes(xp, gy, x, y, axis):
-    there = xp.where(x == spread(xp, y, x.shape, axis), xp.ones_like(x), xp.zeros_like(x))
-    return spread(xp, gy, x.shape, axis) * (there / xp.sum(there, axis=axis, keepdims=True))
+min.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
 
 
 @primitive(
@@ -104,9 +73,8 @@ def _to_extremes(xp, gy, x, y, axis):
     method=True,
     examples=(example((3, 4)), example((3, 4), axis=-1)),
 )
-def argmax(xp, x, axis=None):
+def argmax(x, axis=None):
     """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
-    return xp.argmax(x, axis=axis)
 
 
 @primitive(
@@ -116,22 +84,20 @@ def argmax(xp, x, axis=None):
     method=True,
     examples=(*(e for e in OVER_AXES if e.shapes != ((),)), example((5,), ddof=1)),
 )
-def var(xp, x, axis=None, ddof=0, keepdims=False):
+def var(x, axis=None, ddof=0, keepdims=False):
     """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
-    deviation = x - xp.mean(x, axis=axis, keepdims=True)
-    return xp.sum(deviation * deviation, axis=axis, keepdims=keepdims) / (reduced_count(x.shape, axis) - ddof)
 
 
 @var.check
 def _(x, axis, ddof, keepdims):
-    if reduced_count(x.shape, axis) <= ddof:
+    if count_over(x.shape, axis) <= ddof:
         raise ShapeError(f"var needs more than ddof={ddof} elements: x has shape {x.shape}, axis={axis}.")
 
 
 @var.vjp("x", "m[...] = mean(x[..., i], i); gx[..., j] = gy[...] * 2 * (x[..., j] - m[...]) / (sum(1, i) - ddof)")
 def _(xp, gy, x, axis, ddof):
     deviation = x - xp.mean(x, axis=axis, keepdims=True)
-    return spread(xp, gy, x.shape, axis) * (deviation * (2 / (reduced_count(x.shape, axis) - ddof)))
+    return spread(xp, gy, x.shape, axis) * (deviation * (2 / (count_over(x.shape, axis) - ddof)))
 
 
 @primitive("y[...] = log(sum(exp(x[..., j]), j))", saves=("x",), domain=(-700, 700), method=True, examples=OVER_AXES)

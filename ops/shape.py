@@ -40,9 +40,7 @@ def reshape(xp, x, *, shape):
     return xp.reshape(x, shape)
 
 
-@reshape.vjp("x", "gx.flat[i] = gy.flat[i]")
-def _(xp, gy, x_shape):
-    return xp.reshape(gy, x_shape)
+reshape.vjp("x", "gx.flat[i] = gy.flat[i]")
 
 
 def _axes_arguments(x, *order, axes=None):
@@ -85,9 +83,7 @@ def broadcast_to(xp, x, *, shape):
     return xp.broadcast_to(x, shape)
 
 
-@broadcast_to.vjp("x", "gx = gy")
-def _(xp, gy):
-    return gy  # the engine sums over the repeated axes
+broadcast_to.vjp("x", "gx = gy")
 
 
 @primitive(
@@ -102,9 +98,7 @@ def squeeze(xp, x, axis=None):
     return xp.squeeze(x, axis=axis)
 
 
-@squeeze.vjp("x", "gx.flat[i] = gy.flat[i]")
-def _(xp, gy, x_shape):
-    return xp.reshape(gy, x_shape)
+squeeze.vjp("x", "gx.flat[i] = gy.flat[i]")
 
 
 @primitive(
@@ -118,9 +112,7 @@ def expand_dims(xp, x, *, axis):
     return xp.expand_dims(x, axis)
 
 
-@expand_dims.vjp("x", "gx.flat[i] = gy.flat[i]")
-def _(xp, gy, x_shape):
-    return xp.reshape(gy, x_shape)
+expand_dims.vjp("x", "gx.flat[i] = gy.flat[i]")
 
 
 def _raw_index(x, index):
@@ -185,9 +177,7 @@ def scatter_add(xp, x, *, index, shape):
     return y.astype(x.dtype, copy=False)
 
 
-@scatter_add.vjp("x", "gx = gy[index]")
-def _(xp, gy, index):
-    return gy[index]
+scatter_add.vjp("x", "gx = gy[index]")
 
 
 def _sequence_arguments(xs, axis=0):

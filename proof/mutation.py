@@ -169,7 +169,7 @@ def _mutated(primitive: Primitive, operand: str, change: Change) -> Iterator[dic
         tally["differs"] |= not same
         return wrong
 
-    primitive.set_rule(replace(right, kernel=kernel))
+    primitive.set_rule(replace(right, body=kernel, asked=right.wants))
     try:
         with numpy.errstate(all="ignore"):
             yield tally

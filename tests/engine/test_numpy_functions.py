@@ -55,7 +55,7 @@ def test_a_function_that_is_ours_computes_and_records(name):
                 np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["square", "cumsum"])
+@pytest.mark.parametrize("name", ["fix", "nancumsum"])
 def test_a_primitive_of_a_user_does_not_stand_for_numpy_s(declare, name):
     kernel = lambda xp, x: 3 * x  # noqa: E731
     kernel.__name__ = name
@@ -96,7 +96,7 @@ def test_with_the_arguments_of_numpy(f, slope):
 
 REFUSED = [
     lambda w: np.linalg.norm(w),
-    lambda w: np.square(w),
+    lambda w: np.sinc(w),
     lambda w: np.dot(np.ones(2), w),
     lambda w: np.std(w),
     lambda w: np.arctan2(w, 1),
