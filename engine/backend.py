@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from threading import get_ident
 from typing import Any, TypeAlias, cast
 
 import numpy
 
 from ..errors import DeviceError, DeviceMemoryError, UsageError
 from ..hints import install_command
+from .capturing import capturing
 
 Array: TypeAlias = Any
 """An array of one of the libraries: numpy.ndarray or cupy.ndarray."""
@@ -31,20 +31,6 @@ Namespace: TypeAlias = Any
 
 MANY_ROWS = 4096
 """From which on a sum over rows is a product with ones."""
-
-traces: list[Any] = []
-"""Captures under way: they hear of every operation on arrays, and of every value that is read. And who looks on."""
-
-
-def under_way() -> Any:
-    """The capture under way in this thread; None where there is none."""
-    thread = get_ident()
-    return next((trace for trace in reversed(traces) if trace.thread == thread), None)
-
-
-def looked_on() -> bool:
-    """Whether somebody looks on at each operation, so that nothing is replayed instead; see `engine.watching`."""
-    return any(trace.thread is None for trace in traces)
 
 
 # Which devices there are
@@ -172,9 +158,8 @@ def device_of(array: Array) -> str:
 
 def namespace_of(array: Array) -> Namespace:
     """The library an array belongs to: numpy or cupy; while a step is captured, the same, recording."""
-    if traces and (trace := under_way()):
-        return trace.library_of(array)
-    return library_of(array)
+    capture = capturing()
+    return capture.library_of(array) if capture else library_of(array)
 
 
 def library_of(array: Array) -> Namespace:
@@ -191,15 +176,14 @@ def library_for(device: str) -> Namespace:
 
 def plain(array: Array) -> Array:
     """The array itself, also while a step is captured."""
-    trace = under_way() if traces else None
-    return trace.plain(array) if trace else array
+    capture = capturing()
+    return capture.plain(array) if capture else array
 
 
 def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of other shape and strides (in bytes) from the array's first element on; the caller keeps it inside."""
-    trace = under_way() if traces else None
-    if trace:
-        return trace.call("as_strided", _strided, (array, shape, strides))
+    if capture := capturing():
+        return capture.call("as_strided", _strided, (array, shape, strides))
     return _strided(array, shape, strides)
 
 
@@ -283,8 +267,7 @@ def to_device(array: Array, device: str) -> Array:
     device = resolve_device(device)
     if device_of(array) == device:
         return array
-    if traces and (trace := under_way()):
-        array = trace.read(array, f"a tensor is moved to {device}")
+    array = read(array, f"a tensor is moved to {device}")
     return fetch(array) if device == "cpu" else send(array, device)
 
 
@@ -315,8 +298,8 @@ def pinned(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray[Any, Any]:
 
 def set_items(array: Array, index: Any, value: Any) -> None:
     """array[index] ← value, in place."""
-    if traces and (trace := under_way()):
-        trace.set_items(array, index, value)
+    if capture := capturing():
+        capture.set_items(array, index, value)
     else:
         own: Any = getattr(array, "array", array)  # lent to a capture in another thread, perhaps
         own[index] = value
@@ -324,8 +307,8 @@ def set_items(array: Array, index: Any, value: Any) -> None:
 
 def read(array: Array, what: str) -> Array:
     """The array, of which a value is about to be read on the host; a capture under way hears of it."""
-    trace = under_way() if traces else None
-    return trace.read(array, what) if trace else array
+    capture = capturing()
+    return capture.read(array, what) if capture else array
 
 
 def overlap(a: Array, b: Array) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import DtypeError, GraphError, UsageError
 from . import backend
+from .capturing import capturing
 from .tensor import Tensor
 
 
@@ -48,7 +49,7 @@ class Flat:
         """See to it that the tensors are views of `data`, also where another flat buffer has taken them since."""
         for x, view in zip(self.tensors, self._views, strict=True):
             if backend.plain(x._data) is not view:
-                if backend.traces and (trace := backend.under_way()):
+                if trace := capturing():
                     trace.refuse("parameters are taken over from another flat buffer")
                 view[...] = backend.plain(x._data)
                 x.move_to(view)
@@ -89,7 +90,7 @@ class Flat:
         Raises GraphError for a tensor with a gradient that requires none: it is frozen, or it is not.
         """
         self.hold()
-        trace = backend.under_way() if backend.traces else None
+        trace = capturing()
         for x, view in zip(self.tensors, self._gradients, strict=True):
             if trace:
                 trace.lift(x)

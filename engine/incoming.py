@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, DeviceError, DtypeError, GraphError
 from . import backend
-from .backend import Array, traces
+from .backend import Array
+from .capturing import captures, capturing
 
 CPU = (1, 3)
 """DLPack's numbers of the host's memory, plain and pinned."""
@@ -46,8 +47,8 @@ def as_array(data: Any, what: str) -> Array:
         _refuse_elements(array, data, what)
     if isinstance(array, numpy.ndarray) and not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if traces and array is not data and not isinstance(data, (bool, int, float, list, tuple, numpy.generic)):
-        trace = backend.under_way()
+    if captures and array is not data and not isinstance(data, (bool, int, float, list, tuple, numpy.generic)):
+        trace = capturing()
         if trace:
             trace.refuse(f"{_name(data)} is converted: give a tensor")
     return array

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ..errors import DataError
 from . import backend
 from .incoming import as_array
-from .recording import namespace
-from .tensor import Tensor
+from .lent import Lent
+from .namespace import namespace
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 DEEPEST = 64
 """Lists within lists, as far as NumPy has axes."""
+
+
+def holds_tensors(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether there are tensors in a list, or in lists in it."""
+    for item in value:
+        kind = item.__class__
+        if kind is float or kind is int:
+            continue
+        if isinstance(item, Lent) or (isinstance(item, (list, tuple)) and holds_tensors(item)):
+            return True
+    return False
 
 
 def joined(value: list[Any] | tuple[Any, ...]) -> Tensor:
@@ -24,7 +38,7 @@ def joined(value: list[Any] | tuple[Any, ...]) -> Tensor:
     """
     value = _with_arrays(value)
     parts = list(_leaves(value))
-    device = next(x.device for x in parts if isinstance(x, Tensor))
+    device: str = next(x.device for x in parts if isinstance(x, Lent))  # type: ignore[attr-defined]
     kinds = {str(kind): kind for kind in (x.dtype if hasattr(x, "dtype") else type(x)(0) for x in parts)}
     dtype = numpy.result_type(*kinds.values())
 
@@ -47,7 +61,7 @@ def _with_arrays(value: Any, depth: int = 0) -> Any:
             raise DataError(f"cannot make a tensor of this list: it has more than {DEEPEST} levels.")
         return [_with_arrays(item, depth + 1) for item in value]
     plain = isinstance(value, (bool, int, float)) and not isinstance(value, numpy.generic)
-    return value if plain or isinstance(value, Tensor) else as_array(value, "an element of a list")
+    return value if plain or isinstance(value, Lent) else as_array(value, "an element of a list")
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -11,22 +11,40 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ..errors import GraphError, UsageError
-from .primitive import OWN
-from .recording import namespace
-from .tensor import Tensor, own_ufuncs
+from .lent import Lent
+from .namespace import OWN, namespace
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+class Ufuncs:
+    """What NumPy calls where a ufunc meets a tensor. On a GPU it is None, by which CuPy's arrays leave it to Tensor."""
+
+    def __get__(self, x: Tensor | None, owner: type) -> Any:
+        if x is None:
+            return _ufunc_met
+        return MethodType(_ufunc_met, x) if x.device == "cpu" else None
+
+
+def _ufunc_met(self: Tensor, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+    if not options and method == "__call__" and (own := counterpart(ufunc)):
+        return own(*operands)
+    return apply_ufunc(ufunc, method, operands, options)
 
 
 def apply_ufunc(ufunc: numpy.ufunc, method: str, operands: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
     """A ufunc that is none of ours, or with options, or a method of one, called with a tensor among its arguments."""
-    own, name = own_ufuncs.get(ufunc), f"numpy.{ufunc.__name__}"
+    own, name = counterpart(ufunc), f"numpy.{ufunc.__name__}"
     if method == "__call__":
         return _on_arrays(name, ufunc, operands, options, own)
-    if method == "at" and isinstance(operands[0], Tensor):
+    if method == "at" and isinstance(operands[0], Lent):
         raise _writing(f"{name}.at")
     return _on_arrays(f"{name}.{method}", getattr(ufunc, method), operands, options, own)
 
@@ -114,8 +132,8 @@ def _refusal(name: str, needed: Tensor, own: Any) -> GraphError:
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     """The tensors in a nest of lists, tuples and dicts."""
-    if isinstance(value, Tensor):
-        yield value
+    if isinstance(value, Lent):
+        yield value  # type: ignore[misc]
     elif isinstance(value, (list, tuple, dict)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)
@@ -123,8 +141,8 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _with_arrays(value: Any, fixed: bool) -> Any:
     """The same nest with arrays for tensors. fixed: other arrays in it cannot be written into."""
-    if isinstance(value, Tensor):
-        return numpy.asarray(value.detach())
+    if isinstance(value, Lent):
+        return numpy.asarray(value.detach())  # type: ignore[attr-defined]
     if isinstance(value, dict):
         return {key: _with_arrays(item, fixed) for key, item in value.items()}
     if type(value) in (list, tuple):

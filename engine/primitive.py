@@ -36,18 +36,18 @@ from ..equation.functions import ADDING
 from ..equation.language import Equation, read_equation
 from ..errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
 from . import backend, recording
+from .capturing import captures, capturing
 from .cuda.launch import CudaKernel, chosen
 from .incoming import as_array
-from .nested import joined
-from .recording import Plan, namespace
-from .short import FLOAT32, short_way
-from .tensor import Tensor, holds_tensors, own_ufuncs, tensor
+from .namespace import namespace
+from .nested import holds_tensors, joined
+from .recording import Plan
+from .short import FLOAT32, short_way, watchers
+from .tensor import Tensor, tensor
 
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
-OWN = f"{__package__.partition('.')[0]}.ops."
-"""Where the engine's own primitives are: they stand for NumPy's functions; a user's of such a name may mean another."""
 FLOAT64 = numpy.dtype("float64")
 
 
@@ -309,14 +309,14 @@ class Primitive:
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
         parameters = parameters if parameters.keys() == self.parameters.keys() else {**self._defaults, **parameters}
-        trace = backend.under_way() if backend.traces else None
+        trace = capturing()
         if trace:
             for x in operands:
                 if x.__class__ is Tensor:
                     trace.lift(x)
         arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self) for x in operands])
         operands = tuple([x if x.__class__ is Tensor else array for x, array in zip(operands, arrays, strict=True)])
-        if backend.traces and not trace:  # another thread is recording, and lends its arrays meanwhile
+        if captures and not trace:  # another thread is recording, and lends its arrays meanwhile
             arrays = tuple([getattr(x, "array", x) for x in arrays])
         xp: Any = numpy
         device, usual = "cpu", True
@@ -366,10 +366,8 @@ class Primitive:
             plan = self.plans.get(flags) or self.plan(flags)
             if plan.ruled:
                 plan.record(result, operands, parameters)
-        if backend.traces:
-            for watching in backend.traces:
-                if watching.thread is None:  # it looks on, and traces nothing
-                    watching.applied(self, operands, parameters, result)
+        for tell in watchers:
+            tell(self, operands, parameters, result)
         return result
 
     def plan(self, flags: tuple[bool, ...]) -> Plan:
@@ -574,9 +572,6 @@ def primitive(
         registry[made.name] = made
         for name in (made.name, *synonyms):
             setattr(namespace, name, made)
-            ufunc = getattr(numpy, name, None)
-            if isinstance(ufunc, numpy.ufunc) and made.__module__.startswith(OWN):
-                own_ufuncs[ufunc] = made
         for name in (*operators, *([made.name] if method else [])):
             exchanged = name.startswith("__r") and f"__{name[3:]}" in operators
             setattr(Tensor, name, _lend(made, exchanged))

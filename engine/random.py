@@ -13,6 +13,7 @@ import numpy
 
 from ..errors import UsageError
 from . import backend
+from .capturing import capturing
 from .tensor import Tensor
 
 
@@ -31,8 +32,7 @@ def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
     others. A dtype other than float32 and float64 gets float32's numbers.
     """
     dtype = like.dtype if like.dtype in (numpy.float32, numpy.float64) else numpy.dtype("float32")
-    trace = backend.under_way() if backend.traces else None
-    if trace:
+    if trace := capturing():
         return Tensor(trace.draw(_draw, generator, like.shape, dtype, like.device))
     return Tensor(_draw(generator, like.shape, dtype, like.device))
 

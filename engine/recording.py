@@ -20,13 +20,6 @@ Pull = Callable[[Any, Node, Any], Any]
 """(xp, node, gy) -> what the rule of one operand gives."""
 
 
-class Namespace:
-    """The primitives under their names, to be handed to a rule as `xp`: with it the rule is recorded."""
-
-
-namespace: Any = Namespace()
-
-
 class Plan:
     """How an application of a primitive is recorded and pulled back, given which operands need a gradient.
 

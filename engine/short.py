@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from .backend import traces
+from .capturing import captures
 from .recording import share_version
 from .tape import Node, clock
 from .tensor import Tensor
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NONE: dict[str, Any] = {}
 FLOAT32 = numpy.dtype("float32")
+watchers: list[Callable[..., None]] = []
+"""Who looks on is called with each application of a primitive: it, its operands and parameters, and the result."""
 REFUSED = (ValueError, IndexError, TypeError, AttributeError, OverflowError)
 
 
@@ -40,7 +42,7 @@ def unary(primitive: Primitive) -> Callable[[Any], Tensor]:
 
     def call(x: Any) -> Tensor:
         nonlocal leaves, kernel, ufunc
-        if x.__class__ is not Tensor or traces or primitive.careful:
+        if x.__class__ is not Tensor or captures or watchers or primitive.careful:
             return compute((x,), NONE)
         if kernel is None:
             kernel, ufunc, leaves = primitive.kernel, primitive.ufunc, not primitive.whole
@@ -76,7 +78,7 @@ def binary(primitive: Primitive) -> Callable[[Any, Any], Tensor]:
 
     def call(a: Any, b: Any) -> Tensor:
         nonlocal leaves, kernel, ufunc
-        if a.__class__ is not Tensor or traces or primitive.careful:
+        if a.__class__ is not Tensor or captures or watchers or primitive.careful:
             return compute((a, b), NONE)
         if kernel is None:
             kernel, ufunc, leaves = primitive.kernel, primitive.ufunc, not primitive.whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from types import MethodType
 from typing import Any
 
 import numpy
@@ -13,30 +12,12 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, DtypeError, GraphError, ShapeError, UsageError
 from . import backend, tape
-from .backend import Array, traces
+from .backend import Array
+from .capturing import captures, capturing
 from .incoming import as_array
 from .lent import Lent
-
-
-class _Ufuncs:
-    """What NumPy calls where a ufunc meets a tensor. On a GPU it is None, by which CuPy's arrays leave it to Tensor."""
-
-    def __get__(self, x: Tensor | None, owner: type) -> Any:
-        if x is None:
-            return _ufunc_met
-        return MethodType(_ufunc_met, x) if x.device == "cpu" else None
-
-
-own_ufuncs: dict[Any, Any] = {}
-"""The primitive for each ufunc of NumPy that has one of its names."""
-
-
-def _ufunc_met(self: Tensor, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
-    if not options and method == "__call__" and ufunc in own_ufuncs:
-        return own_ufuncs[ufunc](*operands)
-    from .numpy_functions import apply_ufunc
-
-    return apply_ufunc(ufunc, method, operands, options)
+from .nested import holds_tensors, joined
+from .numpy_functions import Ufuncs, apply_function
 
 
 class Tensor(Lent):
@@ -56,8 +37,8 @@ class Tensor(Lent):
     def __init__(self, data: Array, requires_grad: bool = False, name: str | None = None) -> None:
         self._data = data
         self._requires_grad = False
-        if traces and (trace := backend.under_way()):
-            trace.note(self)
+        if captures and (capture := capturing()):
+            capture.note(self)
         if requires_grad:
             self.requires_grad = True
         self._grad: Tensor | None = None
@@ -84,22 +65,22 @@ class Tensor(Lent):
                 f"a tensor computed by {self._node.primitive.name} requires a gradient since its operands do: "
                 "detach() gives its values without."
             )
-        trace = backend.under_way() if traces else None
-        if trace and not trace.made(self) and value is not self._requires_grad:
-            trace.refuse("requires_grad of a tensor from outside is set")
+        capture = capturing()
+        if capture and not capture.made(self) and value is not self._requires_grad:
+            capture.refuse("requires_grad of a tensor from outside is set")
         self._requires_grad = value
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient, a tensor of the same shape and dtype, once `backward` has run; None before."""
-        if traces and (trace := backend.under_way()):
-            trace.gradient_read(self)
+        if captures and (capture := capturing()):
+            capture.gradient_read(self)
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if traces and (trace := backend.under_way()):
-            trace.gradient_set(self, value)
+        if captures and (capture := capturing()):
+            capture.gradient_set(self, value)
         self._grad = value
 
     @property
@@ -183,11 +164,9 @@ class Tensor(Lent):
         options = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
         return array.__dlpack__(**{name: value for name, value in options.items() if value is not None})
 
-    __array_ufunc__ = _Ufuncs()
+    __array_ufunc__ = Ufuncs()
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
-        from .numpy_functions import apply_function
-
         return apply_function(function, arguments, options)
 
     def item(self) -> Any:
@@ -278,9 +257,9 @@ class Tensor(Lent):
             if self._node is None
             else tape.reverse(self._node, seed, backend.namespace_of(seed), retain=retain)
         )
-        if traces and (trace := backend.under_way()):
+        if capture := capturing():
             for leaf in leaves:
-                trace.lift_gradient(leaf)
+                capture.lift_gradient(leaf)
         arrays = [array if leaf._grad is None else leaf._grad._data + array for leaf, array in leaves.items()]
         for leaf, array in zip(leaves, own_arrays(arrays), strict=True):
             leaf.grad = Tensor(array)
@@ -300,8 +279,8 @@ class Tensor(Lent):
 
     def detach(self) -> Tensor:
         """The same values without the way back: shares memory, requires no gradient."""
-        if traces and (trace := backend.under_way()):
-            trace.lift(self)
+        if capture := capturing():
+            capture.lift(self)
         result = Tensor(self._data, name=self.name)
         result._version = self.version_cell()
         return result
@@ -345,11 +324,10 @@ class Tensor(Lent):
                 f"a tensor computed by {self._node.primitive.name} cannot be changed in place, since its gradient "
                 "would then be wrong: detach() it first, or compute a new one with cg.where."
             )
-        trace = backend.under_way() if traces else None
-        if trace:
+        if capture := capturing():
             for x in (self, value, *(index if type(index) is tuple else (index,))):
                 if isinstance(x, Tensor):
-                    trace.lift(x)
+                    capture.lift(x)
         source = value
         if isinstance(value, Tensor):
             source = value._data
@@ -384,8 +362,8 @@ class Tensor(Lent):
         """Note a change in place, so that a reverse pass which needs the old elements refuses."""
         tape.clock[0] += 1
         self.version_cell()[0] = tape.clock[0]
-        if traces and (trace := backend.under_way()):
-            trace.changed.append(self.version_cell())
+        if capture := capturing():
+            capture.changed.append(self.version_cell())
 
     # Copies
 
@@ -419,8 +397,8 @@ class Tensor(Lent):
 
     def move_to(self, memory: Array) -> None:
         """Keep the elements in `memory`, which has them already, from now on."""
-        trace = backend.under_way() if traces else None
-        self._data = trace.moved(self, memory) if trace else memory
+        capture = capturing()
+        self._data = capture.moved(self, memory) if capture else memory
 
     def to(self, device: str) -> Tensor:
         """The tensor on another device ("cpu", "gpu", "gpu:1", "auto"); a leaf there, itself if already there.
@@ -474,16 +452,14 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     """
     stacked = isinstance(data, (list, tuple)) and holds_tensors(data)
     if stacked:
-        from .nested import joined
-
         data = joined(data)
     if isinstance(data, Tensor):
         if data._requires_grad:
             _refuse_leaf(data, requires_grad)
             kept = stacked and dtype in (None, data.dtype)
             return (data if kept else data.astype(data.dtype if dtype is None else dtype)).to(device)
-        if traces and (trace := backend.under_way()):
-            trace.lift(data)
+        if capture := capturing():
+            capture.lift(data)
         array = data._data
     else:
         array = as_array(data, "the data of a tensor")
@@ -538,17 +514,6 @@ def _refuse_leaf(x: Tensor, leaf: bool) -> None:
             f"requires_grad=True asks for a leaf, and this would be made of a tensor that requires a gradient (shape "
             f"{x.shape}), which would not hear of it: detach() that for a new leaf, or leave requires_grad out."
         )
-
-
-def holds_tensors(value: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether there are tensors in a list, or in lists in it."""
-    for item in value:
-        kind = item.__class__
-        if kind is float or kind is int:
-            continue
-        if kind is Tensor or (isinstance(item, (list, tuple)) and holds_tensors(item)):
-            return True
-    return False
 
 
 def numeric_dtype(dtype: Any) -> numpy.dtype[Any]:

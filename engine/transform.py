@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ShapeError, UsageError
 from . import backend, tape
-from .recording import namespace
+from .namespace import namespace
 from .tensor import Tensor, own_arrays, tensor
 
 Function = Callable[..., Tensor]

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import backend
 from .recording import Plan
+from .short import watchers
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -56,19 +56,17 @@ class Watching:
     What is recorded meanwhile may be walked backward later, too.
     """
 
-    thread = None  # it is no trace of any thread: nothing is handled otherwise because of it
-
     def __init__(self) -> None:
         self.applications: list[Application] = []
         self.sent: list[Sent] = []
         self._watched = threading.get_ident()
 
     def __enter__(self) -> Watching:
-        backend.traces.append(self)
+        watchers.append(self.applied)
         return self
 
     def __exit__(self, *error: object) -> None:
-        backend.traces.remove(self)
+        watchers.remove(self.applied)
 
     def applied(
         self, primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[str, Any], result: Tensor

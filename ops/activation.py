@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..engine.namespace import namespace
 from ..engine.primitive import example, primitive
-from ..engine.recording import namespace
 from .special import gaussian_values, normal_probability_values, product
 
 ALONG_AXIS = (example((3, 4)), example((2, 3, 4), axis=1), example((5,)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy
 
 from ..engine.backend import namespace_of
+from ..engine.namespace import namespace
 from ..engine.primitive import example, primitive
-from ..engine.recording import namespace
 from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ..arguments import number
 from ..engine import backend
 from ..engine.absent import checked_arguments, unknown_attribute
+from ..engine.capturing import capturing
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
@@ -193,7 +194,7 @@ class Optimizer:
 
     def zero_grad(self, parameters: Sequence[Tensor]) -> None:
         """Set `.grad` of each parameter to None, so that the next backward starts afresh."""
-        trace = backend.under_way() if backend.traces else None
+        trace = capturing()
         for x in parameters:
             if trace:
                 trace.lift(x)
@@ -212,7 +213,7 @@ class Optimizer:
         xp = backend.namespace_of(theta)
         if self.global_clipnorm is not None:
             scale_to_norm(xp, gradient, self.global_clipnorm)
-        trace = backend.under_way() if backend.traces else None
+        trace = capturing()
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
         for run in runs:
             part, g, *slots = (self._part(x, run) for x in (theta, gradient, *map(self.state.get, self.update.slots)))

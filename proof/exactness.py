@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.primitive import OWN, Example, Primitive
+from ..engine.namespace import OWN
+from ..engine.primitive import Example, Primitive
 from ..engine.tensor import tensor
 from ..equation.arrays import Exact
 from ..equation.dual import lift, load_mpmath

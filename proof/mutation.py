@@ -15,8 +15,8 @@ from typing import Any
 import numpy
 
 from ..engine import backend
+from ..engine.namespace import namespace
 from ..engine.primitive import Primitive, Rule
-from ..engine.recording import namespace
 from .cases import Values, cases, chosen
 from .registry import prove_case
 

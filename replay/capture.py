@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..engine import backend
+from ..engine.capturing import capturing
+from ..engine.short import watchers
 from ..engine.tape import clock
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
@@ -103,7 +105,7 @@ class Captured(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, by replay where there is one."""
-        if backend.traces and (backend.under_way() or backend.looked_on()):
+        if capturing() or watchers:
             return self.function(*args, **kwargs)  # part of a larger step, or each operation is looked at
         if not self._busy.acquire(blocking=False):
             return self.function(*args, **kwargs)  # in use by another thread

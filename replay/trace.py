@@ -19,6 +19,7 @@ from typing import Any
 import numpy
 
 from ..engine import backend
+from ..engine.capturing import captures
 from ..engine.tape import Node
 from ..engine.tensor import Tensor
 from .arguments import leaves
@@ -61,11 +62,15 @@ class Trace:
         self._arguments: list[tuple[Tensor, Any]] = []
 
     def __enter__(self) -> Trace:
-        backend.traces.append(self)
+        self._around = captures.get(self.thread)
+        captures[self.thread] = self
         return self
 
     def __exit__(self, *error: object) -> None:
-        backend.traces.remove(self)
+        if self._around is None:
+            del captures[self.thread]
+        else:
+            captures[self.thread] = self._around
         for generator, state in self._streams.values():
             self._check_stream(generator, state)
         for tensor, array in self._arguments + [(t, array) for t, array, _, _ in self.lifted]:

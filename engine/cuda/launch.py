@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 
 from .. import backend
+from ..capturing import capturing
 from .cublas import Blas, takes
 
 NULL = numpy.uintp(0)
@@ -48,7 +49,7 @@ def chosen(kernel: CudaKernel | None, otherwise: Callable[..., Any]) -> Callable
         first = operands[0]
         if first.__class__ is numpy.ndarray or backend.device_of(first) == "cpu":
             return otherwise(xp, *operands, **parameters)
-        trace = backend.under_way() if backend.traces else None
+        trace = capturing()
         if not kernel.suits(*(map(trace.plain, operands) if trace else operands), **parameters):
             return otherwise(xp, *operands, **parameters)
         return trace.call(kernel.name, kernel, operands, parameters) if trace else kernel(*operands, **parameters)
