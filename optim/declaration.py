@@ -19,6 +19,7 @@ import numpy
 
 from ..engine import backend
 from ..engine.backend import Array, Cupy, Namespace
+from ..engine.capturing import capturing
 from ..engine.cuda.launch import gpu_of
 from ..equation.functions import CONSTANTS, FUNCTIONS
 from ..equation.language import Equation, Statement, read_equation
@@ -156,7 +157,7 @@ class Computed:
         return {name: found[name] for name in self.folded}
 
     def __call__(self, xp: Namespace, theta: Array, g: Array, scratch: Array, *state: Array, **numbers: Any) -> None:
-        if backend.traces and (trace := backend.under_way()):  # so that operators are listed, too
+        if trace := capturing():  # so that operators are listed, too
             theta, g, *state = (trace.outside(trace.plain(array)) for array in (theta, g, *state))  # type: ignore[assignment]
         kept = {"theta": theta, **dict(zip(self.slots, state, strict=True))}
         values, meaning = {**kept, "g": g, **numbers}, self._meaning(xp)
