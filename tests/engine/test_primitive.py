@@ -193,7 +193,7 @@ def test_integers_are_made_floats_where_its_equation_leaves_them(declare, dtype)
         return xp.multiply(x, factor)
 
     @declare("y = (x - 3)**2")
-    def square(xp, x):
+    def squared(xp, x):
         return (x - 3) ** 2
 
     @declare("y = (x - 3)**2", whole=False)
@@ -205,7 +205,7 @@ def test_integers_are_made_floats_where_its_equation_leaves_them(declare, dtype)
         np.testing.assert_allclose(ricker(tensor), ricker(x.astype("float64")), rtol=1e-6)
         assert scaled(tensor).tolist() == [0, 2.5, 2.5]
         assert distance(tensor).tolist() == [9, 4, 4]
-        assert square(tensor).dtype.kind in "iu"
+        assert squared(tensor).dtype.kind in "iu"
         assert scaled(tensor, factor=2).dtype.kind in "iu"
 
 

@@ -147,8 +147,8 @@ PLACES = [
 ]
 REFUSED = [
     (lambda x, y: np.linalg.norm(x) * y, lambda x, y: torch.sqrt((real(x) * x).sum()) * y, "np.linalg.norm(w)"),
-    (lambda x, y: np.square(x) + y, lambda x, y: real(x) * x + y, "np.square(w)"),
-    (lambda x, y: np.std(x) + y, lambda x, y: real(x).var(correction=0).sqrt() + y, "np.std(w)"),
+    (lambda x, y: np.sinc(x) + y, lambda x, y: torch.sinc(real(x)) + y, "np.sinc(w)"),
+    (lambda x, y: np.nanmean(x) + y, lambda x, y: real(x).mean() + y, "np.nanmean(w)"),
     (lambda x, y: np.sum(x, dtype="float64") + y, lambda x, y: x.double().sum() + y, "np.sum(w, dtype=…)"),
     (lambda x, y: np.add.reduce(cg.reshape(x, -1)) + y, lambda x, y: x.sum() + y, "np.add.reduce(w)"),
     (lambda x, y: cg.tensor(np.asarray(x)) + y, lambda x, y: x + y, "np.asarray(w)"),
