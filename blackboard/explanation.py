@@ -15,9 +15,9 @@ from ..engine import transform
 from ..engine.primitive import Primitive, Rule
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Sent
+from ..equation.element import Elided, Values
 from ..equation.language import Equation
 from ..equation.notation import in_symbols, with_values
-from ..equation.printer import Elided, Values
 from ..equation.simplify import simplified
 from ..equation.styles import STYLES, Style, Symbol
 from ..equation.symbols import gradient_of, number_text

@@ -6,15 +6,14 @@ No step size, so nothing to argue about: what comes out is the derivative of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy
 
 from ..errors import UsageError
 from ..hints import install_command
-from .functions import ELEMENTWISE, Exact
 
 DIGITS = 50
 
@@ -32,7 +31,10 @@ def load_mpmath() -> Any:
 
 
 class Dual:
-    """A value and its partial derivatives, `slopes[variable]`; a variable that is not there has slope 0."""
+    """A value and its partial derivatives, `slopes[variable]`; a variable that is not there has slope 0.
+
+    It is never changed in place.
+    """
 
     __slots__ = ("slopes", "value")
 
@@ -50,8 +52,11 @@ class Dual:
 
     def __mul__(self, other: Any) -> Dual:
         other = lift(other)
-        left = {k: d * other.value for k, d in self.slopes.items()}
-        return Dual(self.value * other.value, _sum(left, {k: d * self.value for k, d in other.slopes.items()}))
+        a, b = self.value, other.value
+        if not other.slopes:
+            return Dual(a * b, {k: d * b for k, d in self.slopes.items()})
+        right = {k: d * a for k, d in other.slopes.items()}
+        return Dual(a * b, _sum({k: d * b for k, d in self.slopes.items()}, right))
 
     def __neg__(self) -> Dual:
         return self.chain(-self.value, -1)
@@ -64,7 +69,7 @@ class Dual:
 
     def __truediv__(self, other: Any) -> Dual:
         divisor: Dual = lift(other)
-        return self * divisor.chain(1 / divisor.value, -1 / divisor.value**2)
+        return self * divisor.chain(1 / divisor.value, -1 / divisor.value**2 if divisor.slopes else 0)
 
     def __rtruediv__(self, other: Any) -> Dual:
         return lift(other) / self
@@ -79,7 +84,7 @@ class Dual:
     def __pow__(self, other: Any) -> Dual:
         other = lift(other)
         a, b = self.value, other.value
-        whole = self.chain(a**b, b * a ** (b - 1) if b else b)
+        whole = self.chain(a**b, b * a ** (b - 1) if b and self.slopes else b)
         if not other.slopes:
             return whole
         log = load_mpmath().log(a) if a > 0 else 0
@@ -106,9 +111,6 @@ class Dual:
     def __eq__(self, other: object) -> bool:
         return bool(self.value == lift(other).value)
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
     def __bool__(self) -> bool:
         return bool(self.value)
 
@@ -121,27 +123,40 @@ class Dual:
 
 def lift(x: Any) -> Dual:
     """A number as a dual number that depends on nothing."""
+    if x.__class__ is Dual:
+        return x  # type: ignore[no-any-return]
     if isinstance(x, numpy.generic):  # mpmath before 1.4 knows no integers of NumPy
         x = x.item()
-    return x if isinstance(x, Dual) else Dual(load_mpmath().mpf(x))
+    return _constant(x) if x.__class__ in (int, float) else Dual(load_mpmath().mpf(x))
+
+
+@lru_cache(maxsize=256)
+def _constant(x: float) -> Dual:
+    return Dual(load_mpmath().mpf(x))
+
+
+def total(values: Iterable[Any]) -> Dual:
+    """The sum of numbers."""
+    value, slopes = load_mpmath().zero, dict[Any, Any]()
+    for x in map(lift, values):
+        value += x.value
+        for variable, slope in x.slopes.items():
+            slopes[variable] = slopes[variable] + slope if variable in slopes else slope
+    return Dual(value, slopes)
+
+
+def on_duals(value: Callable[[Any, Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[[Any], Dual]:
+    """A function of one number, with its derivative, both of (mpmath, x), on dual numbers."""
+    mp = load_mpmath()
+
+    def at(x: Any) -> Dual:
+        dual = lift(x)
+        return dual.chain(value(mp, dual.value), slope(mp, dual.value) if dual.slopes else 0)
+
+    return at
 
 
 def _sum(a: dict[Any, Any], b: dict[Any, Any]) -> dict[Any, Any]:
     if not a or not b:
         return a or b
     return a | {k: a[k] + d if k in a else d for k, d in b.items()}
-
-
-@cache
-def functions() -> dict[str, Callable[[Dual], Dual]]:
-    """The elementwise functions of the equations' language, on dual numbers."""
-    mp = load_mpmath()
-
-    def on_duals(value: Exact, slope: Exact) -> Callable[[Any], Dual]:
-        def at(x: Any) -> Dual:
-            dual: Dual = lift(x)
-            return dual.chain(value(mp, dual.value), slope(mp, dual.value) if dual.slopes else 0)
-
-        return at
-
-    return {name: on_duals(f.value, f.slope) for name, f in ELEMENTWISE.items() if f.value and f.slope}

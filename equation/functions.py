@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .dual import total
+
 Exact = Callable[..., Any]
 """(mp, x) -> number: a value by mpmath, whose context is handed in."""
 
@@ -103,11 +105,11 @@ ELEMENTWISE: dict[str, Function] = {
 REDUCTIONS: dict[str, Reduction] = {
     "max": Reduction(over="max", combined=max, array="maximum", chosen=max, whole=True, latex=r"\max",
                      javascript="(...xs) => xs.reduce((a, b) => a > b || Number.isNaN(a) ? a : b)"),
-    "mean": Reduction(over="mean", combined=lambda values: sum(values, 0) / len(values), adds=True),
+    "mean": Reduction(over="mean", combined=lambda values: total(values) / len(values), adds=True),
     "min": Reduction(over="min", combined=min, array="minimum", chosen=min, whole=True, latex=r"\min",
                      javascript="(...xs) => xs.reduce((a, b) => a < b || Number.isNaN(a) ? a : b)"),
     "product": Reduction(over="prod", combined=math.prod, whole=True, big=("Π", r"\prod", "∏")),
-    "sum": Reduction(over="sum", combined=sum, whole=True, adds=True, big=("Σ", r"\sum", "∑")),
+    "sum": Reduction(over="sum", combined=total, whole=True, adds=True, big=("Σ", r"\sum", "∑")),
 }  # fmt: skip
 """Functions of an expression over indices; `max` and `min` also of numbers, element by element (`array`)."""
 

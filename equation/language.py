@@ -24,7 +24,7 @@ The text says what the textbook says; the kernel beside it may take any road to 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,11 +32,18 @@ from typing import Any
 from ..errors import EquationError
 from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS, STRUCTURAL
 
+OPERATORS: dict[type, str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
+    ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.BitAnd: "&", ast.BitOr: "|",
+    ast.BitXor: "^", ast.USub: "neg", ast.Not: "not", ast.Invert: "~", ast.And: "and", ast.Or: "or",
+}  # fmt: skip
+"""The operators of the language, with their names."""
+REST = "..."
+"""What the axes of `...` are called, as one multi-index."""
+
 _SYNTAX = (
-    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow, ast.BitAnd, ast.BitOr, ast.BitXor,
-    ast.UnaryOp, ast.USub, ast.Invert, ast.Not, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq,
-    ast.BoolOp, ast.And, ast.Or, ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call, ast.Subscript, ast.Tuple,
-    ast.Attribute, ast.Starred,
+    *OPERATORS, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call,
+    ast.Subscript, ast.Tuple, ast.Attribute, ast.Starred,
 )  # fmt: skip
 
 
@@ -63,6 +70,11 @@ class Equation:
     def target(self) -> str:
         """The name of the result: `y` in `y = exp(x)`."""
         return self.statements[-1].target
+
+    @property
+    def flat(self) -> bool:
+        """Whether it gives the elements of its result in row-major order: `y.flat[i] = …`."""
+        return f"{self.target}.flat" in self.text
 
     @cached_property
     def elementwise(self) -> bool:
@@ -155,7 +167,7 @@ class _Reader:
         target: ast.expr = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
         indices: tuple[ast.expr, ...] = ()
         if isinstance(target, ast.Subscript):
-            indices, target = _elements(target.slice), target.value
+            indices, target = elements(target.slice), target.value
         if isinstance(target, ast.Attribute) and target.attr == "flat":
             target = target.value
         if not isinstance(target, ast.Name):
@@ -196,7 +208,7 @@ class _Reader:
             raise self.error(f"{node.value!r} is no number, and `...` stands only in brackets or after what is summed")
         if isinstance(node, ast.Subscript):
             self.check(node.value)
-            for part in _elements(node.slice):
+            for part in elements(node.slice):
                 if not is_ellipsis(part):
                     self.check(part)
             return
@@ -231,10 +243,28 @@ def _fractional(node: ast.AST) -> bool:
     return isinstance(getattr(node, "value", None), float) or getattr(node, "id", "") == "pi"
 
 
-def is_ellipsis(node: ast.expr) -> bool:
+def is_ellipsis(node: ast.AST) -> bool:
     """Whether this is `...`, all axes that are not named."""
     return isinstance(node, ast.Constant) and node.value is Ellipsis
 
 
-def _elements(node: ast.expr) -> tuple[ast.expr, ...]:
+def index_name(node: ast.expr, indices: Set[str]) -> str | None:
+    """The index that stands in brackets, or after what is summed: bare, starred or with its bound; None for others."""
+    if is_ellipsis(node):
+        return REST
+    if isinstance(node, ast.Starred):
+        node = node.value
+    if isinstance(node, ast.Compare):  # with its bound
+        node = node.left
+    return node.id if isinstance(node, ast.Name) and node.id in indices else None
+
+
+def indices_in(node: ast.expr, indices: Set[str]) -> list[str]:
+    """All indices that a part in brackets computes with."""
+    names = (REST if is_ellipsis(part) else getattr(part, "id", "") for part in ast.walk(node))
+    return [name for name in names if name == REST or name in indices]
+
+
+def elements(node: ast.expr) -> tuple[ast.expr, ...]:
+    """The indices in a pair of brackets."""
     return tuple(node.elts) if isinstance(node, ast.Tuple) else (node,)

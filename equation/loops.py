@@ -1,34 +1,35 @@
 """The equation as a witness: its text, evaluated by plain loops at 50 digits, with its derivatives.
 
-This reads what the equation says and nothing of the kernel: no array library takes part in the arithmetic.
+This reads what the equation says and nothing of the kernel: no array library takes part in the arithmetic. Since the
+text is Python's own syntax, it is compiled as it stands, its indices as the loops of comprehensions.
 """
 
 from __future__ import annotations
 
 import ast
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cache, lru_cache
+from types import CodeType
 from typing import Any
 
 import numpy
 
 from ..errors import EquationError
 from .arrays import Exact, scatter, whole
-from .dual import Dual, functions, lift, load_mpmath
+from .dual import Dual, lift, load_mpmath, on_duals
 from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS
-from .language import Equation, Statement
-
-REST = "..."
-"""The name under which the axes of `...` are looked up, as one multi-index."""
+from .language import REST, Equation, Statement, elements, index_name, indices_in, is_ellipsis
 
 
 def exact(values: Any, variable: Any = None) -> Exact:
     """Floats or integers as dual numbers, exactly; with `variable` each element is a variable (variable, index)."""
     values = numpy.asarray(values)
+    mpf, one = load_mpmath().mpf, load_mpmath().one
     result = numpy.empty(values.shape, dtype=object)
-    for index in numpy.ndindex(values.shape):
-        number = load_mpmath().mpf(values[index].item())
-        result[index] = Dual(number, {(variable, index): load_mpmath().one} if variable is not None else None)
+    for index, number in zip(numpy.ndindex(values.shape), values.reshape(-1).tolist(), strict=True):
+        result[index] = Dual(mpf(number), {(variable, index): one} if variable is not None else None)
     return result
 
 
@@ -44,106 +45,89 @@ def evaluate(equation: Equation, values: Mapping[str, Any], shape: tuple[int, ..
         loops.run(statement)
     result = loops.scope[equation.target]
     if axis != () and isinstance(result, numpy.ndarray) and result.shape != shape:
-        result = _back(result, shape, axis)
+        arranged, result = result, numpy.empty(shape, dtype=object)
+        result.reshape(-1)[loops.places.reshape(-1)] = arranged.reshape(-1)
     return result
 
 
-def _axes(ndim: int, axis: Any) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(sorted(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))) if ndim else ()
-
-
-def front(x: Exact, axis: Any, ndim: int) -> Exact:
-    """x with the axes `axis` as one at the end (or, where it was reduced over them already, without them)."""
-    axes = _axes(ndim, axis)
-    rest = [i for i in range(x.ndim) if i not in axes]
-    if x.ndim < ndim:
-        return x
-    return x.transpose([*rest, *axes]).reshape([x.shape[i] for i in rest] + [-1])
-
-
-def _back(y: Exact, shape: tuple[int, ...], axis: Any) -> Exact:
-    """The inverse of `front`, for a result of `shape`."""
-    axes = _axes(len(shape), axis)
-    rest = [i for i in range(len(shape)) if i not in axes]
-    order = [*rest, *axes]
-    return y.reshape([shape[i] for i in order]).transpose(numpy.argsort(order) if order else ())
-
-
 class Loops:
-    """An equation at work on arrays: what each index runs over, and the loops."""
+    """An equation at work on arrays: what each index runs over, and the loops.
+
+    scope: the values by their names, with the axis of the primitive at the end. places: of the result's elements in
+    row-major order, likewise. extents: by index what it runs over, of a multi-index several lengths.
+    """
 
     def __init__(self, equation: Equation, values: Mapping[str, Any], shape: tuple[int, ...], axis: Any) -> None:
-        self.equation, self.shape = equation, shape
-        self.scope: dict[str, Any] = dict(values)
-        if axis != ():
-            arrays = [v for v in values.values() if isinstance(v, numpy.ndarray)]
-            ndim = max(len(shape), *(v.ndim for v in arrays))
-            for name, value in values.items():
-                if isinstance(value, numpy.ndarray) and self.is_indexed(name):
-                    self.scope[name] = _without(value, axis) if self.lacks_axis(name) else front(value, axis, ndim)
-            target = equation.statements[-1]
-            if target.indices:
-                probe = numpy.empty(shape, dtype=object)
-                reduced = len(target.indices) == 1
-                self.shape = _without(probe, axis, ndim).shape if reduced else front(probe, axis, ndim).shape
+        self.equation, self.axis = equation, axis
+        arrays = [v for v in values.values() if isinstance(v, numpy.ndarray)]
+        self.ndim = max(len(shape), *(v.ndim for v in arrays)) if arrays else len(shape)
+        self.scope: dict[str, Any] = {name: self.arranged(name, value) for name, value in values.items()}
+        self.names = {**_functions(), **self.scope, **{f"{name}[]": value for name, value in self.scope.items()}}
+        self.places = numpy.arange(numpy.prod(shape, dtype=int)).reshape(shape)
+        target = equation.statements[-1]
+        if axis != () and target.indices:
+            self.places = self._without_axis(self.places) if len(target.indices) == 1 else self._axis_last(self.places)
         self.extents: dict[str, Any] = {}
-        self.find_extents()
+        self._find_extents()
+        for name, value in list(self.scope.items()):
+            self._name(name, value)
+        self.names |= {f"{name} in": self.span(name) for name in {REST, *equation.indices}}
+
+    def arranged(self, name: str, value: Any) -> Any:
+        """An array as the equation's indices name its elements: the axis of the primitive at the end, or left out."""
+        uses = [parts for other, parts in _references(self.equation) if other == name]
+        if isinstance(value, tuple):
+            return Multi(value)
+        if self.axis == () or not uses or not isinstance(value, numpy.ndarray):
+            return value
+        return self._without_axis(value) if all(len(parts) == 1 for parts in uses) else self._axis_last(value)
+
+    def _axes(self) -> tuple[int, ...]:
+        if self.axis is None:
+            return tuple(range(self.ndim))
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return tuple(sorted(a % self.ndim for a in axes)) if self.ndim else ()
+
+    def _axis_last(self, x: Exact) -> Exact:
+        """x with the axes of the primitive as one at the end; where it was reduced over them already, without them."""
+        if x.ndim < self.ndim:
+            return x
+        axes = self._axes()
+        rest = [i for i in range(x.ndim) if i not in axes]
+        return x.transpose([*rest, *axes]).reshape([x.shape[i] for i in rest] + [-1])
+
+    def _without_axis(self, x: Exact) -> Exact:
+        """x of a reduction with keepdims, without the axes of length 1 that it kept."""
+        if x.ndim < self.ndim or any(x.shape[a] != 1 for a in self._axes()):
+            return x
+        return x.squeeze(self._axes())
 
     # What indices run over
 
-    def references(self) -> Iterator[tuple[str, tuple[ast.expr, ...]]]:
-        """The arrays that are indexed, each with its indices."""
-        for statement in self.equation.statements:
-            for node in ast.walk(statement.expression):
-                if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-                    yield node.value.id, _elements(node.slice)
-                elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(".flat"):
-                    yield node.value.value.id + ".flat", _elements(node.slice)  # type: ignore[attr-defined]
-
-    def is_indexed(self, name: str) -> bool:
-        """Whether the equation names elements of this array."""
-        return any(name == other for other, _ in self.references())
-
-    def lacks_axis(self, name: str) -> bool:
-        """Whether this array has lost the axis of the primitive."""
-        return all(len(parts) == 1 for other, parts in self.references() if other == name)
-
-    def find_extents(self) -> None:
+    def _find_extents(self) -> None:
         """Tell from the shapes what each index runs over."""
         last = self.equation.statements[-1]
-        found = [(self.scope[name.removesuffix(".flat")], name, parts) for name, parts in self.references()
-                 if isinstance(self.scope.get(name.removesuffix(".flat")), numpy.ndarray)]  # fmt: skip
-        target = numpy.empty(self.shape, dtype=object)
-        flat = ".flat" in self.equation.text
-        for name, bound in self.bounds():
-            self.extend(name, bound)
-        for array, name, parts in [*found, (target, last.target + ".flat" * flat, last.indices)]:
-            shape = (array.size,) if name.endswith(".flat") else array.shape
-            if parts:
-                self.bind(shape, parts)
+        for name, bound in _bounds(self.equation):
+            self._extend(name, self.value(bound, {}))
+        for name, parts in _references(self.equation):
+            array = self.scope.get(name.removesuffix(".flat"))
+            if isinstance(array, numpy.ndarray):
+                self._bind((array.size,) if name.endswith(".flat") else array.shape, parts)
+        if last.indices:
+            self._bind((self.places.size,) if self.equation.flat else self.places.shape, last.indices)
 
-    def bounds(self) -> Iterator[tuple[str, Any]]:
-        """Indices that come with a bound, as `a < size` after what is summed."""
-        for node in (node for statement in self.equation.statements for node in ast.walk(statement.expression)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in REDUCTIONS:
-                for part in node.args[1:]:
-                    if isinstance(part, ast.Compare):
-                        yield ast.unparse(part.left), self.value(part.comparators[0], {})
-
-    def bind(self, shape: tuple[int, ...], parts: tuple[ast.expr, ...]) -> None:
+    def _bind(self, shape: tuple[int, ...], parts: Sequence[ast.expr]) -> None:
         """Take from an array's shape what its indices run over."""
         if len(parts) == 1 and isinstance(parts[0], ast.Name) and len(shape) != 1:
-            self.extend(parts[0].id, shape)  # a lone index is a multi-index over all axes
+            self._extend(parts[0].id, shape)  # a lone index is a multi-index over all axes
             return
         if len(parts) == 1 and isinstance(parts[0], ast.Subscript):
             return  # that multi-index in another order
-        rest = [i for i, part in enumerate(parts) if _is_rest(part)]
+        rest = [i for i, part in enumerate(parts) if is_ellipsis(part)]
         if rest:
             after = len(parts) - rest[0] - 1
             cut = len(shape) - after
-            self.extend(REST, shape[rest[0] : cut])
+            self._extend(REST, shape[rest[0] : cut])
             parts, shape = parts[rest[0] + 1 :], shape[cut:]
         several = len(shape) - len(parts) + 1  # the axes that a multi-index takes
         at = 0
@@ -153,9 +137,9 @@ class Loops:
             extent = shape[at : at + several] if starred else shape[at]
             at += several if starred else 1
             if isinstance(name, ast.Name) and name.id in self.equation.indices:
-                self.extend(name.id, extent)
+                self._extend(name.id, extent)
 
-    def extend(self, name: str, extent: Any) -> None:
+    def _extend(self, name: str, extent: Any) -> None:
         """Note what an index runs over; `...` broadcasts."""
         known = self.extents.get(name)
         if name == REST and known is not None:
@@ -165,203 +149,259 @@ class Loops:
         self.extents[name] = extent
 
     def span(self, name: str) -> Any:
-        """All values of an index; of a multi-index tuples."""
+        """All values of an index; of a multi-index tuples. Where nothing tells them, EquationError once they are used."""
         if name not in self.extents:
-            raise EquationError(f"{self.equation.text!r}: nothing tells what the index {name} runs over.")
+            return _nowhere(self.equation.text, name)
         extent = self.extents[name]
-        return numpy.ndindex(extent) if isinstance(extent, tuple) else range(extent)
+        return list(map(Multi, numpy.ndindex(extent))) if isinstance(extent, tuple) else range(extent)
 
     # Running it
 
     def run(self, statement: Statement) -> None:
         """Compute a statement's target."""
-        if not statement.indices and not self.equation.elementwise:
-            moved = whole(statement, self.scope, self.shape)
-            if moved is None:
-                moved = numpy.empty((), dtype=object)
-                moved[()] = lift(self.value(statement.expression, {}))
-            self.scope[statement.target] = moved
-            return
-        if not statement.indices:
-            self.scope[statement.target] = self.broadcast(statement)
-            return
         if statement.adds:
-            self.scope[statement.target] = scatter(statement, self.scope, self.shape)
-            return
-        names = [n for part in statement.indices for n in _index_names(part, self.equation.indices)]
-        result: dict[Any, Any] = {}
-        for values in itertools.product(*(self.span(name) for name in names)):
-            at = dict(zip(names, values, strict=True))
-            result[self.place(statement.indices, at)] = lift(self.value(statement.expression, at))
-        last = statement is self.equation.statements[-1]
-        flat = last and ".flat" in self.equation.text
-        shape = self.shape
-        if result and not flat:  # where `...` was broadcast it is larger than the operand's: the engine sums
-            shape = tuple(max(axis) + 1 for axis in zip(*result, strict=True))
-        array = numpy.empty((int(numpy.prod(shape)),) if flat else shape, dtype=object)
-        for place, value in result.items():
-            array[place] = value
-        self.scope[statement.target] = array.reshape(shape) if flat else array
+            result = scatter(statement, self.scope, self.places.shape)
+        elif statement.indices:
+            result = self._looped(statement)
+        elif self.equation.elementwise:
+            result = self._broadcast(statement)
+        else:
+            result = whole(statement, self.scope, self.places.shape)
+            if result is None:
+                result = numpy.empty((), dtype=object)
+                result[()] = lift(self.value(statement.expression, {}))
+        self._name(statement.target, result)
 
-    def broadcast(self, statement: Statement) -> Exact:
+    def _looped(self, statement: Statement) -> Exact:
+        """An equation for each value of its indices."""
+        found = dict(eval(_loop(statement, self.equation.indices), self.names))
+        flat = statement is self.equation.statements[-1] and self.equation.flat
+        shape = self.places.shape
+        if found and not flat:  # where `...` was broadcast it is larger than the operand's: the engine sums
+            shape = tuple(max(axis) + 1 for axis in zip(*found, strict=True))
+        array = numpy.empty((self.places.size,) if flat else shape, dtype=object)
+        for place, value in found.items():
+            array[place] = lift(value)
+        return array.reshape(shape)
+
+    def _broadcast(self, statement: Statement) -> Exact:
         """An equation without indices: element by element."""
-        arrays = {n: v for n, v in self.scope.items() if isinstance(v, numpy.ndarray) and n in self.equation.values}
-        arrays |= {s.target: self.scope[s.target] for s in self.equation.statements if s.target in self.scope}
-        shape = numpy.broadcast_shapes(*(v.shape for v in arrays.values())) if arrays else self.shape
-        views = {n: numpy.broadcast_to(v, shape) for n, v in arrays.items()}
+        known = self.equation.values | {s.target for s in self.equation.statements}
+        arrays = {n: v for n, v in self.scope.items() if isinstance(v, numpy.ndarray) and n in known}
+        shape = numpy.broadcast_shapes(*(v.shape for v in arrays.values())) if arrays else self.places.shape
         result = numpy.empty(shape, dtype=object)
-        for index in numpy.ndindex(shape):
-            self.scope |= {name: view[index] for name, view in views.items()}
-            result[index] = lift(self.value(statement.expression, {}))
-        self.scope |= arrays
-        last = statement is self.equation.statements[-1]
-        return numpy.broadcast_to(result, self.shape).copy() if last and result.ndim < len(self.shape) else result
+        columns = [numpy.broadcast_to(array, shape).reshape(-1) for array in arrays.values()]
+        rows = zip(*columns, strict=True) if arrays else [()] * result.size
+        found = eval(_rows(statement, tuple(arrays), self.equation.indices), {**self.names, "rows in": rows})
+        for index, value in zip(numpy.ndindex(shape), found, strict=True):
+            result[index] = lift(value)
+        wider = statement is self.equation.statements[-1] and result.ndim < self.places.ndim
+        return numpy.broadcast_to(result, self.places.shape).copy() if wider else result
+
+    def value(self, node: ast.expr, at: Mapping[str, Any]) -> Any:
+        """The value of an expression, where the indices in it have the values `at`."""
+        return eval(_expression(node, self.equation.indices), {**self.names, **at})
 
     def place(self, parts: tuple[ast.expr, ...], at: Mapping[str, Any]) -> tuple[int, ...]:
         """Where indices lead to, with the values `at` of the names in them."""
-        where: list[int] = []
-        for part in parts:
-            value = at[REST] if _is_rest(part) else self.value(part, at)
-            where.extend(value if isinstance(value, tuple) else (int(value),))
-        return tuple(where)
+        return tuple(map(int, eval(_place(parts, self.equation.indices), {**self.names, **at})))
 
-    def value(self, node: Any, at: Mapping[str, Any]) -> Any:
-        """The value of an expression."""
-        kind = type(node)  # asked for by how often each comes
-        if kind is ast.Name:
-            return at[node.id] if node.id in at else self.name(node.id)
-        if kind is ast.BinOp:
-            return _combined(_OPERATORS[type(node.op)], self.value(node.left, at), self.value(node.right, at))
-        if kind is ast.Constant:
-            return node.value
-        if kind is ast.Compare:
-            left = self.value(node.left, at)
-            for op, part in zip(node.ops, node.comparators, strict=True):
-                right = self.value(part, at)
-                if not _compared(_COMPARE[type(op)], left, right):
-                    return False
-                left = right
-            return True
-        if kind is ast.BoolOp:
-            stop = type(node.op) is ast.Or
-            for part in node.values:
-                if bool(self.value(part, at)) is stop:
-                    return stop
-            return not stop
-        if kind is ast.IfExp:
-            return self.value(node.body if self.value(node.test, at) else node.orelse, at)
-        if kind is ast.Subscript:
-            return self.element(node, at)
-        if kind is ast.Call:
-            return self.call(node, at)
-        if kind is ast.UnaryOp:
-            return _SIGNED[type(node.op)](self.value(node.operand, at))
-        if kind is ast.Starred:
-            return self.value(node.value, at)
-        if kind is ast.Attribute:
-            owner = self.scope[node.value.id]
-            return owner.size if node.attr == "size" else owner.shape
-        raise EquationError(f"{self.equation.text!r}: cannot evaluate {ast.unparse(node)!r}.")
-
-    def name(self, name: str) -> Any:
-        """The value of a name that is no index."""
-        if name in CONSTANTS:
-            return getattr(load_mpmath(), name)
-        value = self.scope[name]
-        return value[()] if isinstance(value, numpy.ndarray) and not value.ndim else value
-
-    def element(self, node: ast.Subscript, at: Mapping[str, Any]) -> Any:
-        """The value of an element of an array."""
-        parts = _elements(node.slice)
-        if isinstance(node.value, ast.Name) and node.value.id in at:  # a multi-index in another order
-            index, order = at[node.value.id], self.value(parts[0], at)
-            return tuple(index[k] for k in (order if order is not None else range(len(index) - 1, -1, -1)))
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
-            return self.value(node.value, at)[self.value(parts[0], at)]
-        if isinstance(node.value, ast.Attribute):
-            return self.scope[node.value.value.id].reshape(-1)[self.place(parts, at)]  # type: ignore[attr-defined]
-        array = self.scope[node.value.id]  # type: ignore[attr-defined]
-        place = self.place(parts, at)
-        if any(_is_rest(part) for part in parts):  # `...` broadcasts, aligned at the right
-            place = tuple(
-                0 if n == 1 else i for i, n in zip(place[len(place) - array.ndim :], array.shape, strict=True)
-            )
-        return array[place]
-
-    def call(self, node: ast.Call, at: Mapping[str, Any]) -> Any:
-        """The value of a function, or of a reduction over indices."""
-        name = node.func.id  # type: ignore[attr-defined]
-        over = [index for a in node.args[1:] if (index := self.index_over(a))]
-        if name in REDUCTIONS and over:
-            runs = itertools.product(*(self.span(index) for index in over))
-            values = [self.value(node.args[0], {**at, **dict(zip(over, run, strict=True))}) for run in runs]
-            return REDUCTIONS[name].combined([lift(value) for value in values])
-        arguments = [self.value(argument, at) for argument in node.args]
-        if name == "before":
-            return tuple(first for first, _ in arguments[0])
-        if chosen := FUNCTIONS[name].chosen:
-            return lift(chosen(*(None if x is None else lift(x) for x in arguments)))
-        return functions()[name](arguments[0])
-
-    def index_over(self, node: ast.expr) -> str | None:
-        """The index that an argument after what is summed stands for; None where it is a value."""
-        if _is_rest(node):
-            return REST
-        if isinstance(node, ast.Starred):
-            node = node.value
-        if isinstance(node, ast.Compare):  # with its bound
-            node = node.left
-        return node.id if isinstance(node, ast.Name) and node.id in self.equation.indices else None
+    def _name(self, name: str, value: Any) -> None:
+        """Say what a name means in the compiled text: by itself, as an array, and with axes for `...`."""
+        self.scope[name] = value
+        array = isinstance(value, numpy.ndarray)
+        self.names[name] = value[()] if array and not value.ndim else value
+        self.names[f"{name}[]"] = value
+        for other, parts in _references(self.equation):
+            if other == name and array and any(map(is_ellipsis, parts)):  # aligned at the right
+                after = value.shape[max(0, value.ndim - len(parts) + 1) :]
+                self.names[f"{name}[...]"] = numpy.broadcast_to(value, (*self.extents[REST], *after))
 
 
-def _combined(operate: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
-    """An operation on numbers; on a multi-index, for each of its axes."""
-    if type(a) is not tuple:
-        return operate(a, b) if type(b) is not tuple else tuple([operate(a, v) for v in b])
-    if type(b) is not tuple:
-        return tuple([operate(u, b) for u in a])
-    return tuple([operate(u, v) for u, v in zip(a, b, strict=True)])
+class Multi(tuple):  # type: ignore[type-arg]
+    """The value of a multi-index: arithmetic and comparison are done for each of its axes."""
+
+    __slots__ = ()
 
 
-def _compared(holds: Callable[[Any, Any], bool], a: Any, b: Any) -> bool:
-    """A comparison of numbers; of multi-indices, on each of their axes."""
-    both = _combined(holds, a, b)
-    return all(both) if isinstance(both, tuple) else both
+def _on_axes(operate: Callable[[Any, Any], Any], made: Callable[[list[Any]], Any]) -> Callable[[Any, Any], Any]:
+    def operated(self: Multi, other: Any) -> Any:
+        if isinstance(other, tuple):
+            return made([operate(a, b) for a, b in zip(self, other, strict=True)])
+        return made([operate(a, other) for a in self])
+
+    return operated
 
 
-_OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
-    ast.Div: lambda a, b: lift(a) / b, ast.FloorDiv: lambda a, b: a // b, ast.Pow: lambda a, b: a**b,
-    ast.BitAnd: lambda a, b: int(a) & int(b), ast.BitOr: lambda a, b: int(a) | int(b),
-    ast.BitXor: lambda a, b: int(a) ^ int(b),
-}  # fmt: skip
-_SIGNED: dict[type, Callable[[Any], Any]] = {
-    ast.USub: lambda a: -a, ast.Not: lambda a: not a, ast.Invert: lambda a: ~int(a),
-}  # fmt: skip
-_COMPARE: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b, ast.Gt: lambda a, b: a > b,
-    ast.GtE: lambda a, b: a >= b, ast.Eq: lambda a, b: a == b, ast.NotEq: lambda a, b: a != b,
-}  # fmt: skip
+for _sign in ("add", "sub", "mul", "floordiv"):
+    _operate = getattr(operator, _sign)
+    setattr(Multi, f"__{_sign}__", _on_axes(_operate, Multi))
+    setattr(Multi, f"__r{_sign}__", _on_axes(lambda a, b, operate=_operate: operate(b, a), Multi))  # type: ignore[misc]
+for _sign in ("lt", "le", "gt", "ge", "eq"):
+    setattr(Multi, f"__{_sign}__", _on_axes(getattr(operator, _sign), all))
 
 
-def _elements(node: ast.expr) -> tuple[ast.expr, ...]:
-    return tuple(node.elts) if isinstance(node, ast.Tuple) else (node,)
+# The text, compiled
 
 
-def _is_rest(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is Ellipsis
+@lru_cache(maxsize=1024)
+def _references(equation: Equation) -> list[tuple[str, tuple[ast.expr, ...]]]:
+    """The arrays that are indexed, each with its indices; `x.flat` under that name."""
+    nodes = (node for statement in equation.statements for node in ast.walk(statement.expression))
+    return [
+        (ast.unparse(node.value), elements(node.slice))
+        for node in nodes
+        if isinstance(node, ast.Subscript) and not ast.unparse(node.value).endswith(".shape")
+    ]
 
 
-def _index_names(node: ast.expr, indices: frozenset[str]) -> list[str]:
-    if _is_rest(node):
-        return [REST]
-    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in indices]
+@lru_cache(maxsize=1024)
+def _bounds(equation: Equation) -> list[tuple[str, ast.expr]]:
+    """Indices that come with a bound, as `a < size` after what is summed."""
+    nodes = (node for statement in equation.statements for node in ast.walk(statement.expression))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) in REDUCTIONS]
+    return [
+        (ast.unparse(part.left), part.comparators[0])
+        for call in calls
+        for part in call.args[1:]
+        if isinstance(part, ast.Compare)
+    ]
 
 
-def _without(x: Exact, axis: Any, ndim: int | None = None) -> Exact:
-    """x of a reduction with keepdims, without the axes of length 1 that it kept."""
-    full = x.ndim if ndim is None else ndim
-    if ndim is not None and x.ndim < ndim:
-        return x
-    axes = [a for a in _axes(full, axis) if a < x.ndim and x.shape[a] == 1]
-    return x.squeeze(tuple(axes)) if len(axes) == len(_axes(full, axis)) else x
+@lru_cache(maxsize=4096)
+def _expression(node: ast.expr, indices: frozenset[str]) -> CodeType:
+    return _compiled(_Text(indices).visit(deepcopy(node)))
+
+
+@lru_cache(maxsize=4096)
+def _place(parts: tuple[ast.expr, ...], indices: frozenset[str]) -> CodeType:
+    return _compiled(_Text(indices).place(deepcopy(parts)))
+
+
+@lru_cache(maxsize=1024)
+def _loop(statement: Statement, indices: frozenset[str]) -> CodeType:
+    """All places of a statement's target, each with its value."""
+    text = _Text(indices)
+    pair = [text.place(deepcopy(statement.indices)), text.visit(deepcopy(statement.expression))]
+    names = [name for part in statement.indices for name in indices_in(part, indices)]
+    both = ast.Tuple(pair, ast.Load())
+    return _compiled(_each(both, names) if names else ast.List([both], ast.Load()))
+
+
+@lru_cache(maxsize=1024)
+def _rows(statement: Statement, names: tuple[str, ...], indices: frozenset[str]) -> CodeType:
+    """The values of an elementwise statement, the values of the names being the rows."""
+    row = ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())
+    value = _Text(indices).visit(deepcopy(statement.expression))
+    return _compiled(ast.ListComp(value, [ast.comprehension(row, _name("rows in"), [], 0)]))
+
+
+def _compiled(node: ast.expr) -> CodeType:
+    return compile(ast.fix_missing_locations(ast.Expression(node)), "equation", "eval")
+
+
+def _each(node: ast.expr, indices: Sequence[str]) -> ast.ListComp:
+    """A list: of the expression for all values of the indices."""
+    return ast.ListComp(node, [ast.comprehension(ast.Name(i, ast.Store()), _name(f"{i} in"), [], 0) for i in indices])
+
+
+def _is_zero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 0
+
+
+def _name(name: str) -> ast.expr:
+    return ast.Name(name, ast.Load())
+
+
+def _call(name: str, *arguments: ast.expr) -> ast.expr:
+    return ast.Call(_name(f"{name}()"), list(arguments), [])
+
+
+class _Text(ast.NodeTransformer):
+    """An expression of the language as one of Python, with names for `Loops.names` that no equation can have."""
+
+    def __init__(self, indices: frozenset[str]) -> None:
+        self.indices = indices
+
+    def place(self, parts: Sequence[ast.expr]) -> ast.expr:
+        """Indices as one tuple."""
+        read = [ast.Starred(_name(REST), ast.Load()) if is_ellipsis(part) else self.visit(part) for part in parts]
+        alone = len(read) == 1 and not isinstance(read[0], ast.Starred)
+        return _call("place", *read) if alone else ast.Tuple(read, ast.Load())
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        node.left, node.right = self.visit(node.left), self.visit(node.right)
+        if isinstance(node.op, ast.Div):
+            node.left = _call("lift", node.left)
+        elif isinstance(node.op, ast.BitAnd | ast.BitOr | ast.BitXor):
+            node.left, node.right = _call("int", node.left), _call("int", node.right)
+        return node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        node.operand = self.visit(node.operand)
+        if isinstance(node.op, ast.Invert):
+            node.operand = _call("int", node.operand)
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        self.generic_visit(node)
+        return _call("bool", node)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        name = ast.unparse(node.func)
+        over = [index for part in node.args[1:] if (index := index_name(part, self.indices))]
+        if name not in REDUCTIONS or not over:
+            return _call(name, *map(self.visit, node.args))
+        body, tests = node.args[0], list[ast.expr]()
+        if name == "sum" and isinstance(body, ast.IfExp) and _is_zero(body.orelse):  # the loops leave these terms out
+            both = isinstance(body.test, ast.BoolOp) and isinstance(body.test.op, ast.And)
+            tests, body = body.test.values if both else [body.test], body.body  # type: ignore[attr-defined]
+        values = _each(self.visit(body), over)
+        inner = 0
+        for test in tests:  # as far outside as its indices are known, though not before the tests that stand before it
+            inner = max(inner, *(over.index(i) for i in indices_in(test, self.indices) if i in over), 0)
+            values.generators[inner].ifs.append(self.visit(test))
+        return _call(f"{name} of all", values)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        return ast.Attribute(_name(f"{ast.unparse(node.value)}[]"), node.attr, ast.Load())
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        parts = elements(node.slice)
+        if not isinstance(node.value, ast.Name):  # x.shape[i], x.flat[i]
+            return ast.Subscript(self.visit(node.value), self.visit(parts[0]), ast.Load())
+        if node.value.id in self.indices:
+            return _call("in another order", node.value, self.visit(node.slice))
+        array = f"{node.value.id}[...]" if any(map(is_ellipsis, parts)) else f"{node.value.id}[]"
+        return ast.Subscript(_name(array), self.place(parts), ast.Load())
+
+
+@cache
+def _functions() -> dict[str, Any]:
+    """What the functions of the compiled text are, on dual numbers."""
+    chosen = {f"{name}()": f.chosen for name, f in FUNCTIONS.items() if f.chosen}
+    exactly = {f"{name}()": on_duals(f.value, f.slope) for name, f in FUNCTIONS.items() if f.value and f.slope}
+    combined = {f"{name} of all()": r.combined for name, r in REDUCTIONS.items()}
+    constants = {name: getattr(load_mpmath(), name) for name in CONSTANTS}
+    own = {
+        "lift()": lift, "int()": int, "bool()": bool, "place()": _as_place, "before()": _before,
+        "in another order()": _in_another_order,
+    }  # fmt: skip
+    return {"__builtins__": {}, **chosen, **exactly, **combined, **constants, **own}
+
+
+def _before(padding: Any) -> Multi:
+    return Multi(first for first, _ in padding)
+
+
+def _as_place(index: Any) -> Any:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _in_another_order(index: Multi, order: Sequence[int] | None) -> Multi:
+    return Multi(index[k] for k in (range(len(index) - 1, -1, -1) if order is None else order))
+
+
+def _nowhere(text: str, name: str) -> Iterator[Any]:
+    raise EquationError(f"{text!r}: nothing tells what the index {name} runs over.")
+    yield

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .element import TERMS, Values, element
 from .language import Equation
-from .printer import TERMS, Printer, Values
+from .printer import Printer
 from .styles import Style, Symbol
 
 
@@ -25,9 +26,10 @@ def in_symbols(
     """The equation in symbols. sign: what stands between its sides; "<-" where an update overwrites.
 
     names: what its names are called here; others by `symbol_of`. dots: indices for the axes of `...`, where it is
-    known how many there are. layers: the index that counts layers: it stands above, in parentheses.
+    known how many there are; one that the equation has for something else is replaced. layers: the index that counts
+    layers: it stands above, in parentheses.
     """
-    return Printer(equation, style, names or {}, dots, None, layers=layers).whole(sign)
+    return Printer(equation, style, names or {}, dots, layers=layers).whole(sign)
 
 
 def with_values(
@@ -43,4 +45,4 @@ def with_values(
     digits: significant digits of each number. terms: how many of a sum are written out; of a longer one the first and
     the last are. Raises Elided where the equation is about whole arrays, without naming elements.
     """
-    return Printer(equation, style, names or {}, None, values, digits, terms).element()
+    return Printer(equation, style, names or {}, digits=digits).written(element(equation, values, terms))[0]

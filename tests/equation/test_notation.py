@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
+from chalkgrad.equation.element import Elided, Values
 from chalkgrad.equation.language import read_equation
 from chalkgrad.equation.latex import latex_text
 from chalkgrad.equation.notation import in_symbols, with_values
-from chalkgrad.equation.printer import Elided, Values
 from chalkgrad.equation.styles import STYLES, Symbol
 from chalkgrad.equation.symbols import gradient_of, number_text, symbol_of
 from chalkgrad.optim import updates
