@@ -124,7 +124,7 @@ class Dual:
 def lift(x: Any) -> Dual:
     """A number as a dual number that depends on nothing."""
     if x.__class__ is Dual:
-        return x  # type: ignore[no-any-return]
+        return x
     if isinstance(x, numpy.generic):  # mpmath before 1.4 knows no integers of NumPy
         x = x.item()
     return _constant(x) if x.__class__ in (int, float) else Dual(load_mpmath().mpf(x))

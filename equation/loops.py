@@ -149,7 +149,7 @@ class Loops:
         self.extents[name] = extent
 
     def span(self, name: str) -> Any:
-        """All values of an index; of a multi-index tuples. Where nothing tells them, EquationError once they are used."""
+        """All values of an index; of a multi-index tuples. Where nothing tells them, their use raises EquationError."""
         if name not in self.extents:
             return _nowhere(self.equation.text, name)
         extent = self.extents[name]
