@@ -41,7 +41,7 @@ class Printer:
         lines = []
         for statement in self.equation.statements:
             sign = self.sign("+=" if statement.adds else equals)
-            sides = self.named(statement.target, statement.indices), self.at_least(statement.expression, CHOICE)
+            sides = self.named(statement.target, statement.indices)[0], self.at_least(statement.expression, CHOICE)
             lines.append(self.style.join([sides[0], sign, sides[1]]))
         return self.style.lines(lines)
 
@@ -66,11 +66,11 @@ class Printer:
             case ast.Starred():
                 return self.written(node.value)
             case ast.Name():
-                return self.named(node.id), self.level(node.id)
+                return self.named(node.id)
             case ast.Subscript():
                 return self.subscripted(node)
             case ast.Attribute():
-                return self.style.call(node.attr, [self.named(ast.unparse(node.value))]), ATOM
+                return self.style.call(node.attr, [self.named(ast.unparse(node.value))[0]]), ATOM
             case ast.UnaryOp(op=ast.USub()):
                 return self.style.join([self.sign("-").strip(), self.at_least(node.operand, MULTIPLIED)]), NEGATED
             case ast.UnaryOp():
@@ -165,21 +165,16 @@ class Printer:
 
     # Names and elements
 
-    def named(self, name: str, parts: Sequence[ast.expr] = ()) -> str:
-        """A symbol with its indices."""
+    def named(self, name: str, parts: Sequence[ast.expr] = ()) -> Written:
+        """A symbol with its indices; a power of a gradient, or of what has a layer, takes parentheses."""
         symbol = self.names.get(name) or symbol_of(name)
         if is_numeral(symbol):
-            return self.style.number(symbol.base)
+            return self.style.number(symbol.base), _number_level(symbol.base)
         above = [part for part in parts if self.layers and indices_in(part, {self.layers})]
         indices = [text for part in parts if part not in above for text in self.index_texts(part)]
-        return self.style.symbol(symbol, indices, "".join(self.written(part)[0] for part in above))
-
-    def level(self, name: str) -> int:
-        """How tightly a symbol holds together: a power of a gradient, or of what has a layer, takes parentheses."""
-        symbol = self.names.get(name)
-        if symbol and is_numeral(symbol):
-            return _number_level(symbol.base)
-        return POWERED if symbol and (symbol.over or symbol.layer or symbol.base.startswith("∇")) else ATOM
+        layer = "".join(self.written(part)[0] for part in above)
+        raised = symbol.over or symbol.layer or layer or symbol.base.startswith("∇")
+        return self.style.symbol(symbol, indices, layer), POWERED if raised else ATOM
 
     def index_texts(self, part: ast.expr) -> list[str]:
         """An index as it is written; `...` as letters where it is known how many."""
@@ -195,9 +190,8 @@ class Printer:
         """An element of an array, or the length of an axis."""
         parts, owner = elements(node.slice), node.value
         if isinstance(owner, ast.Attribute) and owner.attr == "shape":
-            return self.style.call("length", [self.named(ast.unparse(owner.value)), self.written(parts[0])[0]]), ATOM
-        name = ast.unparse(owner.value if isinstance(owner, ast.Attribute) else owner)
-        return self.named(name, parts), self.level(name)
+            return self.style.call("length", [self.named(ast.unparse(owner.value))[0], self.written(parts[0])[0]]), ATOM
+        return self.named(ast.unparse(owner.value if isinstance(owner, ast.Attribute) else owner), parts)
 
 
 def _number_level(text: str) -> int:

@@ -2,6 +2,8 @@
 
 import math
 import re
+import shutil
+import subprocess
 from xml.etree import ElementTree
 
 import numpy as np
@@ -173,3 +175,31 @@ def test_numbers_carry_where_they_come_from():
 )
 def test_numbers_are_written(value, text):
     assert number_text(value) == text
+
+
+# LaTeX
+
+
+TEXTS = ["50 % of_a {b} \\ ^~<>|#&$ é", "∇W₁₂⁽²⁾ = σ′(z) ≤ −x² · √v → ∂J/∂ŷ ⊙ …", "αβγδεηθλμπρστφω ∞ ☃ “…” — –"]
+
+
+def named_otherwise():
+    """With layers, gradients, numbers, words and letters that are not Latin as names."""
+    names = {"x": symbol_of("z2", layered=True), "s": gradient_of(symbol_of("z2", layered=True)), "f": Symbol("−1e−07")}
+    equation = read_equation("y = x**2 * s**2 + long_name**2 / p - ü * f**2", ["x", "s", "long_name", "p", "ü", "f"])
+    yield in_symbols(equation, "latex", {**names, "p": symbol_of("β1")})
+    yield in_symbols(read_equation("Z[l, k] = A[l - 1, k]**2", ["A"]), "latex", layers="l")
+
+
+@pytest.mark.parametrize("engine", ["pdflatex", "xelatex"])
+def test_latex_compiles(engine, tmp_path):
+    if not shutil.which(engine):
+        pytest.skip(f"no {engine} is installed: apt-get install texlive-latex-recommended texlive-xetex lmodern")
+    formulas = [rf"\[ {formula} \]" for formula in (*(math_of(e, "latex") for e in EQUATIONS), *named_otherwise())]
+    start = r"\documentclass{article}\usepackage{amsmath}\begin{document}"
+    text = "\n\n".join([start, *formulas, *map(latex_text, TEXTS), r"\end{document}"])
+    (tmp_path / "equations.tex").write_text(text, encoding="utf-8")
+    command = [engine, "-interaction=nonstopmode", "-halt-on-error", "equations.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert not done.returncode, done.stdout.decode("utf-8", "replace")[-2000:]
+    assert "Missing character" not in (tmp_path / "equations.log").read_text("utf-8", "replace")
