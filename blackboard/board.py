@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from ..equation.functions import FUNCTIONS, REDUCTIONS
-from ..equation.language import Equation, is_ellipsis
+from ..equation.language import OPERATORS, Equation, elements, index_name
 from ..equation.styles import STYLES, Symbol
 from ..equation.symbols import gradient_of
 from .explanation import Explanation, Quantity, Return, Revision, Step
@@ -25,11 +25,6 @@ COUNTABLE = {name for name, function in FUNCTIONS.items() if function.javascript
 """Functions that the page can evaluate."""
 EACH = 16
 """Elements of an array up to which each is written out with its numbers; of a larger one the chosen one is."""
-SIGNS: dict[type, str] = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
-    ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.BitAnd: "&", ast.BitOr: "|",
-    ast.BitXor: "^", ast.USub: "neg", ast.Not: "not", ast.Invert: "invert",
-}  # fmt: skip
 PLACE = "<mi>…</mi>"
 """Stands in a symbol where the page puts the indices of an element."""
 LIGHT = 20_000
@@ -282,7 +277,7 @@ def _equation(equation: Equation) -> dict[str, Any]:
         "statements": statements,
         "indices": sorted(equation.indices),
         "elementwise": equation.elementwise,
-        "flat": f"{equation.target}.flat" in equation.text,
+        "flat": equation.flat,
         "references": reader.references,
         "bounds": reader.bounds,
     }
@@ -304,14 +299,14 @@ class _Reader:
         if isinstance(node, ast.Starred):
             return ["star", self.read(node.value)]
         if isinstance(node, ast.BinOp):
-            return ["op", SIGNS[type(node.op)], self.read(node.left), self.read(node.right)]
+            return ["op", OPERATORS[type(node.op)], self.read(node.left), self.read(node.right)]
         if isinstance(node, ast.UnaryOp):
-            return [SIGNS[type(node.op)], self.read(node.operand)]
+            return [OPERATORS[type(node.op)], self.read(node.operand)]
         if isinstance(node, ast.Compare):
             parts = [self.read(part) for part in (node.left, *node.comparators)]
-            return ["compare", [SIGNS[type(op)] for op in node.ops], parts]
+            return ["compare", [OPERATORS[type(op)] for op in node.ops], parts]
         if isinstance(node, ast.BoolOp):
-            return ["and" if isinstance(node.op, ast.And) else "or", [self.read(part) for part in node.values]]
+            return [OPERATORS[type(node.op)], [self.read(part) for part in node.values]]
         if isinstance(node, ast.IfExp):
             return ["if", self.read(node.test), self.read(node.body), self.read(node.orelse)]
         if isinstance(node, ast.Subscript):
@@ -323,7 +318,7 @@ class _Reader:
         raise NotCountable
 
     def subscripted(self, node: ast.Subscript) -> list[Any]:
-        parts = [self.read(p) for p in (node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice])]
+        parts = [self.read(part) for part in elements(node.slice)]
         owner = node.value
         if isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name):
             if owner.attr == "shape":
@@ -339,19 +334,11 @@ class _Reader:
 
     def call(self, node: ast.Call) -> list[Any]:
         name = ast.unparse(node.func)
-        over = [index for a in node.args[1:] if (index := self.index_over(a))]
+        over = [index for part in node.args[1:] if (index := index_name(part, self.equation.indices))]
         if name in REDUCTIONS and over:
+            bounds = [part for part in node.args[1:] if isinstance(part, ast.Compare)]
+            self.bounds += [[ast.unparse(part.left), self.read(part.comparators[0])] for part in bounds]
             return ["reduce", name, self.read(node.args[0]), over]
         if name not in COUNTABLE:
             raise NotCountable
         return ["call", name, [self.read(a) for a in node.args]]
-
-    def index_over(self, node: ast.expr) -> str | None:
-        if is_ellipsis(node):
-            return "..."
-        if isinstance(node, ast.Starred):
-            node = node.value
-        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name):
-            self.bounds.append([node.left.id, self.read(node.comparators[0])])
-            node = node.left
-        return node.id if isinstance(node, ast.Name) and node.id in self.equation.indices else None

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy
 
 from ..equation.functions import REDUCTIONS
-from ..equation.language import Equation, Statement, is_ellipsis
+from ..equation.language import Equation, Statement, elements, is_ellipsis
 from ..equation.simplify import simplified
 from ..equation.styles import STYLES, Style
 from .documented import DOCUMENTED, Documented, Part
@@ -276,7 +276,7 @@ def _axes_of(equation: Equation, result: int) -> dict[str, int]:
     for statement in equation.statements:
         for node in ast.walk(statement.expression):
             if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-                parts = _elements(node.slice)
+                parts = elements(node.slice)
                 open_ones = sum(map(is_ellipsis, parts))
                 axes[node.value.id] = len(parts) - open_ones + rest * open_ones
     return axes
@@ -304,7 +304,7 @@ class _Spelled(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         if not isinstance(node.value, ast.Name):
             return node
-        parts = _elements(node.slice)
+        parts = elements(node.slice)
         count = self.axes.get(node.value.id, len(parts)) - (len(parts) - 1)
         return ast.Subscript(node.value, ast.Tuple(self.spelled(parts, count), ast.Load()), ast.Load())
 
@@ -343,8 +343,4 @@ def _subscripted(
     yield target
     for node in ast.walk(expression):
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            yield node.value.id, _elements(node.slice)
-
-
-def _elements(node: ast.expr) -> tuple[ast.expr, ...]:
-    return tuple(node.elts) if isinstance(node, ast.Tuple) else (node,)
+            yield node.value.id, elements(node.slice)

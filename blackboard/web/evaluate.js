@@ -242,7 +242,7 @@ const blackboard = (() => {
         case "op": return this.combined(OPERATORS[node[1]], this.value(node[2], at), this.value(node[3], at));
         case "neg": return -this.value(node[1], at);
         case "not": return !this.value(node[1], at);
-        case "invert": return ~this.value(node[1], at);
+        case "~": return ~this.value(node[1], at);
         case "compare": {
           const values = node[2].map((part) => this.value(part, at));
           return node[1].every((sign, i) => [].concat(this.combined(COMPARE[sign], values[i], values[i + 1])).every(Boolean));
