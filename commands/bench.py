@@ -20,7 +20,7 @@ from ..benchmarks.speed import document
 from ..benchmarks.speed.compare import compare
 from ..benchmarks.speed.contestants import CONTESTANTS, YARDSTICK, find_contestants
 from ..benchmarks.speed.growth import measure_growth
-from ..benchmarks.speed.results import OK, Results, ratio_text, read, unfinished
+from ..benchmarks.speed.results import OK, Results, ratio_text, read, steadiness, unfinished
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
 from ..engine.files import replacing
@@ -83,7 +83,13 @@ def _speed(request: Request) -> Work:
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
         def seen(record: Mapping[str, Any]) -> None:
-            show(f"## {record['title']}", *document.workload(record), unfinished(record), document.says(record))
+            show(
+                f"## {record['title']}",
+                *document.workload(record),
+                unfinished(record),
+                steadiness(record),
+                document.says(record),
+            )
 
         return measure_speed(workloads, contestants, _plan(request), tell, seen)
 

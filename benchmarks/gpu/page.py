@@ -18,6 +18,7 @@ from ..speed.results import (
     seconds_text,
     share_text,
     size_text,
+    steadiness,
     time_of,
     unfinished,
 )
@@ -84,6 +85,7 @@ def _mnist(section: Section) -> list[str]:
         f"{section['tolerance']:g} in any epoch is disqualified. {section['warmups']} epochs warm up.",
         table(["", "a step", "quartiles", f"as a multiple of `{own}`", "an epoch"], rows) if rows else "",
         unfinished(section),
+        steadiness(section),
         "\n".join(settings),
     ]
 

@@ -37,6 +37,7 @@ from .results import (
     seconds_text,
     share_text,
     size_text,
+    steadiness,
     time_of,
     unfinished,
 )
@@ -50,8 +51,8 @@ def page(results: Results, growth: Results | None, gpu: Results | None = None) -
     for name, record in results["workloads"].items():
         picture = f"![{record['title']}]({PICTURES}/speed-{name}.svg)" if finished(record) else ""
         what, times = workload(record)
-        parts += [f"## {record['title']}", what, times, picture, unfinished(record), against_peers(record)]
-        parts.append(says(record))
+        parts += [f"## {record['title']}", what, times, picture, unfinished(record), steadiness(record)]
+        parts += [against_peers(record), says(record)]
     parts += ["## What is left", left(results)]
     if growth is not None:
         parts += ["## How the cost grows", *_growth(growth)]
@@ -67,6 +68,7 @@ def _opening(results: Results) -> str:
         f"chalkgrad {results['chalkgrad']} beside hand-written NumPy, its peers and the limits of the machine, "
         f"{machine['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python "
         f"{machine['python']}, {machine['blas']}. All of this page is written from the results of a {size}."
+        + (f" Load at the beginning: {machine['load_avg_1min']}." if "load_avg_1min" in machine else "")
     )
 
 

@@ -13,6 +13,7 @@ import numpy
 from ... import __version__
 from ...errors import DataError
 from ..machine import host
+from ..steadiness import NOT_KNOWN, system
 
 KIND, FORMAT = "chalkgrad speed", 1
 GROWTH, GPU = "chalkgrad growth", "chalkgrad gpu"
@@ -65,6 +66,14 @@ def unfinished(record: Record) -> str:
     return "\n".join(f"- {name}, {e['status']}: {e['reason']}" for name, e in entries if e["status"] != OK)
 
 
+def steadiness(record: Record) -> str:
+    """Whose times did not hold still, as a list; "" where all did, or where an older report does not tell."""
+    found = record.get("unsteady", {})
+    if found is None:
+        return NOT_KNOWN
+    return "\n".join(f"- {name}, unsteady: {'; '.join(warnings)}" for name, warnings in found.items())
+
+
 def time_of(record: Record, name: str) -> Spread:
     """The seconds of one unit of work."""
     return spread(record["contestants"][name]["seconds"]).scaled(1 / record["count"])
@@ -81,7 +90,7 @@ def ratio(record: Record, name: str, reference: str) -> Spread | None:
 
 def head(kind: str, quick: bool) -> dict[str, Any]:
     """What every report begins with."""
-    return {"kind": kind, "format": FORMAT, "chalkgrad": __version__, "quick": quick, "machine": host()}
+    return {"kind": kind, "format": FORMAT, "chalkgrad": __version__, "quick": quick, "machine": host() | system()}
 
 
 def read(path: str, kind: str = KIND) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine import random
+from ..steadiness import unsteady
 from . import limits
 from .contestants import Contestant
 from .processes import Process, StoppedError, closing
@@ -114,6 +115,7 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
         "title": workload.title, "task": task.as_dict(), "unit": workload.unit, "count": task.count,
         "data": ", ".join(sorted(sources)), "tolerance": workload.tolerance, "figures": list(task.figures),
         "warmups": workload.warmups, "contestants": entries,
+        "unsteady": unsteady({name: e["seconds"] for name, e in entries.items() if e["status"] == OK}),
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from chalkgrad.benchmarks.speed.compare import compare
 from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
 from chalkgrad.benchmarks.speed.workloads import WORKLOADS
+from chalkgrad.benchmarks.steadiness import unsteady
 from chalkgrad.cli import cli
 from chalkgrad.errors import DataError
 
@@ -79,6 +80,18 @@ def test_times_are_readable(seconds, text):
 def test_the_exponent_of_a_power_law():
     assert exponent([1, 10, 100], [5, 500, 50_000]) == pytest.approx(2)
     assert exponent([10], [1]) is None
+
+
+def test_a_machine_that_does_not_hold_still_is_told_of():
+    pytest.importorskip("pyperf")
+    found = unsteady({"still": [0.1, 0.1, 0.1], "jumping": [0.1, 0.3, 0.1]})
+    assert list(found) == ["jumping"]
+    assert "the standard deviation (115 ms) is 69% of the mean (167 ms)" in found["jumping"]
+    assert list(unsteady({"alone": [0.1, 0.3, 0.1]})) == ["alone"]
+    told = results.steadiness({"unsteady": found})
+    assert told.startswith("- jumping, unsteady: the standard deviation")
+    assert results.steadiness({"unsteady": None}).startswith("pyperf is not installed")
+    assert results.steadiness({}) == ""
 
 
 # Comparison
