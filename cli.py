@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -113,6 +114,29 @@ def _check_rate(ctx: click.Context, param: click.Parameter, value: float | None)
     return value
 
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _seed(what: str = "What all is drawn from.") -> Decorator:
+    return click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help=what)
+
+
+def _lang(what: str) -> Decorator:
+    return click.option(
+        "--lang", type=Name("language", LANGUAGES), metavar="NAME", default="en", show_default=True, help=what
+    )
+
+
+_device = click.option(
+    "--device", metavar="NAME", default="cpu", show_default=True, callback=_check_device,
+    help="cpu, gpu, gpu:N, or auto: a GPU where one works, else cpu.",
+)  # fmt: skip
+_shapes = click.option(
+    "--shape", "shapes", type=Shape(), metavar="3x4", multiple=True,
+    help="Shape of a function's argument, once for each; 1 or () for a number.",
+)  # fmt: skip
+
+
 def _by_dataset(option: str) -> str:
     """The default that each data set has for the option, as the help shows it."""
     return "  [default: " + ", ".join(f"{values[option]} for {name}" for name, values in DEFAULTS.items()) + "]"
@@ -155,13 +179,8 @@ Examples:
     "--hidden", type=Sizes(), metavar="N,…", multiple=True, default=("128",),
     help="Units of each hidden layer, as in 128,64.  [default: 128]",
 )  # fmt: skip
-@click.option(
-    "--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What weights and order are drawn from."
-)
-@click.option(
-    "--device", metavar="NAME", default="cpu", show_default=True, callback=_check_device,
-    help="cpu, gpu, gpu:N, or auto: a GPU where one works, else cpu.",
-)  # fmt: skip
+@_seed("What weights and order are drawn from.")
+@_device
 @click.option("--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/DATASET-TIME]")
 @click.option(
     "--verbose", type=Name("verbosity", ("0", "1", "2", "auto")), default="auto", show_default=True,
@@ -169,22 +188,12 @@ Examples:
 )  # fmt: skip
 @click.option("--watch", is_flag=True, help="Write a page, watch.html, that shows the training while it goes on.")
 @click.option("--open", "open_page", is_flag=True, help="Open that page in a browser.")
-@click.option(
-    "--lang", type=Name("language", LANGUAGES), metavar="NAME", default="en", show_default=True,
-    help="The language that the page opens with.",
-)  # fmt: skip
+@_lang("The language of the messages, and that the page opens with.")
 @click.pass_context
 def train(
-    ctx: click.Context,
-    /,
-    out: str | None,
-    verbose: str,
-    hidden: tuple[tuple[int, ...], ...],
-    watch: bool,
-    open_page: bool,
-    lang: str,
-    **options: Any,
-) -> None:
+    ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], watch: bool,
+    open_page: bool, lang: str, **options: Any,
+) -> None:  # fmt: skip
     """Train a network on handwritten digits and keep it.
 
     DATASET is digits (8×8, comes with chalkgrad) or mnist (28×28, downloaded once).
@@ -265,11 +274,8 @@ Examples:
     "--dtype", type=Name("dtype", ("float64", "float32")), metavar="NAME",
     help="float64 or float32.  [default: both for a primitive, that of its inputs for a function]",
 )  # fmt: skip
-@click.option(
-    "--shape", "shapes", type=Shape(), metavar="3x4", multiple=True,
-    help="Shape of a function's argument, once for each; 1 or () for a number.",
-)  # fmt: skip
-@click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What all is drawn from.")
+@_shapes
+@_seed()
 @click.option(
     "--kinks", type=Name("way", ("report", "accept")), metavar="report|accept", default="report", show_default=True,
     help="accept: a function's inputs may stand on kinks, where its gradient is then one of its slopes.",
@@ -316,18 +322,12 @@ Examples:
     "--format", "form", type=Name("format", ("terminal", "html", "markdown", "latex", "notebook")), metavar="NAME",
     default="terminal", show_default=True, help="terminal, html, markdown, latex or notebook.",
 )  # fmt: skip
-@click.option(
-    "--lang", type=Name("language", LANGUAGES), metavar="NAME", default="en", show_default=True,
-    help="Language of the words: en or zh.",
-)  # fmt: skip
+@_lang("Language of the words: en or zh.")
 @click.option("--out", metavar="FILE", help="Where to write.  [default: WHAT with the format's ending]")
 @click.option("--open", "open_page", is_flag=True, help="Show the page in a browser.")
 @click.option("--step-by-step", is_flag=True, help="In a terminal: wait for a key after each step.")
-@click.option(
-    "--shape", "shapes", type=Shape(), metavar="3x4", multiple=True,
-    help="Shape of a function's argument, once for each; 1 or () for a number.",
-)  # fmt: skip
-@click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What all is drawn from.")
+@_shapes
+@_seed()
 def explain(**options: Any) -> None:
     """Show the documented equations with live numbers.
 
@@ -385,34 +385,24 @@ Examples:
 )
 @click.option("--quick", is_flag=True, help="About a minute: smaller, fewer workloads and rounds.")
 @click.option(
-    "--device",
-    metavar="NAME",
-    default="cpu",
-    show_default=True,
-    callback=_check_device,
+    "--device", metavar="NAME", default="cpu", show_default=True, callback=_check_device,
     help="cpu, gpu or gpu:N. On a GPU: MNIST beside PyTorch and JAX, launches, large products, CPU against GPU.",
-)
+)  # fmt: skip
 @click.option("--only", metavar="WORKLOAD", multiple=True, help="This workload; may be given several times.")
 @click.option("--contestants", metavar="NAME,…", default="", help="These alone, and numpy, which all are held against.")
 @click.option("--rounds", type=Whole(1), metavar="N", help="Timed repetitions of each contestant.  [default: 9; 5]")
-@click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help="What the turns are drawn from.")
+@_seed("What the turns are drawn from.")
 @click.option("--growth", is_flag=True, help="Instead: how the cost grows with batch, width, depth, samples, length.")
 @click.option(
-    "--json",
-    "json_file",
-    metavar="[FILE]",
-    is_flag=False,
-    flag_value="",
+    "--json", "json_file", metavar="[FILE]", is_flag=False, flag_value="",
     help="Every sample, with versions and machine.  [without FILE: speed.json, growth.json or gpu.json in "
     "benchmarks/results]",
-)
+)  # fmt: skip
 @click.option("--svg", "svg_file", metavar="FILE", help="A chart.")
 @click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
 @click.option("--list", "list_only", is_flag=True, help="Show workloads and contestants, and run nothing.")
 @click.pass_context
-def bench(
-    ctx: click.Context, /, only: tuple[str, ...], contestants: str, list_only: bool, **options: Any
-) -> None:  # fmt: skip
+def bench(ctx: click.Context, /, only: tuple[str, ...], contestants: str, list_only: bool, **options: Any) -> None:
     """Measure how fast chalkgrad is here.
 
     It stands beside hand-written NumPy, whichever of PyTorch, JAX, Keras, autograd and MyGrad are installed, and the

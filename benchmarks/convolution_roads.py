@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..engine import random
 from ..ops.convolution import correlation, kernel_correlation, transposed_correlation
+from .timing import in_turns
 
 Array = numpy.typing.NDArray[Any]
 Road = Callable[[], Array]
@@ -89,17 +89,11 @@ def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str,
 
 
 def timed(group: Mapping[str, Road], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each road; they take turns. Raises AssertionError where they differ in what they give."""
+    """Median seconds of each road. Raises AssertionError where they differ in what they give."""
     first, *others = [road() for road in group.values()]
     for other in others:
         numpy.testing.assert_allclose(other, first, rtol=1e-3, atol=1e-3 * float(numpy.abs(first).max()))
-    samples: dict[str, list[float]] = {name: [] for name in group}
-    for _ in range(rounds):
-        for name, road in group.items():
-            begin = time.perf_counter()
-            road()
-            samples[name].append(1e3 * (time.perf_counter() - begin))
-    return {name: float(numpy.median(times)) for name, times in samples.items()}
+    return in_turns(group, rounds)
 
 
 def table(rounds: int) -> str:
@@ -109,7 +103,9 @@ def table(rounds: int) -> str:
         for what, group in roads(*sizes).items():
             times = timed(group, rounds)
             ours = next(iter(times.values()))
-            lines += [f"| {case}: {what} | {name} | {ms:.2f} | {ms / ours:.2f} |" for name, ms in times.items()]
+            lines += [
+                f"| {case}: {what} | {name} | {1e3 * own:.2f} | {own / ours:.2f} |" for name, own in times.items()
+            ]
     return "\n".join(lines)
 
 

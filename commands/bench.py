@@ -83,13 +83,8 @@ def _speed(request: Request) -> Work:
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
         def seen(record: Mapping[str, Any]) -> None:
-            show(
-                f"## {record['title']}",
-                *document.workload(record),
-                unfinished(record),
-                steadiness(record),
-                document.says(record),
-            )
+            notes = unfinished(record), steadiness(record), document.says(record)
+            show(f"## {record['title']}", *document.workload(record), *notes)
 
         return measure_speed(workloads, contestants, _plan(request), tell, seen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -120,16 +120,3 @@ def free(device: str) -> None:
     if device != "cpu":
         backend.synchronize(device)
         backend.load_cupy().get_default_memory_pool().free_all_blocks()
-
-
-def best_of(work: Callable[[], Any], device: str, rounds: int, times: int) -> float:
-    """The median seconds of the work, of rounds of so many repetitions each; the first round does not count."""
-    found: list[float] = []
-    for _ in range(rounds + 1):
-        backend.synchronize(device)
-        start = time.perf_counter()
-        for _ in range(times):
-            work()
-        backend.synchronize(device)
-        found.append((time.perf_counter() - start) / times)
-    return statistics.median(found[1:])
