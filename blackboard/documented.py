@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from ..equation.language import Equation, Statement
 from ..equation.notation import in_symbols
@@ -280,6 +280,7 @@ def _language(lang: str) -> int:
     return LANGUAGES.index(lang)
 
 
+@cache
 def _loosely_read(text: str) -> Equation:
     """An equation for printing and comparing alone: a function may be any. What stands in brackets are indices."""
     statements, names, indices = [], set(), set()

@@ -8,15 +8,17 @@ from typing import Any
 from ..errors import UsageError
 from ..nn.sequential import Sequential
 from ..optim import Optimizer
-from . import markdown, terminal
+from . import terminal
 from .computed import call_of_function, step_of_model
 from .explanation import Explanation
-from .page import page
 from .story import story
 
 
 class Explained(Explanation):
-    """An explanation that can be shown. lang: "en" or "zh"."""
+    """An explanation that can be shown. lang: "en" or "zh".
+
+    What writes files is imported where it is needed: to show one in a terminal should take no longer for it.
+    """
 
     def show(self, lang: str = "en") -> None:
         """Print it: the way forward, the way back, the update."""
@@ -24,15 +26,21 @@ class Explained(Explanation):
 
     def markdown(self, lang: str = "en") -> str:
         """The same as Markdown, its mathematics as LaTeX between dollar signs."""
-        return markdown.markdown(story(self, lang), self.title, lang)
+        from . import handouts
+
+        return handouts.markdown(story(self, lang), self.title, lang)
 
     def html(self, lang: str = "en") -> str:
         """The page: one file that asks nothing of the network, to step through and to change values in."""
+        from .page import page
+
         return page([self], lang)
 
     def latex(self, lang: str = "en") -> str:
         """The same as a LaTeX document."""
-        return markdown.latex(story(self, lang), self.title, lang)
+        from . import handouts
+
+        return handouts.latex(story(self, lang), self.title, lang)
 
     def _repr_markdown_(self) -> str:
         return self.markdown()

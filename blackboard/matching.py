@@ -213,7 +213,7 @@ class Match:
         """Whether the part's equation is the owner's."""
         equation, arrays, ids, parameters = _parts_of(owner)
         wanted = simplified(part.equation, parameters, set(part.equation.values)) if parameters else part.equation
-        if len(wanted.statements) != len(equation.statements):
+        if _kinds(wanted) != _kinds(equation):
             return False
         shape = numpy.shape(arrays[equation.target])
         theirs, local = _Spelled(equation, {k: numpy.ndim(v) for k, v in arrays.items()}, len(shape)), {}
@@ -266,6 +266,11 @@ def _parts_of(owner: Owner) -> tuple[Equation, dict[str, Any], dict[str, str], M
         arrays[f"g{result}"], ids[f"g{result}"] = owner.incoming, f"∇{step.result.id}"
         arrays[equation.target], ids[equation.target] = owner.contribution, f"∇{owner.operand.id}"
     return equation, arrays, ids, step.parameters
+
+
+def _kinds(equation: Equation) -> list[type[ast.expr]]:
+    """What each of its statements is at its top: a sum, a difference, …"""
+    return [type(statement.expression) for statement in equation.statements]
 
 
 def _axes_of(equation: Equation, result: int) -> dict[str, int]:

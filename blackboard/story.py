@@ -1,14 +1,14 @@
 """An explanation told in order: scenes of text, equations, matrices and tables, for whoever draws them.
 
-The terminal, Markdown and LaTeX draw these; nothing here knows how.
+The terminal, Markdown, LaTeX and notebooks draw these, each by a `Telling`; nothing here knows how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy
 
@@ -18,7 +18,9 @@ from ..equation.symbols import gradient_of, number_text
 from .documented import Documented, documented
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .matching import Cited, Owner, by_owner, citations
-from .texts import text
+from .texts import colon, text
+
+Drawn = TypeVar("Drawn")
 
 SHOWN = 200
 """Steps of a computation that are written out; of a longer one the rest is only counted."""
@@ -63,13 +65,95 @@ Block: TypeAlias = Paragraph | Formula | Matrix | Grid
 
 @dataclass(frozen=True)
 class Scene:
-    """One step of the story: a heading with its D numbers, and what stands below it."""
+    """One step of the story: a heading with its D numbers, and what stands below it.
+
+    cited: the documented equations that stand there. subject: what it tells of, of which explanation. code: Python that
+    computes what it shows, where it tells of something else.
+    """
 
     phase: str
     title: str
     numbers: tuple[str, ...] = ()
     blocks: list[Block] = field(default_factory=list)
     cited: Sequence[Cited] = ()
+    subject: Explanation | Step | Return | Revision | None = None
+    explanation: Explanation | None = None
+    code: str = ""
+
+    @property
+    def badges(self) -> list[str]:
+        """The D numbers that its title does not begin with."""
+        return [number for number in self.numbers if not self.title.startswith(f"{number} ")]
+
+
+class Telling(Generic[Drawn]):
+    """How scenes are told: a method for each kind of thing that stands in them. lang: "en" or "zh"."""
+
+    style = "unicode"
+
+    def __init__(self, lang: str = "en") -> None:
+        self.lang = lang
+
+    def parts(self, scenes: Iterable[Scene]) -> Iterator[tuple[Scene, list[Drawn]]]:
+        """Each scene with what is drawn of it, the title of a chapter included where one begins."""
+        phase = ""
+        for scene in scenes:
+            begins = scene.phase != phase and scene.phase in ("documented", "forward", "backward")
+            phase = scene.phase
+            title = text("title.documented" if phase == "documented" else phase, self.lang) if begins else ""
+            drawn = [self.chapter(title)] * begins + [self.heading(scene)]
+            yield scene, drawn + [self.block(block) for block in scene.blocks]
+
+    def block(self, block: Block) -> Drawn:
+        """Any of the things that stand below a heading."""
+        if isinstance(block, Paragraph):
+            return self.paragraph(block)
+        if isinstance(block, Formula):
+            return self.formula(f"{block.label}{colon(self.lang)}", block.write(self.style))
+        if isinstance(block, Grid):
+            return self.grid(block)
+        name = STYLES[self.style].symbol(block.symbol)
+        value = None if block.value is None else numpy.asarray(block.value)
+        if value is None:
+            return self.told(name, text("not_computed", self.lang))
+        if value.ndim == 0:
+            return self.number(name, value[()])
+        shape = " × ".join(map(str, value.shape))
+        if value.size > SMALL or not value.size:
+            return self.told(name, f"{shape}{colon(self.lang)}{summary(value, self.lang)}")
+        return self.matrix(name, as_rows(value), shape if value.ndim > 1 else "")
+
+    def chapter(self, title: str) -> Drawn:
+        """The title of a chapter."""
+        raise NotImplementedError
+
+    def heading(self, scene: Scene) -> Drawn:
+        """A scene's title, with its D numbers."""
+        raise NotImplementedError
+
+    def paragraph(self, block: Paragraph) -> Drawn:
+        """Sentences."""
+        raise NotImplementedError
+
+    def formula(self, label: str, written: str) -> Drawn:
+        """An equation in this style."""
+        raise NotImplementedError
+
+    def grid(self, block: Grid) -> Drawn:
+        """A table."""
+        raise NotImplementedError
+
+    def told(self, name: str, words: str) -> Drawn:
+        """An array of which something is said in words."""
+        raise NotImplementedError
+
+    def number(self, name: str, value: Any) -> Drawn:
+        """An array that is a single number."""
+        raise NotImplementedError
+
+    def matrix(self, name: str, rows: Any, shape: str) -> Drawn:
+        """A small array, as rows of a matrix."""
+        raise NotImplementedError
 
 
 def story(explanation: Explanation, lang: str = "en", digits: int = 4, documents: bool = False) -> Iterator[Scene]:
@@ -83,7 +167,7 @@ def story(explanation: Explanation, lang: str = "en", digits: int = 4, documents
             new = [cited for cited in scene.cited if cited.entry.number not in told]
             scene.blocks[:0] = [block for cited in new for block in cited_blocks(cited, lang)]
             told |= {*scene.numbers}
-        yield scene
+        yield replace(scene, explanation=explanation)
 
 
 def _scenes(explanation: Explanation, lang: str, digits: int) -> Iterator[Scene]:
@@ -115,7 +199,7 @@ def documented_blocks(entry: Documented, lang: str) -> list[Block]:
     if entry.exact("unicode") != entry.documented("unicode"):
         blocks.append(Formula(f"{entry.number} {text('exact', lang)}", entry.exact))
     if entry.missing(lang):
-        blocks.append(Paragraph(f"{text('missing', lang)}: {entry.missing(lang)}"))
+        blocks.append(Paragraph(f"{text('missing', lang)}{colon(lang)}{entry.missing(lang)}"))
     return blocks
 
 
@@ -127,7 +211,7 @@ def cited_blocks(cited: Cited, lang: str) -> list[Block]:
         Formula(f"{number} {text('exact_here', lang)}", cited.here),
     ]
     if cited.missing(lang):
-        blocks.append(Paragraph(f"{text('missing', lang)}: {cited.missing(lang)}"))
+        blocks.append(Paragraph(f"{text('missing', lang)}{colon(lang)}{cited.missing(lang)}"))
     for piece in cited.differs:
         blocks.append(Formula(text("differs", lang, here=what_of(piece.owner)), piece.part.symbols))
     return blocks
@@ -205,7 +289,7 @@ def _given(explanation: Explanation, lang: str) -> Scene:
         value = number_text(quantity.value[place])
         told = text("not_finite", lang, name=name_of(quantity), place=list(place), value=value)
         blocks.append(Paragraph(told, "bad"))
-    return Scene("values", text("values", lang), (), blocks)
+    return Scene("values", text("values", lang), (), blocks, subject=explanation)
 
 
 def _forward(step: Step, lang: str, digits: int) -> Scene:
@@ -214,7 +298,7 @@ def _forward(step: Step, lang: str, digits: int) -> Scene:
     if result.layer:
         title += f" · {text('layer', lang)} {result.layer}"
     blocks: list[Block] = [
-        Paragraph(f"{text('source', lang)}: {source_of(step.primitive)}", "quiet"),
+        Paragraph(f"{text('source', lang)}{colon(lang)}{source_of(step.primitive)}", "quiet"),
         Formula(text("equation", lang), step.symbols),
         _element_formula(
             text("with_values", lang), result.symbol, result.place,
@@ -222,7 +306,7 @@ def _forward(step: Step, lang: str, digits: int) -> Scene:
         ),
         Matrix(result.symbol, result.value),
     ]  # fmt: skip
-    return Scene("forward", title, (), blocks)
+    return Scene("forward", title, (), blocks, subject=step)
 
 
 def _backward(back: Return, lang: str, digits: int) -> Scene:
@@ -252,7 +336,7 @@ def _backward(back: Return, lang: str, digits: int) -> Scene:
     blocks.append(Matrix(gradient, whole))
     if back.turn == back.turns:
         blocks += _numerical(operand, lang, digits)
-    return Scene("backward", title, (), blocks)
+    return Scene("backward", title, (), blocks, subject=back)
 
 
 def _numerical(quantity: Quantity, lang: str, digits: int) -> list[Block]:
@@ -266,7 +350,9 @@ def _numerical(quantity: Quantity, lang: str, digits: int) -> list[Block]:
         verdict, kind = text("kink", lang), "quiet"
     count = f" ({len(quantity.numerical)}/{quantity.gradient.size})"
     return [
-        Paragraph(f"{text('numerical', lang)}: {number_text(taken.value, max(digits, 9))} · {verdict}{count}", kind)
+        Paragraph(
+            f"{text('numerical', lang)}{colon(lang)}{number_text(taken.value, max(digits, 9))} · {verdict}{count}", kind
+        )
     ]
 
 
@@ -285,7 +371,7 @@ def _update(explanation: Explanation, revision: Revision, lang: str, digits: int
             )
         )  # fmt: skip
     blocks.append(Matrix(quantity.symbol, revision.after))
-    return Scene("update", f"{text('update', lang)} · {name_of(quantity)}", (), blocks)
+    return Scene("update", f"{text('update', lang)} · {name_of(quantity)}", (), blocks, subject=revision)
 
 
 def _verdict(explanation: Explanation, lang: str) -> Scene:

@@ -6,17 +6,16 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from ..engine.streams import as_readable
 from ..equation.symbols import number_text
-from .story import SMALL, Block, Formula, Grid, Matrix, Paragraph, Scene, as_rows, summary
-from .texts import text
+from .story import Grid, Paragraph, Scene, Telling
 
 STYLES = {"": "", "good": "green", "bad": "bold red", "quiet": "dim"}
 PHASES = {"forward": "bold cyan", "backward": "bold magenta", "update": "bold yellow"}
@@ -34,69 +33,71 @@ def show(
     wait: called after each scene; the telling ends where it returns False.
     """
     console = console or Console(file=as_readable(sys.stdout), highlight=False)
-    phase = ""
-    for scene in scenes:
-        if scene.phase != phase and scene.phase in ("documented", "forward", "backward"):
-            key = "title.documented" if scene.phase == "documented" else scene.phase
-            console.print()
-            console.rule(Text(text(key, lang), "bold"), align="left", style="dim")
-        phase = scene.phase
-        console.print(drawn(scene, lang))
+    for _, drawn in Terminal(lang).parts(scenes):
+        console.print(Group(*drawn))
         if wait and not wait():
             return
 
 
-def drawn(scene: Scene, lang: str = "en") -> RenderableType:
-    """A scene as rich draws it."""
-    title = Text("\n")
-    for number in scene.numbers:
-        if not scene.title.startswith(f"{number} "):
+class Terminal(Telling[RenderableType]):
+    """Draws as rich does."""
+
+    def chapter(self, title: str) -> RenderableType:
+        """A rule across."""
+        return Group("", Rule(Text(title, "bold"), align="left", style="dim"))
+
+    def heading(self, scene: Scene) -> RenderableType:
+        """D numbers and the title, in the colour of its phase."""
+        title = Text("\n")
+        for number in scene.badges:
             title.append(f" {number} ", "reverse")
             title.append(" ")
-    title.append(scene.title, PHASES.get(scene.phase, "bold"))
-    return Group(title, *(Padding(_block(block, lang), (0, 0, 0, 2)) for block in scene.blocks))
+        return title.append(scene.title, PHASES.get(scene.phase, "bold"))
 
+    def paragraph(self, block: Paragraph) -> RenderableType:
+        """Coloured by its kind."""
+        return _moved(Text(block.text, STYLES[block.kind]))
 
-def _block(block: Block, lang: str) -> RenderableType:
-    if isinstance(block, Paragraph):
-        return Text(block.text, STYLES[block.kind])
-    if isinstance(block, Formula):
+    def formula(self, label: str, written: str) -> RenderableType:
+        """On a line with its label."""
         line = Table.grid(padding=(0, 1))
-        line.add_row(Text(f"{block.label}:", "dim"), Text(block.write("unicode")))
-        return line
-    if isinstance(block, Grid):
+        line.add_row(Text(label.rstrip(), "dim"), Text(written))
+        return _moved(line)
+
+    def grid(self, block: Grid) -> RenderableType:
+        """Numbers flush right."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
         for i, column in enumerate(block.columns):
             table.add_column(column, justify="right" if i else "left")
         for row in block.rows:
             table.add_row(*row)
-        return table
-    return _matrix(block, lang)
+        return _moved(table)
+
+    def told(self, name: str, words: str) -> RenderableType:
+        """Dim, as no numbers stand there."""
+        return _moved(Text(f"{name} = ").append(words, "dim"))
+
+    def number(self, name: str, value: Any) -> RenderableType:
+        """Bold."""
+        return _moved(Text(f"{name} = ").append(number_text(value, 6), "bold"))
+
+    def matrix(self, name: str, rows: Any, shape: str) -> RenderableType:
+        """Between brackets as tall as it is."""
+        table = Table.grid(padding=(0, 2))
+        cells = [_row(row) for row in rows]
+        for _ in range(len(cells[0]) + 2):
+            table.add_column(justify="right", no_wrap=True)
+        last = len(cells) - 1
+        for i, row in enumerate(cells):
+            left, right = "[]" if not last else "⎡⎤" if not i else "⎣⎦" if i == last else "⎢⎥"
+            table.add_row(left, *row, right)
+        whole = Table.grid(padding=(0, 1))
+        whole.add_row(Text(f"{name} ="), table, Text(shape, "dim"))
+        return _moved(whole)
 
 
-def _matrix(block: Matrix, lang: str) -> RenderableType:
-    name = Text(f"{block.symbol} = ")
-    if block.value is None:
-        return name.append(text("not_computed", lang), "dim italic")
-    value = numpy.asarray(block.value)
-    if value.ndim == 0:
-        return name.append(number_text(value[()], 6), "bold")
-    shape = " × ".join(map(str, value.shape))
-    if value.size > SMALL or not value.size:
-        return name.append(f"{shape}: {summary(value, lang)}", "dim")
-    rows = as_rows(value)
-    table = Table.grid(padding=(0, 2))
-    cells = [_row(row) for row in rows]
-    for _ in range(len(cells[0]) + 2):
-        table.add_column(justify="right", no_wrap=True)
-    for i, row in enumerate(cells):
-        left, right = (
-            ("[", "]") if len(rows) == 1 else ("⎡", "⎤") if not i else ("⎣", "⎦") if i == len(rows) - 1 else "⎢⎥"
-        )
-        table.add_row(left, *row, right)
-    whole = Table.grid(padding=(0, 1))
-    whole.add_row(Text(f"{block.symbol} ="), table, Text(shape if value.ndim > 1 else "", "dim"))
-    return whole
+def _moved(drawn: RenderableType) -> RenderableType:
+    return Padding(drawn, (0, 0, 0, 2))
 
 
 def _row(row: Any) -> list[Text]:

@@ -170,6 +170,11 @@ def check_language(lang: str) -> None:
         raise unknown_name("language", lang, LANGUAGES)
 
 
+def colon(lang: str = "en") -> str:
+    """What stands between a label and what it is the label of."""
+    return "：" if lang == "zh" else ": "
+
+
 def text(key: str, lang: str = "en", **values: object) -> str:
     """A text in a language, filled in. Raises UsageError for an unknown language."""
     check_language(lang)

@@ -10,15 +10,15 @@ import webbrowser
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from .. import datasets
 from ..blackboard.explain import explain as explained
 from ..blackboard.explanation import Explanation
-from ..blackboard.lesson import lesson, lesson_page
+from ..blackboard.lesson import lesson, lesson_page, sources
 from ..blackboard.story import Scene, story
+from ..blackboard.terminal import show
 from ..blackboard.texts import check_language, text
 from ..engine import random
 from ..engine.files import replacing
@@ -60,21 +60,19 @@ def explain(request: Request) -> int:
         raise UsageError("--open shows the page: give --format html with it.")
     if request.step_by_step and request.form != "terminal":
         raise UsageError("--step-by-step is for the terminal: leave --format out.")
-    title, scenes, explanation = _told(request)
+    explanation = None if request.what == WORKED else explanation_of(request)
+    if explanation:
+        scenes = story(explanation, request.lang, documents=explanation.kind == "model")
+    else:
+        scenes = lesson(request.step or 0, request.lang)
     if request.form == "terminal":
         return _in_terminal(scenes, request)
-    _write(request, title, scenes, explanation)
+    _write(request, scenes, explanation)
     return 0
 
 
-def _told(request: Request) -> tuple[str, Iterable[Scene], Explanation | None]:
-    if request.what == WORKED:
-        return text("title.worked", request.lang), lesson(request.step or 0, request.lang), None
-    explanation = _explanation(request)
-    return explanation.title, story(explanation, request.lang, documents=explanation.kind == "model"), explanation
-
-
-def _explanation(request: Request) -> Explanation:
+def explanation_of(request: Request) -> Explanation:
+    """The explanation of a training, a run, or a function. Raises UsageError where there is nothing of that name."""
     if ".py:" in request.what or request.what.endswith(".py"):
         if request.step is not None:
             raise UsageError("--step is for a training: a function is explained where it is called.")
@@ -163,8 +161,6 @@ def _step_of(model: Sequential, settings: Settings, step: int, name: str) -> Exp
 
 
 def _in_terminal(scenes: Iterable[Scene], request: Request) -> int:
-    from ..blackboard.terminal import show
-
     show(scenes, request.lang, wait=_key(request.lang) if request.step_by_step else None)
     return 0
 
@@ -186,37 +182,34 @@ def _key(lang: str) -> Callable[[], bool]:
     return wait
 
 
-def _write(request: Request, title: str, scenes: Iterable[Scene], explanation: Explanation | None) -> None:
+def _write(request: Request, scenes: Iterable[Scene], explanation: Explanation | None) -> None:
     name = Path(request.what.rpartition(":")[2] or request.what).name
     path = Path(request.out or f"{name}{ENDINGS[request.form]}")
     with replacing(path) as temporary:
-        temporary.write_text(_written(request, title, scenes, explanation), encoding="utf-8")
+        temporary.write_text(_written(request, scenes, explanation), encoding="utf-8")
     click.echo(str(path))
     if request.open_page:
         webbrowser.open(path.resolve().as_uri())
 
 
-def _written(request: Request, title: str, scenes: Iterable[Scene], explanation: Explanation | None) -> str:
-    from ..blackboard import markdown
-
-    if request.form == "markdown":
-        return markdown.markdown(scenes, title, request.lang)
-    if request.form == "latex":
-        return markdown.latex(scenes, title, request.lang)
-    if request.form == "notebook":
-        return _notebook(markdown.markdown(scenes, title, request.lang))
+def _written(request: Request, scenes: Iterable[Scene], explanation: Explanation | None) -> str:
+    from ..blackboard import handouts
+    from ..blackboard.notebook import notebook
     from ..blackboard.page import page
 
-    return page([explanation], request.lang) if explanation else lesson_page(request.step or 0, request.lang)
+    lang, step = request.lang, request.step or 0
+    title = explanation.title if explanation else text("title.worked", lang)
+    if request.form == "markdown":
+        return handouts.markdown(scenes, title, lang)
+    if request.form == "latex":
+        return handouts.latex(scenes, title, lang)
+    if request.form == "notebook":
+        return notebook(scenes, title, lang, {title: _source(request)} if explanation else sources(step))
+    return page([explanation], lang) if explanation else lesson_page(step, lang)
 
 
-def _notebook(told: str) -> str:
-    """A notebook whose cells are the parts of the telling."""
-    parts = told.split("\n## ")
-    cells: list[Any] = [
-        {"cell_type": "markdown", "id": f"part-{i}", "metadata": {}, "source": ("## " * bool(i)) + part}
-        for i, part in enumerate(parts)
-    ]
-    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": python}, "cells": cells}
-    return json.dumps(book, ensure_ascii=False, indent=1) + "\n"
+def _source(request: Request) -> str:
+    """Python code that makes the explanation anew."""
+    called = f"Request({request.what!r}, {request.step!r}, shapes={request.shapes!r}, seed={request.seed!r})"
+    imported = "from chalkgrad.commands.explain import Request, explanation_of"
+    return f"{imported}\nexplained = explanation_of({called})"

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -41,6 +42,64 @@ def test_markdown_latex_and_notebook(chalkgrad, folder, lang):
     assert r"\sum_{j} a_{n,j} \cdot W^{(1)}_{j,k}" in told
     nbformat = pytest.importorskip("nbformat", reason="notebooks are read by nbformat, of the test extra")
     nbformat.validate(nbformat.read(folder / "worked-example.ipynb", as_version=4))
+
+
+@pytest.mark.parametrize(("program", "lang"), [("pdflatex", "en"), ("xelatex", "en"), ("xelatex", "zh")])
+@pytest.mark.parametrize("what", ["worked-example", "digits", "mine.py:loss"])
+def test_latex_compiles(chalkgrad, folder, program, lang, what):
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed: apt-get install texlive-latex-recommended texlive-xetex")
+    (folder / "mine.py").write_text(FUNCTION)
+    chalkgrad("explain", what, "--format", "latex", "--lang", lang, "--out", "told.tex")
+    made = subprocess.run(
+        [program, "-interaction=nonstopmode", "-halt-on-error", "told.tex"], cwd=folder, capture_output=True, text=True,
+        errors="replace",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout[-3000:]
+    assert not re.search(
+        r"^!|Missing character", made.stdout + (folder / "told.log").read_text("utf-8", "replace"), re.M
+    )
+
+
+def cells_of(path):
+    return json.loads(path.read_text("utf-8"))["cells"]
+
+
+@pytest.mark.parametrize("what", ["worked-example", "digits", "mine.py:loss"])
+def test_the_code_of_a_notebook_computes_what_is_told(chalkgrad, folder, monkeypatch, what):
+    (folder / "mine.py").write_text(FUNCTION)
+    chalkgrad("explain", what, "--format", "notebook", "--out", "told.ipynb")
+    monkeypatch.chdir(folder)
+    computed, seen = {}, []
+    for cell in cells_of(folder / "told.ipynb"):
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), computed)
+            if computed.get("explained") not in (None, *seen):
+                seen.append(computed["explained"])
+                for quantity in seen[-1].quantities:  # of what was explained before
+                    if quantity.role in ("hidden", "loss"):
+                        computed.pop(quantity.id, None)
+            for quantity in seen[-1].quantities if seen else ():
+                if quantity.id in computed:
+                    np.testing.assert_array_equal(computed[quantity.id].numpy(), quantity.value)
+    explained = seen[0]
+    assert {q.id for q in explained.quantities} <= {*computed}
+    for quantity in explained.quantities if what != "worked-example" else ():
+        if quantity.gradient is not None:
+            gradient = computed[f"g{quantity.id}"]
+            np.testing.assert_allclose(getattr(gradient, "numpy", lambda g=gradient: g)(), quantity.gradient, rtol=1e-6)
+    for revision in explained.update:
+        np.testing.assert_allclose(computed[f"{revision.quantity.id}_after"], revision.after, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("default")  # of the libraries that run it
+def test_a_notebook_runs(chalkgrad, folder):
+    nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient, of the test extra")
+    nbformat = pytest.importorskip("nbformat", reason="notebooks are read by nbformat, of the test extra")
+    chalkgrad("explain", "--format", "notebook")
+    book = nbformat.read(folder / "worked-example.ipynb", as_version=4)
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    assert sum(bool(cell.outputs) for cell in book.cells if cell.cell_type == "code") >= 20
 
 
 def test_a_step_of_a_training_is_the_trainings(chalkgrad):
