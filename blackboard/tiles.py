@@ -97,7 +97,8 @@ def _maps(shape: Sequence[int]) -> Tiles:
     size = height * width * channels
     starts = [n * size + c for n in range(samples) for c in range(across)]
     kind = "images" if channels == 1 else "maps"
-    return Tiles(kind, height, width, width * channels, channels, starts, across if across > 1 else 8, count * channels)
+    columns = across if samples > 1 and across > 1 else 8
+    return Tiles(kind, height, width, width * channels, channels, starts, columns, count * channels)
 
 
 def _filters(shape: Sequence[int]) -> Tiles:

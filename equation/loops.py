@@ -41,6 +41,7 @@ def evaluate(equation: Equation, values: Mapping[str, Any], shape: tuple[int, ..
     Raises EquationError where an index has no extent, or different ones.
     """
     loops = Loops(equation, values, shape, axis)
+    loops.names = {**_at_50_digits(), **loops.names}
     for statement in equation.statements:
         loops.run(statement)
     result = loops.scope[equation.target]
@@ -377,17 +378,22 @@ class _Text(ast.NodeTransformer):
 
 
 @cache
-def _functions() -> dict[str, Any]:
-    """What the functions of the compiled text are, on dual numbers."""
-    chosen = {f"{name}()": f.chosen for name, f in FUNCTIONS.items() if f.chosen}
+def _at_50_digits() -> dict[str, Any]:
+    """What the functions of the compiled text are on dual numbers, and its constants."""
     exactly = {f"{name}()": on_duals(f.value, f.slope) for name, f in FUNCTIONS.items() if f.value and f.slope}
+    return {**exactly, **{name: getattr(load_mpmath(), name) for name in CONSTANTS}}
+
+
+@cache
+def _functions() -> dict[str, Any]:
+    """What the functions of the compiled text are that need no digits: they choose, combine, and find places."""
+    chosen = {f"{name}()": f.chosen for name, f in FUNCTIONS.items() if f.chosen}
     combined = {f"{name} of all()": r.combined for name, r in REDUCTIONS.items()}
-    constants = {name: getattr(load_mpmath(), name) for name in CONSTANTS}
     own = {
         "lift()": lift, "int()": int, "bool()": bool, "place()": _as_place, "before()": _before,
         "in another order()": _in_another_order,
     }  # fmt: skip
-    return {"__builtins__": {}, **chosen, **exactly, **combined, **constants, **own}
+    return {"__builtins__": {}, **chosen, **combined, **own}
 
 
 def _before(padding: Any) -> Multi:

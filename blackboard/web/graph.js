@@ -42,7 +42,7 @@ Object.assign(Lesson.prototype, {
       const step = this.board.forward.find((s) => s.result === q.id), told = step ? `${q.name} = ${step.primitive}` : q.name;
       const node = make("button", { type: "button", class: "node", "data-id": q.id, title: `${told} ${q.shape.join(" × ")}`,
         style: `left:${spot[q.id][0] - 53}px;top:${spot[q.id][1]}px`, onclick: () => this.step(this.stepOf(q.id)) },
-        make("span", {}, q.name, make("small", {}, ` ${step?.primitive ?? ""}`)), make("span", { class: "value" }), make("span", { class: "gradient" }));
+        make("span", {}, mathematics(symbolMath(q)), make("small", {}, ` ${step?.primitive ?? ""}`)), make("span", { class: "value" }), make("span", { class: "gradient" }));
       for (const event of ["mouseenter", "focus"]) node.addEventListener(event, () => this.highlight(q.id, true));
       for (const event of ["mouseleave", "blur"]) node.addEventListener(event, () => this.highlight(q.id, false));
       this.nodes[q.id] = node;

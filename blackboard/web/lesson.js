@@ -104,7 +104,8 @@ class Lesson {
   render() {
     const { board, section } = this;
     section.replaceChildren();
-    section.append(make("h2", {}, board.title in page.titles ? said(page.titles[board.title]) : board.title));
+    const title = board.title in page.titles ? said(page.titles[board.title]) : board.title;
+    if (title !== said(page.heading)) section.append(make("h2", {}, title));
     if (board.notFinite) {
       const [name, place, value] = board.notFinite;
       section.append(make("p", { class: "banner bad", role: "alert" }, T("not_finite", { name, place: `[${place}]`, value: format(value) })));
@@ -150,7 +151,7 @@ class Lesson {
     const bar = make("div", { class: "bar controls" }, make("div", {},
       press("«", "first", () => this.step(0)), press("‹", "previous", () => this.step(this.at - 1)), this.player,
       press("›", "next", () => this.step(this.at + 1)), press("»", "last", () => this.step(last)), this.slider, this.where,
-      press("↺", "reset", () => this.reset())));
+      this.board.changeable ? press("↺", "reset", () => this.reset()) : null));
     this.play(false);
     return bar;
   }

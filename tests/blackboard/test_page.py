@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -37,6 +39,13 @@ def test_it_asks_nothing_of_the_network():
     links.feed(html)
     assert set(links.found) == {"data:,", "#content"}
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", html)
+
+
+def test_it_needs_no_mpmath():
+    code = (
+        "import sys; sys.modules['mpmath'] = None; from chalkgrad.blackboard.lesson import lesson_page; lesson_page()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_documented_number_is_on_it_in_both_languages():
