@@ -7,6 +7,7 @@ text is Python's own syntax, it is compiled as it stands, its indices as the loo
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -40,8 +41,7 @@ def evaluate(equation: Equation, values: Mapping[str, Any], shape: tuple[int, ..
     `...` runs over, where the primitive has such a parameter; () where it has none.
     Raises EquationError where an index has no extent, or different ones.
     """
-    loops = Loops(equation, values, shape, axis)
-    loops.names = {**_at_50_digits(), **loops.names}
+    loops = Loops(equation, values, shape, axis, _at_50_digits())
     for statement in equation.statements:
         loops.run(statement)
     result = loops.scope[equation.target]
@@ -55,15 +55,24 @@ class Loops:
     """An equation at work on arrays: what each index runs over, and the loops.
 
     scope: the values by their names, with the axis of the primitive at the end. places: of the result's elements in
-    row-major order, likewise. extents: by index what it runs over, of a multi-index several lengths.
+    row-major order, likewise. extents: by index what it runs over, of a multi-index several lengths. functions: what
+    functions of numbers are, and constants; without them only indices can be computed.
     """
 
-    def __init__(self, equation: Equation, values: Mapping[str, Any], shape: tuple[int, ...], axis: Any) -> None:
+    def __init__(
+        self, equation: Equation, values: Mapping[str, Any], shape: tuple[int, ...], axis: Any,
+        functions: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.equation, self.axis = equation, axis
         arrays = [v for v in values.values() if isinstance(v, numpy.ndarray)]
         self.ndim = max(len(shape), *(v.ndim for v in arrays)) if arrays else len(shape)
         self.scope: dict[str, Any] = {name: self.arranged(name, value) for name, value in values.items()}
-        self.names = {**_functions(), **self.scope, **{f"{name}[]": value for name, value in self.scope.items()}}
+        self.names = {
+            **_functions(),
+            **(functions or {}),
+            **self.scope,
+            **{f"{name}[]": value for name, value in self.scope.items()},
+        }
         self.places = numpy.arange(numpy.prod(shape, dtype=int)).reshape(shape)
         target = equation.statements[-1]
         if axis != () and target.indices:
@@ -393,7 +402,8 @@ def _functions() -> dict[str, Any]:
         "lift()": lift, "int()": int, "bool()": bool, "place()": _as_place, "before()": _before,
         "in another order()": _in_another_order,
     }  # fmt: skip
-    return {"__builtins__": {}, **chosen, **combined, **own}
+    constants = {name: getattr(math, name) for name in CONSTANTS}
+    return {"__builtins__": {}, **chosen, **combined, **constants, **own}
 
 
 def _before(padding: Any) -> Multi:
