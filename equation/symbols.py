@@ -46,9 +46,9 @@ def gradient_of(symbol: Symbol, loss: Symbol | None = None) -> Symbol:
 
 
 def number_text(value: Any, digits: int = 4) -> str:
-    """A number to so many significant digits, with a true minus sign; whole numbers without a point."""
-    if isinstance(value, (bool, numpy.bool_)):
-        return str(int(value))
+    """A number to so many significant digits, with a true minus sign; integers in full, truth values as 0 and 1."""
+    if isinstance(value, bool | int | numpy.bool_ | numpy.integer):
+        return str(int(value)).replace("-", "−")
     value = float(value)
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
