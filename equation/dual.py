@@ -147,10 +147,9 @@ def total(values: Iterable[Any]) -> Dual:
 
 def on_duals(value: Callable[[Any, Any], Any], slope: Callable[[Any, Any], Any]) -> Callable[[Any], Dual]:
     """A function of one number, with its derivative, both of (mpmath, x), on dual numbers."""
-    mp = load_mpmath()
 
     def at(x: Any) -> Dual:
-        dual = lift(x)
+        dual, mp = lift(x), load_mpmath()
         return dual.chain(value(mp, dual.value), slope(mp, dual.value) if dual.slopes else 0)
 
     return at

@@ -15,9 +15,10 @@ from typing import Any
 import numpy
 
 from ..errors import EquationError
+from .compiled import Multi
 from .functions import REDUCTIONS, STRUCTURAL
+from .indices import Indices
 from .language import Equation, Statement, elements, index_name, is_ellipsis
-from .loops import Loops, Multi
 
 LONGEST_SUM = 20_000
 """Terms that are looked through for those that are written out."""
@@ -78,7 +79,7 @@ def element(equation: Equation, values: Values, terms: int = TERMS) -> ast.expr:
     if not equation.elementwise and not statement.indices and values.shape:
         raise Elided
     work = _Element(equation, values, terms)
-    return work.written(statement.expression, work.indices_at_place(statement))
+    return work.written(statement.expression, work.at_place(statement))
 
 
 class _Element:
@@ -90,19 +91,19 @@ class _Element:
         if equation.elementwise:
             return
         try:
-            self.loops = Loops(equation, {**values.arrays, **self.arrays}, values.shape, values.axis)
+            self.indices = Indices(equation, {**values.arrays, **self.arrays}, values.shape, values.axis)
         except (IndexError, EquationError) as error:  # an operand has fewer axes than the equation names
             raise Elided from error
         places = {name: numpy.arange(a.size).reshape(a.shape) for name, a in self.arrays.items()}
-        self.sources = {name: self.loops.arranged(name, place) for name, place in places.items()}
+        self.sources = {name: self.indices.arranged(name, place) for name, place in places.items()}
 
-    def indices_at_place(self, statement: Statement) -> dict[str, Any]:
+    def at_place(self, statement: Statement) -> dict[str, Any]:
         """The values of the indices at which the result has the element that is asked for."""
         if self.equation.elementwise:
             return {}
         shape, place = self.values.shape, self.values.place
         wanted = int(numpy.ravel_multi_index(place, shape)) if shape else 0
-        at = tuple(int(i[0]) for i in numpy.nonzero(self.loops.places == wanted)) if self.loops.places.ndim else ()
+        at = tuple(int(i[0]) for i in numpy.nonzero(self.indices.places == wanted)) if self.indices.places.ndim else ()
         if self.equation.flat:
             at = (wanted,)
         found: dict[str, Any] = {}
@@ -110,7 +111,7 @@ class _Element:
             name = index_name(part, self.equation.indices)
             if name is None:
                 raise Elided
-            extent = self.loops.extents.get(name)
+            extent = self.indices.extents.get(name)
             count = len(extent) if isinstance(extent, tuple) else 1
             found[name], at = Multi(at[:count]) if isinstance(extent, tuple) else at[0], at[count:]
         return found
@@ -148,7 +149,7 @@ class _Element:
         """Whether a condition holds, as far as indices and lengths alone decide; else None, and what is left of it."""
         parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
         left = [part for part in parts if not self.settled(part)]
-        if not all(self.loops.value(part, at) for part in parts if part not in left):
+        if not all(self.indices.value(part, at) for part in parts if part not in left):
             return False, test
         if not left:
             return True, test
@@ -165,7 +166,7 @@ class _Element:
 
     def reduction(self, name: str, body: ast.expr, over: Sequence[str], at: At) -> ast.expr:
         """The terms of a sum, mean, product, maximum or minimum over indices."""
-        spans = [list(self.loops.span(index)) for index in over]
+        spans = [list(self.indices.span(index)) for index in over]
         count = math.prod(map(len, spans))
         if count > LONGEST_SUM:
             raise Elided
@@ -224,10 +225,10 @@ class _Element:
         if name not in self.arrays and (name not in self.made or isinstance(owner, ast.Attribute)):
             return node
         if isinstance(owner, ast.Attribute) and owner.attr == "shape":
-            return Number(self.arrays[name].shape[self.loops.value(parts[0], at)])
+            return Number(self.arrays[name].shape[self.indices.value(parts[0], at)])
         if name not in self.arrays:
             return self.made_before(name, parts, at)
-        array, place = self.arrays[name], self.loops.place(parts, at)
+        array, place = self.arrays[name], self.indices.place(parts, at)
         if isinstance(owner, ast.Attribute):  # x.flat[i]
             return self.taken(name, numpy.unravel_index(place[0], array.shape))
         source = self.sources[name]
@@ -241,20 +242,20 @@ class _Element:
         statement = self.made[name]
         expression = statement.expression
         if isinstance(expression, ast.Call) and ast.unparse(expression.func) in ("border", "inside"):
-            return self.bordered(expression, self.loops.place(parts, at))
+            return self.bordered(expression, self.indices.place(parts, at))
         known = dict(at)
         for index, part in zip(statement.indices, parts, strict=True):
             target = index_name(index, self.equation.indices)
             assert target
-            known[target] = at[target] if is_ellipsis(part) else self.loops.value(part, at)
+            known[target] = at[target] if is_ellipsis(part) else self.indices.value(part, at)
         return self.written(expression, known)
 
     def bordered(self, call: ast.Call, place: tuple[int, ...]) -> ast.expr:
         """An element of x with a border around it."""
-        name, padding = ast.unparse(call.args[0]), self.loops.value(call.args[1], {})
+        name, padding = ast.unparse(call.args[0]), self.indices.value(call.args[1], {})
         offsets = (0, *(before for before, _ in padding), 0)
         inner = tuple(i - o for i, o in zip(place, offsets, strict=True))
         within = all(0 <= i < n for i, n in zip(inner, self.arrays[name].shape, strict=True))
         if ast.unparse(call.func) == "inside":
             return Number(int(within))
-        return self.taken(name, inner) if within else Number(self.loops.value(call.args[2], {}))
+        return self.taken(name, inner) if within else Number(self.indices.value(call.args[2], {}))
