@@ -62,32 +62,34 @@ class Line:
 
     def __init__(self, value: Callable[..., Values], xs: Sequence[Values], vs: Sequence[Values | None]) -> None:
         self.value, self.xs, self.vs = value, xs, vs
+        self.moved = [i for i, v in enumerate(vs) if v is not None]
+        self.last: tuple[float, list[Values]] = (0.0, [])
 
-    def shifts(self, t: complex) -> list[Values | None]:
-        """What is added to each argument at t; None where nothing is."""
-        if isinstance(t, complex):
-            return [None if v is None else t * v for v in self.vs]
-        found: list[Values | None] = []
-        for x, v in zip(self.xs, self.vs, strict=True):
-            if v is None:
-                found.append(None)
-                continue
-            step = numpy.copysign(t * v, x)
-            found.append(numpy.copysign((x + step) - x, t * v))
-        return found
+    def shifts(self, h: float) -> list[Values]:
+        """What is added at h > 0 to each argument that is moved; at -h it is subtracted."""
+        if self.last[0] != h:
+            found = []
+            for i in self.moved:
+                x, step = self.xs[i], h * self.vs[i]  # type: ignore[operator]
+                found.append(numpy.copysign((x + numpy.copysign(step, x)) - x, step))
+            self.last = (h, found)
+        return self.last[1]
 
     def __call__(self, t: complex) -> Values:
-        if not t:
-            return self.value(*self.xs)
-        moved = (x if s is None else x + s for x, s in zip(self.xs, self.shifts(t), strict=True))
-        return self.value(*moved)
+        xs = list(self.xs)
+        if isinstance(t, complex):
+            for i in self.moved:
+                xs[i] = xs[i] + t * self.vs[i]  # type: ignore[operator]
+        elif t:
+            for i, shift in zip(self.moved, self.shifts(abs(t)), strict=True):
+                xs[i] = xs[i] + shift if t > 0 else xs[i] - shift
+        return self.value(*xs)
 
     def missed(self, gradients: Sequence[Values], h: float) -> float:
         """⟨gradients, (step taken - h v) / h⟩: what of the difference at step h is the rounding of the step."""
         total = 0.0
-        for g, s, v in zip(gradients, self.shifts(h), self.vs, strict=True):
-            if s is not None and v is not None:
-                total += float((g * ((s - h * v) / h)).sum())
+        for i, shift in zip(self.moved, self.shifts(h), strict=True):
+            total += float((gradients[i] * ((shift - h * self.vs[i]) / h)).sum())  # type: ignore[operator]
         return total
 
 
@@ -108,7 +110,8 @@ class Differences:
         self.here = value(0.0)
         depends = numpy.zeros(self.here.shape, dtype=bool)
         for far in (1.0, -1.0, 64.0, -64.0):
-            depends |= value(far) != self.here
+            if not depends.all():
+                depends |= value(far) != self.here
         self.eps = float(numpy.finfo(self.here.dtype).eps)
         self.size = float((numpy.abs(u * self.here) * depends).sum())
         self.noise = 4 * self.eps * self.size  # of one value: four units in each element that depends on h

@@ -28,7 +28,7 @@ MOST_VALUES = 16
 """So many elements of f's value are asked, drawn by chance where there are more."""
 
 NEARBY = 2.0**-12
-DIRECTIONS = 4
+DIRECTIONS = 12
 
 
 @dataclass(frozen=True)
