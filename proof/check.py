@@ -370,11 +370,12 @@ class Check(Point):
 
 
 def _magnitudes(g: Values) -> list[Values]:
-    """The elements in groups that span six decades from the largest on, so that none hides a small one; zeros apart."""
-    sizes = numpy.abs(g)
-    with numpy.errstate(divide="ignore", invalid="ignore"):
-        decades = numpy.log10(sizes.max(initial=0)) - numpy.log10(sizes)
-    groups = numpy.where(sizes == 0, -1, numpy.floor(decades / 6))
+    """The elements in groups of like size, so that a large gradient does not hide a small one; zeros apart.
+
+    A group spans six decades; the middle one is 1e-3 … 1e3, so that most gradients are one group.
+    """
+    with numpy.errstate(divide="ignore"):
+        groups = numpy.where(g == 0, -1000, numpy.floor(numpy.log10(numpy.abs(g)) / 6 + 0.5))
     return [numpy.asarray(groups == group) for group in numpy.unique(groups)]
 
 
