@@ -126,14 +126,14 @@ def test_a_sum_that_cancels_is_held_to_its_terms_and_no_looser(error, proven):
 @pytest.mark.usefixtures("declared")
 def test_a_rule_whose_equation_is_misprinted_fails_by_name():
     @cg.primitive("y = x**2", saves=("x",))
-    def square(xp, x):
+    def doubled_power(xp, x):
         return x * x
 
-    @square.vjp("x", "gx = gy * x")
+    @doubled_power.vjp("x", "gx = gy * x")
     def _(xp, gy, x):
         return gy * 2 * x
 
-    assert "the rule's equation 'gx = gy * x' is not the derivative" in str(equation_holds(square))
+    assert "the rule's equation 'gx = gy * x' is not the derivative" in str(equation_holds(doubled_power))
 
 
 @pytest.mark.usefixtures("declared")
