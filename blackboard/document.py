@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib import resources
 from typing import Any
 
+from ..engine.markup import rendered
 from ..equation.functions import javascript
 from .texts import TEXTS, both
 
 
-def document(data: Mapping[str, Any], sections: str, scripts: Sequence[str]) -> str:
-    """One HTML file. data: what the scripts show, with what `said_in_both` gives; scripts: by name, in their order."""
-    parts = {
-        "title": escape(data["heading"][data["lang"]]),
-        "style": _file("page.css"),
-        "sections": sections,
-        "scripts": "\n".join(f"<script>{_file(f'{name}.js')}</script>" for name in scripts),
-        "functions": javascript(),
-        "data": embedded(data),
-    }
-    html = _file("page.html")
-    for name, text in parts.items():
-        html = html.replace("{{" + name + "}}", text)
-    return html
+def document(data: Mapping[str, Any], sections: Mapping[str, str], scripts: Sequence[str]) -> str:
+    """One HTML file. data: what the scripts show, with what `said_in_both` gives; sections: the classes of each, by id.
+
+    scripts: by name, in their order.
+    """
+    written = [_file(f"{name}.js").replace("{{functions}}", javascript()) for name in scripts]
+    title = data["heading"][data["lang"]]
+    return rendered(
+        "blackboard/web/page.html", title=title, style=_file("page.css"), sections=sections, scripts=written,
+        data=embedded(data),
+    )  # fmt: skip
 
 
 def said_in_both(heading: Mapping[str, str], lang: str) -> dict[str, Any]:

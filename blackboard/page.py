@@ -37,10 +37,10 @@ def page(
         "adam": adam,
         "boards": [board_of(explanation) for explanation in explanations],
     }
-    sections = [f'<section id="lesson-{i}" class="lesson"></section>' for i in range(len(explanations))]
-    also = {"overview": overview, "adam": adam}
-    sections[1:1] = [f'<section id="{name}"></section>' for name, wanted in also.items() if wanted]
-    return document(data, "\n".join(['<p class="quiet controls" id="keys"></p>', *sections]), SCRIPTS)
+    lessons = [f"lesson-{i}" for i in range(len(explanations))]
+    lessons[1:1] = [name for name, wanted in {"overview": overview, "adam": adam}.items() if wanted]
+    sections = {"keys": "quiet controls", **{name: "lesson" if "lesson" in name else "" for name in lessons}}
+    return document(data, sections, SCRIPTS)
 
 
 def _documented(entry: Any) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Watch(Callback):
 def watch_page(data: Mapping[str, Any], heading: str, lang: str, feed: str) -> str:
     """One HTML file in both languages that shows what `Watch` has seen. feed: where it asks for news, beside it."""
     page = {**said_in_both(dict.fromkeys(LANGUAGES, heading), lang), "watched": data, "feed": feed}
-    return document(page, '<div id="watched"></div>', ("tools", "plots", "watch"))
+    return document(page, {"watched": ""}, ("tools", "plots", "watch"))
 
 
 def histogram(values: numpy.typing.NDArray[Any]) -> dict[str, Any]:

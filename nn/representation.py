@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import drawing
-from ..engine.markup import ORANGE, RED, block, code, faint, line, mark, number, side_by_side, table, text
+from ..engine.markup import number, rendered
 from ..errors import ChalkgradError, MissingExtraError
 from .layers.base import Activated, Layer, Shape, activations
 
@@ -50,65 +50,57 @@ def model_html(model: Sequential) -> str:
 
     Nothing is built for it: before, the shapes are what `infer_shapes` says, and there are no parameters yet.
     """
-    head = line(
-        f"<strong>{text(type(model).__name__)} {text(repr(model.name))}</strong>", text(model.dtype), text(model.device)
-    )
-    shapes, error = model.shapes, ""
+    shapes, unbuilt = model.shapes, ""
     if not model.built:
-        why = "there are no weights until build(), or the first batch"
+        unbuilt = "there are no weights until build(), or the first batch"
         try:
             shapes = model.infer_shapes()
         except ChalkgradError as raised:
-            why = str(raised)
-        error = line(f"{mark('not built yet', ORANGE)} {text(why)}")
-    rows = [_layer_row(layer, shapes[i + 1] if shapes else None, model.built) for i, layer in enumerate(model.layers)]
-    titles = ("layer", "type", "activation", "output shape", "parameters")
-    layers = table("layers" + (f", for samples of shape {text(shapes[0])}" if shapes else ""), titles, rows, right=3)
-    total = ""
+            unbuilt = str(raised)
+    counts: tuple[str, ...] = ()
     if model.built:
         count, trained = model.count_params(), sum(w.size for w in model.trainable_weights)
         size = sum(w.size * w.dtype.itemsize for w in model.weights)
-        learned = f"{trained:,} trainable", f"{count - trained:,} non-trainable"
-        total = line(f"{count:,} parameters, {size / 1024:,.1f} KiB", *learned)
-    return block(head, error, layers if rows else "", total, _compiled(model))
+        parameters = f"{count:,} parameters, {size / 1024:,.1f} KiB"
+        counts = parameters, f"{trained:,} trainable", f"{count - trained:,} non-trainable"
+    layers = [_layer(layer, shapes[i + 1] if shapes else None, model.built) for i, layer in enumerate(model.layers)]
+    return rendered(
+        "nn/model.html", type=type(model).__name__, name=repr(model.name), dtype=model.dtype, device=model.device,
+        unbuilt=unbuilt, layers=layers, samples=shapes[0] if shapes else "", counts=counts, settings=_settings(model),
+    )  # fmt: skip
 
 
-def _layer_row(layer: Layer, shape: Shape | None, built: bool) -> list[str]:
+def _layer(layer: Layer, shape: Shape | None, built: bool) -> dict[str, str]:
+    """What the table says of a layer. text: the equation of its σ, from the registry; "" for one of the user's own."""
     lengths = "–" if shape is None else f"({', '.join(map(str, (None, *shape)))}{'' if shape else ','})"
-    count = f"{layer.parameters:,}" if built else "–"
-    return [text(layer.name), text(type(layer).__name__), _activation(layer), lengths, count]
+    told = {"name": layer.name, "type": type(layer).__name__, "shape": lengths, "activation": "", "text": ""}
+    told["parameters"] = f"{layer.parameters:,}" if built else "–"
+    if isinstance(layer, Activated) and layer.function is not None:
+        told["activation"] = layer.activation or getattr(layer.function, "__name__", type(layer.function).__name__)
+        told["text"] = activations()[layer.activation].text if layer.activation else ""
+    return told
 
 
-def _activation(layer: Layer) -> str:
-    """σ by name with its equation from the registry; "–" where there is none."""
-    if not isinstance(layer, Activated) or layer.function is None:
-        return "–"
-    if layer.activation is None:
-        own = getattr(layer.function, "__name__", type(layer.function).__name__)
-        return f"{code(own)} {faint('of your own')}"
-    return f"{text(layer.activation)}: {code(activations()[layer.activation].text)}"
-
-
-def _compiled(model: Sequential) -> str:
+def _settings(model: Sequential) -> list[list[str]]:
+    """How the model is compiled; empty where it is not."""
     optimizer, loss = model.optimizer, model.loss
     if optimizer is None or loss is None:
-        return line(f"{mark('not compiled yet', ORANGE)} compile(optimizer, loss) chooses how it is trained")
+        return []
     config = {name: value for name, value in optimizer.config().items() if value is not None}
     if not optimizer.use_ema:
         config = {name: value for name, value in config.items() if "ema" not in name}
     settings = ", ".join(f"{name}={value}" for name, value in config.items() if name not in ("name", "learning_rate"))
-    fused = f", fused with {text(loss.fuses)}" if model.layers and model.fuses_loss else ""
+    fused = f", fused with {loss.fuses}" if model.layers and model.fuses_loss else ""
     logits = ", from logits" if loss.from_logits else ""
     smoothed = f", label smoothing {number(loss.label_smoothing)}" if loss.label_smoothing else ""
     done = f"{optimizer.iterations:,} update{'s' * (optimizer.iterations != 1)}"
-    rows = [
-        ["optimizer", f"{type(optimizer).__name__}({text(settings)})"],
-        ["learning rate", f"{text(optimizer.schedule)}: {number(optimizer.learning_rate)} after {done}"],
-        ["loss", f"{text(loss.name)}{fused}{logits}{smoothed}"],
-        ["metrics", text(", ".join(metric.name for metric in model.metrics) or "none")],
-        ["steps", text(", ".join(f"{name}={getattr(model, name)!r}" for name in STEPS))],
+    return [
+        ["optimizer", f"{type(optimizer).__name__}({settings})"],
+        ["learning rate", f"{optimizer.schedule}: {number(optimizer.learning_rate)} after {done}"],
+        ["loss", f"{loss.name}{fused}{logits}{smoothed}"],
+        ["metrics", ", ".join(metric.name for metric in model.metrics) or "none"],
+        ["steps", ", ".join(f"{name}={getattr(model, name)!r}" for name in STEPS)],
     ]
-    return table("compiled with", ("setting", "value"), rows, right=2)
 
 
 # A history
@@ -116,21 +108,17 @@ def _compiled(model: Sequential) -> str:
 
 def history_html(history: History) -> str:
     """The values of the first, every n-th and the last epoch, and curves of all."""
-    if not history.epoch:
-        return block(line("<strong>History</strong>", "no epochs yet"))
     count, names = len(history.epoch), list(history.history)
-    head = line("<strong>History</strong>", f"{count:,} epoch{'s' * (count > 1)}")
-    shown = shown_epochs(count)
-    rows = [[str(history.epoch[i] + 1), *(_value(history.history[name][i]) for name in names)] for i in shown]
-    caption = "values by epoch" if len(shown) == count else f"values by epoch, {len(shown)} of {count:,}"
-    numbers = table(caption, ("epoch", *map(code, names)), rows, right=0)
     charts, missing = _charts(history, _bases(names))
-    note = "without prefix: running means while the weights change; val_ and train_: of the weights at the epoch's end"
     every = math.ceil(count / MOST)
-    thinned = faint(f"the curves take one epoch in {every}") if every > 1 and charts else ""
-    return block(
-        head, *_gaps(history), charts, numbers, line(faint(note), thinned, faint(text(missing)) if missing else "")
-    )
+    epochs = [
+        (str(history.epoch[i] + 1), [_value(history.history[name][i]) for name in names])
+        for i in (shown_epochs(count) if count else ())
+    ]
+    return rendered(
+        "nn/history.html", count=count, names=names, gaps=list(_gaps(history)), charts=charts, missing=missing,
+        epochs=epochs, thinned=f"the curves take one epoch in {every}" if every > 1 and charts else "",
+    )  # fmt: skip
 
 
 def history_markdown(history: History) -> str:
@@ -145,8 +133,9 @@ def history_markdown(history: History) -> str:
     return "\n".join(lines)
 
 
-def _value(value: float) -> str:
-    return number(float(value)) if math.isfinite(value) else mark(number(float(value)), RED)
+def _value(value: float) -> tuple[str, bool]:
+    """A value as it is written, and whether it is finite."""
+    return number(float(value)), math.isfinite(value)
 
 
 def _bases(names: Sequence[str]) -> list[str]:
@@ -154,12 +143,12 @@ def _bases(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name.removeprefix("val_").removeprefix("train_") for name in names))
 
 
-def _charts(history: History, bases: Sequence[str]) -> tuple[str, str]:
-    """The curves of what is measured side by side, and what to say where they cannot be drawn."""
+def _charts(history: History, bases: Sequence[str]) -> tuple[list[str], str]:
+    """The curves of what is measured, and what to say where they cannot be drawn."""
     try:
-        return side_by_side([one for one in (_chart(history, base) for base in bases) if one]), ""
+        return [drawn for drawn in (_chart(history, base) for base in bases) if drawn], ""
     except MissingExtraError as error:
-        return "", faint(text(error))
+        return [], str(error)
 
 
 def _chart(history: History, base: str) -> str:
@@ -187,12 +176,10 @@ def _told(curve: drawing.Curve) -> str:
     return f"{curve.name}: from {finite[0]:.4g} to {finite[-1]:.4g}." if finite else f"{curve.name}: never finite."
 
 
-def _gaps(history: History) -> list[str]:
+def _gaps(history: History) -> Iterator[str]:
     """Which values are not finite, and since which epoch."""
-    gaps = []
     for name, values in history.history.items():
         places = [i for i, value in enumerate(values) if not math.isfinite(value)]
         if places:
             first = history.epoch[places[0]] + 1
-            gaps.append(line(mark(f"{text(name)}: {len(places):,} not finite, the first in epoch {first}", RED)))
-    return gaps
+            yield f"{name}: {len(places):,} not finite, the first in epoch {first}"

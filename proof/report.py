@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..engine.markup import GREEN, ORANGE, RED, block, code, details, faint, line, mark, number, pre, table, text
+from ..engine.markup import number, rendered
 from ..errors import ChalkgradError
 from .bounds import Accuracy
 
@@ -148,29 +148,15 @@ MOST_KINKS = 5
 
 def _html(report: Report) -> str:
     """The report in a notebook: the verdict, what was checked, the worst difference, and code that gives it again."""
-    colour, sign = (GREEN, "✓") if report.proven else (ORANGE, "?") if report.verdict in OPEN else (RED, "✗")
-    verdict = mark(f"{sign} {text(report.verdict.upper())}", colour)
-    head = line(f"{verdict} gradient of {code(report.name)}", text(report.detail))
-    done = ", ".join(report.checks) or "nothing"
-    checked = line(
-        f"checked: {text(done)}", text(report.dtype), f"order {report.order}", f"seed {report.seed}",
-        f"{report.evaluations:,} evaluations", f"{report.seconds:.2f} s",
-    )  # fmt: skip
-    again = ""
-    if report.reproduce:
-        again = details("code to reproduce", pre(report.reproduce), opened=not report.proven)
-    return block(head, checked, _differences(report), again)
-
-
-def _differences(report: Report) -> str:
     rows = [_row("worst", report.worst)] if report.worst is not None else []
     rows += [_row("kink", kink) for kink in report.kinks[:MOST_KINKS]]
     titles = ["", "where", "given", "numeric", "off by", "relative", "rounding explains", "h", "from left, right"]
     if not any(row[-1] for row in rows):
         titles, rows = titles[:-1], [row[:-1] for row in rows]
     more = len(report.kinks) - MOST_KINKS
-    rest = line(faint(f"and {more:,} more kinks")) if more > 0 else ""
-    return table("differences from the numerical derivative", titles, rows, right=2) + rest if rows else ""
+    return rendered(
+        "proof/report.html", report=report, unsure=report.verdict in OPEN, titles=titles, rows=rows, more=more
+    )
 
 
 def _row(what: str, found: Difference) -> list[str]:
