@@ -76,7 +76,8 @@ def _layer(layer: Layer, shape: Shape | None, built: bool) -> dict[str, str]:
     told = {"name": layer.name, "type": type(layer).__name__, "shape": lengths, "activation": "", "text": ""}
     told["parameters"] = f"{layer.parameters:,}" if built else "–"
     if isinstance(layer, Activated) and layer.function is not None:
-        told["activation"] = layer.activation or getattr(layer.function, "__name__", type(layer.function).__name__)
+        own = getattr(layer.function, "__name__", type(layer.function).__name__)
+        told["activation"] = str(layer.activation or own)
         told["text"] = activations()[layer.activation].text if layer.activation else ""
     return told
 
