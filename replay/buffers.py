@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
+from .calls import is_elementwise
 from .listing import Instruction, Variable
-from .lowering import RESERVED, is_elementwise, lower
+from .lowering import lower
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
@@ -55,7 +56,7 @@ def _may_take_over(instruction: Instruction, old: Variable) -> bool:
     """Whether the result may lie where an argument lies that is not needed afterwards."""
     out = instruction.out
     assert out is not None
-    if not is_elementwise(instruction.function) or instruction.name in RESERVED:
+    if not is_elementwise(instruction.function):
         return False
     alike = (old.shape, old.strides, old.dtype.itemsize) == (out.shape, out.strides, out.dtype.itemsize)
     same_place = all(

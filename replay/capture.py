@@ -33,7 +33,6 @@ from .arguments import holds_arrays, leaves, rebuilt, signature, tensors
 from .following import Following
 from .gpu import GpuProgram, program_of
 from .listing import root
-from .lowering import DRAWN
 from .passes import from_outside
 from .program import Program, device_of
 from .surroundings import Surroundings
@@ -328,7 +327,7 @@ def _unfit(trace: Trace, box: list[Any], given: Sequence[Tensor]) -> str | None:
             return f"{instruction.name} checks values after something was changed"
         if instruction.kind == "write" and out is not None and root(out).kind == "input":
             return "it changes an argument in place"
-        changed |= instruction.name in DRAWN or (instruction.kind == "write" and out is not None and from_outside(out))
+        changed |= instruction.row.draws or (instruction.kind == "write" and out is not None and from_outside(out))
     return None
 
 

@@ -13,31 +13,9 @@ import numpy
 
 from ..engine import backend
 from ..engine.cuda.launch import TYPES, gpu_of
+from .calls import CALLS, UNKNOWN
 from .fuse import Loop
 
-ARITHMETIC = {
-    "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "true_divide": "{} / {}",
-    "negative": "-{}", "positive": "{}", "square": "{0} * {0}", "reciprocal": "1 / {}",
-    "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})", "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
-    "copy": "{}",
-}  # fmt: skip
-"""Computed in the dtype of the result."""
-COMPARISONS = {
-    "greater": "{} > {}", "greater_equal": "{} >= {}", "less": "{} < {}", "less_equal": "{} <= {}",
-    "equal": "{} == {}", "not_equal": "{} != {}",
-}  # fmt: skip
-"""Computed in the common dtype of the operands."""
-LOGIC = {
-    "logical_and": "{} && {}", "logical_or": "{} || {}", "logical_not": "!{}", "logical_xor": "{} != {}",
-    "bitwise_and": "{} && {}", "bitwise_or": "{} || {}", "invert": "!{}",
-}  # fmt: skip
-"""Of bools."""
-FUNCTIONS = {
-    "sqrt": "sqrt", "exp": "exp", "log": "log", "log1p": "log1p", "expm1": "expm1", "log2": "log2", "sin": "sin",
-    "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsin": "asin", "arccos": "acos",
-    "arctan": "atan", "absolute": "fabs", "abs": "fabs", "power": "pow", "floor": "floor", "ceil": "ceil",
-}  # fmt: skip
-"""Of floats, by their names in CUDA C for double; those for float end in f."""
 THREADS = 256
 
 
@@ -82,25 +60,20 @@ class CudaLoop(Loop):
         """The call in C, with a field for each operand; None where there is none."""
         weak = [x if x.__class__ in (bool, int, float) else x.dtype for x in arguments]
         dtypes = {x for x in weak if isinstance(x, numpy.dtype)}
-        float64 = out.dtype == "float64"
+        row, cast = CALLS.get(name, UNKNOWN), _cast(out.dtype)
         if name == "where" and len(arguments) == 3 and getattr(arguments[0], "dtype", out.dtype).kind == "b":
-            return f"{{}} ? {_cast(out.dtype)} : {_cast(out.dtype)}"
-        if name in ARITHMETIC and (name == "copy" or (dtypes and out.dtype != bool)):
-            if name == "copy" and out.dtype == bool:
-                return "{} != 0"
-            if "divide" in name and out.dtype.kind != "f":
-                return None
-            return _with_casts(ARITHMETIC[name], len(arguments), out.dtype)
-        if name in FUNCTIONS and out.dtype.kind == "f":
-            function = FUNCTIONS[name] + ("" if float64 else "f")
-            return f"{function}({', '.join([_cast(out.dtype)] * len(arguments))})"
-        if not dtypes or out.dtype != bool:
+            return f"{{}} ? {cast} : {cast}"
+        if name == "copy":
+            return "{} != 0" if out.dtype == bool else cast
+        if not row.c or not dtypes or (row.floats and out.dtype.kind != "f"):
             return None
-        if name in COMPARISONS:
-            return _with_casts(COMPARISONS[name], len(arguments), numpy.result_type(*weak))
-        if name in LOGIC and dtypes == {numpy.dtype(bool)}:
-            return LOGIC[name]
-        return None
+        if row.computes_in == "result":
+            return None if out.dtype == bool else _with_casts(row.c, len(arguments), out.dtype)
+        if out.dtype != bool:
+            return None
+        if row.computes_in == "operands":
+            return _with_casts(row.c, len(arguments), numpy.result_type(*weak))
+        return row.c if dtypes == {numpy.dtype(bool)} else None
 
     def _name(self, x: Any, kind: str | None, dtype: Any) -> str:
         if kind == "number":
@@ -184,7 +157,8 @@ def _cast(dtype: Any) -> str:
 
 
 def _with_casts(template: str, count: int, dtype: Any) -> str:
-    return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)])
+    suffix = "" if dtype == "float64" else "f"
+    return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)], f=suffix)
 
 
 def _number(x: Any) -> str:

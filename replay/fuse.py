@@ -14,24 +14,7 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-
-EXPRESSIONS = {
-    "add": "{} + {}",
-    "subtract": "{} - {}",
-    "multiply": "{} * {}",
-    "divide": "{} / {}",
-    "sqrt": "sqrt({})",
-    "square": "{0} * {0}",
-    "negative": "-{}",
-    "absolute": "abs({})",
-    "greater": "{} > {}",
-    "greater_equal": "{} >= {}",
-    "less": "{} < {}",
-    "less_equal": "{} <= {}",
-    "maximum": "({0} if {0} > {1} or {0} != {0} else {1})",
-    "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
-}
-"""What is fused: functions of NumPy whose every result is defined to the last bit."""
+from .calls import CALLS, UNKNOWN
 
 FLOATS = ("float32", "float64")
 _compiled: dict[str, Callable[..., None]] = {}
@@ -61,8 +44,8 @@ class Loop:
 
     def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
         """Add a call; False, and nothing is added, where it does not fit."""
-        template = EXPRESSIONS.get(getattr(function, "__name__", ""))
-        if template is None or not isinstance(function, numpy.ufunc) or out.shape != self.shape or not _plain(out):
+        template = CALLS.get(getattr(function, "__name__", ""), UNKNOWN).loop
+        if not template or not isinstance(function, numpy.ufunc) or out.shape != self.shape or not _plain(out):
             return False
         kinds = [self._kind(x) for x in arguments]
         arrays = [x for x in arguments if isinstance(x, numpy.ndarray)]

@@ -15,8 +15,7 @@ from ..engine.cuda.graph import Feed, Parcel, Recorder
 from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root
-from .lowering import DRAWN
-from .program import HOSTED, Program, Step, device_of
+from .program import Program, Step, device_of
 from .trace import Trace, nothing
 
 UNROLLED = 16
@@ -58,10 +57,10 @@ class GpuProgram(Program):
         """The inputs, and what the host computes for each replay, have their places in the parcel: nothing varies."""
         fed: list[Variable] = []
         for instruction in instructions:
-            if instruction.name in DRAWN and instruction.out is not None:
+            if instruction.row.draws and instruction.out is not None:
                 fed.append(instruction.out)
                 self._sources.append(_drawing(instruction))
-            elif instruction.name in HOSTED and instruction.out is not None:
+            elif instruction.row.on_host and instruction.out is not None:
                 fed.append(instruction.out)
                 if instruction.function is not nothing:
                     self._sources.append(instruction.function.values)  # type: ignore[attr-defined]
@@ -73,7 +72,7 @@ class GpuProgram(Program):
         return set(), set(kept)
 
     def _step(self, instruction: Instruction, places: Mapping[int, int], placed: Mapping[int, Any]) -> Step:
-        if instruction.name in DRAWN or instruction.name in HOSTED:
+        if instruction.row.draws or instruction.row.on_host:
             return Step(instruction, (), None, False)
         return super()._step(instruction, places, placed)
 
@@ -92,15 +91,9 @@ class GpuProgram(Program):
         instruction, out = step.instruction, step.instruction.out
         if out is None or any(map(self._is_dynamic, (*instruction.reads(), out))):
             return None
-        name, arguments = instruction.name, tuple(instruction.arguments)
-        if name in ("astype", "ascontiguousarray") or (name == "array" and len(arguments) == 1):
-            name, arguments = "copy", arguments[:1]
-        elif name in ("zeros", "zeros_like", "ones", "ones_like"):
-            name, arguments = "copy", (int(name.startswith("ones")),)
-        elif name == "setitem" and arguments[1] is Ellipsis:
-            name, arguments = "copy", arguments[2:]
-        elif name == "copyto":
-            name, arguments = "copy", arguments[1:]
+        name, arguments, copied = instruction.name, tuple(instruction.arguments), instruction.copied()
+        if copied is not None:
+            name, arguments = "copy", (copied,)
         elif instruction.options.keys() - {"dtype"}:
             return None
         return name, [self._array(x) for x in arguments], self._array(out)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .arguments import leaves
+from .calls import CALLS, UNKNOWN, ArrayCall
 
 
 class Variable:
@@ -45,6 +46,25 @@ class Instruction:
     ) -> None:
         self.kind, self.name, self.function = kind, name, function
         self.arguments, self.options, self.out = arguments, options, out
+
+    @property
+    def row(self) -> ArrayCall:
+        """What is known of the function."""
+        return CALLS.get(self.name, UNKNOWN)
+
+    def copied(self) -> Any:
+        """What it copies, cast to the dtype of its result, into all of that; None where it does something else."""
+        row, given = self.row, self.arguments
+        if row.fills is not None:
+            return row.fills
+        if self.name in ("full", "full_like"):
+            return given[1] if len(given) > 1 else None
+        if self.name == "setitem":
+            return given[2] if given[1] is Ellipsis else None
+        if self.name == "copyto":
+            return None if self.options else given[1]
+        alone = self.name in ("astype", "copy") or (len(given) == 1 and not self.options)
+        return given[0] if row.copies and alone else None
 
     def reads(self) -> list[Variable]:
         """The variables among its arguments."""

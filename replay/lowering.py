@@ -13,30 +13,12 @@ from typing import Any
 import numpy
 
 from ..engine.cuda.launch import CudaKernel, product
-from .calls import WRITING
-from .fuse import EXPRESSIONS
+from .calls import CALLS, UNKNOWN
 from .listing import Instruction, Variable
 from .trace import nothing
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """A function, its arguments and its options; variables stand for arrays."""
-
-OUT = {"argmax", "argmin", "clip", "concatenate", "stack", "einsum", "dot", "take", "cumsum", "prod"}
-"""Functions of the library that are no ufuncs and take `out=`."""
-REDUCTIONS = {
-    "sum": "add", "max": "maximum", "amax": "maximum", "min": "minimum", "amin": "minimum",
-    "any": "logical_or", "all": "logical_and",
-}  # fmt: skip
-FILLED = {"zeros": 0, "zeros_like": 0, "ones": 1, "ones_like": 1}
-RESERVED = {"empty", "empty_like"}
-"""These only ask for memory."""
-DRAWN = {"random"}
-"""These give something else each time."""
-
-
-def is_elementwise(function: Any) -> bool:
-    """Whether it is a ufunc that takes element by element, so that it may overwrite an argument."""
-    return hasattr(function, "nin") and function.nout == 1 and not getattr(function, "signature", None)
 
 
 def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
@@ -48,23 +30,21 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
         return [(function, arguments, {**options, "out": out})]
     if getattr(function, "nout", 0) == 1:
         return [_into(function, arguments, options, out)]
-    if name in RESERVED:
+    row, copied = instruction.row, instruction.copied()
+    if row.reserves:
         return []
-    if name in FILLED or name in ("full", "full_like"):
-        value = FILLED[name] if name in FILLED else arguments[1] if len(arguments) > 1 else None
-        return [(xp.copyto, (out, value), {"casting": "unsafe"})] if value is not None else None
-    if name in REDUCTIONS or name == "mean":
+    if copied is not None:
+        return [(xp.copyto, (out, copied), {"casting": "unsafe"})]
+    if row.reduces:
         return _reduction(instruction, xp)
     if name == "where" and len(arguments) == 3:
         condition, a, b = arguments
         if not isinstance(condition, Variable) or condition.dtype.kind != "b":
             return None
         return [(xp.copyto, (out, b), {}), (xp.copyto, (out, a), {"where": condition})]
-    if name in ("astype", "copy") or (name in ("array", "ascontiguousarray") and len(arguments) == 1 and not options):
-        return [(xp.copyto, (out, arguments[0]), {"casting": "unsafe"})]
     if name == "reshape" and isinstance(arguments[0], Variable):
         return [(_copy_reshaped, (out, arguments[0]), {})]
-    if name in DRAWN:
+    if row.draws:
         generator, _, dtype, _ = arguments
         return [(generator.random, (), {"dtype": dtype, "out": out})]
     if name == "take" and xp is numpy and options.keys() <= {"axis", "mode"} and len(arguments) == 2:
@@ -76,7 +56,7 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
         return [(function if options else product, arguments, {**options, "out": out})]
     if name == "einsum" and any(stride < 0 for v in instruction.reads() for stride in v.strides):
         return None  # with out= it sums in another order
-    if name in OUT:
+    if row.takes_out:
         return [(function, arguments, {**options, "out": out})]
     return None
 
@@ -84,16 +64,17 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
 def lower_write(instruction: Instruction, xp: Any) -> list[Call]:
     """The calls of an instruction that changes an array in place."""
     function, arguments, options = instruction.function, tuple(instruction.arguments), instruction.options
-    if instruction.name == "numbers":
+    copied = instruction.copied()
+    if instruction.row.on_host:
         return [(function, (), {})] if function is not nothing else []
     if instruction.name == "setitem":
-        target, index, value = arguments
+        target, index, _ = arguments
         parts = index if isinstance(index, tuple) else (index,)
-        if index is Ellipsis:
-            return [(xp.copyto, (target, value), {})]
+        if copied is not None:
+            return [(xp.copyto, (target, copied), {})]
         if not any(isinstance(part, (Variable, list)) for part in parts):
             return [(operator.setitem, arguments, {})]
-    if instruction.name.endswith(".at") or instruction.name == "setitem" or instruction.name in WRITING:
+    if instruction.name.endswith(".at") or instruction.row.writes:
         return [(function, arguments, options)]
     return [_into(function, arguments, options, instruction.out)]
 
@@ -114,7 +95,7 @@ def _into(function: Callable[..., Any], arguments: tuple[Any, ...], options: Map
 def as_array(number: Any, function: Any, dtypes: Iterable[Any]) -> Any:
     """A number beside arrays of these dtypes as an array of their dtype, where it would become that in each call."""
     floats = {dtype for dtype in dtypes if dtype.kind == "f"}
-    if number.__class__ not in (int, float) or len(floats) != 1 or function.__name__ not in EXPRESSIONS:
+    if number.__class__ not in (int, float) or len(floats) != 1 or not CALLS.get(function.__name__, UNKNOWN).loop:
         return number
     return numpy.asarray(number, floats.pop())
 
@@ -131,7 +112,7 @@ def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:
         return [(instruction.function, tuple(instruction.arguments), {**instruction.options, "out": out})]
     axis = tuple(axis) if isinstance(axis, list) else axis
     if instruction.name != "mean":
-        reduce = getattr(numpy, REDUCTIONS[instruction.name]).reduce
+        reduce = getattr(numpy, str(instruction.row.reduces)).reduce
         return [(reduce, (x, axis, None, out, keepdims), {})]
     if x.dtype.kind == "f" and x.dtype.itemsize < 4:
         return None

@@ -12,11 +12,7 @@ import numpy
 
 from ..engine import backend
 from .listing import Instruction, Variable, mapped, root, substitute
-from .lowering import DRAWN, RESERVED
 from .trace import Trace
-
-SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "zeros", "ones", "full", "eye", "arange"}
-"""Calls that take no value from an array among their arguments."""
 
 
 def written_storages(instructions: Iterable[Instruction]) -> set[int]:
@@ -34,8 +30,8 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
     left = []
     for instruction in instructions:
         out = instruction.out
-        made = instruction.kind in ("make", "view") and instruction.name not in DRAWN | RESERVED
-        by_shape = instruction.name in SHAPE_ONLY and not _computed(instruction)
+        made = instruction.kind in ("make", "view") and instruction.row.repeats
+        by_shape = instruction.row.by_shape and not _computed(instruction)
         known = by_shape or all(v.number in constant for v in instruction.reads())
         if made and known and out is not None and out.storage not in written:
             constant.add(out.number)
@@ -79,7 +75,7 @@ def share(instructions: list[Instruction], kept: set[int], returned: Iterable[Va
         if (
             out is not None
             and instruction.kind in ("make", "view")
-            and instruction.name not in DRAWN | RESERVED
+            and instruction.row.repeats
             and (instruction.kind == "view" or out.storage not in written)
             and out.number not in outputs
         ):
@@ -116,7 +112,7 @@ def drop_unused(instructions: list[Instruction], returned: Iterable[Variable]) -
     alive, left = {v.storage for v in returned}, []
     for instruction in reversed(instructions):
         out = instruction.out
-        if out is None or instruction.name in DRAWN or (instruction.kind == "write" and from_outside(out)):
+        if out is None or instruction.row.draws or (instruction.kind == "write" and from_outside(out)):
             useful = True
         else:
             useful = out.number in wanted if instruction.kind == "view" else out.storage in alive
@@ -168,14 +164,8 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
 
 def _copied(instruction: Instruction) -> Variable | None:
     """The new array that this instruction copies whole into one from outside of the same layout."""
-    target, arguments = instruction.out, instruction.arguments
+    target, source = instruction.out, instruction.copied()
     if instruction.kind != "write" or target is None or target.kind != "outside":
-        return None
-    if instruction.name == "setitem" and arguments[1] is Ellipsis:
-        source = arguments[2]
-    elif instruction.name == "copyto" and not instruction.options:
-        source = arguments[1]
-    else:
         return None
     if source.__class__ is not Variable or source.kind != "made":
         return None

@@ -17,16 +17,15 @@ import numpy
 from ..engine import backend
 from . import passes
 from .buffers import ALIGNMENT, planned
+from .calls import is_elementwise
 from .exchange import exchange
 from .fuse import Loop
 from .listing import Instruction, Variable, mapped, root, variables
-from .lowering import DRAWN, Call, as_array, is_elementwise, lower, lower_write
+from .lowering import Call, as_array, lower, lower_write
 from .trace import Trace
 
 SMALL = 1 << 20
 """Bytes of an input that is kept to measure with."""
-HOSTED = {"numbers"}
-"""What goes on from replay to replay, and so is left out where replays are only timed."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ class Program:
             if timed:
                 lines.append(f"    tick({n})")
             out = step.instruction.out
-            calls = () if timed and step.instruction.name in HOSTED else step.calls
+            calls = () if timed and step.instruction.row.on_host else step.calls  # it would go on with each replay
             for i, (function, arguments, options) in enumerate(calls):
                 if self._xp is numpy:
                     arguments = self._without_numbers(function, arguments)
@@ -248,7 +247,7 @@ class Program:
         What the replays change is put back afterwards.
         """
         before = [(array, array.copy()) for array in self.written]
-        drawn = [step.instruction.arguments[0] for step in self.steps if step.instruction.name in DRAWN]
+        drawn = [step.instruction.arguments[0] for step in self.steps if step.instruction.row.draws]
         states = [generator.bit_generator.state for generator in drawn]
         examples = self.examples()
         moments = [[0.0] * (len(self.steps) + 1) for _ in range(repeats)]

@@ -23,7 +23,7 @@ from ..engine.capturing import captures
 from ..engine.tape import Node
 from ..engine.tensor import Tensor
 from .arguments import leaves
-from .calls import HANDING_ON, SHAPED_BY_VALUES, WRITING, with_out_named
+from .calls import CALLS, UNKNOWN, with_out_named
 from .listing import Instruction, Variable, mapped, variables
 from .traced import Library, Traced
 
@@ -173,14 +173,14 @@ class Trace:
 
     def call(self, name: str, function: Callable[..., Any], arguments: Any, options: Any = None) -> Any:
         """Carry out a call and list it; returns the traced result."""
-        options = dict(options or {})
+        options, row = dict(options or {}), CALLS.get(name, UNKNOWN)
         arguments = with_out_named(name, function, tuple(arguments), options)
         if options.get("out", 0) is None:
             del options["out"]
-        if name in WRITING and not arguments:
+        if row.writes and not arguments:
             self.refuse(f"{name} is called by keywords alone")
             return function(**self._both(options)[0])
-        if name in WRITING:
+        if row.writes:
             return self.write(name, function, arguments, arguments[0], options)
         self._look_at(name, arguments)
         plain, listed = self._both(arguments)
@@ -200,10 +200,10 @@ class Trace:
         )
         known = self._known.get(id(array))
         if known is not None:
-            if name not in HANDING_ON:
+            if not row.hands_on:
                 self.refuse(f"{name} gives one of its arguments, to which it may have written")
             return known
-        parent = self._viewed(array, listed, name == "as_strided")
+        parent = self._viewed(array, listed, row.view)
         made = self._new(array, "made" if parent is None else "view", parent)
         made.scalar = array is not result
         self._list(
@@ -247,7 +247,7 @@ class Trace:
             index = arguments[1] if isinstance(arguments[1], tuple) else (arguments[1],)
             if any(getattr(getattr(part, "dtype", None), "kind", "") == "b" for part in index):
                 self.refuse("the shape of a result depends on values (a mask as index)")
-        if name in SHAPED_BY_VALUES or (name == "where" and len(arguments) == 1):
+        if CALLS.get(name, UNKNOWN).shaped_by_values or (name == "where" and len(arguments) == 1):
             self.refuse(f"the shape of a result depends on values ({name})")
 
     def turn(self, asker: object) -> int:

@@ -10,7 +10,7 @@ import numpy
 
 from ..engine import backend
 from ..engine.tensor import Tensor
-from .calls import is_known
+from .calls import row
 from .listing import Variable, root
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Recorded:
         self.trace, self.name, self.function = trace, name, function
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        if not is_known(self.name, self.function):
+        if row(self.name, self.function) is None:
             self.trace.refuse(f"nothing is known of where {self.name} writes")
         return self.trace.call(self.name, self.function, arguments, options)
 

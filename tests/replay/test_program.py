@@ -15,7 +15,7 @@ from chalkgrad import layers, optim
 from chalkgrad.engine import backend
 from chalkgrad.engine import random as streams
 from chalkgrad.nn.training import Trainer
-from chalkgrad.replay.lowering import is_elementwise
+from chalkgrad.replay.calls import is_elementwise
 
 
 def given_tensor(*shape, seed=0, dtype="float64", **options):
