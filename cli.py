@@ -202,8 +202,8 @@ def train(
     settings, the learning curves, and the test digits that it is most mistaken about.
     """
     settings = Settings(hidden=tuple(size for sizes in hidden for size in sizes), **options)
-    shown = Shown(lang, open_page) if watch or open_page else None
-    ctx.exit(run_training(settings, out, verbose if verbose == "auto" else int(verbose), shown))
+    shown = Shown(verbose if verbose == "auto" else int(verbose), lang, watch or open_page, open_page)
+    ctx.exit(run_training(settings, out, shown))
 
 
 @cli.command(

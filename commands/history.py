@@ -8,27 +8,20 @@ from rich.table import Table
 
 from ..nn import History
 from ..nn.representation import shown_epochs
+from .words import WORDS, said
 
 
-def print_history(history: History) -> None:
+def print_history(history: History, lang: str = "en") -> None:
     """Print the history, in which the test split served as validation data."""
     console = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("\nepoch", justify="right")
-    for name in history.history:
-        table.add_column(label(name), justify="right")
+    table.add_column(said("epoch", lang), justify="right")
+    for column in history.history:
+        name = column.removeprefix("val_")
+        shown = said(name, lang) if name in WORDS else name
+        table.add_column(said("column" if name == column else "test column", lang, name=shown), justify="right")
     for row in shown_epochs(len(history.epoch)):
         values = (f"{column[row]:.4f}" for column in history.history.values())
         table.add_row(str(history.epoch[row] + 1), *values)
     console.print(table)
-    console.print(
-        "Running means are taken over an epoch while the weights change; test figures are those of its end.",
-        style="dim",
-    )
-
-
-def label(name: str) -> str:
-    """What a column of the history is called, in two lines."""
-    if name.startswith("val_"):
-        return f"test\n{name.removeprefix('val_')}"
-    return f"training {name}\n(running mean)"
+    console.print(said("means", lang), style="dim")

@@ -21,6 +21,7 @@ from ..optim import Optimizer, make_optimizer
 from .history import print_history
 from .interrupt import held_back
 from .run_folder import CURVES, MISTAKES, WATCHED, RunFolder, default_path
+from .words import said
 
 DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128}}
 """What each data set is trained with. On digits every seed of 0 … 9 reaches 97 % of the test split in a second."""
@@ -107,66 +108,68 @@ class OpenPage(Callback):
 
 @dataclass(frozen=True)
 class Shown:
-    """A page that shows the training: the language that it opens with, and whether a browser is to open it."""
+    """How a training is shown. verbose: as `fit` takes it; 0 prints the result alone. lang: of messages and page.
 
+    watch: write a page into the folder that shows the training while it goes on. in_browser: open it in a browser.
+    """
+
+    verbose: int | str = "auto"
     lang: str = "en"
+    watch: bool = False
     in_browser: bool = False
 
 
-def train(settings: Settings, out: str | None, verbose: int | str, watch: Shown | None = None) -> int:
+def train(settings: Settings, out: str | None, shown: Shown) -> int:
     """Train as `settings` say; returns the exit code: 0, or 130 after Ctrl-C.
 
-    out: the run's folder, by default a new one in runs/. verbose: as `fit` takes it; 0 prints the result alone.
-    watch: write a page into the folder that shows the training while it goes on.
+    out: the run's folder, by default a new one in runs/.
     Raises ChalkgradError before training where the folder, the data or the device cannot be used, and
     DivergenceError where the loss became NaN or infinite; what was saved until then stays.
     """
     plan = settings.complete()
     folder = RunFolder(default_path(settings.dataset) if out is None else Path(out), plan)
     try:
-        return _train(settings, plan, folder, verbose, watch)
+        return _train(settings, plan, folder, shown)
     finally:
         folder.discard_if_empty()
 
 
-def _train(
-    settings: Settings, plan: Mapping[str, Any], folder: RunFolder, verbose: int | str, watch: Shown | None
-) -> int:
+def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown) -> int:
+    lang = shown.lang
     (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
     model = make_model(x.shape[1:], settings, plan["device"])
     data, test = training_data(x, labels, model), training_data(x_test, test_labels, model)
-    if verbose:
-        _announce(model, plan, len(x), len(x_test), folder)
+    if shown.verbose:
+        _announce(model, plan, len(x), len(x_test), folder, lang)
     keeper = SaveEachEpoch(folder)
     followers: list[Callback] = [keeper]
-    if watch:
-        followers.append(_watcher(model, plan, folder, watch.lang, data, (x_test, test_labels, test[0])))
+    if shown.watch:
+        followers.append(_watcher(model, plan, folder, lang, data, (x_test, test_labels, test[0])))
         page = (folder.path / WATCHED).resolve()
-        click.echo(f"watch it: {page.as_uri()}")
-        if watch.in_browser:
+        click.echo(said("watch", lang, page=page.as_uri()))
+        if shown.in_browser:
             followers.append(OpenPage(page))
     try:
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss gone wrong is told below
             model.fit(
                 *data, batch_size=plan["batch_size"], epochs=plan["epochs"], validation_data=test,
-                seed=settings.seed, verbose=verbose, callbacks=followers,
+                seed=settings.seed, verbose=shown.verbose, callbacks=followers,
             )  # fmt: skip
     except KeyboardInterrupt:
-        return _interrupted(folder, keeper)
+        return _interrupted(folder, keeper, lang)
     except DivergenceError as error:
-        raise _divergence(folder, keeper, plan["learning_rate"], error.where) from error
+        raise _divergence(folder, keeper, plan["learning_rate"], lang, error.where) from error
     done = len(keeper.saved.epoch)
     if keeper.diverged:
-        raise _divergence(folder, keeper, plan["learning_rate"])
+        raise _divergence(folder, keeper, plan["learning_rate"], lang)
     folder.save_settings("complete", done, keeper.test)
-    if verbose:
-        print_history(keeper.saved)
-    figures = keeper.test
-    click.secho(f"test loss {figures['loss']:.4f} · test accuracy {figures['accuracy']:.2%}", bold=True)
+    if shown.verbose:
+        print_history(keeper.saved, lang)
+    click.secho(said("test", lang, **keeper.test), bold=True)
     _draw(folder, keeper.saved, model, x_test, test_labels)
-    click.echo(f"kept in {folder.path}")
-    if verbose:
-        click.echo(f"next: chalkgrad predict {folder.path} IMAGE.png")
+    click.echo(said("kept", lang, path=folder.path))
+    if shown.verbose:
+        click.echo(said("next", lang, path=folder.path))
     return 0
 
 
@@ -179,7 +182,7 @@ def _watcher(
     rate = f"{plan['optimizer']}, α = {plan['learning_rate']:g}"
     return Watch(
         folder.path / WATCHED, *data, images=images, labels=labels, inputs=inputs, lang=lang, seed=plan["seed"],
-        heading=f"{plan['dataset']} · {_network(model, plan)}",
+        heading=f"{plan['dataset']} · {_network(model, plan, lang)}",
         note=f"{rate} · batch size {plan['batch_size']} · seed {plan['seed']} · {plan['device']}",
     )  # fmt: skip
 
@@ -220,55 +223,51 @@ def _test_figures(logs: Logs) -> dict[str, float]:
     return {name.removeprefix("val_"): value for name, value in logs.items() if name.startswith("val_")}
 
 
-def _network(model: Sequential, plan: Mapping[str, Any]) -> str:
+def _network(model: Sequential, plan: Mapping[str, Any], lang: str) -> str:
     dense = (math.prod(next(shape for shape in model.shapes if len(shape) == 1)), *plan["hidden"], CLASSES)
     sizes = "-".join(map(str, dense))
     if plan["model"] == "cnn":
-        sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, convolutions of {' and '.join(map(str, FILTERS))}, {sizes}"
+        filters = said("convolutions", lang, filters=said("and", lang).join(map(str, FILTERS)))
+        sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, {filters}, {sizes}"
     return sizes
 
 
-def _announce(model: Sequential, plan: Mapping[str, Any], count: int, test_count: int, folder: RunFolder) -> None:
-    click.echo(
-        f"{plan['dataset']}: {count:,} images to train on, {test_count:,} to test, which the val_ figures are of"
-    )
-    click.echo(f"network {_network(model, plan)}, {model.count_params():,} parameters, on {plan['device']}")
-    click.echo(
-        f"{plan['optimizer']} with learning rate {plan['learning_rate']:g}, "
-        f"batches of {plan['batch_size']}, seed {plan['seed']}"
-    )
+def _announce(
+    model: Sequential, plan: Mapping[str, Any], count: int, test: int, folder: RunFolder, lang: str
+) -> None:  # fmt: skip
+    network, parameters = _network(model, plan, lang), model.count_params()
+    click.echo(said("images", lang, name=plan["dataset"], count=count, test=test))
+    click.echo(said("network", lang, network=network, parameters=parameters, device=plan["device"]))
+    click.echo(said("optimizer", lang, optimizer=plan["optimizer"], rate=plan["learning_rate"],
+                    batch=plan["batch_size"], seed=plan["seed"]))  # fmt: skip
     if folder.replaces:
-        click.echo(f"the run that is in {folder.path} will be replaced")
+        click.echo(said("replaces", lang, path=folder.path))
 
 
-def _interrupted(folder: RunFolder, keeper: SaveEachEpoch) -> int:
+def _interrupted(folder: RunFolder, keeper: SaveEachEpoch, lang: str) -> int:
     done = len(keeper.saved.epoch)
     if not done:
-        click.echo(f"interrupted before the first epoch was whole: {_nothing_saved(folder)}.", err=True)
+        click.echo(said("interrupted early", lang, kept=_nothing_saved(folder, lang)), err=True)
         return 130
     with held_back():
         folder.save_settings("interrupted", done, keeper.test)
-    click.echo(
-        f"interrupted: {folder.path} holds the model after epoch {done}, "
-        f"with test accuracy {keeper.test['accuracy']:.2%}, and its history.",
-        err=True,
-    )
+    accuracy = keeper.test["accuracy"]
+    click.echo(said("interrupted", lang, path=folder.path, epoch=done, accuracy=accuracy), err=True)
     return 130
 
 
-def _divergence(folder: RunFolder, keeper: SaveEachEpoch, learning_rate: float, why: str = "") -> DivergenceError:
+def _divergence(
+    folder: RunFolder, keeper: SaveEachEpoch, rate: float, lang: str, why: str = ""
+) -> DivergenceError:  # fmt: skip
     done = len(keeper.saved.epoch)
     if done:
         folder.save_settings("diverged", done, keeper.test)
-    kept = f"{folder.path} holds the model after epoch {done}" if done else _nothing_saved(folder)
-    return DivergenceError(
-        f"the loss became NaN or infinite in epoch {done + 1}, so training ended{why and f' ({why})'}; {kept}. "
-        f"Try a smaller --learning-rate than {learning_rate:g}."
-    )
+    kept = said("holds", lang, path=folder.path, epoch=done) if done else _nothing_saved(folder, lang)
+    return DivergenceError(said("diverged", lang, epoch=done + 1, why=why and f" ({why})", kept=kept, rate=rate))
 
 
-def _nothing_saved(folder: RunFolder) -> str:
-    return f"the run that was in {folder.path} is unchanged" if folder.replaces else "nothing was saved"
+def _nothing_saved(folder: RunFolder, lang: str) -> str:
+    return said("unchanged", lang, path=folder.path) if folder.replaces else said("nothing", lang)
 
 
 def _draw(folder: RunFolder, history: History, model: Sequential, images: Any, labels: Any) -> None:

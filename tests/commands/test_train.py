@@ -19,6 +19,7 @@ from PIL import Image
 import chalkgrad as cg
 from chalkgrad.commands import run_folder
 from chalkgrad.commands.train import SaveEachEpoch, Settings, make_model
+from chalkgrad.commands.words import WORDS
 from chalkgrad.hints import install_command
 from chalkgrad.nn.representation import ROWS, shown_epochs
 
@@ -275,7 +276,7 @@ def test_it_is_watched(chalkgrad, folder, absent):
     absent("matplotlib")
     told = chalkgrad("train", "--out", "run", "--epochs", "2", "--watch", "--lang", "zh", "--verbose", "0").stdout
     page = folder / "run" / "watch.html"
-    assert f"watch it: {page.resolve().as_uri()}" in told
+    assert f"观看训练：{page.resolve().as_uri()}" in told
     assert "64-128-10" in page.read_text(encoding="utf-8")
     assert not (folder / "run" / "watch.js").exists()
     chalkgrad("train", "--out", "run", "--epochs", "1", "--verbose", "0")
@@ -287,3 +288,15 @@ def test_the_page_is_opened_once(chalkgrad, folder, monkeypatch):
     monkeypatch.setattr("webbrowser.open", opened.append)
     chalkgrad("train", "--out", "run", "--epochs", "2", "--open", "--verbose", "0")
     assert opened == [(folder / "run" / "watch.html").resolve().as_uri()]
+
+
+def test_it_speaks_chinese(chalkgrad):
+    told = chalkgrad("train", "--out", "run", "--epochs", "2", "--lang", "zh", "--verbose", "2").stdout
+    for words in ("张图像用于训练", "（累计平均）", "测试准确率", "保存在 run", "下一步："):
+        assert words in told
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_both_languages_say_the_same(key):
+    english, chinese = (sorted(re.findall(r"{[^}]*}", words)) for words in WORDS[key])
+    assert english == chinese
