@@ -13,7 +13,7 @@ from .errors import ChalkgradError
 from .ops.creation import ones_like, zeros_like
 from .replay.capture import capture
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 globals().update(registry)  # cg.exp, cg.matmul, …: every primitive under its own name
 globals().update({name: made for made in registry.values() for name in made.synonyms})  # cg.abs, as NumPy has it

@@ -70,7 +70,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "m and v begin at 0 and are means with weights that do not sum to 1 yet: m is too small by 1 − β₁ᵗ, v by "
         "1 − β₂ᵗ. At first v is the more so, so m / √v comes out too large by (1 − β₁ᵗ) / √(1 − β₂ᵗ): 3.2 times at "
         "t = 1, 6.5 times at t = 10. The correction (Kingma & Ba 2015, Algorithm 1) divides both biases out.",
-        "m 与 v 从 0 开始，权重之和尚不足 1：m 偏小 1 − β₁ᵗ 倍，v 偏小 1 − β₂ᵗ 倍。起初 v 偏得更多，"
+        "m 与 v 从 0 开始，权重之和尚不足 1：m 仅为应有值的 1 − β₁ᵗ 倍，v 仅为应有值的 1 − β₂ᵗ 倍。起初 v 偏得更多，"
         "于是 m / √v 偏大 (1 − β₁ᵗ) / √(1 − β₂ᵗ) 倍：t = 1 时为 3.2 倍，t = 10 时为 6.5 倍。"
         "偏差修正（Kingma 与 Ba，2015，算法 1）除去这两种偏差。",
     ),

@@ -17,6 +17,7 @@ from chalkgrad import registry
 from chalkgrad.blackboard.citations import Code, code_of
 from chalkgrad.blackboard.documented import DOCUMENTED, Documented
 from chalkgrad.blackboard.texts import text
+from chalkgrad.engine.absent import KERAS
 from chalkgrad.engine.primitive import Primitive
 from chalkgrad.equation.notation import in_symbols
 from chalkgrad.equation.styles import Symbol
@@ -169,12 +170,31 @@ def across_languages(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = re.sub(link, r'<a href="\2.html">\1</a>', source[0])
 
 
+class Absent(Generated):
+    """What Keras has and this engine has not, with the way out, as a table."""
+
+    def run(self) -> list[nodes.Node]:
+        """The table, a row an argument; those with the same way out share one."""
+        shared: dict[str, list[str]] = {}
+        for name, (_, instead) in KERAS.items():
+            shared.setdefault(instead, []).append(name)
+        group = nodes.tgroup("", nodes.colspec(colwidth=1), nodes.colspec(colwidth=2), cols=2)
+        rows = []
+        for instead, names in shared.items():
+            literals = [part for name in names for part in (nodes.Text(", "), nodes.literal("", name))][1:]
+            cells = nodes.paragraph("", "", *literals), nodes.paragraph("", instead)
+            rows.append(nodes.row("", *(nodes.entry("", cell) for cell in cells)))
+        group += nodes.tbody("", *rows)
+        return [nodes.table("", group)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     app.add_directive("documented-equations", DocumentedEquations)
     app.add_directive("registry", Registry)
     app.add_directive("updates", Updates)
     app.add_directive("functions", Functions)
+    app.add_directive("absent", Absent)
     app.connect("source-read", across_languages)
     app.connect("autodoc-process-docstring", as_restructured_text)
     return {"version": "1", "parallel_read_safe": True}

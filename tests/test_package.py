@@ -43,6 +43,12 @@ STUBS = {
 }
 
 
+def test_the_version_is_the_same_everywhere():
+    version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert version == cg.__version__
+    assert version in (CHECKOUT / "CHANGELOG.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("name", STUBS)
 def test_generated_stubs_are_true(name):
     text = STUBS[name]()
