@@ -12,6 +12,8 @@ from typing import Any, TypeVar, overload
 
 from .errors import UsageError, unknown_name
 
+CLASSES = ("layer", "schedule")
+"""Keys under which a configuration names its class."""
 T = TypeVar("T")
 OURS = f"{__name__.rpartition('.')[0]}."
 OWN = "own"
@@ -34,16 +36,21 @@ class Names(dict[str, T]):
 
     def __missing__(self, name: Any) -> T:
         for other in (*self, *self.aliases):
-            if _spelled(other) == _spelled(name):
-                return self[self.aliases.get(other, other)]
+            proper = self.aliases.get(other, other)
+            if _spelled(other) == _spelled(name) and proper in self:
+                return self[proper]
         if name in registered:
             return registered[name]  # type: ignore[no-any-return]
-        raise unknown_name(self.kind, name, [*self, *self.aliases])
+        raise self.unknown(name)
+
+    def unknown(self, name: object) -> UsageError:
+        """The error for a name that is none of these."""
+        return unknown_name(self.kind, name, {*self, *self.aliases, *self.aliases.values()})
 
     def named(self, name: object) -> T:
         """The thing of that name, for anything that may be given as one; raises UsageError where it is none."""
         if not isinstance(name, str):
-            raise unknown_name(self.kind, name, [*self, *self.aliases])
+            raise self.unknown(name)
         return self[name]
 
     def add(self, name: str, thing: T) -> T:
@@ -64,7 +71,12 @@ class Names(dict[str, T]):
         """
         options = dict(config)
         kind: Any = options.pop(key, None)
-        return (kind if isinstance(kind, type) else self.named(kind))(**options)  # type: ignore[operator]
+        if not isinstance(kind, type):
+            try:
+                kind = self.named(kind)
+            except UsageError as error:
+                raise UsageError(f"{error} {_way_out(kind)}") from None
+        return kind(**options)
 
 
 registered: dict[str, Any] = {}
@@ -121,21 +133,31 @@ def name_of_own(thing: object) -> str | None:
     return own if isinstance(own, str) and own.isidentifier() else None
 
 
-def resolved(value: Any, known: Mapping[str, Any]) -> Any:
-    """A description from a file with each `{"own": name}` in it replaced by the thing; raises UsageError for others."""
+def resolved(value: Any, known: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]) -> Any:
+    """A description from a file, with the things in place of `{key: name}`, as `{"own": name}` is.
+
+    known: the things of each key by name. own: classes that are meant before those known by their names.
+    Raises UsageError for a name that is not known.
+    """
     if isinstance(value, list):
-        return [resolved(each, known) for each in value]
+        return [resolved(each, known, own) for each in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() != {OWN}:
-        return {key: resolved(each, known) for key, each in value.items()}
-    name = value[OWN]
-    if name not in known:
-        raise UsageError(
-            f"{name!r} is of the writer's own: before, import or define it under @nn.register, or give "
-            f"load(…, custom_objects={{{name!r}: {name}}})"
-        )
-    return known[name]
+    key = next(iter(value)) if len(value) == 1 else ""
+    if key not in known:
+        kinds = {key: own[value[key]] for key in CLASSES if isinstance(value.get(key), str) and value[key] in own}
+        return {key: resolved(each, known, own) for key, each in value.items()} | kinds
+    name = value[key]
+    if name not in known[key]:
+        raise UsageError(f"{name!r} is not known here. {_way_out(name)}")
+    return known[key][name]
+
+
+def _way_out(name: object) -> str:
+    return (
+        f"Where it is one of your own, first import or define it (a function under @nn.register), or give it to "
+        f"load(…, custom_objects={{{name!r}: {name}}})."
+    )
 
 
 def _spelled(name: object) -> str:

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import unknown_name
+from ..names import Names
 from . import digits, idx, mnist
 from .augmentation import Augmentation
 from .idx import Split, read_idx, write_idx
 
 __all__ = ["LOADERS", "Augmentation", "Split", "digits", "idx", "load", "mnist", "read_idx", "write_idx"]
 
-LOADERS: dict[str, Callable[..., tuple[Split, Split]]] = {"digits": digits.load_data, "mnist": mnist.load_data}
+LOADERS: Names[Callable[..., tuple[Split, Split]]] = Names(
+    "data set", [("digits", digits.load_data), ("mnist", mnist.load_data)]
+)
 
 
 def load(name: str, **options: Any) -> tuple[Split, Split]:
@@ -25,6 +27,4 @@ def load(name: str, **options: Any) -> tuple[Split, Split]:
 
     Raises `UsageError` for any other name, and `DataError` where the files are missing or damaged.
     """
-    if name not in LOADERS:
-        raise unknown_name("data set", name, LOADERS)
-    return LOADERS[name](**options)
+    return LOADERS.named(name)(**options)

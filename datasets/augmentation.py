@@ -14,6 +14,8 @@ from typing import Any
 import numpy
 import numpy.typing
 
+from ..arguments import is_whole, number, whole
+from ..engine.absent import checked
 from ..errors import DtypeError, ShapeError, UsageError
 
 Images = numpy.typing.NDArray[Any]
@@ -21,6 +23,7 @@ BLOCK = 1 << 14
 """Pixels that are looked up in one go, so that all that this needs stays in the cache."""
 
 
+@checked
 @dataclass(frozen=True)
 class Augmentation:
     """Random distortions of a batch of images, all of them uniform within ± these.
@@ -41,15 +44,11 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field in fields(self)[:5]:
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise UsageError(f"Augmentation({field.name}={value!r}): it is a number of 0 or more.")
-        if self.scale >= 1:
-            raise UsageError(f"Augmentation(scale={self.scale}): a fraction below 1, or images would vanish.")
-        if isinstance(self.elastic_grid, bool) or not isinstance(self.elastic_grid, int) or self.elastic_grid < 2:
-            raise UsageError(f"Augmentation(elastic_grid={self.elastic_grid!r}): a whole number of 2 or more.")
+            interval = "[0, 1)" if field.name == "scale" else "[0, ∞)"  # with a scale of 1 images would vanish
+            number("Augmentation", field.name, getattr(self, field.name), interval)
+        whole("Augmentation", "elastic_grid", self.elastic_grid, 2)
         shape = self.image_shape
-        if shape is not None and (len(shape) not in (2, 3) or any(type(n) is not int or n < 1 for n in shape)):
+        if shape is not None and (len(shape) not in (2, 3) or not all(is_whole(n) and n > 0 for n in shape)):
             raise UsageError(f"Augmentation(image_shape={shape!r}): (height, width) or (height, width, channels).")
 
     def __call__(self, images: Images, generator: numpy.random.Generator) -> Images:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UnknownNameError, nearest
+
+T = TypeVar("T")
 
 PENALTY = "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own."
 WEIGHTED = "Put the weights into a column of y, and weigh in a loss of your own, a function (y_true, y_pred)."
@@ -68,6 +70,10 @@ KERAS: Mapping[str, tuple[Any, str]] = {
     "momentum": (0, MOMENTUM),
     "nesterov": (False, MOMENTUM),
     "lr": (None, "It is called learning_rate."),
+    "verbose": (0, "What fit prints says fit(…, verbose=…)."),
+    "save_weights_only": (False, "The whole model is saved; model.load_weights takes the weights alone."),
+    "save_freq": ("epoch", "The model is saved at the end of epochs."),
+    "reduction": ("sum_over_batch_size", "A loss is the mean over the batch; write another as a function of your own."),
     "decay": (0, "Give a schedule as learning_rate, such as optim.CosineDecay(…)."),
 }
 """What Keras gives a meaning and this engine does not: the value that changes nothing, and the way out."""
@@ -80,7 +86,7 @@ def refuse(who: str, others: Mapping[str, Any], known: Iterable[str]) -> None:
             hint = nearest(name, {*known} - {"self", "others"})
             raise UnknownNameError(f"{who}() got an unexpected keyword argument {name!r}: {hint}")
         neutral, instead = KERAS[name]
-        if value is not None and not (isinstance(value, (bool, int, float)) and value == neutral):
+        if value is not None and not (isinstance(value, (bool, int, float, str)) and value == neutral):
             raise UnknownNameError(f"{who}({name}=…): there is no {name} here. {instead}")
 
 
@@ -88,6 +94,15 @@ def unknown_attribute(who: str, name: str, known: Iterable[str]) -> UnknownNameE
     """The error for an attribute that an object has not."""
     hint = f"there is no {name} here. {KERAS[name][1]}" if name in KERAS else nearest(name, known)
     return UnknownNameError(f"{who} has no attribute {name!r}: {hint}")
+
+
+def checked(thing: T) -> T:
+    """A class or a function that refuses what it does not take, with the way out."""
+    if isinstance(thing, type):
+        thing.__init__ = checked_arguments(thing.__init__)  # type: ignore[misc]
+        return thing
+    function: Any = thing
+    return checked_arguments(function, function.__name__)  # type: ignore[return-value]
 
 
 def checked_arguments(

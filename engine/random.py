@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from ..arguments import is_whole
 from ..errors import UsageError
 from . import backend
 from .capturing import capturing
@@ -22,7 +23,7 @@ def generator(seed: int, purpose: str = "") -> numpy.random.Generator:
 
     Raises UsageError where the seed is not an integer ≥ 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, numpy.integer)) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise UsageError(f"a seed is an integer of 0 or more, not {seed!r}.")
     return numpy.random.Generator(numpy.random.PCG64([int(seed), zlib.crc32(purpose.encode())]))
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy
-
+from ..arguments import whole
 from ..errors import UsageError
-
-
-def count(method: str, name: str, value: Any, least: int) -> int:
-    """An integer of `least` or more; raises UsageError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < least:
-        raise UsageError(f"{method}({name}={value!r}): it is an integer of {least} or more.")
-    return int(value)
 
 
 def pair(validation_data: Any) -> tuple[Any, Any]:
@@ -27,8 +19,8 @@ def pair(validation_data: Any) -> tuple[Any, Any]:
 def epochs_with(validation_freq: Any) -> int | frozenset[int]:
     """After which epochs there is a validation: every n-th, or those named, counted from 1 as in Keras."""
     if isinstance(validation_freq, Sequence) and not isinstance(validation_freq, str):
-        return frozenset(count("fit", "validation_freq", epoch, 1) for epoch in validation_freq)
-    return count("fit", "validation_freq", validation_freq, 1)
+        return frozenset(whole("fit", "validation_freq", epoch, 1) for epoch in validation_freq)
+    return whole("fit", "validation_freq", validation_freq, 1)
 
 
 def is_due(epoch: int, validation_freq: int | frozenset[int]) -> bool:
@@ -42,7 +34,7 @@ def steps_of(method: str, name: str, steps: Any, samples: int, batch_size: int) 
     """How many batches to take; None is all. Raises UsageError where there are not so many."""
     if steps is None:
         return None
-    asked, there = count(method, name, steps, 1), -(-samples // batch_size)
+    asked, there = whole(method, name, steps, 1), -(-samples // batch_size)
     if asked > there:
         raise UsageError(f"{method}({name}={asked}): {samples} samples make {there} batches of {batch_size}.")
     return asked

@@ -1,169 +1,28 @@
-"""Callbacks: what happens beside the training, at its beginning, after batches, after epochs and at its end."""
+"""Callbacks: what ends a training, keeps its best model, and sets its learning rate."""
 
 from __future__ import annotations
 
-import copy
-import inspect
 import math
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ..engine.streams import say
 from ..errors import ChalkgradError, DivergenceError, UsageError
+from .checkpoint import read
+from .hooks import Callback, History, Logs, takes
 from .metrics import mode_of, without_prefix
 
-if TYPE_CHECKING:
-    from .sequential import Sequential
-
-Logs = Mapping[str, float]
-
-
-class Callback:
-    """Base class; override what is needed.
-
-    model: the model in training; setting `model.stop_training = True` ends it after the batch or epoch under way.
-    params: {"epochs", "steps", "samples", "verbose"} of the run. Hooks have Keras's names and times; `logs`
-    may be left out of those that need none. Reading a number of a batch's `logs` waits for
-    the device; those of an epoch are there already. each_batch: a GPU runs many batches before the host hears of
-    the last of them, unless a callback wants to be told of each. past: the history before this training, where it
-    goes on from one.
-    """
-
-    each_batch = True
-    model: Sequential
-    params: Mapping[str, Any]
-    past: History | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy is of the callback alone: each training hands it its model."""
-        return {name: value for name, value in vars(self).items() if name not in ("model", "params", "past")}
-
-    def __copy__(self) -> Any:
-        return copy.deepcopy(self)
-
-    def set_params(self, params: Mapping[str, Any]) -> None:
-        """Called before anything else: what there is to be known of the run."""
-        self.params = params
-
-    def set_model(self, model: Sequential) -> None:
-        """Called before anything else: which model it is."""
-        self.model = model
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Called once, before the first epoch."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Called before each epoch; epochs count from 0."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called before each update; where it is not there, `on_batch_begin` is."""
-
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Called after each update; logs: the running means of this epoch so far. Else `on_batch_end` is."""
-
-    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """An older name of `on_train_batch_begin`."""
-
-    def on_batch_end(self, batch: int, logs: Logs) -> None:
-        """An older name of `on_train_batch_end`."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Called after each epoch and its validation; logs: loss, metrics, val_loss, …
-
-        It is one dict for all callbacks: numbers that one adds or changes reach those after it, and the history.
-        """
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Called once at the end, also where training was interrupted; logs: those of the last epoch."""
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Called before an evaluation, and a validation."""
-
-    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called before each batch of it."""
-
-    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
-        """Called after each batch of it; logs: the means so far."""
-
-    def on_test_end(self, logs: Logs) -> None:
-        """Called after it; logs: loss and metrics, and what is changed there is what `evaluate` gives."""
-
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Called before a prediction."""
-
-    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called before each batch of it."""
-
-    def on_predict_batch_end(self, batch: int, logs: Mapping[str, Any]) -> None:
-        """Called after each batch of it; logs: {"outputs": the outputs for this batch}."""
-
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        """Called after it."""
-
-
-class History(Callback):
-    """What `fit` returns: `history` maps each name to its values, one an epoch; `epoch` lists the epochs.
-
-    `loss` and the metrics without prefix are running means: taken over the epoch while the weights changed.
-    `val_…` are those of the weights at the epoch's end, as `evaluate` gives them.
-    """
-
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.epoch, self.history = [], {}
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self.note(epoch, logs)
-
-    def note(self, epoch: int, logs: Logs) -> None:
-        """Take in the logs of an epoch, or take them in anew where they were changed.
-
-        Raises UsageError for what is no number.
-        """
-        numbers = {name: _number(name, value) for name, value in logs.items()}
-        if self.epoch[-1:] != [epoch]:
-            self.epoch.append(epoch)
-        last = len(self.epoch) - 1
-        for name in [*self.history, *numbers]:  # where one begins later, the epochs stay aligned
-            before = self.history.get(name, [math.nan] * last)[:last]
-            self.history[name] = [*before, numbers.get(name, math.nan)]
-
-    def before(self, epoch: int) -> History:
-        """The part of it before `epoch`: what a training that goes on from there has behind it."""
-        kept = History()
-        kept.epoch = [e for e in self.epoch if e < epoch]
-        kept.history = {name: values[: len(kept.epoch)] for name, values in self.history.items()}
-        return kept
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: curves, and a table of the first, every n-th and the last epoch."""
-        from .representation import history_html
-
-        return history_html(self)
-
-    def _repr_markdown_(self) -> str:
-        """The table alone."""
-        from .representation import history_markdown
-
-        return history_markdown(self)
-
-
-def _number(name: str, value: Any) -> float | int:
-    """A number that a callback left in the logs, as Python has it."""
-    if isinstance(value, (bool, int, float)):
-        return value
-    try:
-        number: float | int = value.item()
-        return float(number) if not isinstance(number, int) else number
-    except (AttributeError, TypeError, ValueError, ChalkgradError):
-        kind = type(value).__name__
-        raise UsageError(
-            f"logs[{name!r}] is a {kind}: what callbacks put into the logs of an epoch are numbers."
-        ) from None
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "LearningRateScheduler",
+    "Logs",
+    "ModelCheckpoint",
+    "Monitoring",
+    "TerminateOnNaN",
+]
 
 
 class Monitoring(Callback):
@@ -322,8 +181,6 @@ class ModelCheckpoint(Monitoring):
 
     def _in_the_file(self) -> float | None:
         """The value of the model that was saved there, if there is one."""
-        from .checkpoint import read
-
         try:
             values = read(self.filepath)[0]["history"]["history"][self.monitor]
             return float(values[-1]) if math.isfinite(values[-1]) else None
@@ -380,19 +237,6 @@ class LearningRateScheduler(Callback):
             optimizer.learning_rate = float(rate)
         except (TypeError, ValueError) as error:
             raise UsageError(f"the schedule of learning rates returned {rate!r} for epoch {epoch}: {error}") from None
-
-
-def takes(function: Any, count: int) -> bool:
-    """Whether it can be called with so many arguments, as far as it tells."""
-    if not callable(function):
-        return False
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:  # written in C, and says nothing of its arguments
-        return True
-    return True
 
 
 class TerminateOnNaN(Callback):

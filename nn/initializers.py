@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy
 import numpy.typing
 
-from ..errors import unknown_name
+from ..names import Names
 
 Initializer: TypeAlias = "Callable[[numpy.random.Generator, tuple[int, ...]], numpy.typing.NDArray[Any]]"
 
@@ -61,25 +61,24 @@ def _random_normal(generator: numpy.random.Generator, shape: tuple[int, ...]) ->
     return 0.05 * generator.standard_normal(shape)
 
 
-INITIALIZERS: dict[str, Initializer] = {
-    "zeros": _zeros,
-    "ones": _ones,
-    "random_uniform": _random_uniform,
-    "random_normal": _random_normal,
-    "glorot_uniform": Scaled(1, fan_in=False, normal=False),
-    "glorot_normal": Scaled(1, fan_in=False, normal=True),
-    "he_uniform": Scaled(2, fan_in=True, normal=False),
-    "he_normal": Scaled(2, fan_in=True, normal=True),
-    "lecun_uniform": Scaled(1, fan_in=True, normal=False),
-    "lecun_normal": Scaled(1, fan_in=True, normal=True),
-}
+INITIALIZERS: Names[Initializer] = Names(
+    "initializer",
+    [
+        ("zeros", _zeros),
+        ("ones", _ones),
+        ("random_uniform", _random_uniform),
+        ("random_normal", _random_normal),
+        ("glorot_uniform", Scaled(1, fan_in=False, normal=False)),
+        ("glorot_normal", Scaled(1, fan_in=False, normal=True)),
+        ("he_uniform", Scaled(2, fan_in=True, normal=False)),
+        ("he_normal", Scaled(2, fan_in=True, normal=True)),
+        ("lecun_uniform", Scaled(1, fan_in=True, normal=False)),
+        ("lecun_normal", Scaled(1, fan_in=True, normal=True)),
+    ],
+)
 """Glorot & Bengio 2010 (±√(6 / (inputs + outputs))), He et al. 2015, LeCun et al. 1998, by Keras's names."""
 
 
 def make_initializer(value: str | Initializer) -> Initializer:
     """An initialiser of its name, or a function (generator, shape) -> array as it is."""
-    if callable(value):
-        return value
-    if value not in INITIALIZERS:
-        raise unknown_name("initializer", value, INITIALIZERS)
-    return INITIALIZERS[value]
+    return value if callable(value) else INITIALIZERS.named(value)

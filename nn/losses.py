@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from ..arguments import number
+from ..engine.absent import checked
 from ..engine.capturing import capturing
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor, tensor
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError
+from ..names import Names
 from ..ops import loss as equations
 from ..ops.arithmetic import absolute, clip
 from ..ops.creation import one_hot
@@ -21,6 +25,7 @@ EPSILON = 1e-7
 """How far probabilities are kept from 0 and 1 before their logarithm is taken (Keras's value)."""
 
 
+@checked
 @dataclass(frozen=True)
 class Loss:
     """A loss J(targets, outputs), the mean over the batch.
@@ -96,9 +101,9 @@ def _same_shape(name: str, y_true: Tensor, y_pred: Tensor) -> None:
     equations.check_same_shape(name, "y_true", y_true, "y_pred", y_pred)
 
 
-LOSSES = {
-    loss.name: loss
-    for loss in (
+LOSSES: Names[Loss] = Names(
+    "loss",
+    [(loss.name, loss) for loss in (
         Loss("mean_squared_error", "values", _squared),
         Loss("mean_absolute_error", "values", _absolute),
         Loss(
@@ -113,8 +118,9 @@ LOSSES = {
             "binary_crossentropy", "probabilities", _binary,
             _binary_on_logits, "sigmoid",
         ),
-    )
-}  # fmt: skip
+    )],
+    aliases=[("mse", "mean_squared_error"), ("mae", "mean_absolute_error")],
+)  # fmt: skip
 EQUATIONS = {equations.mean_squared_error: LOSSES["mean_squared_error"]} | {
     primitive: replace(LOSSES[name], from_logits=True)
     for name, primitive in (
@@ -124,33 +130,31 @@ EQUATIONS = {equations.mean_squared_error: LOSSES["mean_squared_error"]} | {
     )
 }
 """What the primitives mean as losses: they take their operands in another order, and logits."""
-ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
+@checked
 def MeanSquaredError() -> Loss:
     """Mean squared error (D10)."""
     return LOSSES["mean_squared_error"]
 
 
+@checked
 def CategoricalCrossentropy(from_logits: bool = False, label_smoothing: float = 0.0) -> Loss:
     """Cross-entropy with rows of probabilities; from_logits: the model's outputs are logits.
 
     label_smoothing: ε in [0, 1): targets t become t (1 - ε) + ε / K over K classes, in evaluation as well.
     """
-    if (
-        isinstance(label_smoothing, bool)
-        or not isinstance(label_smoothing, (int, float))
-        or not 0 <= label_smoothing < 1
-    ):
-        raise UsageError(f"CategoricalCrossentropy(label_smoothing={label_smoothing!r}): it lies in [0, 1).")
-    return replace(LOSSES["categorical_crossentropy"], from_logits=from_logits, label_smoothing=float(label_smoothing))
+    smoothing = number("CategoricalCrossentropy", "label_smoothing", label_smoothing, "[0, 1)")
+    return replace(LOSSES["categorical_crossentropy"], from_logits=from_logits, label_smoothing=smoothing)
 
 
+@checked
 def SparseCategoricalCrossentropy(from_logits: bool = False) -> Loss:
     """Cross-entropy with integer labels; from_logits: the model's outputs are logits."""
     return replace(LOSSES["sparse_categorical_crossentropy"], from_logits=from_logits)
 
 
+@checked
 def BinaryCrossentropy(from_logits: bool = False) -> Loss:
     """Cross-entropy of single probabilities; from_logits: the model's outputs are logits."""
     return replace(LOSSES["binary_crossentropy"], from_logits=from_logits)
@@ -190,7 +194,5 @@ def make_loss(value: str | Loss | LossFunction) -> Loss:
     if callable(value):
         check_arguments("loss", value, "y_true", "y_pred")
         return Loss(getattr(value, "__name__", "loss"), "any", value)
-    name = ALIASES.get(value, value)
-    if name not in LOSSES:
-        raise unknown_name("loss", value, [*LOSSES, *ALIASES])
-    return LOSSES[name]
+    found: Any = LOSSES.named(value)
+    return found if isinstance(found, Loss) else make_loss(found)

@@ -91,7 +91,7 @@ def outputs_and_loss(
         x, recorded=recorded, training=training, generator=generator, logits=fused, weights=weights
     )  # fmt: skip
     if loss.targets == "any":
-        y = Tensor(_copied(y._data))  # what a function of the user's own writes into it stays there
+        y = Tensor(copied(y._data))  # what a function of the user's own writes into it stays there
     value = loss(y, outputs, logits=fused)
     if not isinstance(value, Tensor):
         raise UsageError(
@@ -139,14 +139,15 @@ def measure(
     return value, values
 
 
-def _copied(array: backend.Array) -> backend.Array:
+def copied(array: backend.Array) -> backend.Array:
+    """A copy, which a function of the user's own may write into."""
     return backend.namespace_of(array).array(array)
 
 
 def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Array) -> backend.Array:
     """The batch's mean of a metric."""
     if metric.targets == "any":
-        y, outputs = _copied(y), _copied(outputs)
+        y, outputs = copied(y), copied(outputs)
     value = metric.function(xp, y, outputs)
     value = value._data if isinstance(value, Tensor) else value
     if not isinstance(value, (bool, int, float)) and getattr(value, "dtype", numpy.dtype("O")).kind not in "biuf":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..engine import backend
+from ..engine.absent import checked
 from ..engine.backend import Array, Namespace
-from ..errors import DataError, ShapeError, UsageError, unknown_name
+from ..errors import DataError, ShapeError, UsageError
+from ..names import Names
 from .losses import Loss, check_arguments
 
 MetricFunction = Callable[[Namespace, Array, Array], Array]
 
 
+@checked
 @dataclass(frozen=True)
 class Metric:
     """A number for each batch: `function(xp, y_true, y_pred)`, the mean over it, or one number a sample to take it of.
@@ -53,17 +57,20 @@ def _absolute_error(xp: Namespace, y_true: Array, y_pred: Array) -> Array:
     return xp.mean(xp.abs(y_pred - y_true))
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
+METRICS: Names[Metric] = Names(
+    "metric",
+    [(metric.name, metric) for metric in (
         Metric("categorical_accuracy", _categorical_accuracy, True, "max", "classes"),
         Metric("sparse_categorical_accuracy", _sparse_accuracy, True, "max", "labels"),
         Metric("binary_accuracy", _binary_accuracy, False, "max", "probabilities"),
         Metric("mean_squared_error", _squared_error, False, "min", "values"),
         Metric("mean_absolute_error", _absolute_error, False, "min", "values"),
-    )
-}
-ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "acc": "accuracy"}
+    )],
+    aliases=[
+        ("mse", "mean_squared_error"), ("mae", "mean_absolute_error"), ("acc", "accuracy"),
+    ],
+)  # fmt: skip
+"""By name; "accuracy" is the one that fits the loss."""
 
 FITTING = {metric.targets: name for name, metric in METRICS.items() if metric.mode == "max"}
 """The accuracy that goes with each kind of targets."""
@@ -95,17 +102,15 @@ def make_metric(value: str | Metric | MetricFunction, loss: Loss) -> Metric:
     if callable(value):
         check_arguments("metric", value, "xp", "y_true", "y_pred")
         return Metric(getattr(value, "__name__", "metric"), value)
-    name = ALIASES.get(value, value)
-    if name == "accuracy":
+    if isinstance(value, str) and value.lower() in ("accuracy", "acc"):
         if loss.targets not in FITTING:
             raise UsageError(
                 f"accuracy has no meaning under the loss {loss.name!r}: use a cross-entropy, or name the metric, "
                 "such as 'categorical_accuracy' or 'mean_absolute_error'."
             )
         return replace(_under(loss, METRICS[FITTING[loss.targets]]), name="accuracy")
-    if name not in METRICS:
-        raise unknown_name("metric", value, [*METRICS, *ALIASES, "accuracy"])
-    return _under(loss, METRICS[name])
+    found: Any = METRICS.named(value)
+    return _under(loss, found) if isinstance(found, Metric) else make_metric(found, loss)
 
 
 def _under(loss: Loss, metric: Metric) -> Metric:
@@ -196,6 +201,6 @@ def mode_of(name: str, metrics: Iterable[Metric] = ()) -> str | None:
     """
     base = without_prefix(name)
     declared = next((metric.mode for metric in metrics if metric.name == base), None)
-    base = ALIASES.get(base, base)
+    base = METRICS.aliases.get(base, base)
     known = {"loss": "min", "accuracy": "max"} | {own.name: own.mode for own in METRICS.values()}
     return declared or known.get(base)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engine.streams import as_readable, say
 from ..errors import UsageError
-from .callbacks import Callback, Logs
+from .hooks import Callback, Logs
 
 
 def format_logs(logs: Logs) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from .. import drawing
 from ..engine.markup import number, rendered
 from ..errors import ChalkgradError, MissingExtraError
-from .layers.base import Activated, Layer, Shape, activations
+from .layers.base import ACTIVATIONS, Activated, Layer, Shape
 
 if TYPE_CHECKING:
-    from .callbacks import History
+    from .hooks import History
     from .sequential import Sequential
 
 ROWS = 12
@@ -76,9 +76,9 @@ def _layer(layer: Layer, shape: Shape | None, built: bool) -> dict[str, str]:
     told = {"name": layer.name, "type": type(layer).__name__, "shape": lengths, "activation": "", "text": ""}
     told["parameters"] = f"{layer.parameters:,}" if built else "–"
     if isinstance(layer, Activated) and layer.function is not None:
-        own = getattr(layer.function, "__name__", type(layer.function).__name__)
-        told["activation"] = str(layer.activation or own)
-        told["text"] = activations()[layer.activation].text if layer.activation else ""
+        own, known = getattr(layer.function, "__name__", type(layer.function).__name__), layer.activation or ""
+        told["activation"], primitive = known or own, ACTIVATIONS.get(known)
+        told["text"] = primitive.text if primitive else ""
     return told
 
 

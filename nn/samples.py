@@ -13,8 +13,9 @@ from ..engine import backend
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
 from ..errors import DataError, ShapeError, UsageError
+from ..names import is_ours
 from ..ops.shape import rows_at
-from .layers.base import Layer, is_ours
+from .layers.base import Layer
 from .losses import Loss
 
 Shape = tuple[int, ...]

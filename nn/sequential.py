@@ -5,26 +5,27 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy
 import numpy.typing
 
+from ..arguments import whole
 from ..engine import backend, random
-from ..engine.absent import refuse
+from ..engine.absent import refuse, unknown_attribute
 from ..engine.flat import Flat
 from ..engine.incoming import as_array
 from ..engine.streams import say
 from ..engine.tensor import Tensor, tensor
-from ..errors import ShapeError, UsageError
+from ..errors import ShapeError, UnknownNameError, UsageError
+from ..names import is_ours
 from ..optim import Optimizer, make_optimizer
 from ..replay.capture import Captured, check_jit
 from . import checkpoint, training
-from .arguments import count, epochs_with, pair, steps_of
-from .callbacks import Callback, History
+from .arguments import epochs_with, pair, steps_of
 from .forward import ending, forward
-from .hooks import Hooks, checked
+from .hooks import Callback, History, Hooks, checked_callbacks
 from .layers import Layer
 from .layers.base import Weights, checked_shape
 from .losses import Loss, LossFunction, make_loss
@@ -96,6 +97,12 @@ class Sequential:
                 f"model.{name} = {value!r}: the weights are there already, and were made with {name}="
                 f"{getattr(self, name)!r}. Make a new Sequential with it."
             )
+        made = "_flat" in vars(self)  # which the constructor sets last
+        if made and is_ours(type(self)) and name not in vars(self) and not hasattr(type(self), name):
+            parts = {"optimizer": self._optimizer or Optimizer, "loss": self._loss}
+            for place in (place for place, part in parts.items() if hasattr(part, name)):
+                raise UnknownNameError(f"a model has no {name}: it is set by model.{place}.{name} = ….")
+            raise unknown_attribute(type(self).__name__, name, [n for n in (*vars(self), *dir(self)) if n[0] != "_"])
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,6 +163,11 @@ class Sequential:
         """Whether x reaches the layers in the dtype it has."""
         layer = self.deciding_layer
         return layer is not None and bool(layer.takes_integers)
+
+    @property
+    def all_ours(self) -> bool:
+        """Whether the layers and their activation functions are all the package's."""
+        return all(is_ours(type(layer)) and is_ours(getattr(layer, "function", None) or layer) for layer in self.layers)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -420,13 +432,13 @@ class Sequential:
         """
         refuse("fit", others, inspect.signature(self.fit).parameters)
         loss = self._compiled("fit")
-        batch_size = count("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
-        epochs, initial_epoch = count("fit", "epochs", epochs, 0), count("fit", "initial_epoch", initial_epoch, 0)
+        batch_size = whole("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
+        epochs, initial_epoch = whole("fit", "epochs", epochs, 0), whole("fit", "initial_epoch", initial_epoch, 0)
         validated, size = epochs_with(validation_freq), _size("fit", validation_batch_size, "validation_batch_size")
         random.generator(0 if seed is None else seed)  # refuses what is no seed
         if not isinstance(shuffle, (bool, numpy.bool_)):
             raise UsageError(f"fit(shuffle={shuffle!r}): it is True or False.")
-        followers = checked(callbacks)
+        followers = checked_callbacks(callbacks)
         if validation_data is None and validation_split:
             (x, y), validation_data = split_off(x, y, validation_split)
         if augmentation is not None and not callable(augmentation):
@@ -468,7 +480,7 @@ class Sequential:
         by name instead. verbose: 0 prints nothing.
         """
         refuse("evaluate", others, inspect.signature(self.evaluate).parameters)
-        loss, followers = self._compiled("evaluate"), checked(callbacks)
+        loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
         self._built("evaluate")
         size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
         steps = steps_of("evaluate", "steps", steps, len(samples), size)
@@ -497,7 +509,7 @@ class Sequential:
         steps: for the first so many batches instead.
         """
         refuse("predict", others, inspect.signature(self.predict).parameters)
-        followers = checked(callbacks)
+        followers = checked_callbacks(callbacks)
         self._built("predict")
         samples = Samples(x, None, self.dtype, self.device, deciding=self.deciding_layer)
         self.check_input(samples.x.shape)
@@ -549,16 +561,31 @@ class Sequential:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture, weights, optimiser state and history into one safetensors file, whole or not at all.
 
+        Of the user's own functions the file has the names; layers, optimisers and schedules are known by their class.
+        A warning says what `load` is to be given then, and what is left out: a loss or a metric without a name.
+
         Raises DataError where it cannot be written, DivergenceError where a weight is not finite (what stood there is
-        kept), UsageError before build or where a layer has a function of the user's own, which a file cannot hold.
+        kept), UsageError before build, where a layer has a function without a name, or where no such model could be
+        made again from the file.
         """
         self._built("save")
         checkpoint.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> Sequential:
-        """Make a model from a file that `save` wrote; raises DataError where it is damaged or none of ours."""
-        return checkpoint.load(cls, path, device)
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "cpu",
+        *,
+        custom_objects: Mapping[str, Any] | None = None,
+        compile: bool = True,
+    ) -> Sequential:
+        """Make a model from a file that `save` wrote; raises DataError where it is damaged or none of ours.
+
+        custom_objects: the user's own functions and classes by name, as far as they are not registered or imported.
+        compile: False makes the model without optimizer, loss and metrics.
+        """
+        return checkpoint.load(cls, path, device, custom_objects, compile)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
@@ -567,4 +594,4 @@ class Sequential:
 
 
 def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
-    return training.EVALUATION_BATCH if batch_size is None else count(method, name, batch_size, 1)
+    return training.EVALUATION_BATCH if batch_size is None else whole(method, name, batch_size, 1)

@@ -17,10 +17,10 @@ from ..errors import DivergenceError, UsageError
 from ..optim.optimizer import AVERAGE
 from ..replay.capture import Captured
 from .arguments import is_due
-from .callbacks import Callback, History, TerminateOnNaN
+from .callbacks import TerminateOnNaN
 from .finite import Snapshot, changing, first_changed, first_fault, is_finite
-from .hooks import Hooks
-from .measuring import RunningMeans, in_dtype, measure
+from .hooks import Callback, History, Hooks
+from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples, rows
 
@@ -315,11 +315,16 @@ class Measured:
 
     def measured(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Loss and metrics."""
-        return tuple(map(Tensor, measure(self.model, in_dtype(self.model, x), y, training=False)[1]))
+        return tuple(map(Tensor, measure(self.model, self._taken(x), y, training=False)[1]))
 
     def applied(self, x: Tensor) -> Tensor:
         """The outputs."""
-        return self.model.forward(in_dtype(self.model, x), recorded=False)
+        return self.model.forward(self._taken(x), recorded=False)
+
+    def _taken(self, x: Tensor) -> Tensor:
+        """The batch as the first layer takes it; a copy, where a layer of the user's own could write into it."""
+        taken = in_dtype(self.model, x)
+        return Tensor(copied(x._data)) if taken is x and not self.model.all_ours else taken
 
 
 def evaluate(

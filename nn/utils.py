@@ -7,10 +7,11 @@ from typing import Any
 import numpy
 import numpy.typing
 
+from ..arguments import whole
 from ..engine import backend
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor, numeric_dtype
-from ..errors import DataError, UsageError
+from ..errors import DataError
 
 
 def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "float32") -> numpy.typing.NDArray[Any]:
@@ -22,11 +23,11 @@ def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "fl
     labels = backend.fetch(labels._data if isinstance(labels, Tensor) else as_array(labels, "labels"))
     if not labels.size:
         raise DataError(f"to_categorical takes labels, at least one; there is none in shape {labels.shape}.")
-    if num_classes is not None and (type(num_classes) is bool or not isinstance(num_classes, (int, numpy.integer))):
-        raise UsageError(f"to_categorical(num_classes={num_classes!r}): it is a whole number.")
+    if num_classes is not None:
+        num_classes = whole("to_categorical", "num_classes", num_classes)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
-    classes = int(numpy.nan_to_num(labels, posinf=0).max()) + 1 if num_classes is None else int(num_classes)
+    classes = int(numpy.nan_to_num(labels, posinf=0).max()) + 1 if num_classes is None else num_classes
     wrong = (labels < 0) | (labels >= classes) | (labels != numpy.floor(labels))
     if wrong.any():
         row = int(numpy.argmax(wrong))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy
 
+from ..arguments import whole
 from ..engine.backend import namespace_of
 from ..engine.namespace import namespace
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor
-from ..errors import DataError, UsageError
+from ..errors import DataError
 
 
 @primitive("y[i, k] = 1 if k == labels[i] else 0", domain={"labels": range(4)}, examples=(example((3,), classes=4),))
@@ -23,8 +24,7 @@ def one_hot(xp, labels, *, classes):
 
 @one_hot.check
 def _(labels, classes):
-    if isinstance(classes, bool) or not isinstance(classes, (int, numpy.integer)) or classes < 1:
-        raise UsageError(f"one_hot(classes={classes!r}): it is the number of classes, an integer of 1 or more.")
+    whole("one_hot", "classes", classes)
 
 
 @one_hot.check_values

@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy
-
+from ..arguments import is_whole
 from ..engine import backend
 from ..engine.backend import Array, Namespace
 from ..engine.primitive import Primitive
@@ -28,8 +27,7 @@ PADDINGS = ("valid", "same")
 def per_axis(what: str, name: str, value: Any, axes: int, least: int = 1) -> Lengths:
     """One whole number of `least` or more for each axis of space; a single one is meant for all of them."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
-    whole = all(isinstance(n, (int, numpy.integer)) and not isinstance(n, bool) and n >= least for n in values)
-    if not whole or len(values) != axes:
+    if not all(is_whole(n) and n >= least for n in values) or len(values) != axes:
         each = "" if axes == 1 else f", or one for each of {AXES.get(axes, f'{axes} axes')}"
         raise UsageError(f"{what}({name}={value!r}): it is a whole number of {least} or more{each}.")
     return tuple(map(int, values))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ..arguments import number
 from ..engine import backend
-from ..engine.absent import checked_arguments, unknown_attribute
+from ..engine.absent import checked, checked_arguments, unknown_attribute
 from ..engine.capturing import capturing
 from ..engine.flat import Flat
 from ..engine.tensor import Tensor
@@ -68,7 +68,7 @@ class Optimizer:
         super().__init_subclass__()
         cls.declared = False
         if "__init__" in vars(cls):
-            cls.__init__ = checked_arguments(vars(cls)["__init__"])  # type: ignore[method-assign]
+            checked(cls)
         for name in names or (cls.__name__.lower(),):
             OPTIMIZERS.add(name, cls)
 

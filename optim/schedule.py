@@ -9,7 +9,7 @@ from typing import Any, dataclass_transform
 import numpy
 
 from ..arguments import is_number, whole
-from ..engine.absent import checked_arguments
+from ..engine.absent import checked
 from ..errors import UsageError
 from ..names import Names, taken_by
 
@@ -28,8 +28,7 @@ class Schedule:
         super().__init_subclass__()
         if "__init__" not in vars(cls):
             dataclass(frozen=True)(cls)
-        cls.__init__ = checked_arguments(cls.__init__)  # type: ignore[method-assign]
-        SCHEDULES.add(cls.__name__, cls)
+        SCHEDULES.add(cls.__name__, checked(cls))
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """Layers: an equation of the registry with its weights, under Keras's names and with Keras's arguments."""
 
-from .base import LAYERS, Layer, activation_name, activations, make_activation, make_layer
+from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Rescaling, Reshape
 from .normalisation import BatchNormalization, LayerNormalization
@@ -16,6 +16,7 @@ from .pooling import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "LAYERS",
     "Activation",
     "AveragePooling1D",
@@ -39,7 +40,6 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "activation_name",
-    "activations",
     "make_activation",
     "make_layer",
 ]

@@ -1,32 +1,34 @@
-"""What layers have in common: weights and state by name, a configuration, a name; activation functions by name."""
+"""What layers have in common: weights and state by name, a configuration, a name; layers and activations by name."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy
 
+from ...arguments import is_whole
 from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
-from ...errors import UsageError, unknown_name
+from ...errors import UsageError
+from ...names import Names, is_ours, taken_by
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
 Function = Callable[[Tensor], Tensor]
 
-LAYERS: dict[str, type[Layer]] = {}
-"""Layers by class name, as a model file names them; each registers itself."""
+COMMON = ("input_shape", "name", "trainable")
+"""What every layer may be given."""
 
 
 class Layer:
-    """A step of a model. A layer of one's own has `output_shape`, `apply`, and, with weights, `make_weights`.
+    """A step of a model. A layer of one's own has `apply`, with weights `make_weights`, and `output_shape` where that
+    is another than the input's. What its constructor takes, it keeps under the same name: so files can hold it.
 
     input_shape: the shape of one sample, for the first layer of a model. name: what files and summaries call it.
     The mathematics is in `apply`, a function of the weights: a model hands in weights that record or do not.
@@ -35,6 +37,7 @@ class Layer:
     """
 
     config_names: ClassVar[tuple[str, ...]] = ()
+    """What the constructor takes besides input_shape, name and trainable."""
     free_names: ClassVar[tuple[str, ...]] = ()
     """Of the configuration, what may be set at any time; the rest is fixed once the layer is built."""
     takes_integers: ClassVar[bool | None] = False
@@ -53,12 +56,10 @@ class Layer:
         super().__init_subclass__()
         if "__init__" in vars(cls):
             cls.__init__ = checked_arguments(vars(cls)["__init__"], "", ("trainable",))  # type: ignore[method-assign]
-        if abstract:
-            return
-        taken = LAYERS.get(cls.__name__)
-        if taken and is_ours(taken) and not is_ours(cls):
-            raise UsageError(f"model files mean our own layer by the name {cls.__name__}: call yours otherwise.")
-        LAYERS[cls.__name__] = cls
+        if "__init__" in vars(cls) and "config_names" not in vars(cls):
+            cls.config_names = tuple(name for name in taken_by(cls) if name not in COMMON)
+        if not abstract:
+            LAYERS.add(cls.__name__, cls)
 
     def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
         """The layer applied to a batch, with its own weights (drawn with seed 0 if it was not built yet)."""
@@ -70,11 +71,11 @@ class Layer:
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. What the constructor of a layer of ours is given is checked as there, or refused."""
         own: Any = next(kind for kind in type(self).__mro__ if is_ours(kind))
-        given = [n for n in ("input_shape", *own.config_names) if n in vars(self)]
+        given = self.given(own)
         if name in given:
             if self.built_for is not None and name not in own.free_names:
                 raise UsageError(f"{self.name}.{name} is fixed now that the layer is built: make a new {own.__name__}.")
-            made = own(**{**{n: vars(self)[n] for n in given}, name: value})
+            made = own(**{**given, name: value})
             same = vars(Activated()).keys() - {"input_shape"}  # its name, weights, σ, …
             vars(self).update({n: new for n, new in vars(made).items() if n not in same})
             return
@@ -83,7 +84,16 @@ class Layer:
                 raise unknown_attribute(own.__name__, name, given)
             if name in self.variables:
                 raise UsageError(f"{self.name}.{name}: it is changed by layer.variables[{name!r}].assign(…).")
+        if name in ("weights", "state") and not isinstance(value, dict):
+            raise UsageError(
+                f"{self.name}.{name} holds tensors by name: change one by layer.{name}[name].assign(…), or all weights "
+                "of the model by model.set_weights(…)."
+            )
         super().__setattr__(name, value)
+
+    def given(self, own: type[Layer]) -> dict[str, Any]:
+        """What the constructor of `own`, its class or a base of that, was given, as far as it fixes the layer."""
+        return {name: vars(self)[name] for name in ("input_shape", *own.config_names) if name in vars(self)}
 
     @property
     def trainable(self) -> bool:
@@ -137,12 +147,21 @@ class Layer:
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
-        """What it takes to make this layer again, as plain values."""
+        """What it takes to make this layer again: plain values, and functions of the user's own.
+
+        Raises UsageError where the layer has not kept what it was given.
+        """
         shape = {} if self.input_shape is None else {"input_shape": list(self.input_shape)}
         frozen = {} if self.trainable else {"trainable": False}
-        return {"layer": type(self).__name__, "name": self.name, **shape, **frozen} | {
-            key: as_plain(getattr(self, key)) for key in self.config_names
-        }
+        kept = dict[str, Any]()
+        for key in self.config_names:
+            if not hasattr(self, key):
+                raise UsageError(
+                    f"{type(self).__name__} takes {key}=…, and does not keep it: let it be self.{key}, or let config() "
+                    "say what it is made with."
+                )
+            kept[key] = as_plain(getattr(self, key))
+        return {"layer": type(self).__name__, "name": self.name, **shape, **frozen, **kept}
 
     @property
     def variables(self) -> dict[str, Tensor]:
@@ -156,6 +175,16 @@ class Layer:
 
 
 Layer.__init__ = checked_arguments(Layer.__init__)  # type: ignore[method-assign]
+LAYERS: Names[type[Layer]] = Names("layer")
+"""Layers by class name, as a model file names them; each registers itself."""
+ACTIVATIONS: Names[Primitive | None] = Names(
+    "activation",
+    [
+        *((name, p) for name, p in registry.items() if p.__module__.endswith(".activation")),
+        ("tanh", registry["tanh"]), ("swish", registry["silu"]), ("linear", None),
+    ],
+)  # fmt: skip
+"""The registry's activation functions by name: the family of that name, and tanh; "linear" is the identity."""
 
 
 class Activated(Layer, abstract=True):
@@ -186,6 +215,10 @@ class Activated(Layer, abstract=True):
     def function(self, value: str | Function | None) -> None:
         self.activation = value
 
+    def config(self) -> dict[str, Any]:
+        found = super().config()
+        return {**found, "activation": self.activation or self.function} if "activation" in found else found
+
     def linear(self, weights: Weights, x: Tensor) -> Tensor:
         """z, without σ: the logits, where σ is softmax or sigmoid."""
         raise NotImplementedError
@@ -195,43 +228,22 @@ class Activated(Layer, abstract=True):
         return self.function(z) if self.function else z
 
 
-def is_ours(kind: type[Layer]) -> bool:
-    """Whether the package has this layer, rather than its user."""
-    return kind.__module__.startswith(f"{__package__}.")
-
-
 def make_activation(value: str | Function | None) -> Function | None:
     """An activation function of its name ("relu", "softmax", …), itself, or None for the identity ("linear")."""
-    if value is None or value == "linear":
-        return None
-    if callable(value):
-        return value
-    known = activations()
-    if value not in known:
-        raise unknown_name("activation", value, [*known, "linear"])
-    return known[value]
-
-
-def activations() -> dict[str, Primitive]:
-    """The registry's activation functions: the family of that name, and tanh."""
-    family = {name: p for name, p in registry.items() if p.kernel.__module__.endswith(".activation")}
-    return family | {"tanh": registry["tanh"], "swish": registry["silu"]}
+    return value if value is None or callable(value) else ACTIVATIONS.named(value)
 
 
 def activation_name(function: Function | None) -> str | None:
     """The name by which `make_activation` gives this function; None for the identity, or a function of the user's."""
-    return next((name for name, known in activations().items() if known is function), None)
+    return None if function is None else ACTIVATIONS.name_of(function)
 
 
 def make_layer(config: Mapping[str, Any]) -> Layer:
     """The layer that a `config()` describes; raises UsageError for a kind that is not known."""
-    options = dict(config)
-    kind = options.pop("layer", None)
-    if kind not in LAYERS:
-        raise unknown_name("layer", kind, LAYERS)
-    trainable = options.pop("trainable", True)
-    layer = LAYERS[kind](**options)
-    layer.trainable = trainable
+    layer: Layer = LAYERS.made({key: value for key, value in config.items() if key not in COMMON}, "layer")
+    layer.name, layer.trainable = config.get("name") or layer.name, config.get("trainable", True)
+    if config.get("input_shape") is not None:
+        vars(layer)["input_shape"] = checked_shape("input_shape", config["input_shape"])
     return layer
 
 
@@ -243,20 +255,11 @@ def default_name(kind: type[Layer]) -> str:
 
 def checked_shape(what: str, shape: Any) -> Shape:
     """The shape of one sample as a tuple; raises UsageError for what is none."""
-    try:
-        checked = tuple(operator.index(n) for n in shape)
-    except TypeError:
-        raise UsageError(f"{what}={shape!r}: it is the shape of one sample, such as (784,).") from None
-    if any(n < 1 for n in checked):
+    if not isinstance(shape, (tuple, list)) or not all(map(is_whole, shape)):
+        raise UsageError(f"{what}={shape!r}: it is the shape of one sample, such as (784,).")
+    if any(n < 1 for n in shape):
         raise UsageError(f"{what}={shape!r}: every length is 1 or more (the batch is not part of it).")
-    return checked
-
-
-def whole_number(what: str, name: str, value: Any) -> int:
-    """An integer of 1 or more; raises UsageError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or value < 1:
-        raise UsageError(f"{what}({name}={value!r}): {name} is an integer of 1 or more.")
-    return int(value)
+    return tuple(map(int, shape))
 
 
 def as_plain(value: Any) -> Any:

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy
 
+from ...arguments import whole
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.convolution import convolution, transposed_convolution
 from ...ops.windows import output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Function, Shape, Weights, whole_number
+from .base import Activated, Function, Shape, Weights
 from .space import data_format_of, padding_named, put_together, taken_apart
 
 Sizes = int | tuple[int, ...]
@@ -22,10 +23,6 @@ class Convolution(Activated, abstract=True):
 
     rank: ClassVar[int] = 2
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
-    config_names: ClassVar[tuple[str, ...]] = (
-        "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias",
-        "bias_initializer",
-    )  # fmt: skip
 
     def __init__(
         self,
@@ -107,8 +104,6 @@ class Conv2D(Convolution):
     kernel is (height, width, channels / groups, filters).
     """
 
-    config_names = ("filters", *Convolution.config_names, "groups", "kernel_initializer")
-
     def __init__(
         self,
         filters: int,
@@ -130,7 +125,7 @@ class Conv2D(Convolution):
             bias_initializer, input_shape, name,
         )  # fmt: skip
         kind = type(self).__name__
-        self.filters, self.groups = whole_number(kind, "filters", filters), whole_number(kind, "groups", groups)
+        self.filters, self.groups = whole(kind, "filters", filters), whole(kind, "groups", groups)
         self.kernel_initializer = kernel_initializer
         if self.filters % self.groups:
             raise UsageError(f"{kind}(filters={filters}, groups={groups}): groups divide the filters.")
@@ -175,8 +170,6 @@ class DepthwiseConv2D(Convolution):
     The kernel is (height, width, channels, depth_multiplier). The other arguments are those of Conv2D.
     """
 
-    config_names = (*Convolution.config_names, "depth_multiplier", "depthwise_initializer")
-
     def __init__(
         self,
         kernel_size: Sizes,
@@ -196,7 +189,7 @@ class DepthwiseConv2D(Convolution):
             kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, depthwise_initializer,
             bias_initializer, input_shape, name,
         )  # fmt: skip
-        self.depth_multiplier = whole_number("DepthwiseConv2D", "depth_multiplier", depth_multiplier)
+        self.depth_multiplier = whole("DepthwiseConv2D", "depth_multiplier", depth_multiplier)
         self.depthwise_initializer = depthwise_initializer
 
     def outputs(self, channels: int) -> int:
@@ -222,8 +215,6 @@ class Conv2DTranspose(Convolution):
     enough for each stride, where it is "valid". The other arguments are those of Conv2D.
     """
 
-    config_names = ("filters", *Convolution.config_names, "output_padding", "kernel_initializer")
-
     def __init__(
         self,
         filters: int,
@@ -244,7 +235,7 @@ class Conv2DTranspose(Convolution):
             kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, kernel_initializer,
             bias_initializer, input_shape, name,
         )  # fmt: skip
-        self.filters, self.kernel_initializer = whole_number("Conv2DTranspose", "filters", filters), kernel_initializer
+        self.filters, self.kernel_initializer = whole("Conv2DTranspose", "filters", filters), kernel_initializer
         more: tuple[int, ...] | None = None
         if output_padding is not None:
             more = per_axis("Conv2DTranspose", "output_padding", output_padding, self.rank, 0)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy
 
+from ...arguments import is_whole, number, whole
 from ...engine import random
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError, unknown_name
 from ...ops.linalg import affine, affine_relu, matmul
 from ...ops.products import PRECISIONS
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Function, Layer, Shape, Weights, whole_number
+from .base import Activated, Function, Layer, Shape, Weights
 
 
 class Activation(Activated):
     """σ, elementwise or along the last axis: the name of an activation function, or a function of a tensor."""
-
-    config_names = ("activation",)
 
     def __init__(
         self, activation: str | Function | None, input_shape: Shape | None = None, name: str | None = None
@@ -41,7 +39,6 @@ class Dense(Activated):
     float32 factors are rounded to before they are multiplied, see `cg.affine`; "float32" leaves them.
     """
 
-    config_names = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "precision")
     free_names = ("precision",)
 
     def __init__(
@@ -61,7 +58,7 @@ class Dense(Activated):
         if precision != "float32" and not use_bias:
             raise UsageError(f"Dense(precision={precision!r}) has a bias: leave use_bias=False out.")
         self.precision = precision
-        self.units, self.use_bias = whole_number("Dense", "units", units), use_bias
+        self.units, self.use_bias = whole("Dense", "units", units), use_bias
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
         self._initializers = make_initializer(kernel_initializer), make_initializer(bias_initializer)
 
@@ -107,17 +104,13 @@ class Flatten(Layer):
 class Reshape(Layer):
     """Each sample under another shape, in row-major order. target_shape: of one sample; one length may be -1."""
 
-    config_names = ("target_shape",)
     takes_integers = None
 
     def __init__(self, target_shape: Sequence[int], input_shape: Shape | None = None, name: str | None = None) -> None:
         super().__init__(input_shape, name)
-        try:
-            self.target_shape = tuple(operator.index(n) for n in target_shape)
-        except TypeError:
-            raise UsageError(
-                f"Reshape({target_shape!r}): it takes the shape of one sample, such as (28, 28, 1)."
-            ) from None
+        if not isinstance(target_shape, (tuple, list)) or not all(map(is_whole, target_shape)):
+            raise UsageError(f"Reshape({target_shape!r}): it takes the shape of one sample, such as (28, 28, 1).")
+        self.target_shape = tuple(map(int, target_shape))
         if any(n < 1 and n != -1 for n in self.target_shape) or self.target_shape.count(-1) > 1:
             raise UsageError(f"Reshape({target_shape!r}): every length is 1 or more, but for one -1 for what is left.")
 
@@ -137,16 +130,13 @@ class Reshape(Layer):
 class Rescaling(Layer):
     """scale · x + offset: `Rescaling(1 / 255)` takes bytes to [0, 1]."""
 
-    config_names = free_names = ("scale", "offset")
+    free_names = ("scale", "offset")
 
     def __init__(
         self, scale: float, offset: float = 0.0, input_shape: Shape | None = None, name: str | None = None
     ) -> None:
         super().__init__(input_shape, name)
-        for what, value in (("scale", scale), ("offset", offset)):
-            if isinstance(value, bool) or not isinstance(value, (int, float, numpy.integer, numpy.floating)):
-                raise UsageError(f"Rescaling({what}={value!r}): it is a number.")
-        self.scale, self.offset = float(scale), float(offset)
+        self.scale, self.offset = number("Rescaling", "scale", scale), number("Rescaling", "offset", offset)
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         y = x * self.scale
@@ -156,13 +146,11 @@ class Rescaling(Layer):
 class Dropout(Layer):
     """In training each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al. 2014)."""
 
-    config_names = free_names = ("rate",)
+    free_names = ("rate",)
 
     def __init__(self, rate: float, input_shape: Shape | None = None, name: str | None = None) -> None:
         super().__init__(input_shape, name)
-        if not 0 <= rate < 1:
-            raise UsageError(f"Dropout(rate={rate!r}): the rate lies in [0, 1).")
-        self.rate = float(rate)
+        self.rate = number("Dropout", "rate", rate, "[0, 1)")
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         if not training or not self.rate:

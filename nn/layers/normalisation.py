@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy
 
+from ...arguments import is_whole, number
 from ...engine import backend
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
@@ -21,9 +22,6 @@ from .space import everywhere
 class Normalization(Layer, abstract=True):
     """γ (x - mean) / √(variance + ε) + β along `axis`, one or more axes of the batch. center: with β; scale: with γ."""
 
-    config_names: ClassVar[tuple[str, ...]] = (
-        "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
-    )  # fmt: skip
     free_names: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     def __init__(
@@ -40,12 +38,10 @@ class Normalization(Layer, abstract=True):
         super().__init__(input_shape, name)
         kind = type(self).__name__
         axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-        if not axes or any(isinstance(a, bool) or not isinstance(a, (int, numpy.integer)) for a in axes):
+        if not axes or not all(map(is_whole, axes)):
             raise UsageError(f"{kind}(axis={axis!r}): it is an axis of the batch by number; -1 is the last.")
-        if not epsilon > 0:
-            raise UsageError(f"{kind}(epsilon={epsilon!r}): it is greater than 0, since a variance may be 0.")
         self.axis = tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axes[0])
-        self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
+        self.epsilon, self.center, self.scale = number(kind, "epsilon", epsilon, "(0, ∞)"), bool(center), bool(scale)
         self.beta_initializer, self.gamma_initializer = beta_initializer, gamma_initializer
         self._initializers = make_initializer(gamma_initializer), make_initializer(beta_initializer)
 
@@ -106,9 +102,6 @@ class BatchNormalization(Normalization):
     one value a channel has the variance 0, and gives β.
     """
 
-    config_names = (
-        *Normalization.config_names, "momentum", "moving_mean_initializer", "moving_variance_initializer",
-    )  # fmt: skip
     free_names = ("epsilon", "momentum")
 
     def __init__(
@@ -128,9 +121,7 @@ class BatchNormalization(Normalization):
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, input_shape, name)
         if not isinstance(self.axis, int):
             raise UsageError(f"BatchNormalization(axis={axis!r}): it is one axis, that of the channels.")
-        if not 0 <= momentum <= 1:
-            raise UsageError(f"BatchNormalization(momentum={momentum!r}): it lies in [0, 1].")
-        self.momentum = float(momentum)
+        self.momentum = number("BatchNormalization", "momentum", momentum, "[0, 1]")
         self.moving_mean_initializer = moving_mean_initializer
         self.moving_variance_initializer = moving_variance_initializer
         self._moving = make_initializer(moving_mean_initializer), make_initializer(moving_variance_initializer)

@@ -25,7 +25,7 @@ class Pooling(Layer, abstract=True):
 
     rank: ClassVar[int] = 2
     primitive: ClassVar[Any]
-    config_names = ("pool_size", "strides", "padding", "data_format")
+    _strides_follow = False
 
     def __init__(
         self,
@@ -40,7 +40,11 @@ class Pooling(Layer, abstract=True):
         kind = type(self).__name__
         self.pool_size = per_axis(kind, "pool_size", pool_size, self.rank)
         self.strides = self.pool_size if strides is None else per_axis(kind, "strides", strides, self.rank)
+        self._strides_follow = strides is None
         self.padding, self.data_format = padding_named(padding), data_format_of(data_format)
+
+    def given(self, own: type[Layer]) -> dict[str, Any]:
+        return super().given(own) | ({"strides": None} if self._strides_follow else {})
 
     def output_shape(self, input_shape: Shape) -> Shape:
         lengths, channels = taken_apart(self, input_shape, self.rank, self.data_format)
@@ -86,7 +90,6 @@ class GlobalPooling(Layer, abstract=True):
 
     rank: ClassVar[int] = 2
     primitive: ClassVar[Any]
-    config_names = ("data_format", "keepdims")
 
     def __init__(
         self,

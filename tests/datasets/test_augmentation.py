@@ -75,9 +75,9 @@ def test_whole_numbers_are_rounded():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: Augmentation(rotation=-1), UsageError, "rotation=-1.*0 or more"),
+        (lambda: Augmentation(rotation=-1), UsageError, "rotation=-1.*lies in .0, ∞"),
         (lambda: Augmentation(shift=float("nan")), UsageError, "shift=nan"),
-        (lambda: Augmentation(scale=1.0), UsageError, "scale=1.0.*below 1"),
+        (lambda: Augmentation(scale=1.0), UsageError, "scale=1.0.*lies in .0, 1"),
         (lambda: Augmentation(elastic_grid=1), UsageError, "elastic_grid=1"),
         (lambda: Augmentation(image_shape=(28,)), UsageError, r"image_shape=\(28,\)"),
         (lambda: SOME(np.ones((3, 784)), rng()), ShapeError, r"not \(3, 784\).*image_shape="),

@@ -211,3 +211,88 @@ def test_metrics_do_not_change_in_the_midst_of_a_training(eager, metrics):
     with pytest.raises(cg.ChalkgradError, match="between two calls of fit"):
         model.fit(np.ones((3, 2)), np.eye(3), epochs=3, verbose=0, callbacks=[Change()])
     assert len(model.evaluate(np.ones((3, 2)), np.eye(3), verbose=0, return_dict=True)) == 1 + len(metrics)
+
+
+STRAY = {
+    "learning_rate": r"a model has no learning_rate: it is set by model\.optimizer\.learning_rate",
+    "beta_1": r"model\.optimizer\.beta_1",
+    "global_clipnorm": r"model\.optimizer\.global_clipnorm",
+    "from_logits": r"model\.loss\.from_logits",
+    "stop_trainin": "did you mean 'stop_training'",
+    "metric": "did you mean 'metrics'",
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_stray_attributes_of_a_model_are_refused_with_the_way_out(name):
+    model = Sequential([layers.Dense(3)])
+    model.compile("adam", "mse")
+    with pytest.raises(cg.ChalkgradError, match=STRAY[name]):
+        setattr(model, name, 1)
+    assert not hasattr(model, name)
+
+    class Mine(Sequential):
+        pass
+
+    setattr(Mine(), name, 1)
+
+
+def test_pooling_follows_its_pool_size_until_it_has_strides_of_its_own():
+    pooling = layers.MaxPooling2D()
+    pooling.pool_size = 3
+    assert pooling.strides == (3, 3)
+    pooling.strides = 2
+    pooling.pool_size = 4
+    assert (pooling.strides, pooling.pool_size) == ((2, 2), (4, 4))
+    given = layers.MaxPooling2D(2, 2)
+    given.pool_size = 3
+    assert given.strides == (2, 2)
+
+
+def test_weights_are_not_a_list():
+    layer = built("Dense")
+    with pytest.raises(cg.ChalkgradError, match=r"dense\.weights holds tensors by name: .*assign.*set_weights"):
+        layer.weights = [np.ones((2, 3)), np.ones(3)]
+    assert list(layer.weights) == ["kernel", "bias"]
+
+
+UNKNOWN = {
+    "a schedule": (lambda: cg.optim.CosineDecay(0.1, 5, alpha=0.1), "CosineDecay.*'alpha'"),
+    "a loss": (lambda: cg.losses.CategoricalCrossentropy(from_logit=True), "did you mean 'from_logits'"),
+    "Keras's argument of a loss": (
+        lambda: cg.losses.BinaryCrossentropy(reduction="none"),
+        "there is no reduction here",
+    ),
+    "a callback": (lambda: cg.callbacks.EarlyStopping(patiense=3), "did you mean 'patience'"),
+    "Keras's argument of a callback": (lambda: cg.callbacks.EarlyStopping(verbose=1), "there is no verbose here"),
+    "a metric": (lambda: cg.metrics.Metric("m", len, on_logit=True), "did you mean 'on_logits'"),
+    "an augmentation": (lambda: cg.datasets.Augmentation(rotate=3), "did you mean 'rotation'"),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_unknown_arguments_are_errors_of_ours(what):
+    make, told = UNKNOWN[what]
+    with pytest.raises(cg.ChalkgradError, match=told):
+        make()
+    assert cg.callbacks.EarlyStopping(verbose=0).patience == 0
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_layer_that_writes_into_its_input_leaves_the_callers_array_alone(eager):
+    class Zeroed(Layer):
+        def apply(self, weights, x, *, training, generator):
+            x[:, 0] = 0.0
+            return x * 1.0
+
+    x = np.random.default_rng(0).random((9, 3)).astype("float32")
+    before = x.copy()
+    for first in ([], [layers.Flatten(input_shape=(3,))]):
+        model = Sequential([*first, Zeroed(), layers.Dense(2)])
+        model.compile("sgd", "mse", run_eagerly=eager)
+        model.fit(x, x[:, :2], batch_size=3, epochs=4, verbose=0)
+        for _ in range(3):
+            model.predict(x, batch_size=3)
+            model.evaluate(x, x[:, :2], batch_size=3, verbose=0)
+            model(x)
+        np.testing.assert_array_equal(x, before)

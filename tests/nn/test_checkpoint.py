@@ -185,15 +185,14 @@ def test_the_file_is_open_to_others(path, fitted):
     assert json.loads(header(path)["__metadata__"]["chalkgrad"])["history"]["epoch"] == [0, 1]
 
 
-def test_a_loss_and_a_metric_of_ones_own_are_left_out(path, classifier, points):
-    def mine(y_true, y_pred):
-        return cg.mean((y_pred - y_true) ** 2)
-
-    classifier(mine, metrics=[]).save(path)
+def test_a_loss_and_a_metric_without_a_name_are_left_out_and_that_is_said(path, classifier, points):
+    with pytest.warns(UserWarning, match="it has neither loss nor optimizer, since .* it has none"):
+        classifier(lambda y_true, y_pred: cg.mean((y_pred - y_true) ** 2), metrics=[]).save(path)
     again = Sequential.load(path)
     with pytest.raises(UsageError, match="fit before compile"):
         again.fit(points[0], points[2])
-    classifier(metrics=["accuracy", lambda xp, y, p: 0.0]).save(path)
+    with pytest.warns(UserWarning, match="it is without a metric, since"):
+        classifier(metrics=["accuracy", lambda xp, y, p: 0.0]).save(path)
     assert [metric.name for metric in Sequential.load(path).metrics] == ["accuracy"]
 
 
@@ -248,8 +247,11 @@ def test_a_loss_of_ones_own_is_told_by_more_than_its_name(path, classifier):
     def mean_squared_error(y_true, y_pred):
         return cg.mean((y_pred - y_true) ** 4)
 
-    classifier(mean_squared_error, metrics=[]).save(path)
-    assert Sequential.load(path).loss is None
+    with pytest.warns(UserWarning, match="mean_squared_error"):
+        classifier(mean_squared_error, metrics=[]).save(path)
+    with pytest.raises(DataError, match="'mean_squared_error' is not known here"):
+        Sequential.load(path)
+    assert Sequential.load(path, custom_objects={"mean_squared_error": mean_squared_error}).loss.targets == "any"
 
 
 # Files that cannot be used

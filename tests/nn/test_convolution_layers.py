@@ -259,7 +259,7 @@ def test_the_last_layers_softmax_is_fused_with_the_loss():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Conv2D(0, 3), r"Conv2D\(filters=0\): filters is an integer of 1 or more"),
+        (lambda: Conv2D(0, 3), r"Conv2D\(filters=0\): it is a whole number of 1 or more"),
         (lambda: Conv2D(4, 0), r"Conv2D\(kernel_size=0\): it is a whole number of 1 or more"),
         (lambda: Conv2D(4, (3, 3, 3)), r"kernel_size=\(3, 3, 3\)\): .* one for each of height, width"),
         (lambda: Conv2D(4, 3, strides=0), r"Conv2D\(strides=0\): it is a whole number of 1 or more"),

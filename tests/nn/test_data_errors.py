@@ -50,7 +50,7 @@ FAULTS = {
     "no probabilities": (CATEGORICAL, {"y": changed(ROWS, 9, 2.0)}, DataError, r"not in \[0, 1\] in row 9"),
     "no probability": (BINARY, {"y": changed(ROWS, (3, 1), -0.5)}, DataError, r"not in \[0, 1\] in row 3"),
     "values of another width": ("mse", {"y": ROWS[:, :1]}, ShapeError, r"\(20, 1\).*\(batch, 3\)"),
-    "batch_size 0": (CATEGORICAL, {"batch_size": 0}, UsageError, r"batch_size=0\): it is an integer of 1 or more"),
+    "batch_size 0": (CATEGORICAL, {"batch_size": 0}, UsageError, r"batch_size=0\): it is a whole number of 1 or more"),
     "batch_size fraction": (CATEGORICAL, {"batch_size": 2.5}, UsageError, "batch_size=2.5"),
     "batch_size bool": (CATEGORICAL, {"batch_size": True}, UsageError, "batch_size=True"),
     "epochs negative": (CATEGORICAL, {"epochs": -1}, UsageError, "epochs=-1.*of 0 or more"),

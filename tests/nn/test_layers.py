@@ -9,6 +9,7 @@ import chalkgrad as cg
 from chalkgrad.engine import random
 from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import (
+    ACTIVATIONS,
     LAYERS,
     Activation,
     AveragePooling1D,
@@ -31,7 +32,6 @@ from chalkgrad.nn.layers import (
     MaxPooling2D,
     Rescaling,
     Reshape,
-    activations,
     make_layer,
 )
 
@@ -183,11 +183,11 @@ def test_dense_works_on_the_last_axis():
     np.testing.assert_allclose(layer(a), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", activations())
+@pytest.mark.parametrize("name", [name for name, function in ACTIVATIONS.items() if function])
 def test_every_activation_by_name(name):
     layer, a = ready(lambda: Dense(4, name), (3,), np.random.default_rng(3))
     z = a @ layer.weights["kernel"].numpy() + layer.weights["bias"].numpy()
-    expected = activations()[name](cg.tensor(z))
+    expected = ACTIVATIONS[name](cg.tensor(z))
     np.testing.assert_allclose(layer(a), expected, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(Activation(name)(z), expected, rtol=1e-12, atol=1e-14)
 
@@ -206,7 +206,7 @@ def test_no_activation(none):
 
 @pytest.mark.parametrize("units", [0, -1, 2.0, True, "3", None])
 def test_units_that_are_none(units):
-    with pytest.raises(UsageError, match="units is an integer of 1 or more"):
+    with pytest.raises(UsageError, match=r"units=.*: it is a whole number of 1 or more"):
         Dense(units)
 
 

@@ -263,8 +263,8 @@ def test_a_single_sample_left_over_trains(same):
     ("make", "text"),
     [
         (lambda: BatchNormalization(momentum=1.5), r"momentum=1.5\): it lies in \[0, 1\]"),
-        (lambda: BatchNormalization(epsilon=0), r"BatchNormalization\(epsilon=0\): it is greater than 0"),
-        (lambda: LayerNormalization(epsilon=-1), r"LayerNormalization\(epsilon=-1\): it is greater than 0"),
+        (lambda: BatchNormalization(epsilon=0), r"BatchNormalization\(epsilon=0\): it lies in \(0, ∞\)"),
+        (lambda: LayerNormalization(epsilon=-1), r"LayerNormalization\(epsilon=-1\): it lies in \(0, ∞\)"),
         (lambda: BatchNormalization(axis=1.5), r"axis=1.5\): it is an axis of the batch by number"),
         (lambda: BatchNormalization(axis=(1, 2)), r"axis=\(1, 2\)\): it is one axis, that of the channels"),
         (lambda: LayerNormalization(axis=()), r"axis=\(\)\): it is an axis of the batch"),
