@@ -24,7 +24,8 @@ def is_whole(value: object) -> bool:
 def number(what: str, name: str, value: Any, interval: str = "(-∞, ∞)") -> float:
     """A number in an interval such as "[0, 1)", as Python's float; raises UsageError for anything else."""
     if not is_number(value):
-        raise UsageError(f"{what}({name}={value!r}): it is a number.")
+        within = "" if interval == "(-∞, ∞)" else f" and lies in {interval}"
+        raise UsageError(f"{what}({name}={value!r}): it is a number{within}.")
     low, high = (float(end.replace("∞", "inf")) for end in interval[1:-1].split(","))
     above = low <= value if interval.startswith("[") else low < value
     below = value <= high if interval.endswith("]") else value < high

@@ -327,7 +327,7 @@ def test_dropout_in_training_needs_a_generator():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 50, float("nan")])
 def test_rates_that_are_none(rate):
-    with pytest.raises(UsageError, match=r"rate lies in \[0, 1\)"):
+    with pytest.raises(UsageError, match=r"it lies in \[0, 1\)"):
         Dropout(rate)
 
 
