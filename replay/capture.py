@@ -29,12 +29,12 @@ from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import install_command
 from . import fuse
-from .arguments import holds_arrays, leaves, rebuilt, signature, tensors
+from .arguments import holds_arrays, rebuilt, signature, tensors
+from .description import described
 from .following import Following
 from .gpu import GpuProgram, program_of
-from .listing import root
-from .passes import from_outside
-from .program import Program, device_of
+from .program import Program
+from .replayable import check_that_it_repeats, difference, unfit
 from .surroundings import Surroundings
 from .trace import Trace
 
@@ -57,6 +57,8 @@ _recording = threading.Lock()
 
 class Recording:
     """What is known of calls with one signature: the last trace, and the program, or why there is none."""
+
+    most = ATTEMPTS
 
     def __init__(self) -> None:
         self.trace: Trace | None = None
@@ -119,7 +121,7 @@ class Captured(Generic[P, R]):
                 recording.renew()
             if recording.program is not None:
                 return self._replay(recording, arrays, args, kwargs)
-            if recording.reason is None and recording.attempts < ATTEMPTS and _recording.acquire(blocking=False):
+            if recording.reason is None and recording.attempts < recording.most and _recording.acquire(blocking=False):
                 try:
                     return self._record(recording, arrays, key, args, kwargs)
                 finally:
@@ -183,14 +185,14 @@ class Captured(Generic[P, R]):
                 box = [self.function(*args, **kwargs)]
         now = Surroundings(following)
         if self.deterministic:
-            _check_that_it_repeats(trace)
+            check_that_it_repeats(trace)
         recording.attempts += 1
         if any(x is t for x in now.tensors for t in given):
             trace.refuse("an argument is also taken from outside")
         same = [id(t) for t in tensors((args, kwargs))] == [id(t) for t in given]
         if not same or not _only_gradients_differ(signature(args, kwargs)[1], key):
             trace.refuse("it changes a list or dict among its arguments")
-        reason = trace.reason or _unfit(trace, box, given)
+        reason = trace.reason or unfit(trace, box, given)
         result: Any = rebuilt(box[0], trace.plain) if holds_arrays(box) else box[0]
         if reason:
             recording.reason, recording.trace, recording.around = reason, None, None
@@ -199,19 +201,19 @@ class Captured(Generic[P, R]):
             if trace.made(x):
                 x._node, x._requires_grad = None, False
         recording.trace, recording.around = trace, now
-        difference = "it was called once only" if before is None else trace.differs_from(before)
-        if difference is None and around is not None:
-            difference = now.differs_from(around)
+        changed = "it was called once only" if before is None else difference(before, trace)
+        if changed is None and around is not None:
+            changed = now.differs_from(around)
         unseen = now.reason or trace.drawn_elsewhere
-        if difference is None and unseen:
+        if changed is None and unseen:
             recording.reason, recording.trace, recording.around = unseen, None, None
-        elif difference is None:
+        elif changed is None:
             # a leaf whose gradient was there, and is not when it is first used, has it cleared by the function itself
             cleared = {t for t, _, _, has in trace.lifted if had.get(t) and has is False}
             outside = [(t, array, asks, None if t in cleared else has) for t, array, asks, has in trace.lifted]
             self._compile(recording, trace, outside, (arrays, given, graded), result, now)
-        elif recording.attempts == ATTEMPTS:
-            recording.reason = f"no two of {ATTEMPTS} calls in a row were the same: {difference}"
+        elif recording.attempts == recording.most:
+            recording.reason = f"no two of {recording.most} calls in a row were the same: {changed}"
         trace.forget()
         return result  # type: ignore[no-any-return]
 
@@ -274,9 +276,7 @@ class Captured(Generic[P, R]):
 
         Times are medians of replays on the inputs that were recorded; what those change is put back.
         """
-        from .explain import explain
-
-        return explain(self)
+        return described(self)
 
 
 @overload
@@ -309,28 +309,6 @@ def check_jit(jit: Any) -> None:
         raise UsageError(f"compiling a recorded step needs Numba, which is not installed: {install_command('jit')}")
 
 
-def _unfit(trace: Trace, box: list[Any], given: Sequence[Tensor]) -> str | None:
-    """Why a trace cannot be replayed, apart from what it noted itself. box: holds the result, alone."""
-    if trace.escaped(box, given):
-        return "a tensor made on the way is kept by somebody else, such as a list outside: return it instead"
-    for x in leaves(box):
-        if x is not None and not isinstance(x, Tensor):
-            return f"it returns {type(x).__name__}, not tensors alone"
-        if x is not None and trace.made(x) and x._node is not None and x._node.saved is not None:
-            return "the result still asks for gradients: call backward() inside, or return result.detach()"
-        if x is not None and not trace.made(x) and all(x is not t for t in (*given, *(t for t, *_ in trace.lifted))):
-            return "it returns a tensor from outside that takes no part, such as a gradient that was there before"
-    changed = False
-    for instruction in trace.instructions:
-        out = instruction.out
-        if instruction.kind == "host" and changed:
-            return f"{instruction.name} checks values after something was changed"
-        if instruction.kind == "write" and out is not None and root(out).kind == "input":
-            return "it changes an argument in place"
-        changed |= instruction.row.draws or (instruction.kind == "write" and out is not None and from_outside(out))
-    return None
-
-
 def _has_new_gradient(trace: Trace, t: Tensor) -> bool:
     return t.grad is not None and trace.made(t.grad) and trace.variable_of(t.grad).kind != "outside"
 
@@ -344,17 +322,6 @@ def _source(x: Any, places: dict[int, int], positions: dict[int, int]) -> Callab
         i = positions[id(x)]
         return lambda made, arguments: arguments[i]
     return lambda made, arguments: x
-
-
-def _check_that_it_repeats(trace: Trace) -> None:
-    """Raise UsageError where a GPU adds to places named by an array: in an order that differs from run to run."""
-    adding = next((i for i in trace.instructions if i.name.endswith(".at")), None)
-    if adding is not None and device_of(trace) != "cpu":
-        raise UsageError(
-            f"deterministic=True: the step adds to places named by an array ({adding.name}), which a GPU does in an "
-            "order that differs from run to run. Leave deterministic out, or compute it another way (a product with "
-            "one-hot rows, say)."
-        )
 
 
 def _only_gradients_differ(after: Any, before: Any) -> bool:

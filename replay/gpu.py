@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..engine import backend
-from ..engine.cuda.graph import Feed, Parcel, Recorder
+from ..engine.cuda.graph import Feed, OwnStream, Parcel
 from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root
@@ -48,7 +48,7 @@ class GpuProgram(Program):
                 for n, v in enumerate(self.inputs)
                 if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
             ]
-            self._recorder = Recorder()
+            self._stream = OwnStream()
             self.fuse()
 
     # Where everything lies
@@ -100,7 +100,6 @@ class GpuProgram(Program):
 
     @property
     def standing(self) -> str:
-        """In a sentence, how it is replayed."""
         if self.not_captured:
             return f"replayed call by call, since it cannot be a CUDA graph: {self.not_captured}."
         return "replayed as a CUDA graph." if self._graph or self._many else "the next replays make it a CUDA graph."
@@ -122,7 +121,7 @@ class GpuProgram(Program):
         if self._graph is None and self.not_captured is None and self._runs > 1:
             self._graph = self._captured(self._replay)
         if self._graph is None:
-            results: tuple[Any, ...] = self._recorder.run(self._replay)
+            results: tuple[Any, ...] = self._stream.run(self._replay)
             return results
         graph, results = self._graph
         graph.launch()
@@ -131,7 +130,7 @@ class GpuProgram(Program):
     def _captured(self, work: Callable[[], Any], times: int = 1) -> Any:
         """The graph of that work; None, and the reason is kept, where it cannot be captured."""
         try:
-            return self._recorder.capture(work, times)
+            return self._stream.capture(work, times)
         except Exception as error:  # what CuPy and CUDA refuse, they refuse in many ways
             self.not_captured = f"{type(error).__name__}: {error}"
             return None
@@ -151,7 +150,7 @@ class GpuProgram(Program):
         with backend.working(self.device, "replays"):
             if self._feed is None:
                 self._feed = Feed(self._parcel)
-                self._recorder.run(self._feed)  # compiled, before it is captured
+                self._stream.run(self._feed)  # compiled, before it is captured
             count = len(columns[0])
             for start in range(0, count, self._parcel.ahead):
                 rows = min(self._parcel.ahead, count - start)

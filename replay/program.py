@@ -234,6 +234,11 @@ class Program:
 
     # What is said about it
 
+    @property
+    def standing(self) -> str:
+        """In a sentence, how it is replayed, where that is not by the text."""
+        return ""
+
     def examples(self) -> list[Any]:
         """Inputs to measure with: those that were recorded; zeros, where these were large and so were not kept."""
         return [

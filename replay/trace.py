@@ -85,7 +85,7 @@ class Trace:
     # What it hears of
 
     def library_of(self, array: Any) -> Library:
-        """The array's library, recording."""
+        """The array's library, whose calls are listed."""
         if array.__class__ is Traced:
             array = array.array
         xp = backend.library_of(array)
@@ -314,24 +314,6 @@ class Trace:
                     stack.append(parent)
         return found
 
-    def differs_from(self, other: Trace) -> str | None:
-        """What differs between two traces of one function, in words; None where they are the same list."""
-        for mine, theirs in zip(self.instructions, other.instructions, strict=False):
-            if mine.name != theirs.name or mine.kind != theirs.kind:
-                return f"one call computed {theirs}, the next {mine}"
-            difference = _difference((theirs.arguments, theirs.options), (mine.arguments, mine.options))
-            if difference:
-                return f"{mine.name} was given {difference}"
-            if mine.out is not None and theirs.out is not None:
-                difference = _difference(theirs.out, mine.out)
-                if difference:
-                    return f"{mine.name} gave {difference}"
-                if mine.kind == "write" and mine.out.array is not theirs.out.array:
-                    return f"{mine.name} changed an array of shape {mine.out.shape} that is made anew in each call"
-        if len(self.instructions) != len(other.instructions):
-            return f"one call made {len(other.instructions)} array calls, the next {len(self.instructions)}"
-        return None
-
     def _new(self, array: Any, kind: str, parent: Variable | None = None) -> Traced:
         storage = self._storage(array, kind)
         made = Traced(self, array, Variable(len(self.traced), array, kind, storage, parent))
@@ -400,39 +382,6 @@ def _owner(array: Any) -> Any:
     while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
         array = array.base
     return array
-
-
-def _difference(before: Any, after: Any) -> str | None:
-    """In what two listed arguments differ: None where a replay may take the one for the other."""
-    if before.__class__ is not after.__class__:
-        return f"{before!r}, then {after!r}"
-    if isinstance(before, Variable):
-        if (before.number, before.kind, before.shape, before.dtype) != (
-            after.number, after.kind, after.shape, after.dtype,
-        ):  # fmt: skip
-            return f"an array of shape {before.shape}, then one of shape {after.shape}"
-        one: Any = before.array
-        two: Any = after.array
-        outside = one is not None and two is not None and one is not two
-        if outside and not _equal(one, two):
-            return (
-                f"an array of shape {before.shape} that is made anew in each call, outside the engine, with other "
-                "values: give it as an argument"
-            )
-        return None
-    if isinstance(before, (tuple, list, dict)):
-        if len(before) != len(after):
-            return f"{len(before)} arguments, then {len(after)}"
-        keys: Any = before if isinstance(before, dict) else range(len(before))
-        return next((d for k in keys if (d := _difference(before[k], after[k]))), None)
-    same = before is after or before == after or (before != before and after != after)
-    return None if same else f"{before!r}, then {after!r}: give what changes as an argument, in a tensor"
-
-
-def _equal(one: Any, two: Any) -> bool:
-    """Whether two arrays hold the same; those of a GPU are fetched."""
-    one, two = backend.fetch(one), backend.fetch(two)
-    return numpy.array_equal(one, two, equal_nan=one.dtype.kind == "f")
 
 
 def _place_of_caller() -> str:

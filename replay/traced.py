@@ -191,7 +191,7 @@ for _name in METHODS:
 Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
-class Recorded:
+class Listed:
     """A function of the array library that is carried out and listed."""
 
     def __init__(self, trace: Trace, name: str, function: Callable[..., Any]) -> None:
@@ -206,7 +206,7 @@ class Recorded:
         if name.startswith("__"):
             raise AttributeError(name)
         attribute = getattr(self.function, name)  # a ufunc's reduce, accumulate, outer
-        return Recorded(self.trace, f"{self.name}.{name}", attribute) if callable(attribute) else attribute
+        return Listed(self.trace, f"{self.name}.{name}", attribute) if callable(attribute) else attribute
 
     def at(self, target: Any, index: Any, values: Any) -> None:
         """The ufunc's `at`: unbuffered, in place."""
@@ -214,7 +214,7 @@ class Recorded:
 
 
 class Library:
-    """The array library, recording: what kernels take for `xp`."""
+    """The array library, its calls listed: what kernels take for `xp`."""
 
     def __init__(self, trace: Trace, xp: Any) -> None:
         self._trace, self._xp = trace, xp
@@ -223,6 +223,6 @@ class Library:
         function = getattr(self._xp, name)
         if not callable(function) or isinstance(function, type):
             return function
-        recorded = Recorded(self._trace, name, function)
-        setattr(self, name, recorded)
-        return recorded
+        listed = Listed(self._trace, name, function)
+        setattr(self, name, listed)
+        return listed

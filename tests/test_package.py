@@ -87,7 +87,6 @@ ROOMS = [
 """From the ground floor up: a room imports from those before it."""
 KNOWN_CIRCLES = [
     {"chalkgrad.engine.primitive", "chalkgrad.engine.tensor"},
-    {"chalkgrad.replay.capture", "chalkgrad.replay.explain"},
     {"chalkgrad.nn.callbacks", "chalkgrad.nn.checkpoint"},
     {"chalkgrad.blackboard.explain", "chalkgrad.blackboard.board"},
 ]

@@ -19,7 +19,7 @@ AHEAD, AHEAD_BYTES = 64, 1 << 26
 """Replays that the host prepares at once, at most, while the device works on those before; and how many bytes."""
 
 
-class Recorder:
+class OwnStream:
     """A stream and a pool of memory of its own, in which launches are run once and then captured.
 
     What is allocated on the way, such as a library's workspace, stays in the pool as long as the graphs live.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .capture import ATTEMPTS, Captured, Recording
-from .gpu import GpuProgram
 from .program import Program
+
+if TYPE_CHECKING:
+    from .capture import Captured, Recording
 
 WIDTH = 58
 MOST = 6
 """Arguments that are shown."""
 
 
-def explain(captured: Captured[Any, Any]) -> str:
+def described(captured: Captured[Any, Any]) -> str:
     """One paragraph for each signature; see `Captured.explain`."""
     name = getattr(captured, "__name__", type(captured.function).__name__)
     if not captured.recordings:
@@ -31,7 +32,7 @@ def _paragraph(name: str, key: Any, recording: Recording) -> str:
         return "\n".join([f"{head}: replayed {recording.replays:,} times.", *_table(recording.program)])
     if recording.reason is not None:
         return f"{head}: on the tape, since {recording.reason}."
-    return f"{head}: recorded {recording.attempts} of at most {ATTEMPTS} times, until two are the same."
+    return f"{head}: recorded {recording.attempts} of at most {recording.most} times, until two are the same."
 
 
 def _argument(part: Any) -> str:
@@ -61,6 +62,4 @@ def _table(program: Program) -> list[str]:
         + (f", {loops} of them loops" if loops else "")
         + f"; {program.arena_bytes:,} bytes of buffers; {new} new arrays a replay; {sum(times) * 1e6:.0f} µs."
     )
-    if isinstance(program, GpuProgram):
-        lines.append(program.standing)
-    return lines
+    return [*lines, program.standing] if program.standing else lines
