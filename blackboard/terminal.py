@@ -60,7 +60,7 @@ class Terminal(Telling[RenderableType]):
 
     def formula(self, label: str, written: str) -> RenderableType:
         """On a line with its label."""
-        line = Table.grid(padding=(0, 1))
+        line = Table.grid(padding=(0, int(label.endswith(" "))))
         line.add_row(Text(label.rstrip(), "dim"), Text(written))
         return _moved(line)
 

@@ -23,6 +23,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "exact": ("exact", "精确写法"),
     "exact_here": ("exact, here", "此处的精确写法"),
     "differs": ("here {here}; the document has", "此处为 {here}，文档中为"),
+    "colon": (": ", "："),
     "missing": ("what the document leaves out", "文档省略之处"),
     "equation": ("equation", "方程"),
     "with_values": ("with numbers", "代入数值"),
@@ -71,7 +72,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "1 − β₂ᵗ. At first v is the more so, so m / √v comes out too large by (1 − β₁ᵗ) / √(1 − β₂ᵗ): 3.2 times at "
         "t = 1, 6.5 times at t = 10. The correction (Kingma & Ba 2015, Algorithm 1) divides both biases out.",
         "m 与 v 从 0 开始，权重之和尚不足 1：m 仅为应有值的 1 − β₁ᵗ 倍，v 仅为应有值的 1 − β₂ᵗ 倍。起初 v 偏得更多，"
-        "于是 m / √v 偏大 (1 − β₁ᵗ) / √(1 − β₂ᵗ) 倍：t = 1 时为 3.2 倍，t = 10 时为 6.5 倍。"
+        "于是 m / √v 为应有值的 (1 − β₁ᵗ) / √(1 − β₂ᵗ) 倍：t = 1 时为 3.2 倍，t = 10 时为 6.5 倍。"
         "偏差修正（Kingma 与 Ba，2015，算法 1）除去这两种偏差。",
     ),
     "adam.t": ("t", "t"),
@@ -170,12 +171,12 @@ def check_language(lang: str) -> None:
         raise unknown_name("language", lang, LANGUAGES)
 
 
-def colon(lang: str = "en") -> str:
-    """What stands between a label and what it is the label of."""
-    return "：" if lang == "zh" else ": "
-
-
 def text(key: str, lang: str = "en", **values: object) -> str:
     """A text in a language, filled in. Raises UsageError for an unknown language."""
     check_language(lang)
     return TEXTS[key][LANGUAGES.index(lang)].format(**values)
+
+
+def colon(lang: str = "en") -> str:
+    """What stands between a label and what it is the label of."""
+    return text("colon", lang)

@@ -88,7 +88,6 @@ ROOMS = [
 KNOWN_CIRCLES = [
     {"chalkgrad.engine.primitive", "chalkgrad.engine.tensor"},
     {"chalkgrad.nn.callbacks", "chalkgrad.nn.checkpoint"},
-    {"chalkgrad.blackboard.explain", "chalkgrad.blackboard.board"},
 ]
 """Two modules of each circle that is still to be opened; none may be added."""
 

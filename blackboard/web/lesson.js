@@ -134,7 +134,7 @@ class Lesson {
   // Weights that only can be looked at, drawn when they are
   weights() {
     const found = this.board.quantities.filter((q) => ["weight", "constant"].includes(q.role));
-    const details = make("details", {}, make("summary", {}, `${T("watch.weights")}: ${found.map((q) => q.name).join(", ")}`));
+    const details = make("details", {}, make("summary", {}, `${T("watch.weights")}${T("colon")}${found.map((q) => q.name).join(", ")}`));
     details.addEventListener("toggle", () => {
       if (details.open && details.children.length < 2) details.append(make("div", { class: "given" }, ...found.map((q) => this.matrix(q, "value"))));
     });
@@ -274,7 +274,7 @@ class Lesson {
     const near = Math.abs(taken[0] - gradient) <= 1e-5 * Math.max(1e-3, Math.abs(gradient));
     const agrees = this.found ? near : q.agrees !== false;
     const [kind, word] = taken[1] ? ["quiet", T("kink")] : agrees ? ["good", T("agree")] : ["bad", T("disagree")];
-    holder.append(make("p", {}, `${T("numerical")}: ${format(taken[0], 9)} · `, make("span", { class: kind }, word)));
+    holder.append(make("p", {}, `${T("numerical")}${T("colon")}${format(taken[0], 9)} · `, make("span", { class: kind }, word)));
   }
 
   updateBody(revision, q, left, right) {

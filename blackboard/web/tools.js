@@ -102,7 +102,7 @@ const tools = (() => {
       holder.append(equation(`${d} · ${T("documented")}`, mathematics(entry.documented)));
       holder.lastElementChild.classList.toggle("alone", entry.documented === exact);
       if (entry.documented !== exact) holder.append(equation(`${d} · ${T(own ? "exact_here" : "exact")}`, mathematics(exact)));
-      if (missing) holder.append(make("p", { class: "quiet" }, `${T("missing")}: ${missing}`));
+      if (missing) holder.append(make("p", { class: "quiet" }, `${T("missing")}${T("colon")}${missing}`));
       for (const [other, written] of own?.differs ?? []) holder.append(equation(`${d} · ${T("differs", { here: other })}`, mathematics(written)));
     }
     return holder;

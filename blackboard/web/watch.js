@@ -81,12 +81,12 @@
     if (!taken) return "";
     const n = taken.surface.length, middle = format(number(taken.surface[(n - 1) / 2][(n - 1) / 2]));
     const { canvas, colours, low, high } = plots.surface("", taken.surface);
-    canvas.setAttribute("aria-label", `${T("watch.surface")}: ${format(low)} … ${format(high)}, ${T("watch.here")} ${middle}`);
+    canvas.setAttribute("aria-label", `${T("watch.surface")}${T("colon")}${format(low)} … ${format(high)}, ${T("watch.here")} ${middle}`);
     const scale = make("div", { class: "scale" }, ...colours.map((c) => make("i", { style: `background:${c}` })));
     return section(T("watch.surface"), T("watch.surface_note", { samples: data.samples, epoch: taken.epoch }),
       make("div", { class: "side" }, make("div", { class: "plane" }, canvas, make("span", { class: "quiet" }, "δ →")),
         make("div", { class: "legend" }, make("span", {}, `J = ${format(high)}`), scale, make("span", {}, `J = ${format(low)}`),
-          make("p", {}, `○ ${T("watch.here")}: J = ${middle}`))));
+          make("p", {}, `○ ${T("watch.here")}${T("colon")}J = ${middle}`))));
   }
 
   // News come as a script beside the page, which also a page opened from a file may read; without it there are none

@@ -44,8 +44,10 @@ def test_markdown_latex_and_notebook(chalkgrad, folder, lang):
     nbformat.validate(nbformat.read(folder / "worked-example.ipynb", as_version=4))
 
 
-@pytest.mark.parametrize(("program", "lang"), [("pdflatex", "en"), ("xelatex", "en"), ("xelatex", "zh")])
-@pytest.mark.parametrize("what", ["worked-example", "digits", "mine.py:loss"])
+@pytest.mark.parametrize(("program", "lang", "what"), [
+    ("pdflatex", "en", "worked-example"), ("xelatex", "en", "digits"), ("xelatex", "zh", "worked-example"),
+    ("pdflatex", "en", "mine.py:loss"),
+])  # fmt: skip
 def test_latex_compiles(chalkgrad, folder, program, lang, what):
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed: apt-get install texlive-latex-recommended texlive-xetex")
