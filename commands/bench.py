@@ -13,12 +13,11 @@ import click
 
 from ..benchmarks import charts
 from ..benchmarks.gpu import page as gpu_page
-from ..benchmarks.gpu.contestants import GPU_CONTESTANTS
 from ..benchmarks.gpu.sections import SECTIONS, find_sections, measure_gpu
 from ..benchmarks.peers import write
 from ..benchmarks.speed import document
 from ..benchmarks.speed.compare import compare
-from ..benchmarks.speed.contestants import CONTESTANTS, YARDSTICK, find_contestants
+from ..benchmarks.speed.contestants import CONTESTANTS, GPU_CONTESTANTS, YARDSTICK, find_contestants
 from ..benchmarks.speed.growth import measure_growth
 from ..benchmarks.speed.results import OK, Results, ratio_text, read, steadiness, unfinished
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed

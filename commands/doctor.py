@@ -18,8 +18,7 @@ from ..benchmarks.peers import version
 from ..datasets import mnist
 from ..errors import DataError
 from ..hints import extras, install_command, pip
-from .doctor_gpu import gpu_findings
-from .finding import MISSING, OK, WRONG, Finding, first_line
+from .doctor_gpu import MISSING, OK, WRONG, Finding, first_line, gpu_findings
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
 

@@ -6,6 +6,7 @@ Nothing here imports cupy: its presence is read from the installed packages, and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,28 @@ from ..benchmarks.machine import dotted, driver, properties
 from ..engine import backend
 from ..errors import DeviceError
 from ..hints import install_command, pip
-from .finding import MISSING, OK, WRONG, Finding, first_line
 
+OK, MISSING, WRONG = "ok", "missing", "wrong"
+"""The states of a finding; what is missing is optional."""
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 DRIVER_FOR_CUDA_13 = 580
 """The first NVIDIA driver that runs CUDA 13; older ones run CUDA 12."""
+
+
+@dataclass
+class Finding:
+    """One thing that was looked at: its name, what there is to say, its state, the command that mends it."""
+
+    name: str
+    value: str
+    state: str = OK
+    command: str | None = None
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
 
 
 def gpu_findings() -> list[Finding]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .products import flops_of
+from .matmuls import flops_of
 from .steps import drawn, steps
 
 WIDTHS, QUICK_WIDTHS = (32, 128, 512, 2048, 4096), (8, 32)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..peers import table
-from ..speed.contestants import OURS, YARDSTICK
+from ..speed.contestants import GPU_CONTESTANTS, OURS, YARDSTICK
 from ..speed.results import (
     OK,
     Results,
@@ -22,7 +22,7 @@ from ..speed.results import (
     time_of,
     unfinished,
 )
-from .contestants import GPU_CONTESTANTS, WORKLOAD
+from ..speed.workloads import GPU_WORKLOAD
 from .crossover import crossing, speedups
 
 PICTURES = {"mnist": "gpu-mnist.svg", "crossover": "gpu-crossover.svg"}
@@ -162,5 +162,5 @@ def _cell(cell: Section) -> str:
 def _repeat() -> str:
     return (
         f"To repeat: `{COMMAND}`, or `chalkgrad bench --device gpu --json` alone; contestants: "
-        f"{', '.join(GPU_CONTESTANTS)}; workload: {WORKLOAD.title}."
+        f"{', '.join(GPU_CONTESTANTS)}; workload: {GPU_WORKLOAD.title}."
     )

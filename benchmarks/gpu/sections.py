@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,12 +11,13 @@ from ...engine import backend
 from ...errors import unknown_name
 from ..machine import card
 from ..speed.contestants import Contestant
+from ..speed.problems import make_problem
 from ..speed.results import FAILED, GPU, OK, head
-from ..speed.runner import Plan, Tell
+from ..speed.runner import Plan, Tell, run_workload
+from ..speed.workloads import GPU_WORKLOAD
 from .crossover import measure_crossover
-from .epochs import measure_contestants, measure_epoch
-from .launch import measure_launches
-from .products import measure_products
+from .matmuls import bare_seconds, flops_of
+from .steps import Steps, drawn, free, steps
 
 SECTIONS: Mapping[str, str] = {
     "mnist": "an epoch of MNIST, 784-128-10, batch 128, beside PyTorch and JAX on the same GPU",
@@ -34,6 +36,88 @@ def find_sections(names: Sequence[str]) -> list[str]:
         if name not in SECTIONS:
             raise unknown_name("section", name, SECTIONS)
     return [name for name in SECTIONS if name in names or not names]
+
+
+def measure_contestants(device: str, contestants: Sequence[Contestant], plan: Plan, tell: Tell) -> dict[str, Any]:
+    """The record of the workload, as the speed benchmarks have it; its bound is the bare matrix products."""
+    record = run_workload(GPU_WORKLOAD, contestants, plan, tell)
+    task = GPU_WORKLOAD.task(plan.quick)
+    seconds, by = bare_seconds(device, task.sizes, task.batch, 1 if plan.quick else 5, 2 if plan.quick else 100)  # type: ignore[attr-defined]
+    record["bound"] = {"seconds": seconds * task.count, "what": f"its products by {by}", "for_all": False}
+    return record
+
+
+def measure_epoch(device: str, quick: bool) -> dict[str, Any]:
+    """The transfers of a captured epoch, its loss read at the end, and the memory that the training takes at most."""
+    problem = make_problem(GPU_WORKLOAD.task(quick))
+    free(device)
+    before = backend.memory(device)
+    training = Steps(
+        device, problem.task.sizes, problem.x, problem.labels, problem.task.batch, weights=problem.weights, shuffle=True
+    )
+    for _ in range(2 if quick else 4):
+        training.epoch().read()
+    with backend.count_transfers() as count:
+        loss = training.epoch().read()["loss"]
+    held = backend.memory(device)
+    enqueued, done = training.timed()
+    standing = training.standing()
+    training.close()
+    data = problem.x.nbytes + problem.labels.nbytes
+    return {
+        "data": problem.source, "steps": training.count, "standing": standing, "loss": loss,
+        "transfers": vars(count) | {}, "data_bytes": data,
+        "peak_bytes": held.used + held.kept - before.used - before.kept,
+        "card_bytes": before.free - held.free, "used_bytes": held.used - before.used,
+        "enqueued_seconds": enqueued, "done_seconds": done,
+    }  # fmt: skip
+
+
+LAUNCHED, QUICK_LAUNCHED, BATCH = (784, 128, 10), (24, 16, 10), 128
+COUNTS, QUICK_COUNTS = (16, 128, 512), (16,)
+"""Steps at a time. A captured epoch is prepared 64 steps at a time, two such ahead, so that of 512 the host waits."""
+
+
+def measure_launches(device: str, quick: bool) -> dict[str, Any]:
+    """Seconds of a step for each variant and number of steps at a time."""
+    sizes = QUICK_LAUNCHED if quick else LAUNCHED
+    lines: dict[str, Any] = {}
+    for variant in ("captured", "eager"):
+        lines[variant] = []
+        for count in QUICK_COUNTS if quick else COUNTS:
+            x, labels = drawn(count * BATCH, sizes[0], sizes[-1])
+            with steps(device, sizes, x, labels, BATCH, captured=variant == "captured") as training:
+                for _ in range(2):
+                    training.timed()
+                times = [training.timed() for _ in range(1 if quick else 7)]
+                enqueued, done = (statistics.median(values) / count for values in zip(*times, strict=True))
+                line = {"steps": count, "enqueued_seconds": enqueued, "done_seconds": done}
+                lines[variant].append(line | ({"standing": training.standing()} if variant == "captured" else {}))
+    return {"sizes": list(sizes), "batch": BATCH, "lines": lines}
+
+
+WIDE, WIDE_BATCH = (784, 4096, 4096, 4096, 10), 8192
+QUICK_WIDE, QUICK_WIDE_BATCH = (24, 64, 64, 10), 64
+STEPS = 4
+"""Steps an epoch."""
+ROUNDS, QUICK_ROUNDS = 5, 1
+
+
+def measure_products(device: str, quick: bool) -> dict[str, Any]:
+    """A captured step, the products alone, and the ratio."""
+    sizes, batch = (QUICK_WIDE, QUICK_WIDE_BATCH) if quick else (WIDE, WIDE_BATCH)
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    x, labels = drawn(STEPS * batch, sizes[0], sizes[-1])
+    with steps(device, sizes, x, labels, batch, rate=1e-4) as training:
+        step = training.seconds(rounds, 3, 10.0)
+        standing = training.standing()
+    bare, by = bare_seconds(device, sizes, batch, rounds, STEPS)
+    flops = flops_of(sizes, batch)
+    return {
+        "sizes": list(sizes), "batch": batch, "dtype": "float32", "standing": standing, "by": by, "flops": flops,
+        "step_seconds": step, "products_seconds": bare, "ratio": step / bare,
+        "step_flops_per_second": flops / step, "products_flops_per_second": flops / bare,
+    }  # fmt: skip
 
 
 def measure_gpu(

@@ -78,6 +78,28 @@ CONTESTANTS: Mapping[str, Contestant] = {contestant.name: contestant for contest
 """The contestants by name, in the order in which they are shown."""
 
 
+def _on_gpu(name: str, module: str, variant: str, packages: tuple[str, ...], setting: str, quick: bool) -> Contestant:
+    return Contestant(name, f"{PLACE}.{module}", variant, packages, setting, ("training",), quick, "gpu")
+
+
+_ALL_ON_GPU = (
+    CONTESTANTS[YARDSTICK],
+    _on_gpu("eager", "ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`", True),
+    _on_gpu("captured", "ours", "captured", ("numpy",), "chalkgrad, steps as CUDA graphs, an epoch enqueued", True),
+    _on_gpu("pytorch eager", "pytorch", "eager", ("torch",), "data on the device, `Adam(fused=True)`", True),
+    _on_gpu("pytorch graphs", "pytorch", "graphs", ("torch",),
+            "whole steps as `torch.cuda.CUDAGraph`, indices copied in, `Adam(fused=True, capturable=True)`", True),
+    _on_gpu("pytorch compiled", "pytorch", "compiled", ("torch",),
+            "forward and backward through `torch.compile(mode='reduce-overhead')`, `Adam(fused=True)`", False),
+    _on_gpu("jax step", "jax_", "step", ("jax", "jaxlib"),
+            "one jitted step in a Python loop, donated buffers, Adam in jnp", True),
+    _on_gpu("jax scan", "jax_", "scan", ("jax", "jaxlib"), "a whole epoch in one jitted `lax.scan`", True),
+)  # fmt: skip
+
+GPU_CONTESTANTS: Mapping[str, Contestant] = {contestant.name: contestant for contestant in _ALL_ON_GPU}
+"""The contestants by name; hand-written NumPy, on the CPU, tells the loss that all others must reach."""
+
+
 def find_contestants(
     names: Sequence[str], quick: bool, known: Mapping[str, Contestant] = CONTESTANTS
 ) -> list[Contestant]:

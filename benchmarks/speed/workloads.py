@@ -221,6 +221,14 @@ WORKLOADS: Mapping[str, Workload] = {workload.name: workload for workload in _AL
 """The workloads by name."""
 
 
+GPU_WORKLOAD = Workload(
+    "mnist", "MNIST, 784-128-10, batch 128",
+    Training("mnist", 60_000, (784, 128, 10), 128), Training("mnist", 448, (784, 128, 10), 128),
+    "step", 0.01, warmups=5, least=0.1,
+)  # fmt: skip
+"""What is timed on a GPU. Its last batch is short, so that two programs take turns."""
+
+
 def find_workloads(names: tuple[str, ...], quick: bool) -> list[Workload]:
     """The workloads of these names, or where there are none those of the run. Raises UsageError for an unknown name."""
     for name in names:

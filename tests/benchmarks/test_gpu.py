@@ -13,10 +13,12 @@ from click.testing import CliRunner
 
 from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.gpu import __main__ as whole
-from chalkgrad.benchmarks.gpu import agreement, contestants, crossover, page, products, sections, steps
+from chalkgrad.benchmarks.gpu import agreement, crossover, matmuls, page, sections, steps
 from chalkgrad.benchmarks.machine import host
 from chalkgrad.benchmarks.speed import document
+from chalkgrad.benchmarks.speed.contestants import GPU_CONTESTANTS
 from chalkgrad.benchmarks.speed.results import GPU, read
+from chalkgrad.benchmarks.speed.workloads import GPU_WORKLOAD
 from chalkgrad.cli import cli
 from chalkgrad.engine import backend
 from chalkgrad.errors import DataError, DeviceError, UsageError
@@ -156,10 +158,10 @@ def test_steps_are_those_of_fit():
 
 
 def test_products_of_a_step():
-    assert products.shapes_of((7, 5, 3), 2) == [
-        ("a W", 2, 7, 5), ("aᵀ g", 7, 2, 5), ("a W", 2, 5, 3), ("aᵀ g", 5, 2, 3), ("g Wᵀ", 2, 3, 5)
-    ]  # fmt: skip
-    assert products.flops_of((7, 5, 3), 2) == 2 * 2 * (2 * 7 * 5 + 3 * 5 * 3)
+    plain, left, right = (False, False), (True, False), (False, True)  # which factor is given transposed
+    expected = [(2, 7, 5, *plain), (7, 2, 5, *left), (2, 5, 3, *plain), (5, 2, 3, *left), (2, 3, 5, *right)]
+    assert matmuls.of_step((7, 5, 3), 2) == dict.fromkeys(expected, 1)
+    assert matmuls.flops_of((7, 5, 3), 2) == 2 * 2 * (2 * 7 * 5 + 3 * 5 * 3)
 
 
 def test_every_batch_of_the_sweep_has_its_steps():
@@ -180,8 +182,8 @@ def test_how_far_two_trainings_are_apart():
 
 
 def test_adapters_are_told_of_the_device():
-    assert {c.device for name, c in contestants.GPU_CONTESTANTS.items() if name != "numpy"} == {"gpu"}
-    assert contestants.GPU_CONTESTANTS["numpy"].device == "cpu"
+    assert {c.device for name, c in GPU_CONTESTANTS.items() if name != "numpy"} == {"gpu"}
+    assert GPU_CONTESTANTS["numpy"].device == "cpu"
 
 
 # The command
@@ -201,7 +203,7 @@ def test_where_there_is_no_gpu():
 def test_the_list_on_a_gpu(monkeypatch):
     monkeypatch.setattr(backend, "resolve_device", lambda name: "gpu:0")
     shown = bench("--device", "gpu", "--list", code=0)
-    for name in (*sections.SECTIONS, *contestants.GPU_CONTESTANTS):
+    for name in (*sections.SECTIONS, *GPU_CONTESTANTS):
         assert name in shown
 
 
@@ -234,7 +236,7 @@ def results():
     """A report with invented figures."""
     entry = {"status": "ok", "setting": "so", "versions": {}, "seconds": [2.0, 2.0], "memory": {}}
     mnist = {
-        "status": "ok", "title": "MNIST", "task": contestants.WORKLOAD.full.as_dict(), "unit": "step", "count": 100,
+        "status": "ok", "title": "MNIST", "task": GPU_WORKLOAD.full.as_dict(), "unit": "step", "count": 100,
         "data": "MNIST", "tolerance": 0.01, "figures": ["loss"], "warmups": 5,
         "bound": {"seconds": 1.0, "what": "its products", "for_all": False},
         "contestants": {"numpy": entry, "captured": entry | {"seconds": [1.0, 1.0]},
