@@ -71,3 +71,9 @@ def nearest(name: object, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else "it takes one of " + ", ".join(map(repr, known)) + "."
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

@@ -16,9 +16,9 @@ from .. import __version__, datasets
 from ..benchmarks.machine import THREADS, blas, given_threads, usable_cores
 from ..benchmarks.peers import version
 from ..datasets import mnist
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..hints import extras, install_command, pip
-from .doctor_gpu import MISSING, OK, WRONG, Finding, first_line, gpu_findings
+from .doctor_gpu import MISSING, OK, WRONG, Finding, gpu_findings
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
 

@@ -15,7 +15,7 @@ import numpy
 
 from ..benchmarks.machine import dotted, driver, properties
 from ..engine import backend
-from ..errors import DeviceError
+from ..errors import DeviceError, first_line
 from ..hints import install_command, pip
 
 OK, MISSING, WRONG = "ok", "missing", "wrong"
@@ -33,12 +33,6 @@ class Finding:
     value: str
     state: str = OK
     command: str | None = None
-
-
-def first_line(error: BaseException) -> str:
-    """An error's message, on one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
 
 
 def gpu_findings() -> list[Finding]:

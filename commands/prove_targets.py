@@ -17,8 +17,7 @@ import numpy
 
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor
-from ..errors import ChalkgradError, UsageError, unknown_name
-from .finding import first_line
+from ..errors import ChalkgradError, UsageError, first_line, unknown_name
 
 
 class FunctionError(ChalkgradError):
