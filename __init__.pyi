@@ -109,6 +109,8 @@ def greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a ≥ b, elementwise: bool, without gradient."""
 def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
+def fixed_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, mean: TensorLike, variance: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """`batch_normalization` with a mean and a variance that are given, as in inference (Ioffe & Szegedy 2015, Alg. 2)."""
 def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
 def reshape(x: TensorLike, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:

@@ -112,6 +112,75 @@ def _(xp, gy):
 
 
 @primitive(
+    "y[..., k] = gamma[k] * (x[..., k] - mean[k]) / sqrt(variance[k] + epsilon) + beta[k]",
+    saves=("x", "gamma", "mean", "variance"),
+    analytic=True,
+    domain={"variance": (0, math.inf)},
+    examples=(example((3, 4), (4,), (4,), (4,), (4,)), example((2, 2, 3, 2), (2,), (2,), (2,), (2,), epsilon=0.5)),
+)
+def fixed_normalization(xp, x, gamma, beta, mean, variance, *, epsilon=1e-3):
+    """`batch_normalization` with a mean and a variance that are given, as in inference (Ioffe & Szegedy 2015, Alg. 2).
+
+    x: (batch, …, channels); the others: (channels,).
+    """
+    factor = everywhere(xp, gamma * _inverse(xp, variance, epsilon), x.shape)
+    y = (samples(xp, x) - everywhere(xp, mean, x.shape)) * factor + everywhere(xp, beta, x.shape)
+    return xp.reshape(y, x.shape)
+
+
+@fixed_normalization.check
+def _(x, gamma, beta, mean, variance, epsilon):
+    _check_parameters("fixed_normalization", x, gamma, beta, epsilon)
+    if len(x.shape) < 2 or not mean.shape == variance.shape == gamma.shape:
+        raise ShapeError(
+            f"fixed_normalization cannot take x of shape {x.shape}, mean of shape {mean.shape} and variance of shape "
+            f"{variance.shape}: x is (batch, …, channels), the others are (channels,)."
+        )
+
+
+@fixed_normalization.vjp("x", "gx[..., k] = gy[..., k] * gamma[k] / sqrt(variance[k] + epsilon)")
+def _(xp, gy, gamma, variance, epsilon):
+    factor = everywhere(xp, gamma * _inverse(xp, variance, epsilon), gy.shape)
+    return xp.reshape(samples(xp, gy) * factor, gy.shape)
+
+
+@fixed_normalization.vjp(
+    "gamma", "ggamma[k] = sum(gy[..., k] * (x[..., k] - mean[k]), ...) / sqrt(variance[k] + epsilon)"
+)
+def _(xp, gy, x, mean, variance, epsilon):
+    return _sum_along(xp, gy, x, mean) * _inverse(xp, variance, epsilon)
+
+
+@fixed_normalization.vjp("beta", "gbeta[k] = sum(gy[..., k], ...)")
+def _(xp, gy):
+    return channel_sums(xp, samples(xp, gy), gy.shape[-1])
+
+
+@fixed_normalization.vjp("mean", "gmean[k] = -sum(gy[..., k], ...) * gamma[k] / sqrt(variance[k] + epsilon)")
+def _(xp, gy, gamma, variance, epsilon):
+    return -channel_sums(xp, samples(xp, gy), gy.shape[-1]) * (gamma * _inverse(xp, variance, epsilon))
+
+
+@fixed_normalization.vjp(
+    "variance",
+    "gvariance[k] = -sum(gy[..., k] * (x[..., k] - mean[k]), ...) * gamma[k] / (2 * (variance[k] + epsilon)**1.5)",
+)
+def _(xp, gy, x, gamma, mean, variance, epsilon):
+    slope = gamma * _inverse(xp, variance, epsilon) / (2 * (variance + epsilon))
+    return -_sum_along(xp, gy, x, mean) * slope
+
+
+def _inverse(xp, variance, epsilon):
+    return 1 / xp.sqrt(variance + epsilon)
+
+
+def _sum_along(xp, gy, x, mean):
+    """Of each channel the sum of gy times the distance of x from the mean."""
+    deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
+    return channel_sums(xp, samples(xp, gy) * deviation, x.shape[-1])
+
+
+@primitive(
     "m[...] = mean(x[..., k], k); v[...] = mean((x[..., k] - m[...])**2, k); "
     "y[..., k] = gamma[k] * (x[..., k] - m[...]) / sqrt(v[...] + epsilon) + beta[k]",
     saves=("x", "gamma"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,10 +12,9 @@ from ...engine import backend
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.creation import ones_like, zeros_like
-from ...ops.normalisation import batch_normalization, layer_normalization, moments
+from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
 from ..initializers import Initializer, make_initializer
 from .base import Layer, Shape, Weights
-from .space import everywhere
 
 
 class Normalization(Layer, abstract=True):
@@ -136,12 +134,7 @@ class BatchNormalization(Normalization):
             y = batch_normalization(x, *self.factors(weights, mean), epsilon=self.epsilon)
             self.follow(x)
             return y
-        factor = 1 / (variance + self.epsilon).sqrt()
-        factor = weights["gamma"] * factor if self.scale else factor
-        y = x.reshape(len(x), math.prod(x.shape[1:])) - everywhere(mean, x.shape)
-        y = y * everywhere(factor, x.shape)
-        y = y + everywhere(weights["beta"], x.shape) if self.center else y
-        return y.reshape(x.shape)
+        return fixed_normalization(x, *self.factors(weights, mean), mean, variance, epsilon=self.epsilon)
 
     def follow(self, x: Tensor) -> None:
         """Take the statistics of a batch (…, channels) into the moving ones, in place; nothing is recorded.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from ...engine.tensor import Tensor
 from ...errors import ShapeError, unknown_name
-from ...ops.shape import broadcast_to
 from .base import Layer, Shape
 
 FORMATS = ("channels_last", "channels_first")
@@ -46,12 +43,6 @@ def taken_apart(layer: Layer, input_shape: Shape, axes: int, data_format: str) -
 def put_together(lengths: Shape, channels: int, data_format: str) -> Shape:
     """The shape of a sample of these lengths."""
     return (channels, *lengths) if data_format == "channels_first" else (*lengths, channels)
-
-
-def everywhere(v: Tensor, shape: Shape) -> Tensor:
-    """One number a channel, repeated for each place of a sample of a batch (batch, *space, channels), as one row."""
-    places = math.prod(shape[1:-1])
-    return broadcast_to(v, (places, v.size)).reshape(places * v.size) if places > 1 else v
 
 
 def _listed(parts: tuple[Any, ...]) -> str:
