@@ -75,7 +75,7 @@ class Part:
 
     def symbols(self, style: Style | str) -> str:
         """It in symbols."""
-        return in_symbols(_at_rest(self.equation), style, NAMES, ["n"], "<-" if self.target == "theta" else "=")
+        return in_symbols(_at_rest(self.equation), style, NAMES, {"...": 1}, "<-" if self.target == "theta" else "=")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Documented:
         if self.meant:
             return in_symbols(_loosely_read(self.meant), chosen, NAMES, sign=sign)
         texts = [part.equation for part in (*([Part(self.leads)] if self.leads else []), *map(Part, self.parts))]
-        return chosen.lines([in_symbols(_at_rest(e), chosen, NAMES, ["n"], sign) for e in texts])
+        return chosen.lines([in_symbols(_at_rest(e), chosen, NAMES, {"...": 1}, sign) for e in texts])
 
 
 HIDDEN = "gz1[n, j] = gh[n, j] * slope(z1[n, j])"

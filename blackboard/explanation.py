@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,9 +22,6 @@ from ..equation.styles import STYLES, Style, Symbol
 from ..equation.symbols import gradient_of, number_text
 
 Place = tuple[int, ...]
-AXES = "nijklm"
-
-"""What the axes of `...` are called, where an equation leaves them open: n is the batch."""
 EXACT = 9
 """Digits of a number that stands in the code."""
 LONGEST = 240
@@ -132,18 +128,16 @@ class Step:
         return names
 
     @cached_property
-    def dots(self) -> list[str]:
-        """Letters for the axes of `...`, as many as there are here."""
-        for statement in self.equation.statements[-1:]:
-            named = sum(1 for part in statement.indices if "..." not in _text(part))
-            if any("..." in _text(part) for part in statement.indices):
-                return list(AXES[: max(0, len(self.result.shape) - named)])
-        operands = [len(o.shape) for o in self.operands if isinstance(o, Quantity)]
-        return list(AXES[: max([len(self.result.shape), *(n - 1 for n in operands)])])
+    def axes(self) -> dict[str, int]:
+        """How many axes the arrays in the primitive's equations have, gradients included, and parameters tell of."""
+        axes = {self.primitive.operand(i): len(o.shape) for i, o in enumerate(self.operands) if isinstance(o, Quantity)}
+        axes[self.equation.target] = len(self.result.shape)
+        parameters = {name: len(value) for name, value in self.parameters.items() if isinstance(value, tuple)}
+        return {**parameters, **axes, **{f"g{name}": count for name, count in axes.items()}}
 
     def symbols(self, style: Style | str) -> str:
         """The equation in symbols."""
-        return in_symbols(self.equation, style, self.names, self.dots)
+        return in_symbols(self.equation, style, self.names, self.axes)
 
     def arrays(self) -> dict[str, Any]:
         """The values of the names in the equation."""
@@ -222,7 +216,8 @@ class Return:
 
     def symbols(self, style: Style | str) -> str:
         """The rule's equation in symbols."""
-        return in_symbols(self.equation, style, self.names, self.step.dots)
+        axes = {**self.step.axes, self.equation.target: len(self.operand.shape)}
+        return in_symbols(self.equation, style, self.names, axes)
 
     def put_in(self, style: Style | str, place: Place | None = None, digits: int = 4) -> str | None:
         """The rule's right-hand side for one element with the values put in; None where it is about whole arrays."""
@@ -344,10 +339,6 @@ class Explanation:
     def agrees(self) -> bool:
         """Whether every gradient agrees with its numerical derivative, wherever that was taken."""
         return all(q.agrees is not False for q in self.quantities)
-
-
-def _text(node: ast.expr) -> str:
-    return ast.unparse(node)
 
 
 def _or_none(

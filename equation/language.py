@@ -265,6 +265,15 @@ def indices_in(node: ast.expr, indices: Set[str]) -> list[str]:
     return [name for name in names if name == REST or name in indices]
 
 
+def bare_names(node: ast.expr, among: Set[str]) -> set[str]:
+    """The names, among some, that a part computes with itself, not inside of an array's brackets."""
+    if isinstance(node, ast.Subscript):
+        return set()
+    if isinstance(node, ast.Name):
+        return {node.id} & among
+    return {name for part in ast.iter_child_nodes(node) for name in bare_names(part, among)}  # type: ignore[arg-type]
+
+
 def elements(node: ast.expr) -> tuple[ast.expr, ...]:
     """The indices in a pair of brackets."""
     return tuple(node.elts) if isinstance(node, ast.Tuple) else (node,)

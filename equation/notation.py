@@ -7,7 +7,7 @@ arrays it is handed, and nothing is computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from .element import TERMS, Values, element
 from .language import Equation
@@ -19,17 +19,17 @@ def in_symbols(
     equation: Equation,
     style: Style | str,
     names: Mapping[str, Symbol] | None = None,
-    dots: Sequence[str] | None = None,
+    axes: Mapping[str, int] | None = None,
     sign: str = "=",
     layers: str = "",
 ) -> str:
     """The equation in symbols. sign: what stands between its sides; "<-" where an update overwrites.
 
-    names: what its names are called here; others by `symbol_of`. dots: indices for the axes of `...`, where it is
-    known how many there are; one that the equation has for something else is replaced. layers: the index that counts
+    names: what its names are called here; others by `symbol_of`. axes: how many its arrays have, by name, and how
+    many `...` stands for: as many indices are then written. layers: the index that counts
     layers: it stands above, in parentheses.
     """
-    return Printer(equation, style, names or {}, dots, layers=layers).whole(sign)
+    return Printer(equation, style, names or {}, axes, layers=layers).whole(sign)
 
 
 def with_values(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .element import Number, Terms
 from .functions import FUNCTIONS, REDUCTIONS
-from .language import OPERATORS, Equation, elements, index_name, indices_in, is_ellipsis
+from .language import OPERATORS, REST, Equation, bare_names, elements, index_name, indices_in, is_ellipsis
+from .spelled import spelled
 from .styles import SIGNS, STYLES, Style, Symbol
 from .symbols import is_numeral, number_text, symbol_of
 
 CHOICE, LOGIC, COMPARED, ADDED, NEGATED, MULTIPLIED, POWERED, ATOM = range(8)
 """How tightly parts hold together; what holds less tightly than its place asks for is put into parentheses."""
-LETTERS = "nijklmpqrstuv"
-"""What the axes of `...` can be called."""
-
 Written = tuple[str, int]
 
 
@@ -28,13 +26,14 @@ class Printer:
         equation: Equation,
         style: Style | str,
         names: Mapping[str, Symbol],
-        dots: Sequence[str] | None = None,
+        axes: Mapping[str, int] | None = None,
         digits: int = 4,
         layers: str = "",
     ) -> None:
         self.equation, self.names, self.digits, self.layers = equation, names, digits, layers
         self.style = STYLES[style] if isinstance(style, str) else style
-        self.dots = dots if dots is None else _free(dots, {*equation.indices, *equation.values})
+        self.indices = spelled(equation, axes or {})
+        self.axis: int | None = None  # of a multi-index, while its axes are written one by one
 
     def whole(self, equals: str) -> str:
         """All statements, in symbols."""
@@ -66,7 +65,9 @@ class Printer:
             case ast.Starred():
                 return self.written(node.value)
             case ast.Name():
-                return self.named(node.id)
+                several = self.indices.get(node.id)
+                one = several[self.axis] if several and self.axis is not None else None
+                return (self.style.symbol(one), ATOM) if one else self.named(node.id)
             case ast.Subscript():
                 return self.subscripted(node)
             case ast.Attribute():
@@ -78,10 +79,8 @@ class Printer:
             case ast.BinOp():
                 return self.operation(node)
             case ast.Compare():
-                parts = [self.at_least(node.left, ADDED)]
-                for op, right in zip(node.ops, node.comparators, strict=True):
-                    parts += [self.sign(OPERATORS[type(op)]), self.at_least(right, ADDED)]
-                return self.style.join(parts), COMPARED
+                axes = self.on_each_axis(node, self.compared)
+                return self.joined(axes, self.sign("and")), COMPARED if len(axes) == 1 else LOGIC
             case ast.BoolOp():
                 sign = self.sign(OPERATORS[type(node.op)])
                 return self.joined([self.at_least(part, COMPARED) for part in node.values], sign), LOGIC
@@ -119,6 +118,13 @@ class Printer:
         least = MULTIPLIED if isinstance(node.op, ast.Mult) else ADDED
         left = self.at_least(node.left, NEGATED if least == MULTIPLIED else ADDED)
         return self.joined([left, self.at_least(node.right, MULTIPLIED)], sign), least
+
+    def compared(self, node: ast.Compare) -> str:
+        """A comparison, or several in a row."""
+        parts = [self.at_least(node.left, ADDED)]
+        for op, right in zip(node.ops, node.comparators, strict=True):
+            parts += [self.sign(OPERATORS[type(op)]), self.at_least(right, ADDED)]
+        return self.style.join(parts)
 
     def choice(self, node: ast.IfExp) -> Written:
         """`u if condition else v`, with further conditions in v."""
@@ -181,10 +187,20 @@ class Printer:
         if isinstance(part, ast.Compare):
             part = part.left
         if not is_ellipsis(part):
-            return [self.written(part)[0]]
-        if self.dots is None:
+            return self.on_each_axis(part, lambda part: self.written(part)[0])
+        if REST not in self.indices:
             return [self.style.operator("…").strip()]
-        return [self.style.symbol(Symbol(letter)) for letter in self.dots]
+        return [self.style.symbol(letter) for letter in self.indices[REST]]
+
+    def on_each_axis(self, node: ast.expr, write: Callable[[Any], str]) -> list[str]:
+        """What is written of a part for each axis of the multi-indices in it; once where there are none."""
+        several = [self.indices[name] for name in bare_names(node, self.equation.indices) if name in self.indices]
+        texts = []
+        for axis in range(max(map(len, several), default=1)):
+            self.axis = axis
+            texts.append(write(node))
+        self.axis = None
+        return texts
 
     def subscripted(self, node: ast.Subscript) -> Written:
         """An element of an array, or the length of an axis."""
@@ -196,9 +212,3 @@ class Printer:
 
 def _number_level(text: str) -> int:
     return ADDED if text.startswith("−") else MULTIPLIED if "e" in text else ATOM
-
-
-def _free(letters: Sequence[str], taken: set[str]) -> list[str]:
-    """The letters, those that are taken replaced by others."""
-    free = (letter for letter in LETTERS if letter not in taken and letter not in letters)
-    return [next(free) if letter in taken else letter for letter in letters]

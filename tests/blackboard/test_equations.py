@@ -120,7 +120,8 @@ class Reader:
     def over(self, name, indices, body):
         letters = [re.fullmatch(r"at\('(.+)'\)", index)[1] for index in indices]
         for letter in letters:  # over a window
-            self.extents.setdefault(letter, self.arrays.get("size"))
+            axis = letter.lstrip("ab")
+            self.extents.setdefault(letter, np.atleast_1d(self.arrays.get(f"size{axis}")))
         kept, values = dict(self.indices), []
         for place in np.ndindex(*(n for letter in letters for n in self.extents[letter])):
             self.indices |= self.spread(letters, place)
@@ -140,7 +141,7 @@ class Reader:
             x, padding, value = arguments
             return np.pad(x, [(0, 0), *padding, (0, 0)], constant_values=value)
         if name == "before":
-            return np.array([before for before, _ in arguments[0]]).view(Places)
+            return arguments[0][0]  # of one axis
         if name in FUNCTIONS:
             return FUNCTIONS[name](arguments)
         return (self.functions.get(name) or getattr(np, name))(*arguments)
@@ -194,7 +195,9 @@ def arrays_of(explanation):
 
 
 def named(values):
-    """Parameters by what they are called."""
+    """Parameters by what they are called; those of an axis with its number."""
+    several = {name: value for name, value in values.items() if isinstance(value, tuple)}
+    values = {f"{name}{i}": one for name, value in several.items() for i, one in enumerate(value, 1)} | values
     return {str(symbol_of(name)): value for name, value in values.items() if not isinstance(value, (str, type(None)))}
 
 

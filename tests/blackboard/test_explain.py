@@ -150,7 +150,7 @@ def test_adam_as_documented_takes_steps_that_are_too_large_at_first():
 
 def test_the_convolution_is_explained_simply():
     step = convolution_example().forward[0]
-    assert step.symbols("unicode") == "z[n, i, k] = Σ[a, c] x[n, i + a, c]·W[a, c, k] + b[k]"
+    assert step.symbols("unicode") == "z[n, i₁, i₂, k] = Σ[a₁, a₂, c] x[n, i₁ + a₁, i₂ + a₂, c]·W[a₁, a₂, c, k] + b[k]"
     assert step.put_in("unicode") == "1·1 + 1·(−0.5) + 1·0.5 + 0·(−1) + 0.1"
 
 

@@ -46,12 +46,43 @@ def test_every_equation_is_written_in_every_style(equation):
 def test_a_layer_is_written_as_on_the_blackboard():
     names = {name: symbol_of(f"{letter}1", layered=True) for name, letter in {"w": "W", "b": "b", "z": "z"}.items()}
     affine = cg.registry["affine"]
-    assert in_symbols(affine.equation, "unicode", names, "n") == "z⁽¹⁾[n, k] = Σⱼ a[n, j]·W⁽¹⁾[j, k] + b⁽¹⁾[k]"
-    assert in_symbols(affine.equation, "latex", names, "n") == (
+    assert in_symbols(affine.equation, "unicode", names, {"a": 2}) == "z⁽¹⁾[n, k] = Σⱼ a[n, j]·W⁽¹⁾[j, k] + b⁽¹⁾[k]"
+    assert in_symbols(affine.equation, "latex", names, {"a": 2}) == (
         r"z^{(1)}_{n,k} = \sum_{j} a_{n,j} \cdot W^{(1)}_{j,k} + b^{(1)}_{k}"
     )
     rule = {"gw": gradient_of(names["w"]), "gz": gradient_of(names["z"])}
-    assert in_symbols(affine.rules["w"].equation, "unicode", rule, "n") == "∇W⁽¹⁾[j, k] = Σₙ a[n, j]·∇z⁽¹⁾[n, k]"
+    assert in_symbols(affine.rules["w"].equation, "unicode", rule, {"a": 2}) == "∇W⁽¹⁾[j, k] = Σₙ a[n, j]·∇z⁽¹⁾[n, k]"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "axes", "written"),
+    [
+        ("affine", "", {"a": 4}, "z[n, i, l, k] = Σⱼ a[n, i, l, j]·w[j, k] + b[k]"),
+        ("matmul", "", {"a": 4, "b": 3}, "y[n, l, i, k] = Σⱼ a[n, l, i, j]·b[n, l, j, k]"),
+        ("mean_squared_error", "", {"y_pred": 2}, "J = meanₙ,ᵢ ((ŷ[n, i] − y[n, i])²)"),
+        ("sum", "x", {"x": 3, "gx": 3, "gy": 0}, "gx[n, i, j] = gy"),
+        ("sum", "x", {"x": 3, "gx": 3, "gy": 2}, "gx[n, i, j] = gy[n, i]"),
+        ("global_average_pool", "", {"x": 4, "y": 2}, "y[n, c] = mean[i₁, i₂] x[n, i₁, i₂, c]"),
+        ("global_average_pool", "", {"x": 3, "y": 2}, "y[n, c] = meanᵢ x[n, i, c]"),
+        ("transpose", "", {"x": 3, "y": 3}, "y[i[axes]] = x[i]"),
+        ("reshape", "", {"x": 3, "y": 2}, "y[i] = x[i]"),
+        ("average_pool", "x", {"x": 4, "gx": 4, "gy": 4, "stride": 2, "padding": 2},
+         "q = inside(x, padding) ; gx[n, r₁, r₂, c] = Σ[i₁, i₂, a₁, a₂] (gy[n, i₁, i₂, c] / (Σ[b₁, b₂] "
+         "q[n, i₁·stride₁ + b₁, i₂·stride₂ + b₂, c]) if i₁·stride₁ + a₁ − before(padding₁) = r₁ ∧ "
+         "i₂·stride₂ + a₂ − before(padding₂) = r₂, else 0)"),
+    ],
+)  # fmt: skip
+def test_there_are_as_many_indices_as_axes(name, rule, axes, written):
+    primitive = cg.registry[name]
+    assert in_symbols((primitive.rules[rule] if rule else primitive).equation, "unicode", axes=axes) == written
+
+
+def test_names_of_indices_may_have_several_letters():
+    equation = read_equation("y[row, in_] = sum(x[row, *position, in_], *position)", ["x"])
+    assert in_symbols(equation, "unicode", axes={"x": 4}) == (
+        "y[row, in] = Σ[position₁, position₂] x[row, position₁, position₂, in]"
+    )
+    assert r"y_{\mathrm{row},\mathrm{in}} = \sum_{\mathrm{position}_{1}" in in_symbols(equation, "latex", axes={"x": 4})
 
 
 def test_a_number_below_stands_apart_from_an_index():
