@@ -6,6 +6,7 @@ derivative of ⟨u, f⟩ along random directions. Only where they disagree is th
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -41,9 +42,10 @@ VISIBLE = 1e7
 """A directional derivative below this many units of f's own rounding (1e-8 of f, say) is beyond what differences of
 values can show in more than a few digits: it is compared, but does not make the verdict precision-limited."""
 
-MOST_KINKS = 64
+MOST_KINKS = 1024
 MOST_SPLITS = 64
-"""How often the elements of a direction are parted, and elements set aside, before the rest is taken as it is."""
+"""How often the elements of a direction are parted, and elements that are no kinks set aside, before the rest is taken
+as it is."""
 
 Path = tuple[tuple[float, float], ...]
 """(h, estimate) pairs."""
@@ -54,7 +56,8 @@ class _Along:
     """A comparison along a direction, how much the slope jumps there, and the plain differences on the way.
 
     settled: whether the estimates do so at some step. excess: the difference in units of what rounding explains.
-    fine: whether finer steps were tried.
+    fine: whether finer steps were tried. flat: the largest step at which f does not change, though it depends on x,
+    where the gradient is 0, too; else 0.
     """
 
     difference: Difference
@@ -63,6 +66,7 @@ class _Along:
     settled: bool
     excess: float
     fine: bool
+    flat: float
 
     @property
     def agrees(self) -> bool:
@@ -79,7 +83,7 @@ class Check(Point):
         self.worst: Difference | None = None
         self.loosest = 0.0
         self.noise: list[Values] | None = None
-        self.unsettled = 0  # elements at which nothing is shown
+        self.unsettled: set[tuple[int, int]] = set()  # (argument, flat position) at which nothing is shown
         self.corners = Corners(self)
         self.floor = 0.0
         self.steepness = 0.0  # how much f changes along the direction, for a step of 1
@@ -140,7 +144,8 @@ class Check(Point):
         if self.unsettled:
             return self.report(
                 Verdict.PRECISION,
-                f"no disagreement, but at {self.unsettled} elements the differences of its values settle at no step",
+                f"no disagreement, but at {len(self.unsettled)} elements the differences of its values settle at no "
+                "step, or show its rounding alone",
             )
         if self.loosest > RESOLUTION:
             return self.report(
@@ -185,20 +190,23 @@ class Check(Point):
                 detail = f"more than {MOST_KINKS} elements stand on kinks; choose inputs away from them"
                 raise Found(Verdict.UNDECIDED, detail)
             along = self.compare(i, g, v, mask, in_doubt=True)
-            if along.agrees:
+            if along.agrees and along.flat and self.rounded(i, v, mask, along.flat) > along.difference.bound:
+                self.unsettled |= {(i, int(place)) for place in numpy.flatnonzero(mask)}
+            elif along.agrees:
                 self.note(along.difference)
             elif not along.settled:  # in part, perhaps: elements whose estimates settle are not to be hidden
                 places = numpy.flatnonzero(mask)
                 if len(places) == 1 and (jump := self.judge(i, v, places, self.of_element(g, v, places, along))):
                     self.kinks.append(jump)
                 elif len(places) == 1 or splits >= MOST_SPLITS:
-                    self.unsettled += len(places)
+                    self.unsettled |= {(i, int(place)) for place in places}
                 else:
                     splits += 1
                     todo += [_only(g, places[: len(places) // 2]), _only(g, places[len(places) // 2 :])]
             else:
-                splits += 1
-                places = self.resolve(i, g, v, mask, along, splits)
+                kinks = len(self.kinks)
+                places = self.resolve(i, g, v, mask, along, splits + 1)
+                splits += len(self.kinks) == kinks
                 todo.append(mask & ~_only(g, places))
                 if len(places) > 1:
                     todo += [_only(g, places[: len(places) // 2]), _only(g, places[len(places) // 2 :])]
@@ -209,21 +217,45 @@ class Check(Point):
         if found.agrees or not found.settled or splits > MOST_SPLITS:
             # each half agrees within its bound, and so does the whole within their sum; or an element alone does
             self.note(found.difference if len(places) == 1 else along.difference)
-            self.unsettled += not found.settled
+            if not found.settled:
+                self.unsettled |= {(i, int(place)) for place in places}
         else:
             judged = self.judge(i, v, places, found) if found.kink else None
-            if judged is None and found.excess > 1:
+            unit = abs(float(v.reshape(-1)[places[0]])) if len(places) == 1 else 1.0
+            disagrees = judged is None and found.excess > 1
+            off, step = found.difference.absolute * unit, found.difference.step
+            if disagrees and off <= self.rounded(i, v, _only(g, places), step):
+                self.unsettled |= {(i, int(place)) for place in places}
+            elif disagrees:
                 self.repeatable(3)
                 curve = _curve(found.difference, found.path)
                 detail = "the gradient and the derivative differ"
                 if i in self.absent:
                     detail += f": None was given for argument {i}, which counts as zero"
                 raise Found(Verdict.WRONG, detail, found.difference, curve=curve)
-            if judged is None:
+            elif judged is None:
                 self.note(found.difference)
             else:
                 self.kinks.append(judged)
         return places
+
+    def rounded(self, i: int, v: Values, mask: Values, step: float) -> float:
+        """What rounding inside f, as in (x + 1e15) - 1e15, may make of the derivative along v by a difference.
+
+        It is seen in extended precision; 0 where NumPy has none, or f does not compute with it.
+        """
+
+        def off(*xs: Values) -> Values:
+            return self.subject.value(*(x.astype(numpy.longdouble) for x in xs)) - self.at_exact(*xs)
+
+        line = self.along([numpy.where(mask, v, 0.0) if n == i else None for n in range(len(self.xs))], off)
+        try:
+            noise = float((numpy.abs(self.gy) * numpy.abs(line(step) - line(-step))).sum())
+        except OutOfTime:
+            raise
+        except Exception:  # there are functions of float64 alone
+            return 0.0
+        return 4 * noise / step if math.isfinite(noise) and step > COMPLEX_STEP else 0.0
 
     def bisect(self, i: int, g: Values, v: Values, mask: Values, along: _Along) -> tuple[_Along, Values]:
         """The element with the largest disagreement (or, where all agree, on a kink), by halving the set of elements.
@@ -285,7 +317,8 @@ class Check(Point):
             difference = Difference(i, (), given, numeric, error + rounding + moved, real.step)
             settled = bool(numpy.isfinite(difference.bound) and numpy.isfinite(difference.absolute))
             excess = difference.absolute / difference.bound if settled else 0.0
-            return _Along(difference, phi.kink, phi.path, settled, excess, fine)
+            flat = phi.step(min(phi.flat)) if phi.flat and phi.size and not terms.any() else 0.0
+            return _Along(difference, phi.kink, phi.path, settled, excess, fine, flat)
 
         flat_from = FLAT_FROM if terms.any() else FLAT_FOR_ZERO
         along = weighed(extrapolated(phi, flat_from=flat_from))
@@ -344,6 +377,9 @@ class Check(Point):
         direction.reshape(-1)[places] = scale_of(self.exact[i]).reshape(-1)[places] if alone else v.reshape(-1)[places]
         sides = self.corners.sides([direction if n == i else None for n in range(len(self.xs))])
         if not sides.differ.any():
+            return None
+        if not (sides.differ & ~sides.spikes).any():  # the slopes to both sides are one: only rounding is like this
+            self.unsettled |= {(i, int(place)) for place in places}
             return None
         unit = float(direction.reshape(-1)[places[0]]) if alone else 1.0
         u = self.gy.astype("float64")

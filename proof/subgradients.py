@@ -33,12 +33,16 @@ DIRECTIONS = 12
 
 @dataclass(frozen=True)
 class Sides:
-    """The slopes along a direction to its left and right, one for each element of f's value, and their errors."""
+    """The slopes along a direction to its left and right, one for each element of f's value, and their errors.
+
+    spikes: where f jumps at the point alone, and is the same to both sides of it.
+    """
 
     left: Values
     right: Values
     error: Values
     jumps: Values
+    spikes: Values
 
     @property
     def differ(self) -> Values:
@@ -76,7 +80,9 @@ class Corners:
         smallest = WIDEST / 4 ** (ROWS - 1)
         slope = numpy.maximum(numpy.abs(left), numpy.abs(right))
         error = off_left + off_right
-        return Sides(left, right, error, gaps > 64 * noise + 64 * smallest * slope + 1e3 * WIDEST * error)
+        allowed = 64 * noise + 64 * smallest * slope + 1e3 * WIDEST * error
+        apart = (numpy.abs(start_left - start_right) > allowed) | (numpy.abs(left - right) > 4 * error)
+        return Sides(left, right, error, gaps > allowed, (gaps > allowed) & ~apart)
 
     def check(self) -> None:
         """Raise Found where the gradient is none of f's slopes in a direction that moves the kinks together."""

@@ -111,6 +111,13 @@ NONE = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, Verdict.KINK), (1.2, Verdict.WRONG)])
+def test_many_elements_on_kinks_are_told(slope, verdict):
+    report = gradcheck(lambda x: np.maximum(x, 0), np.zeros(100), vjp=lambda gy, x: gy * slope, samples=1)
+    assert report.verdict is verdict
+    assert len(report.kinks) == (100 if verdict is Verdict.KINK else 0)
+
+
 @pytest.mark.parametrize("name", SUBGRADIENTS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_subgradient_is_named_as_one(name, seed):
