@@ -25,8 +25,9 @@ from ..engine.tensor import Tensor
 from .traced import Library, Traced
 
 PACKAGE = __name__.partition(".")[0]
+ROOMS = ("errors", "names", "arguments", "hints", "equation", "engine", "replay", "ops", "optim")
 OWN = (
-    *(f"{PACKAGE}.{room}" for room in ("errors", "hints", "equation", "engine", "replay", "ops", "optim")),
+    *(f"{PACKAGE}.{room}" for room in ROOMS),
     "numpy",
     "cupy",
     "numba",
