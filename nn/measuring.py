@@ -75,7 +75,7 @@ def outputs_and_loss(
     x: Tensor,
     y: Tensor,
     *,
-    recorded: bool = True,
+    taped: bool = True,
     training: bool = False,
     generator: Any = None,
     weights: Sequence[Weights] | None = None,
@@ -83,12 +83,12 @@ def outputs_and_loss(
     """What the model makes of a batch (logits, where the loss computes from them), and the loss; as `forward` takes it.
 
     A loss of one number a sample becomes their mean. Raises UsageError where it is no tensor, holds other numbers, or
-    where it is to be recorded and does not follow from the weights.
+    where it is to be on the tape and does not follow from the weights.
     """
     loss, fused = model.loss, model.fuses_loss
     assert loss is not None
     outputs = model.forward(
-        x, recorded=recorded, training=training, generator=generator, logits=fused, weights=weights
+        x, taped=taped, training=training, generator=generator, logits=fused, weights=weights
     )  # fmt: skip
     if loss.targets == "any":
         y = Tensor(copied(y._data))  # what a function of the user's own writes into it stays there
@@ -101,7 +101,7 @@ def outputs_and_loss(
     if value.shape:
         _check_one_a_sample("loss", loss.name, value.shape, len(outputs))
         value = mean(value)
-    if recorded and outputs.requires_grad and not value.requires_grad:
+    if taped and outputs.requires_grad and not value.requires_grad:
         raise UsageError(
             f"the loss {loss.name!r} does not depend on y_pred, so that nothing can be learnt from it: compute it with "
             "tensor operations, without numpy(), item() or detach()."
@@ -125,9 +125,9 @@ def in_dtype(model: Sequential, x: Tensor) -> Tensor:
 def measure(
     model: Sequential, x: Tensor, y: Tensor, *, training: bool, generator: Any = None
 ) -> tuple[Tensor, list[Any]]:
-    """The loss of a batch as a tensor (recorded in training), and the values of loss and metrics as arrays."""
+    """The loss of a batch as a tensor (on the tape in training), and the values of loss and metrics as arrays."""
     fused = model.fuses_loss
-    outputs, value = outputs_and_loss(model, x, y, recorded=training, training=training, generator=generator)
+    outputs, value = outputs_and_loss(model, x, y, taped=training, training=training, generator=generator)
     xp = backend.namespace_of(outputs._data)
     predicted = None
     values = [value._data]

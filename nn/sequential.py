@@ -234,17 +234,17 @@ class Sequential:
     # Computing
 
     def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
-        """The model's output for a batch, recorded, so that a loss of it can be differentiated."""
+        """The model's output for a batch, on the tape, so that a loss of it can be differentiated."""
         x = x if isinstance(x, Tensor) else tensor(x, device=self.device)
         self.build(x.shape[1:])
         self.check_input(x.shape)
-        return self.forward(in_dtype(self, x), recorded=True, training=training, generator=generator)
+        return self.forward(in_dtype(self, x), taped=True, training=training, generator=generator)
 
     def forward(
         self,
         x: Tensor,
         *,
-        recorded: bool = True,
+        taped: bool = True,
         training: bool = False,
         generator: numpy.random.Generator | None = None,
         logits: bool = False,
@@ -252,12 +252,12 @@ class Sequential:
     ) -> Tensor:
         """The layers one after another.
 
-        recorded: the weights ask for gradients. logits: stop before the last σ. weights: others than the model's own,
+        taped: the weights ask for gradients. logits: stop before the last σ. weights: others than the model's own,
         of each layer by name.
         """
         if weights is None:
             weights = [layer.weights for layer in self.layers]
-            if not recorded:
+            if not taped:
                 weights = [{name: w.detach() for name, w in own.items()} for own in weights]
         return forward(self.layers, weights, x, training=training, generator=generator, logits=logits)
 
@@ -504,7 +504,7 @@ class Sequential:
         callbacks: Sequence[Callback] | None = None,
         **others: None,
     ) -> numpy.typing.NDArray[Any]:
-        """The model's outputs for all samples, as a NumPy array; nothing is recorded, nothing printed.
+        """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
 
         steps: for the first so many batches instead.
         """

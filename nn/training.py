@@ -319,7 +319,7 @@ class Measured:
 
     def applied(self, x: Tensor) -> Tensor:
         """The outputs."""
-        return self.model.forward(self._taken(x), recorded=False)
+        return self.model.forward(self._taken(x), taped=False)
 
     def _taken(self, x: Tensor) -> Tensor:
         """The batch as the first layer takes it; a copy, where a layer of the user's own could write into it."""
@@ -330,7 +330,7 @@ class Measured:
 def evaluate(
     model: Sequential, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
 ) -> dict[str, float]:
-    """Loss and metrics of the weights as they are, over all samples; no dropout, nothing recorded on the tape.
+    """Loss and metrics of the weights as they are, over all samples; no dropout, nothing on the tape.
 
     steps: over so many batches instead.
     """

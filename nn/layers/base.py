@@ -31,7 +31,7 @@ class Layer:
     is another than the input's. What its constructor takes, it keeps under the same name: so files can hold it.
 
     input_shape: the shape of one sample, for the first layer of a model. name: what files and summaries call it.
-    The mathematics is in `apply`, a function of the weights: a model hands in weights that record or do not.
+    The mathematics is in `apply`, a function of the weights: a model hands in weights that ask for gradients or do not.
     One that takes whole numbers, ids say, has `takes_integers = True`: they come exactly as they are.
     `weights` are learned; `state` (moving means, say) the layer changes itself, in place, in training.
     """

@@ -137,7 +137,7 @@ class BatchNormalization(Normalization):
         return fixed_normalization(x, *self.factors(weights, mean), mean, variance, epsilon=self.epsilon)
 
     def follow(self, x: Tensor) -> None:
-        """Take the statistics of a batch (…, channels) into the moving ones, in place; nothing is recorded.
+        """Take the statistics of a batch (…, channels) into the moving ones, in place; nothing of it goes on the tape.
 
         A replayed step computes them once, for this and for the normalisation: the calls are the same.
         """
