@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
 
 from .dual import lift
-from .language import Statement
 
 Exact = Any
 """An array of dual numbers (NumPy, dtype object)."""
 
 
-def whole(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
-    """The value of an expression about whole arrays, for a result of `shape`; None where it is not one."""
-    node = statement.expression
-    if isinstance(node, ast.Subscript):
-        array, index = scope[ast.unparse(node.value)], ast.unparse(node.slice)
-        return array[scope[index]] if index != "position" else _part(array, scope)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        name = node.func.id
-        if name in _STRUCTURE:
-            result = _STRUCTURE[name](*(_argument(argument, scope) for argument in node.args))
-            return result if isinstance(result, numpy.ndarray) else numpy.array(result, dtype=object)
-        if name == "einsum":
-            return _einsum(scope, shape, with_gradient="gy" in ast.unparse(node))
-    return None
-
-
-def _argument(node: ast.expr, scope: Mapping[str, Any]) -> Any:
-    text = ast.unparse(node)
-    return scope[text] if text in scope else float(text)
-
-
-def scatter(statement: Statement, scope: Mapping[str, Any], shape: tuple[int, ...]) -> Exact:
+def scatter(source: Exact, index: Any, shape: tuple[int, ...]) -> Exact:
     """`y[index] += x`: zeros of `shape`, to which x is added."""
-    source, where = scope[ast.unparse(statement.expression)], scope[ast.unparse(statement.indices[0])]
-    positions = numpy.arange(int(numpy.prod(shape))).reshape(shape)[where]
+    positions = numpy.arange(int(numpy.prod(shape))).reshape(shape)[index]
     flat = _zeros(shape).reshape(-1)
     for position, value in zip(positions.flat, numpy.broadcast_to(source, positions.shape).flat, strict=True):
         flat[position] = flat[position] + value
@@ -53,9 +30,8 @@ def _zeros(shape: tuple[int, ...]) -> Exact:
     return result
 
 
-def _part(gy: Exact, scope: Mapping[str, Any]) -> Exact:
+def part(gy: Exact, xs: Sequence[Exact], position: int, axis: int) -> Exact:
     """What of a joined array belongs to the operand at `position`: a slice (concatenate) or one layer (stack)."""
-    xs, position, axis = scope["xs"], scope["position"], scope["axis"]
     gy = numpy.moveaxis(gy, axis, 0)
     if gy.ndim > xs[position].ndim:
         return gy[position]
@@ -74,7 +50,7 @@ def _border(x: Exact, padding: Any, value: Any) -> Exact:
     return _pad(x, ((0, 0), *padding, (0, 0)), value)
 
 
-_STRUCTURE: dict[str, Callable[..., Any]] = {
+STRUCTURE: dict[str, Callable[..., Any]] = {
     "border": _border,
     "inside": lambda x, padding: _border(numpy.vectorize(lambda d: lift(1), otypes=[object])(x), padding, 0),
     "argmax": lambda x, axis: numpy.argmax(numpy.vectorize(lambda d: float(d.value))(x), axis=axis),
@@ -83,12 +59,14 @@ _STRUCTURE: dict[str, Callable[..., Any]] = {
     "pad": _pad,
     "crop": lambda gy, width: gy[tuple(slice(w[0], n - w[1]) for n, w in zip(gy.shape, width, strict=True))],
 }
+"""Functions of whole arrays, but `einsum`, which asks for the result's shape, too."""
 
 
-def _einsum(scope: Mapping[str, Any], shape: tuple[int, ...], with_gradient: bool) -> Exact:
+def einsum(
+    subscripts: str, xs: Sequence[Exact], shape: tuple[int, ...], position: int = 0, gy: Exact | None = None
+) -> Exact:
     """Einstein summation by loops over all letters; with gy, the gradient of the operand at `position`."""
-    xs = scope["xs"]
-    terms, output = _einsum_terms(scope["subscripts"], [x.ndim for x in xs])
+    terms, output = _einsum_terms(subscripts, [x.ndim for x in xs])
     extents: dict[str, int] = {}
     for term, x in zip(terms, xs, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
@@ -102,12 +80,9 @@ def _einsum(scope: Mapping[str, Any], shape: tuple[int, ...], with_gradient: boo
         ]
         factors = [x[place] for x, place in zip(xs, places, strict=True)]
         place = tuple(at[c] for c in output)
-        if with_gradient:
-            place, factors[scope["position"]] = places[scope["position"]], scope["gy"][place]
-        product = lift(1)
-        for factor in factors:
-            product = product * factor
-        result[place] = result[place] + product
+        if gy is not None:
+            place, factors[position] = places[position], gy[place]
+        result[place] = result[place] + math.prod(factors)
     return result
 
 

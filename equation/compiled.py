@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any
 
 from .dual import lift, on_duals
-from .functions import FUNCTIONS, REDUCTIONS
+from .functions import FUNCTIONS, REDUCTIONS, STRUCTURAL
 from .language import REST, Equation, Statement, elements, index_name, indices_in, is_ellipsis
 
 
@@ -149,6 +149,9 @@ class _Text(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = ast.unparse(node.func)
         over = [index for part in node.args[1:] if (index := index_name(part, self.indices))]
+        if name in STRUCTURAL:  # of arrays, also of those without axes
+            arrays = [_name(f"{part.id}[]") if isinstance(part, ast.Name) else self.visit(part) for part in node.args]
+            return _call(name, *arrays)
         if name not in REDUCTIONS or not over:
             return _call(name, *map(self.visit, node.args))
         body, tests = node.args[0], list[ast.expr]()

@@ -6,12 +6,13 @@ text is Python's own syntax, it is compiled as it stands, its indices as the loo
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from typing import Any
 
 import numpy
 
-from .arrays import Exact, scatter, whole
+from .arrays import STRUCTURE, Exact, einsum, part, scatter
 from .compiled import loop, rows
 from .dual import Dual, lift, load_mpmath
 from .functions import CONSTANTS
@@ -50,23 +51,39 @@ class Loops(Indices):
     """An equation's statements, run one after the other."""
 
     def constants(self) -> dict[str, Any]:
-        """What the constants of the language are, at 50 digits."""
-        return {name: getattr(load_mpmath(), name) for name in CONSTANTS}
+        """What the constants of the language are, at 50 digits, and its functions of whole arrays."""
+        exactly = {name: getattr(load_mpmath(), name) for name in CONSTANTS}
+        return {**exactly, **{f"{name}()": function for name, function in STRUCTURE.items()}, "einsum()": self._einsum}
 
     def run(self, statement: Statement) -> None:
         """Compute a statement's target."""
         if statement.adds:
-            result = scatter(statement, self.scope, self.places.shape)
+            result = scatter(
+                self.value(statement.expression, {}), self.value(statement.indices[0], {}), self.places.shape
+            )
         elif statement.indices:
             result = self._looped(statement)
         elif self.equation.elementwise:
             result = self._broadcast(statement)
         else:
-            result = whole(statement, self.scope, self.places.shape)
-            if result is None:
-                result = numpy.empty((), dtype=object)
-                result[()] = lift(self.value(statement.expression, {}))
+            result = self._whole(statement.expression)
         self._name(statement.target, result)
+
+    def _whole(self, node: ast.expr) -> Exact:
+        """A number, or an expression about whole arrays."""
+        if isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "position":
+            return part(self.value(node.value, {}), self.scope["xs"], self.scope["position"], self.scope["axis"])
+        value = self.value(node, {})
+        if isinstance(value, numpy.ndarray):
+            return value
+        result = numpy.empty((), dtype=object)
+        result[()] = lift(value)
+        return result
+
+    def _einsum(self, subscripts: str, *arrays: Any) -> Exact:
+        """`einsum(subscripts, xs)`, and `einsum(subscripts, gy, xs)` for the gradient of the operand at `position`."""
+        *gy, xs = arrays
+        return einsum(subscripts, xs, self.places.shape, self.scope.get("position", 0), *gy)
 
     def _looped(self, statement: Statement) -> Exact:
         """An equation for each value of its indices."""
