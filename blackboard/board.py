@@ -1,19 +1,18 @@
-"""An explanation as plain data for the page: what stands there, and the equations as the page can evaluate them."""
+"""An explanation as plain data for the page: what stands there, and the equations as JavaScript."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy
 
-from ..equation.functions import FUNCTIONS, REDUCTIONS
-from ..equation.language import OPERATORS, Equation, elements, index_name
+from ..equation.javascript import NotWritten, script
+from ..equation.language import Equation
 from ..equation.styles import STYLES, Symbol
 from ..equation.symbols import gradient_of
-from .explanation import Explanation, Quantity, Return, Revision, Step
+from .explanation import Explanation, Place, Quantity, Return, Revision, Step
 from .groups import groups_of
 from .matching import Cited, Owner, by_owner, citations
 from .plain import LISTED, number, packed, whole
@@ -21,8 +20,6 @@ from .story import SHOWN, source_of, what_of
 from .texts import LANGUAGES
 from .tiles import Tiles, tiles_of
 
-COUNTABLE = {name for name, function in FUNCTIONS.items() if function.javascript} | {"border", "inside"}
-"""Functions that the page can evaluate."""
 EACH = 16
 """Elements of an array up to which each is written out with its numbers; of a larger one the chosen one is."""
 PLACE = "<mi>…</mi>"
@@ -31,11 +28,6 @@ LIGHT = 20_000
 """Elements of an array, up to which the page can compute it anew while its reader waits."""
 ROOM = 600_000
 """Bytes of values, gradients and new weights that a page has room for; of more it has pictures."""
-Program = dict[str, Any]
-
-
-class NotCountable(Exception):
-    """The equation has something that the page cannot evaluate; the page then shows it, but changes nothing."""
 
 
 def board_of(explanation: Explanation) -> dict[str, Any]:
@@ -55,9 +47,13 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     documents = [_documents(own, cited) for own in owners]
     for step, found in zip((*forward, *backward, *update), documents, strict=True):
         step["numbers"] = [one.entry.number for one in found]
-    programs = [s["program"] for s in (*forward, *backward)] + [a["program"] for r in update for a in r["assignments"]]
     entire = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
     light = all(q in fitting and q.value.size <= LIGHT for q in shown)
+    programs = _programs(explanation) if entire and light else []
+    for one, program in zip(
+        (*forward, *backward, *(a for r in update for a in r["assignments"])), programs, strict=False
+    ):
+        one["program"] = program
     return {
         "title": explanation.title,
         "kind": explanation.kind,
@@ -69,7 +65,7 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
         "optimizer": explanation.update_name,
         "numbers": explanation.update_numbers,
         "counts": [len(explanation.forward), len(explanation.backward)],
-        "changeable": entire and light and all(program is not None for program in programs),
+        "changeable": bool(programs),
         "documents": _first(documents),
         "notFinite": explanation.not_finite and _not_finite(*explanation.not_finite),
         "groups": groups_of(explanation.forward) if len(explanation.forward) > SHOWN else [],
@@ -182,7 +178,6 @@ def _forward(step: Step) -> dict[str, Any]:
         "operands": operands,
         "equation": step.symbols("mathml"),
         "put": {at: text for at, text in put.items() if text},
-        "program": _program(step.primitive.equation, step.parameters, step.primitive.variadic),
     }
 
 
@@ -208,7 +203,6 @@ def _backward(back: Return, tiles: Tiles | None) -> dict[str, Any]:
         "turns": back.turns,
         "sent": packed(back.contribution, place) if back.turns > 1 else None,  # else the operand's gradient
         "total": packed(back.total, place, tiles) if back.turn < back.turns else None,
-        "program": _program(back.rule.equation, back.step.parameters, back.step.primitive.variadic),
     }
 
 
@@ -219,6 +213,7 @@ def _revision(revision: Revision, fits: bool, tiles: Tiles | None) -> dict[str, 
     return {
         "quantity": quantity.id,
         "state": {slot: whole(kept[slot]) if fits else None for slot in slots},
+        "parameters": {name: value for name, value in kept.items() if not hasattr(value, "shape")},
         "assignments": [
             {
                 "target": one.target,
@@ -232,113 +227,42 @@ def _revision(revision: Revision, fits: bool, tiles: Tiles | None) -> dict[str, 
                 "after": _elements(one.after, place, fits, tiles)
                 if one.target == "theta"
                 else packed(one.after, place),
-                "program": _program(one.equation, {k: v for k, v in one.arrays.items() if not hasattr(v, "shape")}),
             }
             for one in revision.assignments
         ],
     }
 
 
-# Equations as data
-
-
-def _program(equation: Equation, parameters: Mapping[str, Any], variadic: bool = False) -> Program | None:
-    """The equation as nested lists, with its parameters; None where the page cannot evaluate it."""
+def _programs(explanation: Explanation) -> list[str]:
+    """Each step forward, backward and of the update as JavaScript; none where one of them cannot be written so."""
     try:
-        if variadic or any(s.adds for s in equation.statements):
-            raise NotCountable
-        program: Program = {"equation": _equation(equation), "parameters": {}}
-        for name, value in parameters.items():
-            program["parameters"][name] = _plain(value)
-        if "axis" in parameters:
-            program["axis"] = program["parameters"].pop("axis")
-        return program
-    except NotCountable:
-        return None
+        return [
+            *(
+                _program(step.primitive.equation, step, step.arrays(), step.result.shape)
+                for step in explanation.forward
+            ),
+            *map(_program_back, explanation.backward),
+            *(
+                script(one.equation, one.arrays, one.after.shape, varying=one.arrays.keys())
+                for revision in explanation.update
+                for one in revision.assignments
+            ),
+        ]
+    except NotWritten:
+        return []
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
-    if isinstance(value, numpy.generic):
-        return value.item()
-    raise NotCountable
+def _program_back(back: Return) -> str:
+    """What is sent to an operand, summed to its shape."""
+    result = back.step.equation.target
+    arrays = {**back.step.arrays(), result: back.step.result.value, f"g{result}": back.incoming}
+    shape = back.incoming.shape if back.rule.equation.elementwise else back.operand.shape
+    return _program(back.rule.equation, back.step, arrays, shape, back.operand.shape)
 
 
-def _equation(equation: Equation) -> dict[str, Any]:
-    reader = _Reader(equation)
-    statements = [
-        {"target": s.target, "indices": [reader.read(i) for i in s.indices], "value": reader.read(s.expression)}
-        for s in equation.statements
-    ]
-    return {
-        "statements": statements,
-        "indices": sorted(equation.indices),
-        "elementwise": equation.elementwise,
-        "flat": equation.flat,
-        "references": reader.references,
-        "bounds": reader.bounds,
-    }
-
-
-class _Reader:
-    """Turns the syntax tree into nested lists."""
-
-    def __init__(self, equation: Equation) -> None:
-        self.equation = equation
-        self.references: list[Any] = []
-        self.bounds: list[Any] = []
-
-    def read(self, node: ast.AST) -> list[Any]:
-        if isinstance(node, ast.Constant):
-            return ["rest"] if node.value is Ellipsis else ["number", node.value]
-        if isinstance(node, ast.Name):
-            return ["name", node.id]
-        if isinstance(node, ast.Starred):
-            return ["star", self.read(node.value)]
-        if isinstance(node, ast.BinOp):
-            return ["op", OPERATORS[type(node.op)], self.read(node.left), self.read(node.right)]
-        if isinstance(node, ast.UnaryOp):
-            return [OPERATORS[type(node.op)], self.read(node.operand)]
-        if isinstance(node, ast.Compare):
-            parts = [self.read(part) for part in (node.left, *node.comparators)]
-            return ["compare", [OPERATORS[type(op)] for op in node.ops], parts]
-        if isinstance(node, ast.BoolOp):
-            return [OPERATORS[type(node.op)], [self.read(part) for part in node.values]]
-        if isinstance(node, ast.IfExp):
-            return ["if", self.read(node.test), self.read(node.body), self.read(node.orelse)]
-        if isinstance(node, ast.Subscript):
-            return self.subscripted(node)
-        if isinstance(node, ast.Call):
-            return self.call(node)
-        if isinstance(node, ast.Attribute) and node.attr == "size" and isinstance(node.value, ast.Name):
-            return ["size", node.value.id]
-        raise NotCountable
-
-    def subscripted(self, node: ast.Subscript) -> list[Any]:
-        parts = [self.read(part) for part in elements(node.slice)]
-        owner = node.value
-        if isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name):
-            if owner.attr == "shape":
-                return ["length", owner.value.id, parts[0]]
-            self.references.append([owner.value.id, parts, True])
-            return ["at", owner.value.id, True, parts]
-        if not isinstance(owner, ast.Name):
-            raise NotCountable
-        if not self.equation.indices and parts[0][0] != "rest":
-            raise NotCountable  # x[index], a slice
-        self.references.append([owner.id, parts, False])
-        return ["at", owner.id, False, parts]
-
-    def call(self, node: ast.Call) -> list[Any]:
-        name = ast.unparse(node.func)
-        over = [index for part in node.args[1:] if (index := index_name(part, self.equation.indices))]
-        if name in REDUCTIONS and over:
-            bounds = [part for part in node.args[1:] if isinstance(part, ast.Compare)]
-            self.bounds += [[ast.unparse(part.left), self.read(part.comparators[0])] for part in bounds]
-            return ["reduce", name, self.read(node.args[0]), over]
-        if name not in COUNTABLE:
-            raise NotCountable
-        return ["call", name, [self.read(a) for a in node.args]]
+def _program(
+    equation: Equation, step: Step, arrays: Mapping[str, Any], shape: Place, sums_to: Place | None = None
+) -> str:
+    if step.primitive.variadic:
+        raise NotWritten
+    return script(equation, arrays, shape, step.parameters.get("axis", ()), sums_to)

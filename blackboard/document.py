@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from ..engine.markup import rendered
-from ..equation.functions import javascript
+from ..equation.javascript import functions
 from .texts import TEXTS, both
 
 
@@ -17,7 +17,7 @@ def document(data: Mapping[str, Any], sections: Mapping[str, str], scripts: Sequ
 
     scripts: by name, in their order.
     """
-    written = [_file(f"{name}.js").replace("{{functions}}", javascript()) for name in scripts]
+    written = [_file(f"{name}.js").replace("{{functions}}", functions()) for name in scripts]
     title = data["heading"][data["lang"]]
     return rendered(
         "blackboard/web/page.html", title=title, style=_file("page.css"), sections=sections, scripts=written,

@@ -13,7 +13,7 @@ from .texts import LANGUAGES, both, check_language
 
 TITLES = {"worked example": "title.worked", "convolution": "title.convolution", "adam": "title.adam"}
 """Titles of lessons that have one in each language."""
-SCRIPTS = ("evaluate", "tools", "plots", "lesson", "graph", "matrices", "board")
+SCRIPTS = ("tools", "evaluate", "plots", "lesson", "graph", "matrices", "board")
 
 
 def page(

@@ -113,6 +113,8 @@ class _Element:
                 raise Elided
             extent = self.indices.extents.get(name)
             count = len(extent) if isinstance(extent, tuple) else 1
+            if len(at) < count:  # `...` was broadcast: the element is a sum of several
+                raise Elided
             found[name], at = Multi(at[:count]) if isinstance(extent, tuple) else at[0], at[count:]
         return found
 

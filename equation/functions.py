@@ -115,7 +115,7 @@ REDUCTIONS: dict[str, Reduction] = {
 
 STRUCTURAL: dict[str, Function] = {
     "argmax": Function(whole=True),
-    "before": Function(whole=True, javascript="(padding) => padding.map((pair) => pair[0])"),
+    "before": Function(whole=True),
     "border": Function(whole=True),
     "concatenate": Function(whole=True),
     "crop": Function(whole=True),
@@ -130,8 +130,3 @@ FUNCTIONS: dict[str, Function] = {**ELEMENTWISE, **STRUCTURAL, **REDUCTIONS}
 ADDING = frozenset(name for name, function in FUNCTIONS.items() if function.adds)
 CONSTANTS = {"pi": "π", "inf": "∞"}
 """Constants by their names (in the language, NumPy and mpmath), with their signs."""
-
-
-def javascript() -> str:
-    """The functions that a page can evaluate, as an object of JavaScript."""
-    return "{" + ", ".join(f"{name}: {f.javascript}" for name, f in FUNCTIONS.items() if f.javascript) + "}"

@@ -14,11 +14,11 @@
     const runs = updates.map((update) => {
       let values = lesson.changed, revisions = update;
       return rows.map((_, n) => {
-        const { loss, updated } = blackboard.recompute({ ...lesson.board, update: revisions }, { values, numbers: { t: n + 1, learning_rate: rate } });
-        const own = updated[weight], before = values[weight]?.data ?? lesson.board.byId[weight].values;
-        revisions = revisions.map((r) => ({ ...r, state: Object.fromEntries(Object.keys(r.state).map((slot) => [slot, updated[r.quantity][slot].data])) }));
+        const { loss, updated } = blackboard.recompute({ ...lesson.board, update: revisions }, values, { t: n + 1, learning_rate: rate });
+        const own = updated[weight], before = values[weight] ?? lesson.board.byId[weight].values;
+        revisions = revisions.map((r) => ({ ...r, state: Object.fromEntries(Object.keys(r.state).map((slot) => [slot, updated[r.quantity][slot]])) }));
         values = { ...values, ...Object.fromEntries(revisions.map((r) => [r.quantity, updated[r.quantity].theta])) };
-        return { m: own.m.data[place], v: own.v.data[place], change: own.theta.data[place] - before[place], loss };
+        return { m: own.m[place], v: own.v[place], change: own.theta[place] - before[place], loss };
       });
     });
     return rows.map((_, n) => {

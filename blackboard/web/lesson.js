@@ -31,16 +31,16 @@ class Lesson {
   }
 
   value(id) {
-    return this.found ? this.found.values[id].data : this.board.byId[id].values;
+    return this.found ? this.found.values[id] : this.board.byId[id].values;
   }
 
   gradient(id) {
-    if (this.found) return this.found.gradients[id]?.data ?? null;
+    if (this.found) return this.found.gradients[id] ?? null;
     return this.board.byId[id].gradient;
   }
 
   sent(n) {
-    return this.found ? this.found.sent[n].data : this.board.backward[n].sent;
+    return this.found ? this.found.sent[n] : this.board.backward[n].sent;
   }
 
   // Whether a value, or a gradient, has been computed where the reader stands
@@ -59,14 +59,14 @@ class Lesson {
   }
 
   change(id, at, value) {
-    const data = (this.changed[id]?.data ?? this.board.byId[id].values.map(number)).slice();
+    const data = (this.changed[id] ?? this.board.byId[id].values.map(number)).slice();
     data[at] = value;
-    this.changed[id] = { shape: this.board.byId[id].shape, data };
+    this.changed[id] = data;
     this.recompute();
   }
 
   recompute() {
-    this.found = blackboard.recompute(this.board, { values: this.changed, numbers: this.numbers });
+    this.found = blackboard.recompute(this.board, this.changed, this.numbers);
     this.refresh();
   }
 
@@ -241,17 +241,10 @@ class Lesson {
   terms(m, at) {
     const turn = this.board.backward[m];
     if (!this.found) return turn.terms[at] ?? null;
-    const step = this.board.forward[turn.step], q = this.board.byId[turn.operand], out = this.board.byId[step.result];
-    const incoming = this.found.gradients[step.result];
-    if (incoming.data.length > SMALL) return null;
-    const scope = {};
-    step.operands.forEach(([name, id, value]) => { scope[name] = id ? this.found.values[id] : value; });
-    scope[step.target] = this.found.values[step.result];
-    const rows = [];
-    incoming.data.forEach((gy, o) => {
-      const unit = { shape: out.shape, data: incoming.data.map((_, i) => Number(i === o)) };
-      const wanted = turn.program.equation.elementwise ? out.shape : q.shape;
-      const local = blackboard.unbroadcast(blackboard.evaluate(turn.program, { ...scope, [`g${step.target}`]: unit }, wanted), q.shape).data[at];
+    const incoming = this.found.gradients[turn.result], rows = [];
+    if (incoming.length > SMALL) return null;
+    incoming.forEach((gy, o) => {
+      const local = blackboard.sendBack(this.board, turn, this.found.values, incoming.map((_, i) => Number(i === o)))[at];
       if (local) rows.push([o, local, gy, local * gy]);
     });
     return rows.slice(0, 6);
@@ -264,9 +257,9 @@ class Lesson {
       if (!EDITABLE.includes(q.role) || q.role === "target") return;
       const h = 1e-5, here = this.found.values[q.id];
       const loss = (d) => {
-        const data = here.data.slice();
-        data[at] += d;
-        return blackboard.recompute({ ...this.board, backward: [], update: [] }, { values: { ...this.changed, [q.id]: { shape: q.shape, data } }, numbers: this.numbers }).loss;
+        const moved = here.slice();
+        moved[at] += d;
+        return blackboard.recompute({ ...this.board, backward: [], update: [] }, { ...this.changed, [q.id]: moved }).loss;
       };
       taken = [(loss(h) - loss(-h)) / (2 * h), false];
     }
@@ -279,7 +272,7 @@ class Lesson {
 
   updateBody(revision, q, left, right) {
     left.append(make("p", { class: "quiet" }, T("updated_by", { name: this.board.optimizer, numbers: this.board.numbers })));
-    const rate = this.numbers.learning_rate ?? revision.assignments[0].program?.parameters.learning_rate ?? revision.assignments.at(-1).program?.parameters.learning_rate;
+    const rate = this.numbers.learning_rate ?? revision.parameters.learning_rate;
     if (this.board.changeable && revision === this.board.update[0]) {
       left.append(rateField(`${T("learning_rate")} α`, rate, (value) => { this.numbers.learning_rate = value; this.recompute(); }));
     }
@@ -300,11 +293,11 @@ class Lesson {
           const updated = this.found.updated[q.id];
           for (const [slot, data] of Object.entries(revision.state)) scope[slot] = data;
           revision.assignments.forEach((one, i) => {
-            this.assignment(one, lines[i], q, at, { scope: { ...scope } }, updated[one.target].data[at]);
-            scope[one.target] = updated[one.target].data;
+            this.assignment(one, lines[i], q, at, { scope: { ...scope } }, updated[one.target][at]);
+            scope[one.target] = updated[one.target];
           });
         } else revision.assignments.forEach((one, i) => this.assignment(one, lines[i], q, at, null, one.after[at]));
-        const data = this.found ? this.found.updated[q.id].theta.data : revision.assignments.findLast((one) => one.target === "theta").after;
+        const data = this.found ? this.found.updated[q.id].theta : revision.assignments.findLast((one) => one.target === "theta").after;
         after.replaceChildren(this.table(q, data, `${q.name} ←`, false));
       };
       article.refresh();

@@ -22,7 +22,7 @@ Object.assign(Lesson.prototype, {
   total(n, q) {
     if (!this.found) return this.board.backward[n].total;
     const turns = this.board.backward.map((turn, m) => [turn, m]).filter(([turn, m]) => turn.operand === q.id && m <= n);
-    return turns.map(([, m]) => this.found.sent[m].data).reduce((a, b) => a.map((x, i) => x + b[i]));
+    return turns.map(([, m]) => this.found.sent[m]).reduce((a, b) => a.map((x, i) => x + b[i]));
   },
 
   table(q, data, label, editable, what = "value") {

@@ -3,6 +3,8 @@
 With CHALKGRAD_PICTURES set, the pictures of the documentation are drawn anew.
 """
 
+import json
+import math
 import os
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
+from chalkgrad.blackboard.board import board_of
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.lesson import lesson_page
 from chalkgrad.blackboard.page import page
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, worked_model
+from chalkgrad.proof.cases import draw, examples
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
@@ -25,9 +29,8 @@ def found(tab, lesson=0):
     """What the page has computed: values, gradients, weights after the update."""
     return tab.evaluate(
         """(i) => { const l = window.lessons[i], f = l.found; return {
-            values: Object.fromEntries(Object.entries(f.values).map(([k, v]) => [k, v.data])),
-            gradients: Object.fromEntries(Object.entries(f.gradients).map(([k, v]) => [k, v.data])),
-            after: Object.fromEntries(Object.entries(f.updated).map(([k, v]) => [k, v.theta.data])) } }""",
+            values: f.values, gradients: f.gradients,
+            after: Object.fromEntries(Object.entries(f.updated).map(([k, v]) => [k, v.theta])) } }""",
         lesson,
     )
 
@@ -252,3 +255,47 @@ def test_on_a_phone_nothing_is_hidden(opened):
     node = tab.locator("#lesson-0 .node.here").bounding_box()
     assert graph["y"] <= node["y"]
     assert node["y"] + node["height"] <= graph["y"] + graph["height"]
+
+
+NOT_WRITTEN = {"argmax", "concatenate", "einsum", "erf", "gelu", "getitem", "normal_probability", "pad", "scatter_add",
+               "stack"}  # fmt: skip
+"""Primitives whose equations move whole arrays, or have a function that JavaScript has not."""
+
+
+def applied(primitive, example):
+    """A function of the primitive's operands with one number as its result, and the operands."""
+    operands = draw(primitive, example)
+    shape = primitive.compute(tuple(map(cg.Tensor, operands)), example.parameters).shape
+    weights = np.random.default_rng(0).uniform(0.5, 2, shape)
+
+    def function(*xs):
+        return (primitive(*xs, **example.parameters) * weights).sum()
+
+    return function, operands
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_equation_that_can_be_written_for_it_gives_the_engines_value(opened):
+    explained = []
+    for name, primitive in cg.registry.items():
+        if name not in NOT_WRITTEN and primitive.rules:
+            given = [example for example in examples(primitive) if all(map(math.prod, example.shapes))]
+            for example in (given[0], given[-1]):
+                function, operands = applied(primitive, example)
+                explained.append(explain(function, *operands, title=name, numerical=False))
+    boards = [board_of(each) for each in explained]
+    for each, board in zip(explained, boards, strict=True):
+        vector = each.title == "matmul" and any(q.value.ndim == 1 for q in each.forward[0].operands)
+        assert board["changeable"] is not vector, each.title  # its equation has two axes
+    pairs = [(own, board) for own, board in zip(explained, boards, strict=True) if board["changeable"]]
+    tab = opened(page(explained[:1]))
+    computed = tab.evaluate(
+        """(boards) => boards.map((board) => {
+        for (const q of board.quantities) q.values = unpacked(q.values);
+        const { values, gradients } = blackboard.recompute(board, {});
+        return { values, gradients, after: {} };
+    })""",
+        json.loads(json.dumps([board for _, board in pairs])),
+    )
+    for (own, _), found in zip(pairs, computed, strict=True):
+        same_as_engine(found, own)
