@@ -52,13 +52,13 @@ def step_of_model(
     weights = model.trainable_weights
     kept = [w.grad for w in weights]
     own = [layer for layer in model.layers if not type(layer).__module__.startswith("chalkgrad.")]
-    variables = Variables([type(layer).apply for layer in own])
     state = [(s, s._data.copy()) for s in model.non_trainable_weights]
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
             for w in weights:
                 w.grad = None
             draws = random.generator(seed, "explain")
+            variables = Variables([type(layer).apply for layer in own], seen.applications)
             with variables:
                 outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
             applications = _leading_to(seen.applications, loss)
@@ -95,8 +95,8 @@ def call_of_function(
     """
     name = getattr(function, "__name__", type(function).__name__)
     arguments = [_argument(x) for x in inputs]
-    variables = Variables([function])
     with numpy.errstate(all="ignore"), Watching() as seen:
+        variables = Variables([function], seen.applications)
         with variables:
             result = function(*arguments)
         if not isinstance(result, Tensor) or result.size != 1:

@@ -117,8 +117,14 @@ class Step:
 
     @cached_property
     def names(self) -> dict[str, Symbol]:
-        """What the names in the primitive's equations are called here, gradients (`gx`) included."""
-        names = {self.equation.target: self.result.symbol, f"g{self.equation.target}": gradient_of(self.result.symbol)}
+        """What the names in the primitive's equations are called here, gradients (`gx`) included.
+
+        A parameter that is a single number, or the same on every axis, is that number.
+        """
+        parameters = ((name, _single(value)) for name, value in self.parameters.items())
+        names = {name: Symbol(number_text(value, EXACT)) for name, value in parameters if value is not None}
+        names[self.equation.target] = self.result.symbol
+        names[f"g{self.equation.target}"] = gradient_of(self.result.symbol)
         for position, operand in enumerate(self.operands):
             name = self.primitive.operand(position)
             if isinstance(operand, Quantity):
@@ -138,6 +144,10 @@ class Step:
     def symbols(self, style: Style | str) -> str:
         """The equation in symbols."""
         return in_symbols(self.equation, style, self.names, self.axes)
+
+    def settings(self) -> dict[str, Any]:
+        """The parameters that stand in the equation by their names: a border that is another on each side, say."""
+        return {name: value for name, value in self.parameters.items() if name in self.equation.values - {*self.names}}
 
     def arrays(self) -> dict[str, Any]:
         """The values of the names in the equation."""
@@ -339,6 +349,13 @@ class Explanation:
     def agrees(self) -> bool:
         """Whether every gradient agrees with its numerical derivative, wherever that was taken."""
         return all(q.agrees is not False for q in self.quantities)
+
+
+def _single(value: Any) -> float | None:
+    """The number that a parameter is, on every axis where it has several."""
+    numbers = value if isinstance(value, tuple) and value else (value,)
+    same = all(isinstance(n, (int, float)) and not isinstance(n, bool) and n == numbers[0] for n in numbers)
+    return numbers[0] if same else None
 
 
 def _or_none(

@@ -7,6 +7,7 @@ compute, as the code calls them.
 from __future__ import annotations
 
 import ast
+import bisect
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ import numpy
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..engine.watching import Application
+from ..nn.layers.base import Layer
 from ..nn.sequential import Sequential
 
 WEIGHTS = {"kernel": "W", "bias": "b", "gamma": "γ", "beta": "β", "depthwise_kernel": "W"}
@@ -38,11 +40,16 @@ class Named:
 
 
 class Variables:
-    """While it is entered, the variables of the code at hand are noted, by what each of them is bound to."""
+    """While it is entered, the variables of the code at hand are noted, by what each of them is bound to.
 
-    def __init__(self, code: Iterable[Any]) -> None:
-        """code: the functions whose files are the code at hand."""
+    So are the layers that are applied, with how many applications of primitives come before.
+    """
+
+    def __init__(self, code: Iterable[Any], applications: Sequence[Application]) -> None:
+        """code: the functions whose files are the code at hand. applications: those that are noted meanwhile."""
         self._files = {found.co_filename for found in map(_code_of, code) if found}
+        self._applications = applications
+        self._layers: list[tuple[int, Layer]] = []
         self._names: dict[int, str] = {}
         self._kept: list[Any] = []
 
@@ -55,6 +62,8 @@ class Variables:
         sys.settrace(self._before)
 
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name in ("apply", "linear") and isinstance(frame.f_locals.get("self"), Layer):
+            self._layers.append((len(self._applications), frame.f_locals["self"]))
         return self._noted if frame.f_code.co_filename in self._files else None
 
     def _noted(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -68,6 +77,10 @@ class Variables:
         """What a tensor or an array is called: its own name, else its first variable's; "" where it has neither."""
         own = (getattr(value, "name", None) or "").rpartition("/")[2]  # `dense/kernel` is kernel
         return own if own.isidentifier() else self._names.get(id(value), "")
+
+    def layer_of(self, application: Application) -> Layer:
+        """The layer that applied a primitive: the last that began before."""
+        return self._layers[bisect.bisect_right(self._layers, application.number, key=lambda began: began[0]) - 1][1]
 
 
 def _code_of(thing: Any) -> CodeType | None:
@@ -114,32 +127,25 @@ def name_model(
     """Names for a model's step: a, then z, h of each layer, ŷ (the prediction), t and J."""
     names = Names(variables)
     learned = [layer for layer in model.layers if layer.weights]
-    owner: dict[int, tuple[int, Any]] = {}
-    for number, layer in enumerate(learned, 1):
+    sub = [str(number) if len(learned) > 1 else "" for number in range(1, len(learned) + 1)]
+    for number, layer in zip(sub, learned, strict=True):
         for name, weight in layer.weights.items():
-            sub = str(number) if len(learned) > 1 else ""
-            names.give(weight, WEIGHTS.get(name, name) + sub, "weight", layer.name, layered=True)
-            owner[id(weight)] = (number, layer)
-    images = any(a.primitive.name in CONVOLUTIONS for a in applications)  # a counts places of the kernel there
-    names.give(x, "x" if images else "a", "input")
+            names.give(weight, WEIGHTS.get(name, name) + number, "weight", layer.name, layered=True)
+    names.give(x, "x" if x.ndim > 2 else "a", "input")  # where there are images a counts places of the kernel
     names.give(y, "t", "target")
-    number, layer = 1, model.layers[0]
-    for application in applications:
-        for operand in application.operands:
-            if id(operand) in owner:
-                number, layer = owner[id(operand)]
-        primitive, result = application.primitive, application.result
-        sub = str(number) if len(learned) > 1 else ""
-        if application is applications[-1]:
-            names.give(result, "J", "loss")
-        elif result is prediction:
+    number = sub[0] if sub else ""
+    for application in applications[:-1]:
+        primitive, result, layer = application.primitive, application.result, variables.layer_of(application)
+        number = sub[learned.index(layer)] if layer in learned else number
+        if result is prediction:
             names.give(result, "ŷ", "hidden", layer.name)
         elif primitive.name in LINEAR:
-            names.give(result, f"z{sub}", "hidden", layer.name, layered=True)
+            names.give(result, f"z{number}", "hidden", layer.name, layered=True)
         elif activates(primitive):
-            names.give(result, f"h{sub if len(learned) > 2 else ''}", "hidden", layer.name, layered=True)
+            names.give(result, f"h{number if len(learned) > 2 else ''}", "hidden", layer.name, layered=True)
         else:
             names.give(result, variables.of(result) or f"v{application.number + 1}", "hidden", layer.name)
+    names.give(applications[-1].result, "J", "loss")
     return names
 
 

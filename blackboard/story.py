@@ -300,6 +300,7 @@ def _forward(step: Step, lang: str, digits: int) -> Scene:
     blocks: list[Block] = [
         Paragraph(f"{text('source', lang)}{colon(lang)}{source_of(step.primitive)}", "quiet"),
         Formula(text("equation", lang), step.symbols),
+        *(Paragraph(f"{name} = {value}") for name, value in step.settings().items()),
         _element_formula(
             text("with_values", lang), result.symbol, result.place,
             lambda style: step.put_in(style, digits=digits), result.value[result.place], digits,

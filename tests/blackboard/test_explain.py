@@ -154,6 +154,17 @@ def test_the_convolution_is_explained_simply():
     assert step.put_in("unicode") == "1·1 + 1·(−0.5) + 1·0.5 + 0·(−1) + 0.1"
 
 
+def test_parameters_are_the_numbers_that_they_are():
+    pool, convolution = layers.MaxPooling2D(2), layers.Conv2D(1, 2, padding="same", input_shape=(4, 4, 1))
+    model = cg.Sequential([convolution, pool, layers.Flatten(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    explained = explain(model, np.ones((1, 4, 4, 1)), [[1.0]])
+    assert "i·2 + a" in explained.forward[1].symbols("unicode")
+    assert explained.forward[0].settings() == {"padding": ((0, 1), (0, 1))}
+    assert "padding = ((0, 1), (0, 1))" in [getattr(b, "text", "") for s in story(explained) for b in s.blocks]
+    assert [s.result.layer for s in explained.forward[:-1]] == [layer.name for layer in model.layers]
+
+
 def test_what_is_not_finite_is_shown_where_it_first_arises():
     explained = explain(lambda x: (cg.log(x) * 2).sum(), [1.0, 0.0])
     quantity, place = explained.not_finite
