@@ -138,7 +138,8 @@ class Step:
         """How many axes the arrays in the primitive's equations have, gradients included, and parameters tell of."""
         axes = {self.primitive.operand(i): len(o.shape) for i, o in enumerate(self.operands) if isinstance(o, Quantity)}
         axes[self.equation.target] = len(self.result.shape)
-        parameters = {name: len(value) for name, value in self.parameters.items() if isinstance(value, tuple)}
+        several = ((name, value) for name, value in self.parameters.items() if _single(value) is None)
+        parameters = {name: len(value) for name, value in several if isinstance(value, tuple)}
         return {**parameters, **axes, **{f"g{name}": count for name, count in axes.items()}}
 
     def symbols(self, style: Style | str) -> str:

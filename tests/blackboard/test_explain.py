@@ -159,7 +159,7 @@ def test_parameters_are_the_numbers_that_they_are():
     model = cg.Sequential([convolution, pool, layers.Flatten(), layers.Dense(1)])
     model.compile("sgd", "mse")
     explained = explain(model, np.ones((1, 4, 4, 1)), [[1.0]])
-    assert "i·2 + a" in explained.forward[1].symbols("unicode")
+    assert "i₁·2 + a₁, i₂·2 + a₂" in explained.forward[1].symbols("unicode")
     assert explained.forward[0].settings() == {"padding": ((0, 1), (0, 1))}
     assert "padding = ((0, 1), (0, 1))" in [getattr(b, "text", "") for s in story(explained) for b in s.blocks]
     assert [s.result.layer for s in explained.forward[:-1]] == [layer.name for layer in model.layers]
