@@ -5,13 +5,12 @@ The letters are the document's; a batch is rows. Which code is which equation, `
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from ..equation.language import Equation, Statement
+from ..equation.language import Equation, read_equation
 from ..equation.notation import in_symbols
 from ..equation.simplify import simplified
 from ..equation.styles import STYLES, Style, Symbol
@@ -283,24 +282,7 @@ def _language(lang: str) -> int:
 @cache
 def _loosely_read(text: str) -> Equation:
     """An equation for printing and comparing alone: a function may be any. What stands in brackets are indices."""
-    statements, names, indices = [], set(), set()
-    for node in ast.parse(text).body:
-        assert isinstance(node, ast.Assign)
-        target, parts = node.targets[0], ()
-        functions = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
-        names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and id(part) not in functions}
-        for part in ast.walk(node):
-            if isinstance(part, ast.Subscript):
-                lengths = {id(n.value) for n in ast.walk(part.slice) if isinstance(n, ast.Attribute)}
-                indices |= {n.id for n in ast.walk(part.slice) if isinstance(n, ast.Name) and id(n) not in lengths}
-        if isinstance(target, ast.Subscript):
-            sliced = target.slice
-            parts = tuple(sliced.elts) if isinstance(sliced, ast.Tuple) else (sliced,)  # type: ignore[assignment]
-            target = target.value
-        assert isinstance(target, ast.Name)
-        statements.append(Statement(target.id, parts, node.value))
-    indices -= set(PARAMETERS)
-    return Equation(text, tuple(statements), frozenset(names - indices), frozenset(indices))
+    return read_equation(text, PARAMETERS, strict=False)
 
 
 def _at_rest(equation: Equation) -> Equation:

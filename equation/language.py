@@ -130,20 +130,22 @@ class Equation:
         return {statement.target: scope[statement.target] for statement in self.statements}
 
 
-def read_equation(text: str, values: Iterable[str]) -> Equation:
+def read_equation(text: str, values: Iterable[str], strict: bool = True) -> Equation:
     """Read `text`; `values` are the names of operands and parameters that it may use.
 
+    strict: that it may use no others, and no functions but those of the table. What is read otherwise is for printing
+    alone: any name in brackets is an index, every other a value.
     Raises EquationError that quotes the text and names what it cannot be: bad syntax, a function or
     a name that is not known, an index that is summed over but runs over nothing.
     """
-    reader = _Reader(text, frozenset(values))
+    reader = _Reader(text, frozenset(values), strict)
     statements = tuple(reader.statement(node) for node in reader.parse())
     return Equation(text, statements, frozenset(reader.used), frozenset(reader.indices))
 
 
 class _Reader:
-    def __init__(self, text: str, values: frozenset[str]) -> None:
-        self.text, self.known = text, set(values)
+    def __init__(self, text: str, values: frozenset[str], strict: bool) -> None:
+        self.text, self.known, self.strict = text, set(values), strict
         self.used: set[str] = set()
         self.indices: set[str] = set()
 
@@ -187,6 +189,8 @@ class _Reader:
             self.collect_indices(node.value, inside)
             self.collect_indices(node.slice, True)
             return
+        if isinstance(node, ast.Attribute):
+            return  # x.shape, of a value
         if inside and isinstance(node, ast.Name) and node.id not in self.known:
             self.indices.add(node.id)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REDUCTIONS:
@@ -215,7 +219,7 @@ class _Reader:
         if isinstance(node, ast.Attribute) and node.attr not in ("flat", "shape", "size"):
             raise self.error(f".{node.attr} is not part of the language (only .flat, .shape and .size are)")
         if isinstance(node, ast.Name):
-            if node.id in self.known:
+            if node.id in self.known or not (self.strict or node.id in self.indices):
                 self.used.add(node.id)
             elif node.id not in self.indices and node.id not in CONSTANTS:
                 raise self.error(f"{node.id!r} is no operand, parameter or index; known are {sorted(self.known)}")
@@ -224,7 +228,7 @@ class _Reader:
 
     def check_call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
-        if node.keywords or name not in FUNCTIONS:
+        if node.keywords or (self.strict and name not in FUNCTIONS):
             raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS)}")
         for place, argument in enumerate(node.args):
             if isinstance(argument, ast.Starred) and not (place and name in REDUCTIONS):
