@@ -11,7 +11,6 @@ from ...arguments import is_whole, number
 from ...engine import backend
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
-from ...ops.creation import ones_like, zeros_like
 from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
 from ..initializers import Initializer, make_initializer
 from .base import Layer, Shape, Weights
@@ -83,12 +82,17 @@ class Normalization(Layer, abstract=True):
         """The same where `axis` is the last, and only, axis."""
         raise NotImplementedError
 
-    def factors(self, weights: Weights, like: Tensor) -> tuple[Tensor, Tensor]:
-        """γ and β, of one axis; 1 and 0 where they are not learned. like: has their shape and dtype."""
-        gamma, beta = (weights.get(name) for name in ("gamma", "beta"))
-        gamma = ones_like(like) if gamma is None else gamma
-        beta = zeros_like(like) if beta is None else beta
-        return (gamma, beta) if gamma.ndim == beta.ndim == 1 else (gamma.reshape(-1), beta.reshape(-1))
+    def factors(self, weights: Weights, like: Tensor) -> list[Tensor]:
+        """γ and β, as one axis; constants 1 and 0 where they are not learned. like: has the last axis and the dtype."""
+        found = []
+        with backend.working(like.device, self.name):
+            for name, constant in (("gamma", "ones"), ("beta", "zeros")):
+                weight = weights.get(name)
+                if weight is None:
+                    xp = backend.namespace_of(like.detach()._data)
+                    weight = Tensor(getattr(xp, constant)(like.shape[-1], dtype=like.dtype))
+                found.append(weight if weight.ndim == 1 else weight.reshape(-1))
+        return found
 
 
 class BatchNormalization(Normalization):
@@ -171,5 +175,4 @@ class LayerNormalization(Normalization):
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, input_shape, name)
 
     def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
-        like = x.detach().reshape(-1, x.shape[-1])[0]
-        return layer_normalization(x, *self.factors(weights, like), epsilon=self.epsilon)
+        return layer_normalization(x, *self.factors(weights, x), epsilon=self.epsilon)
