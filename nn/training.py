@@ -7,51 +7,35 @@ import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..engine import backend, random
+from ..engine import random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
 from ..optim.optimizer import AVERAGE
 from ..replay.capture import Captured
-from .arguments import is_due
 from .callbacks import TerminateOnNaN
 from .finite import Snapshot, changing, first_changed, first_fault, is_finite
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples, rows
+from .validation import Validation
 
 if TYPE_CHECKING:
     from .sequential import Sequential
 
-P = ParamSpec("P")
-R = TypeVar("R")
 EVALUATION_BATCH = 512
 WORTH_CAPTURING = 8
 """Steps, from which on a training is captured: recording it takes as long as a few."""
 
 
-def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
-    """A method of a model, carried out with the model's device as the current one."""
-
-    @functools.wraps(method)
-    def there(*args: P.args, **kwargs: P.kwargs) -> R:
-        model: Any = args[0]
-        if model.device == "cpu":
-            return method(*args, **kwargs)
-        with backend.working(model.device, method.__name__):
-            return method(*args, **kwargs)
-
-    return there
-
-
 def fit(
     model: Sequential,
     samples: Samples,
-    validation: Samples | None,
+    validation: Validation | None,
     *,
     batch_size: int,
     epochs: int,
@@ -62,9 +46,6 @@ def fit(
     callbacks: Sequence[Callback],
     evaluate_training: bool,
     history: History,
-    validation_batch_size: int = EVALUATION_BATCH,
-    validation_steps: int | None = None,
-    validation_freq: int | frozenset[int] = 1,
 ) -> History:
     """Train: shuffle, forward, loss, backward, update, until the last epoch or until a callback sees convergence.
 
@@ -73,8 +54,8 @@ def fit(
     """
     steps, bar = -(-len(samples) // batch_size), progress_for(verbose)
     params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
-    if validation_freq != 1:
-        params["validation_freq"] = validation_freq
+    if validation and validation.epochs != 1:
+        params["validation_freq"] = validation.epochs
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
@@ -94,8 +75,8 @@ def fit(
             with averaged(model):
                 if evaluate_training:
                     logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
-                if validation and is_due(epoch, validation_freq):
-                    found = evaluate(model, validation, validation_batch_size, validation_steps, hooks)
+                if validation and validation.is_due(epoch):
+                    found = evaluate(model, validation.samples, validation.batch_size, validation.steps, hooks)
                     logs |= {f"val_{k}": v for k, v in found.items()}
                 hooks.epoch_end(epoch, logs)
             if model.stop_training:
@@ -158,20 +139,24 @@ class Trainer:
     def _ready(self) -> tuple[Callable[..., Any], list[Tensor]]:
         """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
 
-        On a CPU a step is given all samples, so that others need no other recording. On a GPU these have their
-        place in the recorded graph, and it is for them alone.
+        A recorded step is the model's, and serves the next fit: it is given all samples, or batch by batch their rows.
+        It is the trainer's alone, and forgotten with the samples, where a training within another takes it, and on a
+        GPU, where all samples have their place in the recorded graph.
         """
-        model, samples, captured = self.model, self.samples, self.captured
+        model, samples, step = self.model, self.samples, self._step
         assert samples is not None
         everything = [] if samples.streamed else [Tensor(samples.x), Tensor(samples.y)]
-        if model.device != "cpu" and everything:
-            step = functools.update_wrapper(functools.partial(self._step, *everything), self._step)
-            return (model.captured(f"train {id(self)}", step) if captured else step), []
-        function, name = (self._learn, "train rows") if samples.streamed else (self._step, "train")
-        recorded = model.recorded.get(name)
+        recorded, name = model.recorded.get("train"), "train"
         if recorded and getattr(recorded.function, "__self__", None) is not self:
-            name = f"train {id(self)}"
-        return (model.captured(name, function) if captured else function), everything
+            name = self._own_name
+        if model.device != "cpu" and everything:
+            placed = functools.partial(self._step, *everything)
+            step, name, everything = functools.update_wrapper(placed, self._step), self._own_name, []
+        return (model.captured(name, step) if self.captured else step), everything
+
+    @property
+    def _own_name(self) -> str:
+        return f"train {id(self)}"
 
     def check_finite(self) -> None:
         """From now on end with DivergenceError where the loss, or what was finite until now, is so no longer."""
@@ -206,8 +191,9 @@ class Trainer:
             )  # fmt: skip
         return logs
 
-    def _step(self, x: Tensor, y: Tensor, indices: Tensor) -> None:
-        self._learn(rows(x, indices), rows(y, indices))
+    def _step(self, x: Tensor, y: Tensor, indices: Tensor | None = None) -> None:
+        """Learn from a batch: these rows, or those at the indices."""
+        self._learn(x, y) if indices is None else self._learn(rows(x, indices), rows(y, indices))
 
     def _learn(self, x: Tensor, y: Tensor) -> None:
         model = self.model
@@ -266,7 +252,7 @@ class Trainer:
     def forget(self) -> None:
         """Let go of the samples, and of what was recorded for them alone."""
         self.take(None, captured=False)
-        self.model.forget(f"train {id(self)}")
+        self.model.forget(self._own_name)
 
 
 class Careful(Trainer):

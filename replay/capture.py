@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..engine import backend
-from ..engine.capturing import capturing
+from ..engine.capturing import captures, capturing
 from ..engine.short import watchers
 from ..engine.tape import clock
 from ..engine.tensor import Tensor
@@ -106,7 +106,7 @@ class Captured(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, by replay where there is one."""
-        if capturing() or watchers:
+        if (captures and capturing()) or watchers:
             return self.function(*args, **kwargs)  # part of a larger step, or each operation is looked at
         if not self._busy.acquire(blocking=False):
             return self.function(*args, **kwargs)  # in use by another thread

@@ -9,6 +9,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential, layers, names, optim
 from chalkgrad.errors import DataError, UsageError
+from chalkgrad.optim.schedule import SCHEDULES
 
 
 class Stretched(layers.Layer):
@@ -39,6 +40,11 @@ class Halved(optim.Adam):
         self.rate = rate
 
 
+class Fixed(optim.Adam):
+    def __init__(self, **options):
+        super().__init__(learning_rate=0.5, **options)
+
+
 def mish(x):
     return x * cg.tanh(cg.softplus(x))
 
@@ -57,6 +63,17 @@ def thirds(generator, shape):
 
 FUNCTIONS = {f.__name__: f for f in (mish, quartic, furthest, thirds)}
 X = np.random.default_rng(0).standard_normal((24, 3)).astype("float32")
+
+
+OWN = [(optim.OPTIMIZERS, "halved", Halved), (optim.OPTIMIZERS, "fixed", Fixed), (SCHEDULES, "Linear", Linear)]
+for catalogue, name, _ in OWN:
+    del catalogue[name]  # other tests take what is declared for ours
+
+
+@pytest.fixture(autouse=True)
+def declared(monkeypatch):
+    for catalogue, name, kind in OWN:
+        monkeypatch.setitem(catalogue, name, kind)
 
 
 @pytest.fixture
@@ -132,7 +149,7 @@ def test_a_class_that_is_not_there_is_named_with_the_way_out(path, kind, monkeyp
     model = Sequential([Stretched(input_shape=(3,))])
     model.compile(Halved(0.1) if kind is Halved else optim.Adam(Linear(0.1, 5)), "mse")
     model.save(path)
-    for catalogue in (layers.LAYERS, optim.OPTIMIZERS, optim.schedule.SCHEDULES):
+    for catalogue in (layers.LAYERS, optim.OPTIMIZERS, SCHEDULES):
         for name in [name for name, known in catalogue.items() if known is kind]:
             monkeypatch.delitem(catalogue, name)
     with pytest.raises(DataError, match=rf"unknown \w+ '{kind.__name__}'.*import or define it.*custom_objects="):
@@ -204,11 +221,6 @@ class Forgetful(layers.Layer):
 class Doubled(layers.Dense):
     def __init__(self, units):
         super().__init__(2 * units)
-
-
-class Fixed(optim.Adam):
-    def __init__(self, **options):
-        super().__init__(learning_rate=0.5, **options)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""What is looked at after the epochs of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..arguments import whole
+from ..errors import UsageError
+from .samples import Samples
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Samples that a training is measured on, in batches. steps: over so many of them; None is all.
+
+    epochs: after every n-th epoch, or after those named, counted from 1 as in Keras.
+    """
+
+    samples: Samples
+    batch_size: int
+    steps: int | None
+    epochs: int | frozenset[int]
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether there is one after the epoch of that number, from 0."""
+        if isinstance(self.epochs, frozenset):
+            return epoch + 1 in self.epochs
+        return (epoch + 1) % self.epochs == 0
+
+
+def pair(validation_data: Any) -> tuple[Any, Any]:
+    """(x, y); raises UsageError for anything else."""
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise UsageError("validation_data is a pair: (x, y).")
+    return validation_data[0], validation_data[1]
+
+
+def epochs_with(validation_freq: Any) -> int | frozenset[int]:
+    """After which epochs there is a validation, as `Validation` has it."""
+    if isinstance(validation_freq, Sequence) and not isinstance(validation_freq, str):
+        return frozenset(whole("fit", "validation_freq", epoch) for epoch in validation_freq)
+    return whole("fit", "validation_freq", validation_freq)
+
+
+def steps_of(method: str, name: str, steps: Any, samples: int, batch_size: int) -> int | None:
+    """How many batches to take; None is all. Raises UsageError where there are not so many."""
+    if steps is None:
+        return None
+    asked, there = whole(method, name, steps), -(-samples // batch_size)
+    if asked > there:
+        raise UsageError(f"{method}({name}={asked}): {samples} samples make {there} batches of {batch_size}.")
+    return asked
