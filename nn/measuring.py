@@ -18,6 +18,7 @@ from .samples import Samples
 if TYPE_CHECKING:
     from .layers.base import Weights
     from .metrics import Metric
+    from .network import Network
     from .sequential import Sequential
 
 
@@ -117,7 +118,7 @@ def _check_one_a_sample(kind: str, name: str, shape: tuple[int, ...], count: int
         )
 
 
-def in_dtype(model: Sequential, x: Tensor) -> Tensor:
+def in_dtype(model: Network, x: Tensor) -> Tensor:
     """The batch as the first layer takes it: whole numbers stay what they are until it is made."""
     return x if x.dtype == model.dtype or model.takes_integers else x.astype(model.dtype)
 
