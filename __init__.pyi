@@ -22,6 +22,7 @@ from .engine.transform import jvp as jvp
 from .engine.transform import value_and_grad as value_and_grad
 from .engine.transform import vjp as vjp
 from .errors import ChalkgradError as ChalkgradError
+from .ops.composed import composed as composed
 from .ops.creation import ones_like as ones_like
 from .ops.creation import zeros_like as zeros_like
 from .replay.capture import capture as capture
@@ -107,12 +108,52 @@ def greater(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a > b, elementwise: bool, without gradient."""
 def greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a ≥ b, elementwise: bool, without gradient."""
-def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
-    """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
-def fixed_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, mean: TensorLike, variance: TensorLike, epsilon: float = 0.001) -> Tensor:
-    """`batch_normalization` with a mean and a variance that are given, as in inference (Ioffe & Szegedy 2015, Alg. 2)."""
-def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
-    """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
+def exp(x: TensorLike) -> Tensor:
+    """Exponential, elementwise."""
+def expm1(x: TensorLike) -> Tensor:
+    """exp(x) - 1, elementwise, exact near 0."""
+def log(x: TensorLike) -> Tensor:
+    """Natural logarithm, elementwise. x > 0."""
+def log1p(x: TensorLike) -> Tensor:
+    """log(1 + x), elementwise, exact near 0. x > -1."""
+def square(x: TensorLike) -> Tensor:
+    """x times itself, elementwise."""
+def reciprocal(x: TensorLike) -> Tensor:
+    """1 / x, elementwise."""
+def exp2(x: TensorLike) -> Tensor:
+    """2 to the power of x, elementwise."""
+def log2(x: TensorLike) -> Tensor:
+    """Logarithm to base 2, elementwise. x > 0."""
+def log10(x: TensorLike) -> Tensor:
+    """Logarithm to base 10, elementwise. x > 0."""
+def hypot(a: TensorLike, b: TensorLike) -> Tensor:
+    """Length of a right triangle's longest side, elementwise. a, b: shapes that broadcast."""
+def sqrt(x: TensorLike) -> Tensor:
+    """Square root, elementwise. x ≥ 0; at 0 the gradient is infinite."""
+def sin(x: TensorLike) -> Tensor:
+    """Sine, elementwise. x in radians."""
+def cos(x: TensorLike) -> Tensor:
+    """Cosine, elementwise. x in radians."""
+def tan(x: TensorLike) -> Tensor:
+    """Tangent, elementwise. x in radians."""
+def arcsin(x: TensorLike) -> Tensor:
+    """Angle in [-π/2, π/2] whose sine is x, elementwise. |x| ≤ 1; at the ends the gradient is infinite."""
+def arccos(x: TensorLike) -> Tensor:
+    """Angle in [0, π] whose cosine is x, elementwise. |x| ≤ 1; at the ends the gradient is infinite."""
+def arctan(x: TensorLike) -> Tensor:
+    """Angle in (-π/2, π/2) whose tangent is x, elementwise."""
+def sinh(x: TensorLike) -> Tensor:
+    """Hyperbolic sine, elementwise."""
+def cosh(x: TensorLike) -> Tensor:
+    """Hyperbolic cosine, elementwise."""
+def tanh(x: TensorLike) -> Tensor:
+    """Hyperbolic tangent, elementwise."""
+def erf(x: TensorLike) -> Tensor:
+    """Error function, elementwise (Cody 1969)."""
+def one_hot(labels: TensorLike, classes: int) -> Tensor:
+    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
+def identity_like(x: TensorLike, size: int) -> Tensor:
+    """The identity matrix of shape (size, size), of the dtype and on the device of x."""
 def reshape(x: TensorLike, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
     """The same elements in row-major order under another shape; one length may be -1, then it follows."""
 def transpose(x: TensorLike, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
@@ -131,8 +172,54 @@ def concatenate(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0
     """Tensors one after another along `axis`; the other axes agree."""
 def stack(xs: Sequence[TensorLike], axis: int | tuple[int, ...] | None = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
+def flip(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The elements in reverse order along the axes `axis` (all by default)."""
+def roll(x: TensorLike, shift: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The elements `shift` places further on along `axis` (of the flattened array by default), the last ones first."""
+def tril(x: TensorLike, k: Any = 0) -> Tensor:
+    """The lower triangle of each matrix: 0 above its k-th diagonal."""
+def triu(x: TensorLike, k: Any = 0) -> Tensor:
+    """The upper triangle of each matrix: 0 below its k-th diagonal."""
 def pad(x: TensorLike, pad_width: Any, constant_values: float = 0.0) -> Tensor:
     """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
+def matmul(a: TensorLike, b: TensorLike) -> Tensor:
+    """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
+def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
+    """Einstein summation: products of operands, summed over the letters that the result does not name."""
+def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
+    """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16."""
+def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
+    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
+def sum(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """Sum over the axes `axis` (all by default)."""
+def mean(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean over the axes `axis` (all by default)."""
+def max(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """The greatest over the axes `axis`. Ties share the gradient equally."""
+def min(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """The least over the axes `axis`. Ties share the gradient equally."""
+def prod(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """Product over the axes `axis` (all by default)."""
+def cumsum(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The sums of the first elements along `axis` (of the flattened array by default)."""
+def any(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """Whether one is not 0 over the axes `axis`: bool, without gradient."""
+def all(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """Whether none is 0 over the axes `axis`: bool, without gradient."""
+def argsort(x: TensorLike, axis: int | tuple[int, ...] | None = -1) -> Tensor:
+    """The indices that sort x along `axis`, without gradient."""
+def argmin(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
+def argmax(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
+def var(x: TensorLike, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
+def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
+def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
+def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
 def correlation(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
     """Σ over window and channels of x times w: `convolution` without its bias. Arguments as that takes them."""
 def convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = None, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
@@ -143,38 +230,6 @@ def transposed_convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = 
     """Each element of x adds a kernel, scaled, to the result: the adjoint of a convolution in its input, plus b."""
 def kernel_correlation(x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any, dilation: Any, groups: Any) -> Tensor:
     """The adjoint of `correlation` in its kernel: how the windows of x correlate with y, summed over batch and space."""
-def one_hot(labels: TensorLike, classes: int) -> Tensor:
-    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
-def identity_like(x: TensorLike, size: int) -> Tensor:
-    """The identity matrix of shape (size, size), of the dtype and on the device of x."""
-def exp(x: TensorLike) -> Tensor:
-    """Exponential, elementwise."""
-def expm1(x: TensorLike) -> Tensor:
-    """exp(x) - 1, elementwise, exact near 0."""
-def log(x: TensorLike) -> Tensor:
-    """Natural logarithm, elementwise. x > 0."""
-def log1p(x: TensorLike) -> Tensor:
-    """log(1 + x), elementwise, exact near 0. x > -1."""
-def square(x: TensorLike) -> Tensor:
-    """x times itself, elementwise."""
-def sqrt(x: TensorLike) -> Tensor:
-    """Square root, elementwise. x ≥ 0; at 0 the gradient is infinite."""
-def sin(x: TensorLike) -> Tensor:
-    """Sine, elementwise. x in radians."""
-def cos(x: TensorLike) -> Tensor:
-    """Cosine, elementwise. x in radians."""
-def tanh(x: TensorLike) -> Tensor:
-    """Hyperbolic tangent, elementwise."""
-def erf(x: TensorLike) -> Tensor:
-    """Error function, elementwise (Cody 1969)."""
-def matmul(a: TensorLike, b: TensorLike) -> Tensor:
-    """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
-def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
-    """Einstein summation: products of operands, summed over the letters that the result does not name."""
-def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
-    """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16."""
-def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
-    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
 def bitwise_and(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
 def bitwise_or(a: TensorLike, b: TensorLike) -> Tensor:
@@ -183,6 +238,18 @@ def bitwise_xor(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
 def invert(x: TensorLike) -> Tensor:
     """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
+def logical_and(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether both hold (are not 0), elementwise: bool. a, b: shapes that broadcast."""
+def logical_or(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether one of them holds, or both, elementwise: bool. a, b: shapes that broadcast."""
+def logical_not(x: TensorLike) -> Tensor:
+    """Whether x is 0, elementwise: bool."""
+def isnan(x: TensorLike) -> Tensor:
+    """Whether x is no number, elementwise: bool."""
+def isinf(x: TensorLike) -> Tensor:
+    """Whether x is infinite, elementwise: bool."""
+def isfinite(x: TensorLike) -> Tensor:
+    """Whether x is a number and finite, elementwise: bool."""
 def mean_squared_error(y_pred: TensorLike, y_true: TensorLike) -> Tensor:
     """Mean over every element of the squared difference (D10)."""
 def binary_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor:
@@ -205,22 +272,12 @@ def global_average_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The mean over all of space: (batch, *space, channels) becomes (batch, channels)."""
 def global_max_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The greatest over all of space; ties share the gradient equally."""
-def sum(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """Sum over the axes `axis` (all by default)."""
-def mean(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean over the axes `axis` (all by default)."""
-def max(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """The greatest over the axes `axis`. Ties share the gradient equally."""
-def min(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """The least over the axes `axis`. Ties share the gradient equally."""
-def argmax(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
-    """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
-def var(x: TensorLike, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
-def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
 def floor(x: TensorLike) -> Tensor:
     """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
+def ceil(x: TensorLike) -> Tensor:
+    """The least whole number that is not below x, elementwise; constant, so no gradient passes."""
+def trunc(x: TensorLike) -> Tensor:
+    """The whole number next to x on the side of 0, elementwise; constant, so no gradient passes."""
 def round(x: TensorLike, decimals: int = 0) -> Tensor:
     """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
 def floor_divide(a: TensorLike, b: TensorLike) -> Tensor:
@@ -230,11 +287,48 @@ def remainder(a: TensorLike, b: TensorLike) -> Tensor:
 true_divide = divide
 pow = power
 abs = absolute
+asin = arcsin
+acos = arccos
+atan = arctan
 permute_dims = transpose
 concat = concatenate
-bitwise_not = invert
-bitwise_invert = invert
 amax = max
 amin = min
+bitwise_not = invert
+bitwise_invert = invert
 around = round
 mod = remainder
+def std(x: 'Any', axis: 'Any' = None, ddof: 'int' = 0, keepdims: 'bool' = False) -> Tensor:
+    """Standard deviation over the axes `axis`: the root of the variance. At 0 its gradient is infinite."""
+def ptp(x: 'Any', axis: 'Any' = None, keepdims: 'bool' = False) -> Tensor:
+    """The greatest less the least over the axes `axis`."""
+def ravel(x: 'Any') -> Tensor:
+    """The elements in row-major order along one axis."""
+def moveaxis(x: 'Any', source: 'int', destination: 'int') -> Tensor:
+    """The axis `source` at the place `destination`; the others keep their order."""
+def swapaxes(x: 'Any', axis1: 'int', axis2: 'int') -> Tensor:
+    """Two axes exchanged."""
+def outer(a: 'Any', b: 'Any') -> Tensor:
+    """The product of each element of a with each of b: a matrix."""
+def dot(a: 'Any', b: 'Any') -> Tensor:
+    """The product of matrices and vectors, as `a @ b`; with a single number the product. b: of two axes at most."""
+def trace(x: 'Any') -> Tensor:
+    """The sum of the diagonal of a matrix."""
+def diagonal(x: 'Any') -> Tensor:
+    """The diagonal of a matrix."""
+def diff(x: 'Any', axis: 'int' = -1) -> Tensor:
+    """Each element less the one before, along `axis`."""
+def take(x: 'Any', indices: 'Any', axis: 'int | None' = None) -> Tensor:
+    """The elements, or with `axis` the parts along it, at these indices."""
+def take_along_axis(x: 'Any', indices: 'Any', axis: 'int' = -1) -> Tensor:
+    """Elements by their places along `axis`, as `argsort` gives them."""
+def sort(x: 'Any', axis: 'int' = -1) -> Tensor:
+    """The elements in ascending order along `axis`; the gradient goes back to where each came from."""
+def cumprod(x: 'Any', axis: 'int | None' = None) -> Tensor:
+    """The products of the first elements along `axis` (of the flattened array by default)."""
+def tile(x: 'Any', reps: 'int | tuple[int, ...]') -> Tensor:
+    """x repeated `reps` times along each axis, as a whole."""
+def vstack(tensors: 'Any') -> Tensor:
+    """Rows, or matrices, one below another."""
+def hstack(tensors: 'Any') -> Tensor:
+    """Vectors one after another, or arrays side by side along their second axis."""

@@ -66,14 +66,6 @@ class Lent:
         """Whether a > b, elementwise: bool, without gradient."""
     def __ge__(self, b: TensorLike) -> Tensor:
         """Whether a ≥ b, elementwise: bool, without gradient."""
-    def reshape(self, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
-        """The same elements in row-major order under another shape; one length may be -1, then it follows."""
-    def transpose(self, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
-        """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
-    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """Without the axes of length 1 (all of them, or those of `axis`)."""
-    def __getitem__(self, index: Any) -> Tensor:
-        """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
     def exp(self) -> Tensor:
         """Exponential, elementwise."""
     def expm1(self) -> Tensor:
@@ -90,14 +82,46 @@ class Lent:
         """Sine, elementwise. x in radians."""
     def cos(self) -> Tensor:
         """Cosine, elementwise. x in radians."""
+    def tan(self) -> Tensor:
+        """Tangent, elementwise. x in radians."""
     def tanh(self) -> Tensor:
         """Hyperbolic tangent, elementwise."""
     def erf(self) -> Tensor:
         """Error function, elementwise (Cody 1969)."""
+    def reshape(self, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
+        """The same elements in row-major order under another shape; one length may be -1, then it follows."""
+    def transpose(self, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
+        """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """Without the axes of length 1 (all of them, or those of `axis`)."""
+    def __getitem__(self, index: Any) -> Tensor:
+        """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
     def __matmul__(self, b: TensorLike) -> Tensor:
         """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
     def __rmatmul__(self, b: TensorLike) -> Tensor:
         """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Sum over the axes `axis` (all by default)."""
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Arithmetic mean over the axes `axis` (all by default)."""
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The greatest over the axes `axis`. Ties share the gradient equally."""
+    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The least over the axes `axis`. Ties share the gradient equally."""
+    def prod(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Product over the axes `axis` (all by default)."""
+    def any(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Whether one is not 0 over the axes `axis`: bool, without gradient."""
+    def all(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Whether none is 0 over the axes `axis`: bool, without gradient."""
+    def argmin(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
+    def argmax(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
+    def var(self, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
+    def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
     def __and__(self, b: TensorLike) -> Tensor:
         """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
     def __rand__(self, b: TensorLike) -> Tensor:
@@ -112,20 +136,6 @@ class Lent:
         """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
     def __invert__(self) -> Tensor:
         """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Sum over the axes `axis` (all by default)."""
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Arithmetic mean over the axes `axis` (all by default)."""
-    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """The greatest over the axes `axis`. Ties share the gradient equally."""
-    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """The least over the axes `axis`. Ties share the gradient equally."""
-    def argmax(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
-    def var(self, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
-    def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
     def floor(self) -> Tensor:
         """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
     def __round__(self, decimals: int = 0) -> Tensor:

@@ -62,7 +62,7 @@ def apply_function(function: Callable[..., Any], arguments: Any, options: Mappin
 def counterpart(function: Any) -> Any:
     """Our own function for a public one of NumPy, by its name; None where there is none."""
     name = function.__name__
-    own = getattr(namespace, name, None) if getattr(numpy, name, None) is function else None
+    own = vars(namespace).get(name) if getattr(numpy, name, None) is function else None
     return own if own and own.__module__.startswith(OWN) else None
 
 

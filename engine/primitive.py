@@ -21,12 +21,14 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import linecache
 import math
 import operator
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -39,7 +41,7 @@ from . import backend, recording
 from .capturing import captures, capturing
 from .cuda.launch import CudaKernel, chosen
 from .incoming import as_array
-from .namespace import namespace
+from .namespace import OWN, Namespace, namespace
 from .nested import holds_tensors, joined
 from .recording import Plan
 from .short import FLOAT32, short_way, watchers
@@ -48,6 +50,8 @@ from .tensor import Tensor, tensor
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
+FEW = 40
+"""Lines after the first of a declaration, among which its `def` is."""
 FLOAT64 = numpy.dtype("float64")
 
 
@@ -251,7 +255,10 @@ class Primitive:
             raise EquationError(f"{self.name} has no operand {operand!r}; it has {', '.join(self.operands)}.")
         caller = sys._getframe(1)
         place = caller.f_code.co_filename, caller.f_lineno
-        self.set_rule(Rule(self, operand, text, place=place))
+        rule = Rule(self, operand, text, place=place)
+        if not self.__module__.startswith(OWN):
+            rule.equation  # noqa: B018 (reading it is the check)
+        self.set_rule(rule)
 
         def declare(body: Kernel) -> Rule:
             rule = Rule(self, operand, text, body, place)
@@ -266,6 +273,35 @@ class Primitive:
         self.rules[rule.operand] = rule
         self.plans.clear()
         self.__dict__.pop("adds", None)
+
+    def check_text(self) -> None:
+        """Read the equation and the kink; raises EquationError. So is a kernel made that has no body."""
+        known = {*self.operands, *self.parameters, *(s.target for s in self.equation.statements)}
+        if self.kink:
+            read_equation(f"kink = {self.kink}", known)
+        self.kernel  # noqa: B018 (making it is the check)
+
+    @property
+    def lent(self) -> tuple[str, ...]:
+        """The names of its operators and methods of Tensor."""
+        return (*self.operators, *([self.method] if self.method else []))
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The file and line where it is declared."""
+        code = getattr(self.declared, "__code__", None)
+        return (code.co_filename, code.co_firstlineno) if code else ("<unknown>", 0)
+
+    def is_place_of(self, other: Primitive) -> bool:
+        """Whether the other is declared in its place: there, in a notebook, or in a file that has changed since."""
+        (file, line), (elsewhere, _) = self.place, other.place
+        if self.place == other.place:
+            return True
+        if not Path(file).is_file():
+            return self.__module__ == other.__module__ and not Path(elsewhere).is_file()
+        linecache.checkcache(file)
+        lines = linecache.getlines(file)[line - 1 : line + FEW]
+        return file == elsewhere and not any(f"def {self.name}(" in text for text in lines)
 
     def cuda(self, operand: str = "", *, suits: Callable[..., bool]) -> Callable[[Callable[..., Any]], CudaKernel]:
         """Declare a launch on a CUDA device that computes the same, or the same as the rule of `operand`.
@@ -376,7 +412,11 @@ class Primitive:
 
     def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
         """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
-        return self.compute(operands, parameters) if xp is namespace else self.computing(xp, *operands, **parameters)
+        return (
+            self.compute(operands, parameters)
+            if isinstance(xp, Namespace)
+            else self.computing(xp, *operands, **parameters)
+        )
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would.
@@ -567,17 +607,40 @@ def primitive(
         )  # fmt: skip
         common = REALS if isinstance(domain, Mapping) else domain
         made.domain = dict.fromkeys(made.operands, common) | (dict(domain) if isinstance(domain, Mapping) else {})
-        if made.name in registry:
-            raise EquationError(f"a primitive named {made.name!r} is declared already: {registry[made.name]!r}.")
+        if made.name in vars(namespace):
+            _replace(vars(namespace)[made.name], made)
+        if not made.__module__.startswith(OWN):  # the engine's own are read by a test, so that its import is quick
+            made.check_text()
         registry[made.name] = made
         for name in (made.name, *synonyms):
             setattr(namespace, name, made)
-        for name in (*operators, *([made.name] if method else [])):
+        for name in made.lent:
             exchanged = name.startswith("__r") and f"__{name[3:]}" in operators
             setattr(Tensor, name, _lend(made, exchanged))
         return made
 
     return declare
+
+
+def _replace(before: Any, made: Primitive) -> None:
+    """Take back what was lent by a primitive that is declared again in its place, as by a cell of a notebook.
+
+    Raises EquationError for another of its name.
+    """
+    if not (isinstance(before, Primitive) and before.is_place_of(made)):
+        known = (
+            f"{before!r}, at {_written(before.place)}" if isinstance(before, Primitive) else f"chalkgrad.{made.name}"
+        )
+        raise EquationError(
+            f"a primitive named {made.name!r} is declared already: {known}; "
+            f"{made!r}, at {_written(made.place)}, needs another name."
+        )
+    for name in before.lent:
+        delattr(Tensor, name)
+
+
+def _written(place: tuple[str, int]) -> str:
+    return f"{place[0]}:{place[1]}"
 
 
 def _lend(made: Primitive, exchanged: bool) -> Callable[..., Tensor]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..errors import DtypeError, GraphError, ShapeError
+from ..errors import DtypeError, GraphError, ShapeError, UnknownNameError
 from . import backend
 from .cuda.launch import chosen
 from .tape import Node, clock
@@ -43,7 +43,7 @@ class Plan:
         self.simple = len(self.ruled) == sum(flags) and self.places in ((), (0,), (1,), (0, 1))
         self.pulls = tuple(_pull(self, i, rule, _seen) for i, rule in zip(self.ruled, self.rules, strict=True))
         self.recorded_pulls = tuple(
-            _pull(self, i, rule, _seen_recorded) for i, rule in zip(self.ruled, self.rules, strict=True)
+            _named(rule, _pull(self, i, rule, _seen_recorded)) for i, rule in zip(self.ruled, self.rules, strict=True)
         )
 
     def record(self, result: Tensor, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
@@ -162,6 +162,18 @@ def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pul
 
             return with_one_array
     return lambda xp, node, gy: kernel(xp, gy, *[see(node, name, place, position) for name, place in slots])
+
+
+def _named(rule: Rule, pull: Pull | None) -> Pull | None:
+    """The same, with the rule's name in the error for a function of xp that is not there."""
+
+    def named(xp: Any, node: Node, gy: Any) -> Any:
+        try:
+            return pull(xp, node, gy)  # type: ignore[misc]
+        except UnknownNameError as error:
+            raise UnknownNameError(f"the rule {rule.text!r} of {rule.primitive.name}: {error}") from None
+
+    return named if pull else None
 
 
 def _seen(node: Node, name: str, place: int | None, position: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ShapeError, UsageError
 from . import backend, tape
-from .namespace import namespace
+from .namespace import namespace, namespace_on
 from .tensor import Tensor, own_arrays, tensor
 
 Function = Callable[..., Tensor]
@@ -37,7 +37,7 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ..
             if y.requires_grad:
                 gradient = seed if recorded else seed._data
                 found = {root: gradient} if isinstance(root, Tensor) else tape.reverse(
-                    root, gradient, namespace if recorded else backend.namespace_of(gradient),
+                    root, gradient, namespace_on(y.device) if recorded else backend.namespace_of(gradient),
                     wanted=set(keys), retain=True, recorded=recorded,
                 )  # fmt: skip
             if recorded:

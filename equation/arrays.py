@@ -50,10 +50,17 @@ def _border(x: Exact, padding: Any, value: Any) -> Exact:
     return _pad(x, ((0, 0), *padding, (0, 0)), value)
 
 
+def _floats(x: Exact) -> numpy.ndarray[Any, Any]:
+    """The values, rounded: enough to find the greatest of them, or their order."""
+    return numpy.asarray(numpy.vectorize(lambda d: float(d.value), otypes=[float])(x))
+
+
 STRUCTURE: dict[str, Callable[..., Any]] = {
     "border": _border,
     "inside": lambda x, padding: _border(numpy.vectorize(lambda d: lift(1), otypes=[object])(x), padding, 0),
-    "argmax": lambda x, axis: numpy.argmax(numpy.vectorize(lambda d: float(d.value))(x), axis=axis),
+    "argmax": lambda x, axis: numpy.argmax(_floats(x), axis=axis),
+    "argmin": lambda x, axis: numpy.argmin(_floats(x), axis=axis),
+    "argsort": lambda x, axis: numpy.argsort(_floats(x), axis=axis),
     "concatenate": lambda xs, axis: numpy.concatenate(xs, axis=axis),
     "stack": lambda xs, axis: numpy.stack(xs, axis=axis),
     "pad": _pad,

@@ -25,7 +25,7 @@ from ..errors import EquationError
 from .functions import FUNCTIONS, REDUCTIONS, STRUCTURAL
 from .language import Equation, Statement, is_ellipsis
 
-ARRAYS = ("argmax", "concatenate", "stack")
+ARRAYS = ("argmax", "argmin", "argsort", "concatenate", "stack")
 """Functions of whole arrays that NumPy has, with the same arguments."""
 NUMBERS = {"abs": abs, "max": max, "min": min, "round": round}
 """Functions of numbers that `math` does not have."""
@@ -532,6 +532,8 @@ def _back(xp: Any, y: Any, axis: Any, shape: tuple[int, ...], reduced: bool, kee
 
 def _aligned(xp: Any, x: Any, places: tuple[int, ...], count: int) -> Any:
     """x with its last axes at these places among `count`, and length 1 at the others."""
+    if places == tuple(range(count)):
+        return x
     rest = len(x.shape) - len(places)
     order = sorted(range(len(places)), key=places.__getitem__)
     if order != list(range(len(places))):
@@ -549,6 +551,8 @@ def _reduced(function: Any, x: Any, count: int, rest: bool, axes: tuple[int, ...
 def _shaped(xp: Any, y: Any, count: int, sizes: tuple[int, ...], rest: bool) -> Any:
     """y, which has `count` axes for indices, with those of the target alone."""
     first = y.shape[: len(y.shape) - count] if rest else ()
+    if y.shape == (*first, *sizes):
+        return y
     trimmed = xp.reshape(y, (*first, *y.shape[len(y.shape) - count :][: len(sizes)]))
     return trimmed if trimmed.shape == (*first, *sizes) else xp.broadcast_to(trimmed, (*first, *sizes))
 

@@ -115,6 +115,8 @@ REDUCTIONS: dict[str, Reduction] = {
 
 STRUCTURAL: dict[str, Function] = {
     "argmax": Function(whole=True),
+    "argmin": Function(whole=True),
+    "argsort": Function(whole=True),
     "before": Function(whole=True),
     "border": Function(whole=True),
     "concatenate": Function(whole=True),

@@ -111,7 +111,7 @@ class Equation:
             elif isinstance(node, ast.Subscript):
                 waiting.append(node.value)
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                waiting += [] if node.func.id in ("argmax", "before", "inside") else node.args
+                waiting += [] if node.func.id in ("argmax", "argmin", "argsort", "before", "inside") else node.args
             elif not isinstance(node, ast.Compare | ast.BoolOp) and getattr(node, "attr", "flat") == "flat":
                 waiting += ast.iter_child_nodes(node)
 

@@ -3,6 +3,7 @@
 from . import (
     activation,
     arithmetic,
+    composed,
     convolution,
     creation,
     elementary,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy
 
 from ..arguments import whole
-from ..engine.backend import namespace_of
-from ..engine.namespace import namespace
+from ..engine.backend import library_for, namespace_of, working
+from ..engine.namespace import makers, namespace
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor
 from ..errors import DataError
@@ -42,19 +45,36 @@ def identity_like(xp, x, *, size):
     return xp.eye(size, dtype=x.dtype)
 
 
+# Constants
+
+
 def zeros_like(x: Tensor) -> Tensor:
     """Zeros of the shape, dtype and device of x."""
-    return _filled(x, 0)
+    return full_like(x, 0)
 
 
 def ones_like(x: Tensor) -> Tensor:
     """Ones of the shape, dtype and device of x."""
-    return _filled(x, 1)
+    return full_like(x, 1)
 
 
-def _filled(x: Tensor, value: int) -> Tensor:
+def full_like(x: Tensor, fill_value: float) -> Tensor:
+    """The same number throughout, in the shape, dtype and device of x."""
     array = x._data if isinstance(x, Tensor) else x
-    return Tensor(namespace_of(array).full_like(array, value))
+    return Tensor(namespace_of(array).full_like(array, fill_value))
 
 
-namespace.zeros_like, namespace.ones_like = zeros_like, ones_like
+namespace.zeros_like, namespace.ones_like, namespace.full_like = zeros_like, ones_like, full_like
+
+
+def _made(name: str, device: str, *arguments: Any, **options: Any) -> Tensor:
+    """What the array library's function of that name makes, on the device."""
+    with working(device, f"xp.{name}"):
+        return Tensor(getattr(namespace_of(library_for(device).empty(0)), name)(*arguments, **options))
+
+
+for _name in ("arange", "empty", "eye", "full", "identity", "linspace", "ones", "tri", "zeros"):
+    makers[_name] = partial(_made, _name)
+for _name in ("pi", "e", "inf", "nan", "newaxis", "bool_", "float16", "float32", "float64", "int8", "int16", "int32",
+              "int64", "uint8", "finfo", "iinfo", "result_type"):  # fmt: skip
+    setattr(namespace, _name, getattr(numpy, _name))

@@ -47,6 +47,51 @@ def square(x):
 square.vjp("x", "gx = gy * 2 * x")
 
 
+@primitive("y = 1 / x", saves=("y",), domain=(0.1, 1e3), analytic=True)
+def reciprocal(x):
+    """1 / x, elementwise."""
+
+
+reciprocal.vjp("x", "gx = -gy * y**2")
+
+
+@primitive("y = 2**x", saves=("y",), domain=(-100, 100), analytic=True)
+def exp2(xp, x):
+    """2 to the power of x, elementwise."""
+    return xp.exp2(x)
+
+
+exp2.vjp("x", "gx = gy * y * log(2)")
+
+
+@primitive("y = log(x) / log(2)", saves=("x",), domain=(1e-3, 1e3), analytic=True)
+def log2(xp, x):
+    """Logarithm to base 2, elementwise. x > 0."""
+    return xp.log2(x)
+
+
+log2.vjp("x", "gx = gy / (x * log(2))")
+
+
+@primitive("y = log(x) / log(10)", saves=("x",), domain=(1e-3, 1e3), analytic=True)
+def log10(xp, x):
+    """Logarithm to base 10, elementwise. x > 0."""
+    return xp.log10(x)
+
+
+log10.vjp("x", "gx = gy / (x * log(10))")
+
+
+@primitive("y = sqrt(a**2 + b**2)", saves=("a", "b", "y"), domain={"a": (0.1, 1e3), "b": (-1e3, 1e3)})
+def hypot(xp, a, b):
+    """Length of a right triangle's longest side, elementwise. a, b: shapes that broadcast."""
+    return xp.hypot(a, b)
+
+
+hypot.vjp("a", "ga = gy * (a / y)")
+hypot.vjp("b", "gb = gy * (b / y)")
+
+
 @primitive("y = sqrt(x)", saves=("y",), domain=(1e-3, 1e3), analytic=True, method=True)
 def sqrt(x):
     """Square root, elementwise. x ≥ 0; at 0 the gradient is infinite."""
@@ -69,6 +114,54 @@ def cos(x):
 
 
 cos.vjp("x", "gx = -gy * sin(x)")
+
+
+@primitive("y = tan(x)", saves=("y",), domain=(-1.5, 1.5), analytic=True, method=True)
+def tan(x):
+    """Tangent, elementwise. x in radians."""
+
+
+tan.vjp("x", "gx = gy * (1 + y**2)")
+
+
+@primitive("y = arcsin(x)", saves=("x",), domain=(-0.99, 0.99), synonyms=("asin",))
+def arcsin(x):
+    """Angle in [-π/2, π/2] whose sine is x, elementwise. |x| ≤ 1; at the ends the gradient is infinite."""
+
+
+arcsin.vjp("x", "gx = gy / sqrt((1 - x) * (1 + x))")
+
+
+@primitive("y = arccos(x)", saves=("x",), domain=(-0.99, 0.9), synonyms=("acos",))
+def arccos(x):
+    """Angle in [0, π] whose cosine is x, elementwise. |x| ≤ 1; at the ends the gradient is infinite."""
+
+
+arccos.vjp("x", "gx = -gy / sqrt((1 - x) * (1 + x))")
+
+
+@primitive("y = arctan(x)", saves=("x",), domain=(-1e3, 1e3), analytic=True, synonyms=("atan",))
+def arctan(x):
+    """Angle in (-π/2, π/2) whose tangent is x, elementwise."""
+
+
+arctan.vjp("x", "gx = gy / (1 + x**2)")
+
+
+@primitive("y = sinh(x)", saves=("x",), domain=(-80, 80), analytic=True)
+def sinh(x):
+    """Hyperbolic sine, elementwise."""
+
+
+sinh.vjp("x", "gx = gy * cosh(x)")
+
+
+@primitive("y = cosh(x)", saves=("x",), domain=(-80, 80), analytic=True)
+def cosh(x):
+    """Hyperbolic cosine, elementwise."""
+
+
+cosh.vjp("x", "gx = gy * sinh(x)")
 
 
 @primitive("y = tanh(x)", saves=("x",), domain=(-40, 40), analytic=True, method=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy
 
 from ..engine.primitive import example, primitive
-from ..equation.code import count_over, kept
+from ..equation.code import axes_of, count_over, kept
 from ..errors import ShapeError
 from .activation import softmax
+from .shape import reshape
 
 OVER_AXES = (
     example((3, 4)),
@@ -65,6 +66,85 @@ def min(x, axis=None, keepdims=False):
 
 
 min.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
+
+
+@primitive(
+    "y[...] = product(x[..., j], j)", saves=("x",), analytic=True, method=True,
+    examples=(example((3, 4)), example((2, 3, 4), axis=(0, 2), keepdims=True), example((3, 4), axis=0), example((3,))),
+)  # fmt: skip
+def prod(x, axis=None, keepdims=False):
+    """Product over the axes `axis` (all by default)."""
+
+
+@prod.vjp("x", "gx[..., j] = gy[...] * product(x[..., k] if k != j else 1, k)")
+def _(xp, gy, x, axis):
+    axes = axes_of(axis, len(x.shape))
+    order = (*(i for i in range(len(x.shape)) if i not in axes), *axes)
+    rows = xp.transpose(x, order)
+    moved, rows = rows.shape, xp.reshape(rows, (*rows.shape[: len(order) - len(axes)], -1))
+    before, after = (running_product(xp, v)[..., :-1] for v in (rows, xp.flip(rows, -1)))
+    one = xp.ones_like(rows[..., :1])
+    others = xp.concatenate([one, before], -1) * xp.flip(xp.concatenate([one, after], -1), -1)
+    others = xp.transpose(xp.reshape(others, moved), tuple(order.index(i) for i in range(len(order))))
+    return spread(xp, gy, x.shape, axis) * others
+
+
+def running_product(xp, x):
+    """The products of the first elements along the last axis, by doubling: to be differentiated where some are 0."""
+    step, count = 1, x.shape[-1]
+    while step < count:
+        x = x * xp.concatenate([xp.ones_like(x[..., :step]), x[..., :-step]], -1)
+        step *= 2
+    return x
+
+
+def _along_one(x, axis=None):
+    return (reshape(x, -1) if axis is None else x,), {"axis": 0 if axis is None else axis}
+
+
+@primitive(
+    "y[..., j] = sum(x[..., k] if k <= j else 0, k)", analytic=True, bind=_along_one,
+    examples=(example((5,), axis=0), example((3, 4), axis=0), example((2, 3, 4), axis=-2)),
+)  # fmt: skip
+def cumsum(xp, x, *, axis):
+    """The sums of the first elements along `axis` (of the flattened array by default)."""
+    return xp.cumsum(x, axis=axis)
+
+
+@cumsum.vjp("x", "gx[..., j] = sum(gy[..., k] if k >= j else 0, k)")
+def _(xp, gy, axis):
+    return xp.flip(xp.cumsum(xp.flip(gy, axis), axis=axis), axis)
+
+
+@primitive("y[...] = max(1 if x[..., j] != 0 else 0, j)", domain=range(2), method=True, examples=OVER_AXES)
+def any(xp, x, axis=None, keepdims=False):
+    """Whether one is not 0 over the axes `axis`: bool, without gradient."""
+    return xp.any(x, axis=axis, keepdims=keepdims)
+
+
+@primitive("y[...] = min(1 if x[..., j] != 0 else 0, j)", domain=range(2), method=True, examples=OVER_AXES)
+def all(xp, x, axis=None, keepdims=False):
+    """Whether none is 0 over the axes `axis`: bool, without gradient."""
+    return xp.all(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(
+    "y = argsort(x, axis)",
+    kink="x[..., i] - x[..., j]",
+    examples=(example((3, 4)), example((3, 4), axis=0)),
+)
+def argsort(x, axis=-1):
+    """The indices that sort x along `axis`, without gradient."""
+
+
+@primitive(
+    "y = argmin(x, axis)",
+    kink="x[..., i] - x[..., j]",
+    method=True,
+    examples=(example((3, 4)), example((3, 4), axis=-1)),
+)
+def argmin(x, axis=None):
+    """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
 
 
 @primitive(

@@ -11,6 +11,18 @@ def floor(x):
     """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
 
 
+@primitive("y = -floor(-x)", domain=(-4, 4), kink="x - (2 * x + 1) // 2")
+def ceil(xp, x):
+    """The least whole number that is not below x, elementwise; constant, so no gradient passes."""
+    return xp.ceil(x)
+
+
+@primitive("y = floor(x) if x > 0 else -floor(-x)", domain=(-4, 4), kink="x - (2 * x + 1) // 2")
+def trunc(xp, x):
+    """The whole number next to x on the side of 0, elementwise; constant, so no gradient passes."""
+    return xp.trunc(x)
+
+
 @primitive(
     "y = round(x * 10**decimals) / 10**decimals",
     whole=True,

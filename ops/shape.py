@@ -221,6 +221,53 @@ def _(xp, gy, axis, position):
     return gy[(slice(None),) * (axis % len(gy.shape)) + (position, ...)]  # also of one axis an array, no number
 
 
+FLIPPED = (example((4,)), example((3, 4), axis=0), example((2, 3, 2), axis=(0, 2)))
+
+
+@primitive("y[..., j] = x[..., x.shape[-1] - 1 - j]", analytic=True, examples=FLIPPED)
+def flip(xp, x, axis=None):
+    """The elements in reverse order along the axes `axis` (all by default)."""
+    return xp.flip(x, axis)
+
+
+@flip.vjp("x", "gx[..., j] = gy[..., gy.shape[-1] - 1 - j]")
+def _(xp, gy, axis):
+    return xp.flip(gy, axis)
+
+
+ROLLED = (example((4,), shift=1), example((3, 4), shift=-2, axis=0), example((2, 3), shift=5, axis=None))
+
+
+@primitive("y[..., j] = x[..., j - shift - x.shape[-1] * ((j - shift) // x.shape[-1])]", analytic=True, examples=ROLLED)
+def roll(xp, x, *, shift, axis=None):
+    """The elements `shift` places further on along `axis` (of the flattened array by default), the last ones first."""
+    return xp.roll(x, shift, axis)
+
+
+@roll.vjp("x", "gx[..., j] = gy[..., j + shift - gy.shape[-1] * ((j + shift) // gy.shape[-1])]")
+def _(xp, gy, shift, axis):
+    return xp.roll(gy, -shift, axis)
+
+
+TRIANGLES = (example((3, 3)), example((2, 3, 4), k=1), example((3, 2), k=-1))
+
+
+@primitive("y[..., i, j] = x[..., i, j] if j <= i + k else 0", analytic=True, examples=TRIANGLES)
+def tril(x, k=0):
+    """The lower triangle of each matrix: 0 above its k-th diagonal."""
+
+
+tril.vjp("x", "gx[..., i, j] = gy[..., i, j] if j <= i + k else 0")
+
+
+@primitive("y[..., i, j] = x[..., i, j] if j >= i + k else 0", analytic=True, examples=TRIANGLES)
+def triu(x, k=0):
+    """The upper triangle of each matrix: 0 below its k-th diagonal."""
+
+
+triu.vjp("x", "gx[..., i, j] = gy[..., i, j] if j >= i + k else 0")
+
+
 def _pad_arguments(x, pad_width, constant_values=0.0):
     x = x if hasattr(x, "shape") else tensor(x)
     axes = len(x.shape)

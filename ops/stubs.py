@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
 from ..engine.files import replacing
 from ..engine.primitive import Primitive, registry
+from .composed import composed
 
 ALIAS = "optimizers"  # Keras's name for optim
 FUNCTIONS = ("explain",)
@@ -47,6 +49,9 @@ def public_stub() -> str:
             ]
     functions = [_function(p.name, f"({_arguments(p)})", "Tensor", p) for p in registry.values()]
     functions += [f"{name} = {p.name}\n" for p in registry.values() for name in p.synonyms]
+    functions += [
+        _function(name, str(inspect.signature(f)).partition(" ->")[0], "Tensor", f) for name, f in composed.items()
+    ]
     constants = f"__version__: str\n{ALIAS} = optim\n\n"
     return HEADER + TYPES + "".join(imports) + "\n" + OPERAND + constants + "".join(functions)
 
@@ -56,7 +61,7 @@ def lent_stub() -> str:
     lines = []
     for p in registry.values():
         arguments = ", ".join(["self", *_arguments(p).split(", ", 1)[1:]])
-        for name in (*p.operators, *([p.method] if p.method else [])):
+        for name in p.lent:
             ignore = "  # type: ignore[override]" if name in ("__eq__", "__ne__") else ""
             lines.append(_function(name, f"({arguments})", "Tensor", p, ignore, "    "))
     body = "class Lent:\n    @property\n    def T(self) -> Tensor: ...\n" + "".join(lines)
@@ -68,7 +73,7 @@ def _room(name: str, place: str) -> str:
     return place if name[0].isupper() or name in FUNCTIONS else place.rpartition(".")[0]
 
 
-def _function(name: str, arguments: str, result: str, p: Primitive, ignore: str = "", indent: str = "") -> str:
+def _function(name: str, arguments: str, result: str, p: Any, ignore: str = "", indent: str = "") -> str:
     summary = (p.__doc__ or "").strip().splitlines()[0]
     return f'{indent}def {name}{arguments} -> {result}:{ignore}\n{indent}    """{summary}"""\n'
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-from ..engine.namespace import namespace
+from ..engine.namespace import Namespace
 from ..engine.primitive import Primitive, Rule
 from .cases import Values, cases, chosen
 from .registry import prove_case
@@ -160,7 +160,7 @@ def _mutated(primitive: Primitive, operand: str, change: Change) -> Iterator[dic
     tally = {"differs": False}
 
     def kernel(xp: Any, gy: Any, *seen: Any) -> Any:
-        if xp is namespace:
+        if isinstance(xp, Namespace):
             return right.kernel(xp, gy, *seen)
         kept = [v.copy() if hasattr(v, "strides") else v for v in (gy, *seen)]
         expected = backend.fetch(right.kernel(xp, *kept))
@@ -209,7 +209,7 @@ def _broken_engine(primitive: Primitive, unbroadcast: Callable[..., Any] | None)
     method = type(primitive).unbroadcast
 
     def broken(xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
-        if xp is namespace:
+        if isinstance(xp, Namespace):
             return method(primitive, xp, gx, shape, rule)
         wrong = unbroadcast(xp, gx, shape)
         tally["differs"] |= not numpy.array_equal(wrong, method(primitive, xp, gx, shape, rule))

@@ -277,5 +277,5 @@ def declare():
     for name in set(cg.registry) - before:
         made = cg.registry.pop(name)
         delattr(namespace, name)
-        for lent in (*made.operators, *([made.method] if made.method else [])):
+        for lent in made.lent:
             delattr(cg.Tensor, lent)

@@ -69,22 +69,70 @@ def test_a_rule_sees_what_is_saved_and_parameters_only(scaled):
             return y
 
 
-def test_an_equation_is_read_when_it_is_asked_for(declare):
-    @declare("y = 2 * z")
-    def doubled(xp, x):
-        return 2 * x
+@pytest.mark.parametrize(
+    ("text", "kink", "why"),
+    [
+        ("y = 2 * z", None, "'z' is no operand"),
+        ("y = wavelet(x)", None, "not one of"),
+        ("y = abs(x)", "z", "'z' is"),
+    ],
+)
+def test_the_text_is_read_at_declaration(declare, text, kink, why):
+    with pytest.raises(EquationError, match=why):
 
-    with pytest.raises(EquationError, match="'z' is no operand"):
-        doubled.equation  # noqa: B018
+        @declare(text, kink=kink)
+        def doubled(xp, x):
+            return 2 * x
+
+    assert "doubled" not in cg.registry
+
+
+def test_a_text_that_does_not_say_all_needs_a_body(declare):
+    with pytest.raises(EquationError, match="needs a body"):
+
+        @declare("y[i] = x[i + 1]")
+        def shifted(x):
+            """Without a body."""
 
 
 def test_a_rule_s_equation_gives_the_operand_s_gradient(scaled):
-    @scaled.vjp("x", "gz = factor * gy")
-    def rule(xp, gy, factor):
-        return factor * gy
-
     with pytest.raises(EquationError, match=r"'gz = .*a rule of scaled, should give gx"):
-        rule.equation  # noqa: B018
+        scaled.vjp("x", "gz = factor * gy")
+
+
+def test_a_rule_without_a_body_needs_what_is_saved(scaled):
+    scaled.vjp("x", "gx = gy * y")
+    x = cg.tensor([1.0], requires_grad=True)
+    with pytest.raises(EquationError, match=r"scaled for 'x' wants 'y', which is neither saved \(x\) nor a parameter"):
+        scaled(x)
+
+
+CELL = """
+@primitive("y = {factor} * x", method=True)
+def multiplied(xp, x):
+    return {factor} * x
+"""
+
+
+def run_cell(declare, factor, file):
+    scope = {"primitive": declare, "__name__": "__main__"}
+    exec(compile(CELL.format(factor=factor), file, "exec"), scope)
+    return scope["multiplied"]
+
+
+def test_a_cell_of_a_notebook_runs_twice(declare):
+    first, second = run_cell(declare, 2, "<cell 1>"), run_cell(declare, 3, "<cell 2>")
+    assert first is not second is cg.registry["multiplied"] is namespace.multiplied
+    assert cg.tensor(1.0).multiplied().item() == second(1.0).item() == 3
+
+
+def test_a_file_that_changed_declares_anew_and_another_does_not(declare, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(CELL.format(factor=2), "utf-8")
+    run_cell(declare, 2, str(file))
+    assert run_cell(declare, 2, str(file))(1.0).item() == 2
+    with pytest.raises(EquationError, match=r"multiplied.*mine\.py:2; <primitive .* y = 3 \* x>, at <other>:2"):
+        run_cell(declare, 3, "<other>")
 
 
 @pytest.mark.parametrize("made", cg.registry.values(), ids=str)
