@@ -19,7 +19,6 @@ derivatives of any order need no further rule.
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
 import linecache
 import math
@@ -34,25 +33,20 @@ from typing import Any
 import numpy
 
 from ..equation.code import array_code, single_call
-from ..equation.functions import ADDING
 from ..equation.language import Equation, read_equation
-from ..errors import ChalkgradError, DtypeError, EquationError, GraphError, ShapeError, UsageError
-from . import backend, recording
-from .capturing import captures, capturing
+from ..errors import EquationError, GraphError, UsageError
+from . import recording
 from .cuda.launch import CudaKernel, chosen
-from .incoming import as_array
 from .namespace import OWN, Namespace, namespace
-from .nested import holds_tensors, joined
 from .recording import Plan
-from .short import FLOAT32, short_way, watchers
-from .tensor import Tensor, tensor
+from .road import road_of
+from .tensor import Tensor
 
 Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
 FEW = 40
 """Lines after the first of a declaration, among which its `def` is."""
-FLOAT64 = numpy.dtype("float64")
 
 
 @dataclass(frozen=True)
@@ -182,12 +176,13 @@ class Primitive:
         self.declared_whole: bool | None = options["whole"]
         self.without: Primitive | None = options["without"]
         self.rules: dict[str, Rule] = {}
-        self.careful = any(f"{name}(" in text for name in ADDING)  # its operands are looked at before it computes
         self.checker: Callable[..., None] | None = None
         self.value_checker: Callable[..., None] | None = None
+        self.checks: tuple[Callable[..., None], ...] = ()  # both, as far as there are any
         self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
-        self.short = short_way(self)
+        self.direct = not (self.parameters or self.variadic or self.binder)
+        self.road = road_of(self)
         self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
     def __repr__(self) -> str:
@@ -238,6 +233,11 @@ class Primitive:
     def adds(self) -> bool:
         """Whether it, or a rule of it, sums: then float16 is computed in float32, and the result rounded to float16."""
         return self.equation.adds or any(rule.equation.adds for rule in self.rules.values())
+
+    @property
+    def cares(self) -> bool:
+        """Whether it may compute in another dtype than its operands have."""
+        return not self.whole or self.adds or bool(self.parameters)
 
     @property
     def differentiable(self) -> bool:
@@ -321,20 +321,20 @@ class Primitive:
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
-        self.checker, self.careful = function, True
+        self.checker, self.checks = function, (function, *self.checks)
         return function
 
     def check_values(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of the operands' values, with the parameters, also called in each replay; not on a GPU."""
-        self.value_checker = function
+        self.value_checker, self.checks = function, (*self.checks, function)
         return function
 
     # Computing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compute, and record. Operands are tensors, arrays or numbers; parameters as in the kernel's signature."""
-        if self.short and not kwargs and len(args) == len(self.operands):
-            return self.short(*args)
+        if self.direct and not kwargs and len(args) == len(self.operands):
+            return self.road(*args)
         operands, parameters, *after = self.bind(args, kwargs)
         if self.without and operands[-1] is None:
             y = self.without.compute(operands[:-1], parameters)
@@ -344,67 +344,9 @@ class Primitive:
 
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
-        parameters = parameters if parameters.keys() == self.parameters.keys() else {**self._defaults, **parameters}
-        trace = capturing()
-        if trace:
-            for x in operands:
-                if x.__class__ is Tensor:
-                    trace.lift(x)
-        arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, self) for x in operands])
-        operands = tuple([x if x.__class__ is Tensor else array for x, array in zip(operands, arrays, strict=True)])
-        if captures and not trace:  # another thread is recording, and lends its arrays meanwhile
-            arrays = tuple([getattr(x, "array", x) for x in arrays])
-        xp: Any = numpy
-        device, usual = "cpu", True
-        for x in arrays:
-            if x.__class__ is not numpy.ndarray:  # a number, a list, or an array of another device
-                if any([x.__class__ is Tensor for x in arrays]):  # of a list of tensors
-                    return self.compute(operands, parameters)
-                arrays, usual = self._with_arrays(arrays), False
-                xp = backend.common_namespace(arrays, self.name)
-                device = _device_among(arrays)
-                break
-            dtype = x.dtype
-            if dtype is not FLOAT32 and dtype is not FLOAT64:
-                usual = False
-        dtypes = None if usual else self._dtypes(arrays, parameters)
-        if dtypes:
-            inner, outer = dtypes
-            operands = tuple([_cast(x, array, inner) if self.operand(i) in self.equation.terms else x
-                              for i, (x, array) in enumerate(zip(operands, arrays, strict=True))])  # fmt: skip
-            made = self.compute(operands, parameters)
-            return made.astype(outer) if made.dtype == inner != outer else made
-        try:
-            if self.checker:
-                self.checker(*(map(trace.plain, arrays) if trace else arrays), **parameters)
-            if self.value_checker and device == "cpu":  # a GPU is not waited for
-                looked_at = functools.partial(self.value_checker, **parameters)
-                if trace:
-                    trace.check(self.name, looked_at, arrays)
-                else:
-                    looked_at(*arrays)
-            if device == "cpu":
-                y = self.kernel(xp, *arrays, **parameters)
-            else:
-                with backend.working(device, self.name):
-                    y = xp.asarray(self.computing(xp, *arrays, **parameters))
-        except ChalkgradError:
-            raise
-        except OverflowError as error:  # a number that the other's dtype does not hold
-            raise DtypeError(f"{self._describe(arrays, parameters)}: {error}") from error
-        except (ValueError, IndexError, TypeError) as error:
-            raise ShapeError(f"{self._describe(arrays, parameters)}: {error}") from error
-        result = Tensor(xp.asarray(y) if device == "cpu" else y)
-        if result._data.base is not None or any([result._data is x for x in arrays]):
-            recording.share_version(result, operands)
-        flags = tuple([x.__class__ is Tensor and x._requires_grad for x in operands])
-        if True in flags and self.rules and result._data.dtype.kind == "f":
-            plan = self.plans.get(flags) or self.plan(flags)
-            if plan.ruled:
-                plan.record(result, operands, parameters)
-        for tell in watchers:
-            tell(self, operands, parameters, result)
-        return result
+        if parameters.keys() != self.parameters.keys():
+            parameters = {**self._defaults, **parameters}
+        return self.road(*operands, parameters=parameters)
 
     def plan(self, flags: tuple[bool, ...]) -> Plan:
         """How it is recorded where these operands need a gradient."""
@@ -468,58 +410,11 @@ class Primitive:
                 )
         return value.item() if isinstance(value, Tensor) and not value.ndim else value
 
-    def _with_arrays(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Lists as arrays, of the floating dtype of the others; numbers too, where the equation is about whole arrays.
-
-        A number in an elementwise equation stays one: NumPy then gives it the dtype of the array beside it.
-        """
-        lists = any([x.__class__ in (list, tuple) for x in operands])
-        if not lists and self.equation.elementwise and any([hasattr(x, "dtype") for x in operands]):
-            return operands
-        dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
-        dtype = numpy.result_type(*dtypes) if dtypes else None
-        lonely = not any(hasattr(x, "dtype") for x in operands)
-        device = _device_among(operands)
-        arrays = []
-        for x in operands:
-            listed = isinstance(x, (list, tuple))
-            if listed or (not hasattr(x, "dtype") and (lonely or not self.equation.elementwise)):
-                array = tensor(x)._data if dtype is None else as_array(x, f"an operand of {self.name}")
-                x = backend.send(array if dtype is None or array.dtype.kind != "f" else array.astype(dtype), device)
-            arrays.append(x)
-        return tuple(arrays)
-
-    def _dtypes(self, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> tuple[Any, Any] | None:
-        """The dtype to compute in, and that of the result, where they are not the operands' own; else None.
-
-        Where the equation leaves the integers they become floating point: bool and up to 16 bits float32, larger ones
-        float64, beside floats what NumPy makes of both. What sums float16 does so in float32.
-        """
-        terms = self.equation.terms
-        found = [x.dtype for i, x in enumerate(arrays) if hasattr(x, "dtype") and self.operand(i) in terms]
-        floats = [dtype for dtype in found if dtype.kind == "f"]
-        fraction = any(type(v) is float and name in terms and not v.is_integer() for name, v in parameters.items())
-        leaves = len(floats) < len(found) and (fraction or not self.whole)
-        if not leaves and not floats:
-            return None
-        alone = ["float32" if dtype.itemsize <= 2 else "float64" for dtype in found]
-        outer = numpy.result_type(*(found if floats else alone))
-        inner = numpy.dtype(numpy.float32) if outer == numpy.float16 and self.adds else outer
-        return (inner, outer) if leaves or inner != outer else None
-
     def operand(self, position: int) -> str:
         """The name of the operand at `position` (a variadic primitive has one name for all)."""
         return self.operands[0] if self.variadic else self.operands[position]
 
     unbroadcast = recording.unbroadcast  # what the tape asks of it
-
-    # Errors
-
-    def _describe(self, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> str:
-        names = [self.operand(i) for i in range(len(arrays))]
-        parts = [f"{name} of shape {getattr(x, 'shape', ())}" for name, x in zip(names, arrays, strict=True)]
-        parts += [f"{name}={value!r}" for name, value in parameters.items()]
-        return f"{self.name} ({self.text}) cannot take {', '.join(parts)}"
 
 
 def _public(parameters: list[inspect.Parameter]) -> inspect.Signature:
@@ -528,38 +423,6 @@ def _public(parameters: list[inspect.Parameter]) -> inspect.Signature:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or optional != sorted(optional):
         return inspect.Signature(parameters)
     return inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters])
-
-
-def _device_among(operands: tuple[Any, ...]) -> str:
-    """The device of the first operand that has one."""
-    return next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
-
-
-def _constant(value: Any, primitive: Primitive) -> Any:
-    """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant.
-
-    A list in which there are tensors becomes a Tensor.
-    """
-    if isinstance(value, (bool, int, float)) and not isinstance(value, numpy.generic):
-        return value
-    if isinstance(value, (list, tuple)) and holds_tensors(value):
-        return joined(value)
-    array = as_array(value, f"an operand of {primitive.name}")
-    if isinstance(value, (list, tuple)):
-        return value
-    if isinstance(value, numpy.matrix) and {"__mul__", "__pow__"} & set(primitive.operators):
-        raise DtypeError(
-            f"an operand of {primitive.name} is a numpy.matrix, whose * and ** are products of matrices: give "
-            "numpy.asarray(x), or use @."
-        )
-    return array
-
-
-def _cast(operand: Any, array: Any, dtype: Any) -> Any:
-    """The operand in another dtype, with its way back; a number, which takes the others' dtype, as it is."""
-    if not hasattr(array, "dtype") or array.dtype == dtype:
-        return operand
-    return (operand if operand.__class__ is Tensor else Tensor(array)).astype(dtype)
 
 
 def _function(name: str) -> Kernel:
@@ -645,9 +508,8 @@ def _written(place: tuple[str, int]) -> str:
 
 def _lend(made: Primitive, exchanged: bool) -> Callable[..., Tensor]:
     """The method of Tensor through which it is lent."""
-    if made.short and not exchanged:
-        made.short.__doc__, made.short.__name__ = made.__doc__, made.name
-        return made.short
+    if made.direct and not exchanged:
+        return made.road
     if exchanged:
         return lambda self, other: made(other, self)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -24,12 +25,12 @@ class Plan:
     """How an application of a primitive is recorded and pulled back, given which operands need a gradient.
 
     ruled: the positions of those that have a rule; pulls: their rules, on arrays; recorded_pulls: on tensors.
-    simple: every operand that needs a gradient gets one, and only operands, by themselves, are kept.
+    record: makes the node behind a result, of the operands and parameters, with what the rules ask to see.
     places: where each value that the rules ask for is taken from: the operand's position, "y" (the result), "all"
     (the operands of a variadic primitive) or, for shapes, ("shape", position) or ("shapes",).
     """
 
-    __slots__ = ("keeps_result", "names", "places", "primitive", "pulls", "recorded_pulls", "ruled", "rules", "simple")
+    __slots__ = ("keeps_result", "names", "places", "primitive", "pulls", "record", "recorded_pulls", "ruled", "rules")
 
     def __init__(self, primitive: Primitive, flags: tuple[bool, ...]) -> None:
         self.primitive = primitive
@@ -40,34 +41,11 @@ class Plan:
         self.names = tuple(save.replace(".", "_") for save in kept)
         self.places = tuple(_place(primitive, save) for save in kept)
         self.keeps_result = "y" in self.places
-        self.simple = len(self.ruled) == sum(flags) and self.places in ((), (0,), (1,), (0, 1))
+        self.record: Callable[..., None] = _recorder(self.ruled, self.places)(self)
         self.pulls = tuple(_pull(self, i, rule, _seen) for i, rule in zip(self.ruled, self.rules, strict=True))
         self.recorded_pulls = tuple(
             _named(rule, _pull(self, i, rule, _seen_recorded)) for i, rule in zip(self.ruled, self.rules, strict=True)
         )
-
-    def record(self, result: Tensor, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> None:
-        """Make the node behind `result`, with what the rules ask to see."""
-        array, places, ruled = result._data, self.places, self.ruled
-        if not places:
-            saved: tuple[Any, ...] = ()
-        elif len(places) == 1:
-            p = places[0]
-            x = operands[p] if p.__class__ is int else array if p == "y" else _gathered(p, operands, result)
-            saved = (x,) if p.__class__ is not int or x.__class__ is Tensor else (_kept(x, result),)
-        else:
-            saved = tuple([_kept(operands[p], result) if p.__class__ is int else _gathered(p, operands, result)
-                           for p in places])  # fmt: skip
-        first = operands[ruled[0]]
-        if len(ruled) == 1:
-            parents = (first._node or first,)
-        else:
-            parents = tuple([operands[i]._node or operands[i] for i in ruled])
-        result._requires_grad = True
-        result._node = Node(
-            self, parents, saved, result.version_cell() if self.keeps_result else None, clock[0], parameters,
-            array.shape, array.dtype,
-        )  # fmt: skip
 
     def check_unchanged(self, node: Node) -> None:
         """Raise GraphError where something that the node saved was changed in place since."""
@@ -93,6 +71,48 @@ class Plan:
                 )
             gx = gx.astype(parent.dtype)
         return gx
+
+
+RECORD = """
+def recorder(plan):
+    def record(result, operands, parameters):
+        array = result._data
+        dtype = array.dtype
+        if dtype.kind != "f":
+            return
+        node = new(Node)
+        node.plan, node.parents, node.saved = plan, ({parents}), ({saved})
+        node.cell, node.stamp, node.parameters = {cell}, clock[0], parameters
+        node.shape, node.dtype = array.shape, dtype
+        result._requires_grad, result._node = True, node
+
+    return record
+"""
+
+
+@cache
+def _recorder(ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan], Callable[..., None]]:
+    """What writes the node, for operands at these positions that get a gradient, and what is kept."""
+
+    def kept(place: Any) -> str:
+        if place == "y":
+            return "array, "
+        if place.__class__ is not int:
+            return f"gathered({place!r}, operands, result), "
+        x = f"operands[{place}]"
+        return f"{x} if {x}.__class__ is Tensor else kept({x}, result), "
+
+    source = RECORD.format(
+        parents="".join(f"operands[{i}]._node or operands[{i}], " for i in ruled), saved="".join(map(kept, places)),
+        cell="result.version_cell()" if "y" in places else "None",
+    )  # fmt: skip
+    scope: dict[str, Any] = {
+        "__name__": __name__, "new": object.__new__, "Node": Node, "Tensor": Tensor, "clock": clock, "kept": _kept,
+        "gathered": _gathered,
+    }  # fmt: skip
+    exec(compile(source, "<recorder>", "exec"), scope)
+    made: Callable[[Plan], Callable[..., None]] = scope["recorder"]
+    return made
 
 
 def _place(primitive: Primitive, save: str) -> Any:

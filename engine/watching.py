@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .recording import Plan
-from .short import watchers
+from .road import watchers
 from .tensor import Tensor
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ def array_code(
     for node in ast.walk(tree):
         if hasattr(node, "lineno"):
             node.lineno = node.end_lineno = place[1]  # type: ignore[attr-defined]
-    scope: dict[str, Any] = {"math": math, **_HELPERS, **writer.needed}
+    scope: dict[str, Any] = {"__name__": __name__, "math": math, **_HELPERS, **writer.needed}
     exec(compile(tree, place[0], "exec"), scope)
     made: Callable[..., Any] = scope[name]
     made.source = "\n".join(lines)  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..engine import backend
 from ..engine.capturing import captures, capturing
-from ..engine.short import watchers
+from ..engine.road import watchers
 from ..engine.tape import clock
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError

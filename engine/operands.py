@@ -1,0 +1,150 @@
+"""What is given to a primitive, as arrays that it can compute with: lists, numbers, other devices, other dtypes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from ..errors import ChalkgradError, DtypeError, ShapeError
+from . import backend
+from .capturing import captures, capturing
+from .incoming import as_array
+from .nested import holds_tensors, joined
+from .tensor import Tensor, tensor
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+FLOAT32, FLOAT64 = numpy.dtype("float32"), numpy.dtype("float64")
+REFUSED = (ValueError, IndexError, TypeError, OverflowError)
+"""What array libraries raise where they cannot take their arguments."""
+
+
+def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Any:
+    """Operands of any kind: themselves as tensors or constants, their arrays, and the result's array.
+
+    Where they are made tensors first, or of another dtype, it goes on with these, and gives the result itself.
+    """
+    trace = capturing()
+    if trace:
+        for x in operands:
+            if x.__class__ is Tensor:
+                trace.lift(x)
+    arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, primitive) for x in operands])
+    operands = tuple([x if x.__class__ is Tensor else array for x, array in zip(operands, arrays, strict=True)])
+    if any([x.__class__ is Tensor for x in arrays]):  # of a list of tensors
+        return primitive.compute(operands, parameters)
+    if captures and not trace:  # another thread is recording, and lends its arrays meanwhile
+        arrays = tuple([getattr(x, "array", x) for x in arrays])
+    arrays = _as_arrays(primitive, arrays)
+    xp, device = backend.common_namespace(arrays, primitive.name), _device_among(arrays)
+    if dtypes := _dtypes(primitive, arrays, parameters):
+        inner, outer = dtypes
+        cast = [_cast(x, array, inner) if primitive.operand(i) in primitive.equation.terms else x
+                for i, (x, array) in enumerate(zip(operands, arrays, strict=True))]  # fmt: skip
+        made = primitive.compute(tuple(cast), parameters)
+        return made.astype(outer) if made.dtype == inner != outer else made
+    try:
+        if primitive.checker:
+            primitive.checker(*(map(trace.plain, arrays) if trace else arrays), **parameters)
+        if primitive.value_checker and device == "cpu":  # a GPU is not waited for
+            looked_at = functools.partial(primitive.value_checker, **parameters)
+            if trace:
+                trace.check(primitive.name, looked_at, arrays)
+            else:
+                looked_at(*arrays)
+        if device == "cpu":
+            return operands, arrays, xp.asarray(primitive.kernel(xp, *arrays, **parameters))
+        with backend.working(device, primitive.name):
+            return operands, arrays, xp.asarray(primitive.computing(xp, *arrays, **parameters))
+    except ChalkgradError:
+        raise
+    except REFUSED as error:
+        raise refusal(primitive, arrays, parameters, error) from error
+
+
+def refusal(
+    primitive: Primitive, arrays: tuple[Any, ...], parameters: Mapping[str, Any], error: Exception
+) -> Exception:
+    """The error of ours for one of an array library's."""
+    names = [primitive.operand(i) for i in range(len(arrays))]
+    parts = [f"{name} of shape {getattr(x, 'shape', ())}" for name, x in zip(names, arrays, strict=True)]
+    parts += [f"{name}={value!r}" for name, value in parameters.items()]
+    kind = DtypeError if isinstance(error, OverflowError) else ShapeError  # a number that the other's dtype has not
+    return kind(f"{primitive.name} ({primitive.text}) cannot take {', '.join(parts)}: {error}")
+
+
+def _as_arrays(primitive: Primitive, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Lists as arrays, of the floating dtype of the others; numbers too, where the equation is about whole arrays.
+
+    A number in an elementwise equation stays one: NumPy then gives it the dtype of the array beside it.
+    """
+    lists = any([x.__class__ in (list, tuple) for x in operands])
+    if not lists and primitive.equation.elementwise and any([hasattr(x, "dtype") for x in operands]):
+        return operands
+    dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
+    dtype = numpy.result_type(*dtypes) if dtypes else None
+    lonely = not any(hasattr(x, "dtype") for x in operands)
+    device = _device_among(operands)
+    arrays = []
+    for x in operands:
+        listed = isinstance(x, (list, tuple))
+        if listed or (not hasattr(x, "dtype") and (lonely or not primitive.equation.elementwise)):
+            array = tensor(x)._data if dtype is None else as_array(x, f"an operand of {primitive.name}")
+            x = backend.send(array if dtype is None or array.dtype.kind != "f" else array.astype(dtype), device)
+        arrays.append(x)
+    return tuple(arrays)
+
+
+def _dtypes(primitive: Primitive, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """The dtype to compute in, and that of the result, where they are not the operands' own; else None.
+
+    Where the equation leaves the integers they become floating point: bool and up to 16 bits float32, larger ones
+    float64, beside floats what NumPy makes of both. What sums float16 does so in float32.
+    """
+    terms = primitive.equation.terms
+    found = [x.dtype for i, x in enumerate(arrays) if hasattr(x, "dtype") and primitive.operand(i) in terms]
+    floats = [dtype for dtype in found if dtype.kind == "f"]
+    fraction = any(type(v) is float and name in terms and not v.is_integer() for name, v in parameters.items())
+    leaves = len(floats) < len(found) and (fraction or not primitive.whole)
+    if not leaves and not floats:
+        return None
+    alone = ["float32" if dtype.itemsize <= 2 else "float64" for dtype in found]
+    outer = numpy.result_type(*(found if floats else alone))
+    inner = numpy.dtype(numpy.float32) if outer == numpy.float16 and primitive.adds else outer
+    return (inner, outer) if leaves or inner != outer else None
+
+
+def _device_among(operands: tuple[Any, ...]) -> str:
+    """The device of the first operand that has one."""
+    return next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
+
+
+def _constant(value: Any, primitive: Primitive) -> Any:
+    """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant.
+
+    A list in which there are tensors becomes a Tensor.
+    """
+    if isinstance(value, (bool, int, float)) and not isinstance(value, numpy.generic):
+        return value
+    if isinstance(value, (list, tuple)) and holds_tensors(value):
+        return joined(value)
+    array = as_array(value, f"an operand of {primitive.name}")
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, numpy.matrix) and {"__mul__", "__pow__"} & set(primitive.operators):
+        raise DtypeError(
+            f"an operand of {primitive.name} is a numpy.matrix, whose * and ** are products of matrices: give "
+            "numpy.asarray(x), or use @."
+        )
+    return array
+
+
+def _cast(operand: Any, array: Any, dtype: Any) -> Any:
+    """The operand in another dtype, with its way back; a number, which takes the others' dtype, as it is."""
+    if not hasattr(array, "dtype") or array.dtype == dtype:
+        return operand
+    return (operand if operand.__class__ is Tensor else Tensor(array)).astype(dtype)

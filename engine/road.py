@@ -1,0 +1,130 @@
+"""The road through a primitive: the arrays of its operands, the result's array, the node behind it, and who looks on.
+
+There is one, written for the number of operands, so that a tiny operation costs little. Tensors on the CPU (and beside
+them Python numbers) go straight on. All else makes a turn first by way of `operands.aside`: lists and arrays, other
+devices, a dtype to compute in, a capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from ..errors import ChalkgradError
+from .capturing import captures
+from .operands import FLOAT32, FLOAT64, REFUSED, aside, refusal
+from .recording import share_version
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+watchers: list[Callable[..., None]] = []
+"""Who looks on is called with each application of a primitive: it, its operands and parameters, and the result."""
+NONE: dict[str, Any] = {}
+
+TEMPLATE = """
+def made_for(primitive, plans):
+    ready, ufunc, cares = False, None, False
+
+    def road({given}, parameters=NONE):
+        nonlocal ready, ufunc, cares
+        if not ready:
+            ready, ufunc, cares = True, primitive.ufunc, primitive.cares
+        plain = {plain}
+        {gathering}
+        if plain:
+            try:
+                if primitive.checks:
+                    for check in primitive.checks:
+                        check({arrays}{named})
+                y = ufunc({arrays}) if ufunc else primitive.kernel(numpy, {arrays}{named})
+            except ChalkgradError:
+                raise
+            except REFUSED as error:
+                raise refusal(primitive, {tuple}, parameters, error) from error
+            if y.__class__ is not ndarray:
+                y = numpy.asarray(y)
+            result = new(Tensor)
+            result._data, result._requires_grad, result._grad, result.name = y, False, None, None
+            result._node = result._version = None
+        else:
+            turned = aside(primitive, {operands}, parameters)
+            if turned.__class__ is Tensor:
+                return turned
+            {operands}, {tuple}, y = turned
+            {flagging}
+            result = Tensor(y)
+        if not ufunc and (y.base is not None or {given_back}):
+            share_version(result, {operands})
+        if {needed}:
+            plan = plans.get({flags}) or primitive.plan({flags})
+            if plan.ruled:
+                plan.record(result, {operands}, parameters)
+        if watchers:
+            for tell in watchers:
+                tell(primitive, {operands}, parameters, result)
+        return result
+
+    return road
+"""
+
+GATHER = """
+        if x{i}.__class__ is Tensor:
+            a{i}, f{i} = x{i}._data, x{i}._requires_grad
+            if a{i}.__class__ is not ndarray or (cares and a{i}.dtype is not FLOAT32 and a{i}.dtype is not FLOAT64):
+                plain = False
+        else:
+            a{i}, f{i} = x{i}, False
+            plain = plain and {number}"""
+
+
+def road_of(primitive: Primitive) -> Callable[..., Tensor]:
+    """A function of the operands and, by name, of all `parameters`."""
+    count = 0 if primitive.variadic else len(primitive.operands)
+    made = _factory(count, bool(primitive.parameters), "[" not in primitive.text)(primitive, primitive.plans)
+    made.__doc__, made.__name__ = primitive.__doc__, primitive.name
+    made.__qualname__, made.__signature__ = primitive.name, primitive.__signature__  # type: ignore[attr-defined]
+    return made
+
+
+@cache
+def _factory(count: int, parameters: bool, numbers: bool) -> Callable[..., Callable[..., Tensor]]:
+    """What makes the road for so many operands, 0 for any number of them. numbers: whether some may be numbers."""
+    places = range(count)
+
+    def each(form: str, between: str = ", ") -> str:
+        return between.join(form.format(i=i) for i in places)
+
+    def number(i: int) -> str:
+        others = " or ".join(f"x{j}.__class__ is Tensor" for j in places if j != i)
+        return f"(x{i}.__class__ is float or x{i}.__class__ is int) and ({others})" if numbers and others else "False"
+
+    flag = "x.__class__ is Tensor and x._requires_grad"
+    if count:
+        pieces = {
+            "given": f"{each('x{i}')}, *", "plain": "not captures",
+            "operands": f"({each('x{i}')},)", "arrays": each("a{i}"), "tuple": f"({each('a{i}')},)",
+            "given_back": each("y is a{i}", " or "), "needed": each("f{i}", " or "),
+            "flags": f"({each('f{i}')},)", "flagging": f"{each('f{i}')}, = [{flag} for x in ({each('x{i}')},)]",
+            "gathering": "".join(GATHER.format(i=i, number=number(i)) for i in places).strip(),
+        }  # fmt: skip
+    else:
+        pieces = {
+            "given": "*xs", "plain": "False", "gathering": "", "arrays": "*arrays", "operands": "xs", "tuple": "arrays",
+            "given_back": "any([y is x for x in arrays])", "needed": "True in flags", "flags": "flags",
+            "flagging": f"flags = tuple([{flag} for x in xs])",
+        }  # fmt: skip
+    pieces["named"] = ", **parameters" if parameters else ""
+    scope: dict[str, Any] = {
+        "__name__": __name__, "numpy": numpy, "ndarray": numpy.ndarray, "captures": captures, "watchers": watchers,
+        "Tensor": Tensor, "FLOAT32": FLOAT32, "FLOAT64": FLOAT64, "REFUSED": REFUSED, "ChalkgradError": ChalkgradError,
+        "aside": aside, "refusal": refusal, "share_version": share_version, "NONE": NONE,
+        "new": object.__new__,
+    }  # fmt: skip
+    exec(compile(TEMPLATE.format(**pieces), "<road>", "exec"), scope)
+    made: Callable[..., Callable[..., Tensor]] = scope["made_for"]
+    return made
