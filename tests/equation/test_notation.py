@@ -127,7 +127,8 @@ def test_parentheses_stand_where_they_must_and_nowhere_else(text, written):
     assert in_symbols(read_equation(text, {"a", "b", "c", "x"}), "unicode") == written
 
 
-FUNCTIONS = {name: getattr(math, name) for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf")}
+FUNCTIONS = {name: f for name, f in vars(math).items() if callable(f)}
+FUNCTIONS |= {f"arc{name}": getattr(math, f"a{name}") for name in ("sin", "cos", "tan")}
 FUNCTIONS |= {"abs": abs, "max": max, "min": min, "sign": np.sign, "π": math.pi, "clip": np.clip, "root": math.sqrt}
 READ_BACK = {
     "·": "*",
@@ -138,6 +139,8 @@ READ_BACK = {
     "≥": ">=",
     "≠": "!=",
     "∧": " and ",
+    "∨": " or ",
+    "¬": "not ",
     "^": "**",
     "⊕": "^",
 }
