@@ -196,7 +196,7 @@ def test_without_a_gradient_numpy_computes():
     for f in (
         np.mean,
         np.linalg.norm,
-        np.arctan,
+        np.cbrt,
         np.std,
         np.sort,
         np.cumsum,
