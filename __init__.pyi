@@ -218,6 +218,8 @@ def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims
     """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
 def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
+def fixed_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, mean: TensorLike, variance: TensorLike, epsilon: float = 0.001) -> Tensor:
+    """`batch_normalization` with a mean and a variance that are given, as in inference (Ioffe & Szegedy 2015, Alg. 2)."""
 def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
 def correlation(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:

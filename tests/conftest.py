@@ -144,12 +144,12 @@ def host_scalars(monkeypatch):
 def place_tests_on(device: str) -> None:
     """Let `device` be what is meant where a test names no device."""
     import chalkgrad as cg
-    from chalkgrad.engine import primitive, tensor
+    from chalkgrad.engine import operands, tensor
     from chalkgrad.proof import gradients, subject
 
     for function in (tensor.tensor, cg.Sequential.__init__, cg.Sequential.load.__func__):
         _change_default(function, device)
-    _put_before(primitive.Primitive.compute, _with_operands_on(device))
+    _put_before(operands.aside, _with_operands_on(device))
     cg.Tensor.__setitem__ = _with_value_on(device, cg.Tensor.__setitem__)
     cg.layers.Layer.build = _with_weights_on(device, cg.layers.Layer.build)
     for module in (subject, gradients):
@@ -201,15 +201,15 @@ def _with_operands_on(device: str) -> Any:
     return operands_on
 
 
-def _put_before(compute: Any, change: Any) -> None:
-    """Let `compute(self, operands, parameters)` change the operands first: in place, since others hold the method."""
+def _put_before(aside: Any, change: Any) -> None:
+    """Let `aside(primitive, operands, parameters)` change the operands first: in place, since others hold it."""
 
-    def changed(self, operands, parameters):
-        return compute_as_it_was(self, change_of_operands(operands), parameters)  # noqa: F821
+    def changed(primitive, operands, parameters):
+        return aside_as_it_was(primitive, change_of_operands(operands), parameters)  # noqa: F821
 
-    as_it_was = types.FunctionType(compute.__code__, compute.__globals__, compute.__name__)
-    compute.__globals__.update(compute_as_it_was=as_it_was, change_of_operands=change)
-    compute.__code__ = changed.__code__
+    as_it_was = types.FunctionType(aside.__code__, aside.__globals__, aside.__name__)
+    aside.__globals__.update(aside_as_it_was=as_it_was, change_of_operands=change)
+    aside.__code__ = changed.__code__
 
 
 def _with_value_on(device: str, setitem: Any) -> Any:
