@@ -289,7 +289,6 @@ def functions_of(cited):
 @pytest.mark.parametrize("net", sorted({*NETS} - {"border"}))  # the document has none
 def test_what_is_cited_holds_as_the_document_has_it(net):
     explained = NETS[net]()
-    ids = {q.id: str(q.symbol) for q in explained.quantities}
     for cited in citations(explained):
         for piece in cited.pieces:
             if not piece.same:
@@ -302,7 +301,7 @@ def test_what_is_cited_holds_as_the_document_has_it(net):
                 arrays = {str(NAMES.get(k) or symbol_of(k)): v for k, v in {**raw, **weights}.items()}
             else:
                 arrays = before(explained, piece.owner, "")[0]
-                arrays |= {str(NAMES.get(k) or symbol_of(k)): arrays[ids[v]] for k, v in cited.names.items()}
+                arrays |= {name: arrays[here] for name, here in cited.names.items()}
                 known = arrays[name]
             found = Reader(arrays, functions_of(cited)).statement(written, name, known)
             np.testing.assert_allclose(found, known, rtol=1e-9, atol=1e-12, err_msg=f"{cited.entry.number}: {written}")
