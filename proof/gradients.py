@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy
 
 from ..engine import transform
+from ..engine.namespace import namespace
 from ..engine.tensor import Tensor
 from ..errors import UsageError
 from .check import Check
@@ -92,18 +91,16 @@ def assert_gradients(f: Any, *inputs: Any, **options: Any) -> Report:
 def _second_order(
     subject: OfTensors, xs: tuple[Values, ...], order: int, seed: int, samples: int, max_seconds: float, kinks: str
 ) -> Report:
-    """Check the gradient as a function of inputs and incoming gradient: a number, by random weights."""
+    """Check the gradient as a function of inputs and incoming gradient: all its elements, argument by argument."""
     rng = numpy.random.default_rng(seed + 1)
     y = subject.f(*(Tensor(x) for x in xs))
-    weights = [numpy.asarray(rng.standard_normal(x.shape)) for x in xs]
 
-    def weighted(*values: Tensor) -> Tensor:
+    def pulled(*values: Tensor) -> Tensor:
         _, pull = transform.vjp(subject.f, *values[:-1])
-        gradients = zip(pull(values[-1]), weights, strict=True)
-        return functools.reduce(operator.add, [(g * w.astype(g.dtype, copy=False)).sum() for g, w in gradients])
+        return namespace.concatenate([namespace.reshape(g, (-1,)) for g in pull(values[-1])])
 
     gy = numpy.asarray(rng.standard_normal(y.shape)).astype(y.dtype)
     return gradcheck(
-        weighted, *xs, gy, order=order - 1, seed=seed, samples=samples, max_seconds=max(max_seconds, 0.001),
+        pulled, *xs, gy, order=order - 1, seed=seed, samples=samples, max_seconds=max(max_seconds, 0.001),
         name=f"gradient of {subject.name}", kinks=kinks,
     )  # fmt: skip
