@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 
 import numpy
@@ -25,10 +24,10 @@ DRAWS = 8
 FLOOR = 1e-17
 """An error of zero is drawn as this."""
 
-WIDTH, HEIGHT = 440, 260
 LEFT, RIGHT, TOP, BOTTOM = 54, 428, 12, 212
 LOG_H = (-14.5, -0.5)
 LOG_ERROR = (-17.5, 1.5)
+"""Where the drawing lies, and the powers of ten at its edges."""
 
 
 # The error against the step
@@ -36,7 +35,7 @@ LOG_ERROR = (-17.5, 1.5)
 
 @dataclass(frozen=True)
 class Curve:
-    """(h, relative error) of plain central differences; rounding: ε/h times this is what rounding can do.
+    """(h, relative error) of plain central differences; rounding / h is what rounding can do.
 
     of: what was differenced. complex_error: that of the complex step, where it was taken. wrong: against a gradient
     that is not the derivative, so that the error stays at every step.
@@ -104,7 +103,8 @@ def _errors(
 
     errors = [abs(float((u * (moved(h) - moved(-h))).sum()) / (2 * h) - slope) / slope for h in STEPS]
     exact = complex_step(moved, u) if case.primitive.analytic else None
-    return errors, float(numpy.abs(u * y).sum()) / slope, None if exact is None else abs(exact - slope) / slope
+    rounding = float(numpy.finfo("float64").eps * numpy.abs(u * y).sum()) / slope
+    return errors, rounding, None if exact is None else abs(exact - slope) / slope
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -118,27 +118,6 @@ def curve_of(report: Report) -> Curve | None:
     size = abs(report.worst.numeric)
     points = tuple((h, error / size) for h, error in report.curve if h >= 1e-14 and math.isfinite(error))
     return Curve(report.name, points, wrong=True) if points else None
-
-
-# The drawing
-
-
-def draw(curve: Curve, number: int) -> str:
-    """The curve as inline SVG, on logarithmic axes; `number` keeps its ids apart from those of others."""
-    marks = " ".join(f"{_x(h):.1f},{_y(error):.1f}" for h, error in curve.points)
-    h, error = curve.best
-    best = f'<circle class="best" cx="{_x(h):.1f}" cy="{_y(error):.1f}" r="5"/>' if curve.truncates else ""
-    ends = f"from {_power(curve.points[0][1])} at h = {_power(curve.points[0][0])}"
-    return f"""<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="t{number} d{number}">
-<title id="t{number}">Error of the numerical derivative of {escape(curve.of)} against the step h</title>
-<desc id="d{number}">Relative error {ends} down to {_power(error)} at h = {_power(h)}, up to \
-{_power(curve.points[-1][1])} at h = {_power(curve.points[-1][0])}.</desc>
-<clipPath id="c{number}"><rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}"/></clipPath>
-{_axes()}
-<g clip-path="url(#c{number})">{_guides(curve)}{_complex_line(curve)}
-<polyline class="curve" points="{marks}"/>{_dots(curve)}
-{best}</g>
-</svg>"""
 
 
 def explain(curve: Curve) -> str:
@@ -170,65 +149,14 @@ def explain(curve: Curve) -> str:
     return text
 
 
-def _axes() -> str:
-    lines = [f'<rect class="frame" x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}"/>']
-    for k in range(-14, 0, 2):
-        x = _x(10.0**k)
-        lines.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{BOTTOM}"/>')
-        lines.append(f'<text x="{x:.1f}" y="{BOTTOM + 17}" text-anchor="middle">{_ten_to(k)}</text>')
-    for k in range(-16, 1, 4):
-        y = _y(10.0**k)
-        lines.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_ten_to(k)}</text>')
-    middle = (TOP + BOTTOM) / 2
-    lines.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">step size h</text>')
-    lines.append(f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">relative error</text>')
-    return "\n".join(lines)
-
-
-def _guides(curve: Curve) -> str:
-    """Dashed lines of slope 2 and -1: what truncation and rounding alone would give."""
-    eps = float(numpy.finfo("float64").eps)
-    lines = ""
-    if curve.truncates:
-        h, error = curve.points[0]
-        lines += _line(h, error, 1e-9, error * (1e-9 / h) ** 2) + _label(3e-4, error * (3e-4 / h) ** 2, "∝ h²", 10, 4)
-    if curve.rounding:
-        scale = eps * curve.rounding
-        lines += _line(0.1, scale / 0.1, 1e-14, scale / 1e-14) + _label(1e-11, scale / 1e-11, "∝ 1/h", 8, -8)
-    return lines
-
-
-def _line(h: float, error: float, other_h: float, other_error: float) -> str:
-    return (
-        f'<line class="guide" x1="{_x(h):.1f}" y1="{_y(error):.1f}" x2="{_x(other_h):.1f}" y2="{_y(other_error):.1f}"/>'
-    )
-
-
-def _label(h: float, error: float, text: str, right: int, down: int) -> str:
-    return f'<text class="note" x="{_x(h) + right:.1f}" y="{_y(error) + down:.1f}">{text}</text>'
-
-
-def _complex_line(curve: Curve) -> str:
-    if curve.complex_error is None:
-        return ""
-    y = _y(curve.complex_error)
-    line = f'<line class="complex" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-    return f'{line}<text class="complex-note" x="{LEFT + 6}" y="{y - 5:.1f}">complex step</text>'
-
-
-def _dots(curve: Curve) -> str:
-    return "".join(f'<circle class="dot" cx="{_x(h):.1f}" cy="{_y(error):.1f}" r="2"/>' for h, error in curve.points)
-
-
 def _x(h: float) -> float:
     low, high = LOG_H
-    return LEFT + (math.log10(h) - low) / (high - low) * (RIGHT - LEFT)
+    return round(LEFT + (math.log10(h) - low) / (high - low) * (RIGHT - LEFT), 1)
 
 
 def _y(error: float) -> float:
     low, high = LOG_ERROR
-    return BOTTOM - (math.log10(max(error, FLOOR)) - low) / (high - low) * (BOTTOM - TOP)
+    return round(BOTTOM - (math.log10(max(error, FLOOR)) - low) / (high - low) * (BOTTOM - TOP), 1)
 
 
 def _ten_to(power: int) -> str:
@@ -243,3 +171,10 @@ def _power(number: float) -> str:
     if -2 <= int(power) <= 1:
         return f"{number:.1g}"
     return (f"{digit}·" if digit != "1" else "") + _ten_to(int(power))
+
+
+DRAWING = {
+    "x": _x, "y": _y, "power": _power, "ten_to": _ten_to, "explain": explain,
+    "left": LOG_H[0], "right": LOG_H[1], "bottom": LOG_ERROR[0], "top": LOG_ERROR[1],
+}  # fmt: skip
+"""What the page's template draws a curve with."""

@@ -35,6 +35,11 @@ class Proof:
         return name_of(self.target)
 
     @property
+    def primitive(self) -> Primitive | None:
+        """The primitive; None for a function."""
+        return self.target if isinstance(self.target, Primitive) else None
+
+    @property
     def cases(self) -> list[Report]:
         """The reports of gradients: all but that of the equation, and that time is up."""
         return [report for report in self.reports if report.evaluations]

@@ -9,6 +9,8 @@ import pytest
 
 from chalkgrad.commands import prove as prove_module
 from chalkgrad.commands import prove_curve, prove_targets
+from chalkgrad.commands.prove_page import page
+from chalkgrad.commands.prove_results import Proof
 from chalkgrad.engine.primitive import registry
 from chalkgrad.errors import UsageError
 from chalkgrad.proof import Report, Verdict
@@ -352,7 +354,5 @@ def test_a_curve_that_is_none(name, words):
 
 
 def test_every_curve_can_be_drawn():
-    for number, primitive in enumerate(p for p in registry.values() if p.rules):
-        curve = prove_curve.error_curve(prove_curve.representative(primitive))
-        if curve is not None:
-            Page(prove_curve.draw(curve, number))
+    proofs = [Proof(primitive, [Report("stub", Verdict.PROVEN, evaluations=1)]) for primitive in registry.values()]
+    Page(page(proofs, {}, 0, 0.0))
