@@ -187,7 +187,7 @@ class Point:
         return self._y64
 
     def shaken(self) -> Values:
-        """How far each element of the value moves when the inputs do by a few units of rounding; the largest of some."""
+        """How far each element of the value moves when the inputs do by some units of rounding, at the most."""
         moved = numpy.zeros(self.y.shape)
         for _ in range(4):
             xs = [x * (1 + 4 * numpy.finfo(x.dtype).eps * self.rng.uniform(-1, 1, x.shape)) for x in self.xs]
