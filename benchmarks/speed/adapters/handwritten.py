@@ -151,10 +151,12 @@ class Network:
         return step
 
 
-def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+def train(
+    problem: TrainingProblem, stand: Stand, variant: str, network_of: Any = Network, adam_of: Any = Adam
+) -> None:  # fmt: skip
     """Epochs of training."""
-    network = Network(problem)
-    adam = Adam(network.theta, network.gradient, problem.task.rate)
+    network = network_of(problem)
+    adam = adam_of(network.theta, network.gradient, problem.task.rate)
     epochs(problem, stand, network.step, lambda: adam.step(problem.task.batch))
 
 
@@ -250,10 +252,10 @@ def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> N
     serve(stand, repeat)
 
 
-def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
+def update(problem: UpdateProblem, stand: Stand, variant: str, adam_of: Any = Adam) -> None:
     """Updates by Adam."""
     theta = problem.theta.copy()
-    adam = Adam(theta, problem.g, problem.task.rate)
+    adam = adam_of(theta, problem.g, problem.task.rate)
 
     def repeat(number: int) -> Any:
         for _ in range(problem.task.updates):

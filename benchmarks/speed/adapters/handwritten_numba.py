@@ -187,9 +187,7 @@ class Network(handwritten.Network):
 
 def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
     """Epochs of training."""
-    network = Network(problem)
-    adam = Adam(network.theta, network.gradient, problem.task.rate)
-    handwritten.epochs(problem, stand, network.step, lambda: adam.step(problem.task.batch))
+    handwritten.train(problem, stand, variant, Network, Adam)
 
 
 def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
@@ -248,15 +246,7 @@ def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> N
 
 def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     """Updates by Adam."""
-    theta = problem.theta.copy()
-    adam = Adam(theta, problem.g, problem.task.rate)
-
-    def repeat(number: int) -> Any:
-        for _ in range(problem.task.updates):
-            adam.step()
-        return lambda: problem.figures(theta)
-
-    serve(stand, repeat)
+    handwritten.update(problem, stand, variant, Adam)
 
 
 ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
