@@ -370,7 +370,9 @@ class _Indexed(_Elementwise):
         return self.written(statement)
 
     def size(self, index: str) -> str:
-        """What an index runs over: the length of the axis of an array that has it."""
+        """What an index runs over: the length of the axis of an array that has it; where there is one axis, that."""
+        if self.axis:
+            return f"count_over(of, {self.axis})"
         for node in _references(self.equation):
             name, parts = ast.unparse(node.value), _parts(node)
             for place, part in enumerate(parts):
