@@ -14,7 +14,7 @@ from ..equation.styles import STYLES, Symbol
 from ..equation.symbols import gradient_of
 from .explanation import Explanation, Place, Quantity, Return, Revision, Step
 from .groups import groups_of
-from .matching import Cited, Owner, by_owner, citations
+from .matching import Cited, Owner, by_owner, documented_in
 from .plain import LISTED, number, packed, whole
 from .story import SHOWN, source_of, what_of
 from .texts import LANGUAGES
@@ -37,7 +37,7 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     """
     shown = _shown(explanation)
     fitting, tiles = _fitting(shown), tiles_of(explanation, shown)
-    cited = by_owner(citations(explanation))
+    cited = by_owner(documented_in(explanation))
     forward = [_forward(step) for step in explanation.forward[:SHOWN]]
     backward = [_backward(back, tiles[back.operand.id]) for back in explanation.backward[:SHOWN]]
     update = [_revision(r, r.quantity in fitting, tiles[r.quantity.id]) for r in explanation.update]

@@ -8,7 +8,7 @@ from typing import Any
 from ..equation.latex import latex_text as _plain
 from ..equation.styles import STYLES
 from ..equation.symbols import number_text
-from .story import Grid, Paragraph, Scene, Telling
+from .scenes import Grid, Paragraph, Scene, Telling
 
 LEVELS = {"documented": 3, "values": 2, "forward": 3, "backward": 3, "update": 3, "verdict": 2}
 PREAMBLE = r"""\documentclass{article}

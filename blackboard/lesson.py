@@ -11,7 +11,8 @@ from ..equation.symbols import number_text
 from ..optim import Adam
 from .documented import documented
 from .explanation import Explanation
-from .story import Block, Grid, Paragraph, Scene, documented_blocks, documented_scene, story
+from .scenes import Block, Grid, Paragraph, Scene
+from .story import documented_blocks, documented_scene, story
 from .texts import text
 from .worked import ADAM_WEIGHT, AdamStep, adam_steps, convolution_example, worked_example, worked_model
 

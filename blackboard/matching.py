@@ -65,7 +65,7 @@ class Cited:
         return self.entry.missing(lang, [piece.part.target for piece in self.pieces if piece.same])
 
 
-def citations(explanation: Explanation) -> tuple[Cited, ...]:
+def documented_in(explanation: Explanation) -> tuple[Cited, ...]:
     """Every documented equation that stands in the computation, forward, backward, then each weight's update."""
     made = _Computation(explanation)
     found: list[Cited] = []

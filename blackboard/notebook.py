@@ -8,7 +8,8 @@ from typing import Any
 
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .handouts import Markdown
-from .story import SHOWN, Scene
+from .scenes import Scene
+from .story import SHOWN
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..engine.streams import as_readable
 from ..equation.symbols import number_text
-from .story import Grid, Paragraph, Scene, Telling
+from .scenes import Grid, Paragraph, Scene, Telling
 
 STYLES = {"": "", "good": "green", "bad": "bold red", "quiet": "dim"}
 PHASES = {"forward": "bold cyan", "backward": "bold magenta", "update": "bold yellow"}

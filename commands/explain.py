@@ -17,7 +17,8 @@ from .. import datasets
 from ..blackboard.explain import explain as explained
 from ..blackboard.explanation import Explanation
 from ..blackboard.lesson import lesson, lesson_page, sources
-from ..blackboard.story import Scene, story
+from ..blackboard.scenes import Scene
+from ..blackboard.story import story
 from ..blackboard.terminal import show
 from ..blackboard.texts import check_language, text
 from ..engine import random

@@ -2,18 +2,20 @@
 
 import math
 import re
-from functools import partial, reduce
+from functools import cache, partial, reduce
 
 import numpy as np
 import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
+from chalkgrad.blackboard.board import board_of
 from chalkgrad.blackboard.documented import NAMES
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.explanation import Return, Step
-from chalkgrad.blackboard.matching import citations
-from chalkgrad.blackboard.story import Formula, story, what_of
+from chalkgrad.blackboard.matching import documented_in
+from chalkgrad.blackboard.scenes import Formula
+from chalkgrad.blackboard.story import story, what_of
 from chalkgrad.blackboard.texts import text
 from chalkgrad.blackboard.worked import convolution_example, worked_example
 from chalkgrad.equation.styles import STYLES, Style
@@ -201,6 +203,7 @@ def named(values):
     return {str(symbol_of(name)): value for name, value in values.items() if not isinstance(value, (str, type(None)))}
 
 
+@cache
 def mlp(*units, last="softmax", loss="categorical_crossentropy", optimizer="adam"):
     model = cg.Sequential([*(layers.Dense(n, "tanh") for n in units), layers.Dense(3, last)], dtype="float64")
     model.compile(optimizer, loss)
@@ -209,6 +212,7 @@ def mlp(*units, last="softmax", loss="categorical_crossentropy", optimizer="adam
     return explain(model, x, y)
 
 
+@cache
 def cnn(padding="valid"):
     model = cg.Sequential([
         layers.Conv2D(2, 2, activation="relu", padding=padding, input_shape=(5, 5, 1)), layers.MaxPooling2D(),
@@ -220,10 +224,11 @@ def cnn(padding="valid"):
     return explain(model, x, y)
 
 
+DOCUMENTED_ADAM = cg.optim.Adam(bias_correction=False)
 NETS = {
     "softmax": lambda: mlp(5), "deep": lambda: mlp(4, 3), "one layer": mlp, "adamw": lambda: mlp(3, optimizer="adamw"),
     "linear": lambda: mlp(3, last=None, loss="mse", optimizer="rmsprop"), "worked": worked_example, "cnn": cnn,
-    "documented Adam": lambda: mlp(3, optimizer=cg.optim.Adam(bias_correction=False)),
+    "documented Adam": lambda: mlp(3, optimizer=DOCUMENTED_ADAM),
     "convolution": convolution_example, "border": lambda: cnn("same"),
 }  # fmt: skip
 
@@ -244,18 +249,23 @@ def test_every_equation_that_is_shown_is_the_engines(net):
                         written
                     )
                 continue
-            local = {}
-            for line in written.split("\n"):
-                name = re.findall(r"at\('([^']+)'", line)[0]
-                arrays, known = before(explained, owner, name)
-                found = Reader({**arrays, **local}).statement(line, name, known)
-                if known is None:
-                    local[name] = found
-                else:
-                    found = np.reshape(found, np.shape(known))
-                    np.testing.assert_allclose(found, known, rtol=1e-9, atol=1e-12, err_msg=block.write("unicode"))
-                    checked += 1
+            checked += holds(explained, owner, written)
     assert checked >= len(explained.forward) + len(explained.backward) + len(explained.update)
+
+
+def holds(explained, owner, written):
+    """Statements give what the engine has; how many of them are compared."""
+    local, compared = {}, 0
+    for line in written.split("\n"):
+        name = re.findall(r"at\('([^']+)'", line)[0]
+        arrays, known = before(explained, owner, name)
+        found = Reader({**arrays, **local}).statement(line, name, known)
+        if known is None:
+            local[name] = found
+        else:
+            np.testing.assert_allclose(np.reshape(found, np.shape(known)), known, rtol=1e-9, atol=1e-12, err_msg=line)
+            compared += 1
+    return compared
 
 
 def before(explained, owner, name):
@@ -269,6 +279,24 @@ def before(explained, owner, name):
     by_name = {str(one.names.get(one.target) or symbol_of(one.target)): one for one in owner.assignments}
     one = by_name[name]
     return {str(one.names.get(k) or symbol_of(k)): v for k, v in one.arrays.items()}, one.after
+
+
+@pytest.mark.parametrize("net", ["softmax", "cnn", "border"])
+def test_every_equation_on_a_page_is_the_engines(net, monkeypatch):
+    monkeypatch.setitem(STYLES, "mathml", Code())
+    explained = NETS[net]()
+    board = board_of(explained)
+    owners = [*explained.forward, *explained.backward, *explained.update]
+    steps = [*board["forward"], *board["backward"], *board["update"]]
+    for owner, step in zip(owners, steps, strict=True):
+        written = [step["equation"]] if "equation" in step else [one["equation"] for one in step["assignments"]]
+        written += [found["here"] for found in board["documents"].values() if steps[found["at"]] is step]
+        for lines in written:
+            holds(explained, owner, lines)
+        result = owner.result.value if isinstance(owner, Step) else getattr(owner, "contribution", None)
+        for place, put in step.get("put", {}).items():
+            if "…" not in put:
+                assert Reader({}).evaluate(put) == pytest.approx(result.flat[place], rel=1e-3, abs=1e-3), put
 
 
 def functions_of(cited):
@@ -289,7 +317,7 @@ def functions_of(cited):
 @pytest.mark.parametrize("net", sorted({*NETS} - {"border"}))  # the document has none
 def test_what_is_cited_holds_as_the_document_has_it(net):
     explained = NETS[net]()
-    for cited in citations(explained):
+    for cited in documented_in(explained):
         for piece in cited.pieces:
             if not piece.same:
                 continue
@@ -308,7 +336,7 @@ def test_what_is_cited_holds_as_the_document_has_it(net):
 
 
 def cited_in(explained):
-    return {cited.entry.number: [what_of(piece.owner) for piece in cited.differs] for cited in citations(explained)}
+    return {cited.entry.number: [what_of(piece.owner) for piece in cited.differs] for cited in documented_in(explained)}
 
 
 OF_TWO_LAYERS = ["D8", "D9", "D10", *(f"D{n}" for n in range(11, 17))]

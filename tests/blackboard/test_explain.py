@@ -9,8 +9,9 @@ from chalkgrad.blackboard.citations import code_of
 from chalkgrad.blackboard.documented import DOCUMENTED
 from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.lesson import lesson
-from chalkgrad.blackboard.matching import by_owner, citations
-from chalkgrad.blackboard.story import Matrix, story
+from chalkgrad.blackboard.matching import by_owner, documented_in
+from chalkgrad.blackboard.scenes import Matrix
+from chalkgrad.blackboard.story import story
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, adam_steps, convolution_example, worked_example, worked_model
 from chalkgrad.equation.symbols import number_text
 from chalkgrad.errors import GraphError, UsageError
@@ -31,7 +32,7 @@ def batch(rows=2):
 def test_the_worked_example_is_the_documented_one():
     explained = worked_example()
     assert [q.id for q in explained.quantities] == ["a", "W1", "b1", "z1", "h", "W2", "b2", "z2", "ŷ", "t", "J"]
-    cited = by_owner(citations(explained))
+    cited = by_owner(documented_in(explained))
     numbers = {owner: [c.entry.number for c in found] for owner, found in cited.items()}
     assert {b.operand.id: numbers[id(b)] for b in explained.backward if id(b) in numbers} == {
         "a": ["D16"], "W1": ["D14"], "b1": ["D15"], "h": ["D13"], "W2": ["D11"], "b2": ["D12"],
@@ -100,7 +101,7 @@ def test_numbers_by_differences_agree_for_all_kinds_of_layers():
     state = [w.numpy().copy() for w in model.non_trainable_weights]
     explained = explain(model, rng.random((2, 6, 6, 1)), np.eye(3)[[0, 2]])
     assert explained.agrees
-    assert "D2" in {c.entry.number for c in by_owner(citations(explained))[id(explained.forward[0])]}
+    assert "D2" in {c.entry.number for c in by_owner(documented_in(explained))[id(explained.forward[0])]}
     for kept, weight in zip(state, model.non_trainable_weights, strict=True):
         np.testing.assert_array_equal(kept, weight.numpy()), "moving means stay"
 
