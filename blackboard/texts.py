@@ -144,8 +144,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "watch.here": ("the network", "当前网络"),
     "tiles.images": ("{shown} of {total} images", "{total} 张图像中的 {shown} 张"),
     "tiles.maps": (
-        "{shown} of {total} feature maps, samples down, channels across",
-        "{total} 张特征图中的 {shown} 张：纵向为样本，横向为通道",
+        "{shown} of {total} feature maps, sample by sample, channel by channel",
+        "{total} 张特征图中的 {shown} 张，逐样本、逐通道排列",
     ),
     "tiles.filters": (
         "{shown} of {total} kernels, input channels down, filters across",

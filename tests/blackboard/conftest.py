@@ -1,9 +1,12 @@
 """A browser for the pages."""
 
+import io
 import shutil
+from pathlib import Path
 
 import pytest
 
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -57,3 +60,15 @@ def accessible():
         assert results.violations_count == 0, results.generate_report()
 
     return look
+
+
+@pytest.fixture
+def save_picture():
+    """Save what an open page shows for the documentation, in 128 colours."""
+    image = pytest.importorskip("PIL.Image")
+
+    def save(tab, name):
+        shown = image.open(io.BytesIO(tab.screenshot()))
+        shown.convert("RGB").quantize(128, dither=image.Dither.NONE).save(PICTURES / name, optimize=True)
+
+    return save

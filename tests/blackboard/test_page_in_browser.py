@@ -6,7 +6,6 @@ With CHALKGRAD_PICTURES set, the pictures of the documentation are drawn anew.
 import json
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +17,9 @@ from chalkgrad.blackboard.explain import explain
 from chalkgrad.blackboard.lesson import lesson_page
 from chalkgrad.blackboard.page import page
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, worked_model
+from chalkgrad.commands.explain import at_step
+from chalkgrad.commands.train import Settings
 from chalkgrad.proof.cases import draw, examples
-
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
 
@@ -178,17 +177,24 @@ def test_nodes_and_steps_point_at_one_another(opened):
     assert tab.locator('#lesson-0 .node.now[data-id="z1"]').count() == 1
 
 
+def lesson_at(lang="en"):
+    return lambda: lesson_page(lang=lang)
+
+
+def of_a_cnn():
+    return page([at_step(Settings(model="cnn"), 200)])
+
+
 @pytest.mark.skipif("CHALKGRAD_PICTURES" not in os.environ, reason="CHALKGRAD_PICTURES is not set")
-@pytest.mark.parametrize(("name", "width", "scheme", "lang"), [
-    ("light", 1280, "light", "en"), ("dark", 1280, "dark", "en"), ("phone", 390, "light", "zh"),
+@pytest.mark.parametrize(("name", "write", "size", "scheme", "step"), [
+    ("light", lesson_at(), (1280, 1100), "light", None), ("dark", lesson_at(), (1280, 900), "dark", 9),
+    ("phone", lesson_at("zh"), (390, 844), "light", 9), ("cnn", of_a_cnn, (1280, 1100), "light", None),
 ])  # fmt: skip
-def test_pictures(opened, name, width, scheme, lang):
-    tab = opened(lesson_page(lang=lang), width=width, height=1400, scheme=scheme)
-    for _ in range(9):
-        tab.keyboard.press("ArrowRight")
-    if name == "light":
-        tab.evaluate("window.scrollTo(0, document.getElementById('lesson-0').offsetTop - 8)")
-    tab.screenshot(path=PICTURES / f"blackboard-{name}.png")
+def test_pictures(opened, save_picture, name, write, size, scheme, step):
+    tab = opened(write(), *size, scheme=scheme)
+    if step:
+        tab.evaluate(f"window.lessons[0].step({step})")
+    save_picture(tab, f"blackboard-{name}.png")
 
 
 def test_a_node_goes_to_its_step_and_shows_value_and_gradient(opened):

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from chalkgrad.commands.train import Settings, Shown, train
 from chalkgrad.errors import DataError, DivergenceError, ShapeError, UsageError
 from chalkgrad.nn.callbacks import Callback
 
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (60, 4, 4))
 X, Y = (IMAGES / 255).reshape(60, 16).astype("float32"), np.eye(3, dtype="float32")[np.arange(60) % 3]
@@ -199,10 +197,10 @@ def test_its_page_stands_in_nobodys_way(opened, accessible, tmp_path, scheme, wi
 
 @pytest.mark.skipif("CHALKGRAD_PICTURES" not in os.environ, reason="CHALKGRAD_PICTURES is not set")
 @pytest.mark.filterwarnings("default")
-def test_picture(opened, tmp_path):
-    train(Settings(), str(tmp_path / "run"), 0, Shown())
+def test_picture(opened, save_picture, tmp_path):
+    train(Settings(), str(tmp_path / "run"), Shown(0, watch=True))
     tab = opened(tmp_path / "run" / "watch.html", height=1150)
-    tab.screenshot(path=PICTURES / "watch.png")
+    save_picture(tab, "watch.png")
 
 
 def test_gradients_are_taken_on_some_samples_only(tmp_path):
