@@ -141,7 +141,8 @@ class Printer:
         over = [part for part in node.args[1:] if index_name(part, self.equation.indices)]
         if name in REDUCTIONS and over:
             indices = [text for part in over for text in self.index_texts(part)]
-            least = MULTIPLIED if REDUCTIONS[name].big else ATOM
+            one = isinstance(node.args[0], ast.Name | ast.Subscript)
+            least = MULTIPLIED if REDUCTIONS[name].big or one else ATOM
             return self.style.over(name, indices, self.at_least(node.args[0], least)), MULTIPLIED
         if name == "sqrt":
             return self.style.root(self.written(node.args[0])[0]), ATOM

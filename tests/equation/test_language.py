@@ -8,11 +8,14 @@ import pytest
 from sampling import CASES, NAMES, draw
 
 import chalkgrad as cg
+from chalkgrad.equation import compiled, indices
 from chalkgrad.equation.functions import ELEMENTWISE as ELEMENTS
-from chalkgrad.equation.functions import FUNCTIONS, STRUCTURAL
+from chalkgrad.equation.functions import FUNCTIONS, STRUCTURAL, Function
+from chalkgrad.equation.javascript import functions as javascript_functions
 from chalkgrad.equation.language import read_equation
 from chalkgrad.equation.loops import evaluate as evaluate_loops
 from chalkgrad.equation.loops import exact
+from chalkgrad.equation.notation import in_symbols
 from chalkgrad.errors import EquationError
 
 KNOWN = ("x", "y0", "a", "b", "axis", "index", "labels", "low", "high")
@@ -237,6 +240,20 @@ def test_a_row_of_the_functions_gives_the_value_of_the_array_function_and_its_de
     assert float(dual.value) == pytest.approx(on_arrays(at), rel=1e-15)
     numeric = (on_arrays(at + step) - on_arrays(at - step)) / (2 * step)
     assert float(dual.slopes.get(("x", ()), 0)) == pytest.approx(numeric, abs=1e-8)
+
+
+def test_a_new_function_is_one_row(monkeypatch):
+    cube = Function(value=lambda mp, x: x**3, slope=lambda mp, x: 3 * x**2, javascript="(x) => x**3", latex=r"\cube")
+    monkeypatch.setitem(FUNCTIONS, "cube", cube)
+    monkeypatch.setattr(compiled, "functions", compiled.functions.__wrapped__)
+    monkeypatch.setattr(indices, "functions", compiled.functions)
+    equation = read_equation("y = cube(x) + 1", ["x"])
+    dual = evaluate_loops(equation, {"x": exact(np.array(2.0), "x")}, ()).item()
+    assert (dual.value, dual.slopes) == (9, {("x", ()): 12})
+    assert [in_symbols(equation, style) for style in ("unicode", "latex")] == [
+        "y = cube(x) + 1", r"y = \cube\left(x\right) + 1",
+    ]  # fmt: skip
+    assert "cube: (x) => x**3" in javascript_functions()
 
 
 def test_the_page_has_every_function_but_the_error_function_and_those_of_whole_arrays():
