@@ -11,7 +11,8 @@ import numpy
 from numpy.typing import NDArray
 
 from ..engine import transform
-from ..engine.primitive import Primitive, Rule
+from ..engine.primitive import Primitive
+from ..engine.rule import Rule
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Sent
 from ..equation.element import Elided, Values

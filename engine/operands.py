@@ -1,14 +1,15 @@
-"""What is given to a primitive, as arrays that it can compute with: lists, numbers, other devices, other dtypes."""
+"""What is given to a primitive, as what it can compute with: arguments sorted, lists and numbers as arrays, dtypes."""
 
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..errors import ChalkgradError, DtypeError, ShapeError
+from ..errors import ChalkgradError, DtypeError, GraphError, ShapeError, UsageError
 from . import backend
 from .capturing import captures, capturing
 from .incoming import as_array
@@ -21,6 +22,62 @@ if TYPE_CHECKING:
 FLOAT32, FLOAT64 = numpy.dtype("float32"), numpy.dtype("float64")
 REFUSED = (ValueError, IndexError, TypeError, OverflowError)
 """What array libraries raise where they cannot take their arguments."""
+
+
+def bind(primitive: Primitive, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would.
+
+    A binder of the primitive's own may give a third: a function of the result, or None.
+    """
+    if primitive.binder:
+        try:
+            operands, parameters, *after = primitive.binder(*args, **kwargs)
+        except TypeError as error:
+            own, called = f"{primitive.binder.__name__}()", f"{primitive.name}()"
+            if own not in str(error):
+                raise
+            raise TypeError(str(error).replace(own, called)) from None  # speaks of the call that was made
+        return operands, {name: _parameter(primitive, name, value) for name, value in parameters.items()}, *after
+    count = len(primitive.operands)
+    if len(args) == count and not kwargs and len(primitive.defaults) == len(primitive.parameters):
+        return args, primitive.defaults
+    parameters = dict(primitive.defaults)
+    names = (*primitive.operands, *primitive.parameters)
+    if len(args) > len(names):
+        raise TypeError(f"{primitive.name}() takes {len(names)} arguments ({', '.join(names)}), got {len(args)}.")
+    given = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in names or name in given:
+            raise TypeError(
+                f"{primitive.name}() got {name!r} {'twice' if name in given else 'which it does not take'}."
+            )
+        given[name] = value
+    parameters.update(
+        (name, _parameter(primitive, name, given[name])) for name in primitive.parameters if name in given
+    )
+    missing = [name for name in names if name not in given and name not in parameters]
+    if missing:
+        raise TypeError(f"{primitive.name}() needs {', '.join(missing)}: its arguments are {', '.join(names)}.")
+    return tuple(given[name] for name in primitive.operands), parameters
+
+
+def _parameter(primitive: Primitive, name: str, value: Any) -> Any:
+    """A parameter that was given, as the kernel takes it: axes by integers, and of a tensor its number."""
+    if value is None or value.__class__ in (int, float, bool, str):
+        return value
+    if name == "axis":
+        several = isinstance(value, (tuple, list, range)) or getattr(value, "ndim", 0) > 0
+        try:
+            return tuple(map(operator.index, value)) if several else operator.index(value)
+        except TypeError:
+            raise UsageError(f"{primitive.name}(axis={value!r}): an axis is an integer; several are a tuple.") from None
+    for x in (value,) if isinstance(value, Tensor) else value if isinstance(value, (tuple, list)) else ():
+        if isinstance(x, Tensor) and x.requires_grad:
+            raise GraphError(
+                f"{name} of {primitive.name} is a parameter, to which no gradient goes, and the tensor given (shape "
+                f"{x.shape}) requires one: give .item(), or compose {primitive.text!r} of operations on tensors."
+            )
+    return value.item() if isinstance(value, Tensor) and not value.ndim else value
 
 
 def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Any:

@@ -1,28 +1,29 @@
 """Primitives: an equation, its kernel and its gradient rules in one place, and the registry of them all.
 
     @primitive("y = sin(x)", saves=("x",), method=True)
-    def sin(xp, x):
+    def sin(x):
         \"\"\"Sine, elementwise.\"\"\"
-        return xp.sin(x)
 
-    @sin.vjp("x", "gx = gy * cos(x)")
-    def _(xp, gy, x):
-        return gy * xp.cos(x)
+    sin.vjp("x", "gx = gy * cos(x)")
 
-A kernel takes `xp` (numpy or cupy), then its operands, then its parameters. A parameter has a default or
-stands after `*`; everything else is an operand. A rule takes `xp`, the incoming gradient, and by name what it
-wants to see: what the primitive `saves` (`x`, the output `y`, or only a shape: "x.shape", seen as `x_shape`)
-and parameters. With `xp` set to the engine's own `namespace` a rule's arithmetic is recorded in turn, so
-derivatives of any order need no further rule.
+Where the text says all, it is the code. A body means a stabler or a faster road to the same:
+
+    @primitive("y = 1 / (1 + exp(-x))", saves=("x",))
+    def sigmoid(xp, x):
+        e = xp.exp(-xp.abs(x))
+        return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
+
+A parameter has a default or stands after `*`; everything else is an operand. A body takes `xp` (numpy or cupy) first.
+A rule's body takes `xp`, the incoming gradient, and by name what it wants to see: what the primitive `saves` (`x`, the
+output `y`, or only a shape: "x.shape", seen as `x_shape`) and parameters. With `xp` set to the engine's own `namespace`
+a rule's arithmetic is recorded in turn, so derivatives of any order need no further rule.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 import linecache
 import math
-import operator
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,15 +35,16 @@ import numpy
 
 from ..equation.code import array_code, single_call
 from ..equation.language import Equation, read_equation
-from ..errors import EquationError, GraphError, UsageError
+from ..errors import EquationError
 from . import recording
 from .cuda.launch import CudaKernel, chosen
 from .namespace import OWN, Namespace, namespace
+from .operands import bind
 from .recording import Plan
 from .road import road_of
+from .rule import Kernel, Rule, meaning
 from .tensor import Tensor
 
-Kernel = Callable[..., Any]
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
 FEW = 40
@@ -60,87 +62,6 @@ class Example:
 def example(*shapes: tuple[int, ...], **parameters: Any) -> Example:
     """An `Example`: one shape for each operand, then the parameters."""
     return Example(shapes, parameters)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The gradient of a primitive with respect to one operand: its equation, and its code, with what that asks to see.
-
-    body: the code, where it says more than the text. asked: what it asks to see, where its signature does not tell.
-    place: the file and line where it is declared.
-    """
-
-    primitive: Primitive
-    operand: str
-    text: str
-    body: Kernel | None = None
-    place: tuple[str, int] = ("<rule>", 1)
-    asked: tuple[str, ...] | None = None
-
-    @cached_property
-    def equation(self) -> Equation:
-        """The rule's equation, read."""
-        result = self.primitive.equation.target
-        known = {*self.primitive.operands, *self.primitive.parameters, result, f"g{result}", "position"}
-        equation = read_equation(self.text, known)
-        if equation.target != f"g{self.operand}":
-            raise EquationError(f"{self.text!r}, a rule of {self.primitive.name}, should give g{self.operand}.")
-        return equation
-
-    @cached_property
-    def wants(self) -> tuple[str, ...]:
-        """What the code asks to see. Raises EquationError where that is neither saved nor a parameter."""
-        made = self.primitive
-        seen = [save.replace(".", "_") for save in made.saves]
-        if self.asked is not None:
-            wants = self.asked
-        elif self.body is not None:
-            wants = tuple(inspect.signature(self.body).parameters)[2:]
-        else:
-            named = self.equation.values - {f"g{made.equation.target}"}
-            shapes = {name for name in seen if name not in made.saves and name.removesuffix("_shape") in named}
-            named -= {name for name in named if f"{name}_shape" in shapes and name not in seen}
-            if not self.equation.elementwise:
-                named |= {f"{self.operand}_shape", *(("axis",) if "..." in self.text else ())} & {
-                    *seen,
-                    *made.parameters,
-                }
-            wants = (
-                *sorted(named - made.parameters.keys()),
-                *shapes - named,
-                *(p for p in made.parameters if p in named),
-            )
-        for name in wants:
-            if name not in {*seen, *made.parameters, "position"}:
-                raise EquationError(
-                    f"the rule of {made.name} for {self.operand!r} wants {name!r}, which is neither saved "
-                    f"({', '.join(made.saves) or 'nothing is'}) nor a parameter."
-                )
-        return wants
-
-    @cached_property
-    def kernel(self) -> Kernel:
-        """The code; made from the text where that says all."""
-        if self.body is not None:
-            return self.body
-        incoming, made = f"g{self.primitive.equation.target}", self.primitive
-        known = {*made.parameters, *(w for w in self.wants if w.endswith("_shape")), "position"}
-        shape = f"{self.operand}_shape"
-        return array_code(
-            self.equation, f"{made.name}_{self.operand}", arrays=[incoming, *(w for w in self.wants if w not in known)],
-            others=[w for w in self.wants if w in known], signature=", ".join((incoming, *self.wants)),
-            axis="axis" if "axis" in made.parameters else None, shape=shape if shape in self.wants else None,
-            functions=_function, place=self.place,
-        )  # fmt: skip
-
-    @cached_property
-    def factor(self) -> str | None:
-        """What gy is multiplied by to give the gradient, where the text says no more: a name, or "" for gy itself."""
-        incoming, node = f"g{self.primitive.equation.target}", self.equation.statements[-1].expression
-        if self.body is not None or not self.equation.elementwise or len(self.equation.statements) > 1:
-            return None
-        text, factor = ast.unparse(node), self.wants[0] if len(self.wants) == 1 else None
-        return "" if text == incoming else factor if factor and text == f"{incoming} * {factor}" else None
 
 
 class Primitive:
@@ -181,9 +102,10 @@ class Primitive:
         self.checks: tuple[Callable[..., None], ...] = ()  # both, as far as there are any
         self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
+        self.ready = False  # what the road is to know of it
         self.direct = not (self.parameters or self.variadic or self.binder)
         self.road = road_of(self)
-        self._defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
+        self.defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}: {self.text}>"
@@ -208,7 +130,7 @@ class Primitive:
         made = array_code(
             self.equation, self.name, arrays=self.operands, others=tuple(self.parameters), signature=str(bare)[1:-1],
             axis="axis" if "axis" in self.parameters else None, keepdims="keepdims" in self.parameters,
-            functions=_function, place=(code.co_filename, code.co_firstlineno),
+            functions=meaning, place=(code.co_filename, code.co_firstlineno),
         )  # fmt: skip
         made.__defaults__, made.__kwdefaults__ = self.declared.__defaults__, self.declared.__kwdefaults__
         made.__module__, made.__doc__ = self.__module__, self.__doc__
@@ -272,6 +194,7 @@ class Primitive:
         """Take the rule for its operand; what was recorded before keeps the one it had."""
         self.rules[rule.operand] = rule
         self.plans.clear()
+        self.ready = False
         self.__dict__.pop("adds", None)
 
     def check_text(self) -> None:
@@ -335,7 +258,7 @@ class Primitive:
         """Compute, and record. Operands are tensors, arrays or numbers; parameters as in the kernel's signature."""
         if self.direct and not kwargs and len(args) == len(self.operands):
             return self.road(*args)
-        operands, parameters, *after = self.bind(args, kwargs)
+        operands, parameters, *after = bind(self, args, kwargs)
         if self.without and operands[-1] is None:
             y = self.without.compute(operands[:-1], parameters)
         else:
@@ -345,7 +268,7 @@ class Primitive:
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
         """Compute, and record, with operands and parameters apart, as the kernel has them."""
         if parameters.keys() != self.parameters.keys():
-            parameters = {**self._defaults, **parameters}
+            parameters = {**self.defaults, **parameters}
         return self.road(*operands, parameters=parameters)
 
     def plan(self, flags: tuple[bool, ...]) -> Plan:
@@ -354,61 +277,9 @@ class Primitive:
 
     def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
         """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
-        return (
-            self.compute(operands, parameters)
-            if isinstance(xp, Namespace)
-            else self.computing(xp, *operands, **parameters)
-        )
-
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Sort a call's arguments into operands and parameters; raises TypeError as a Python function would.
-
-        A binder of the primitive's own may give a third: a function of the result, or None.
-        """
-        if self.binder:
-            try:
-                operands, parameters, *after = self.binder(*args, **kwargs)
-            except TypeError as error:
-                own, called = f"{self.binder.__name__}()", f"{self.name}()"
-                if own not in str(error):
-                    raise
-                raise TypeError(str(error).replace(own, called)) from None  # speaks of the call that was made
-            return operands, {name: self._parameter(name, value) for name, value in parameters.items()}, *after
-        count = len(self.operands)
-        if len(args) == count and not kwargs and len(self._defaults) == len(self.parameters):
-            return args, self._defaults
-        parameters = dict(self._defaults)
-        names = (*self.operands, *self.parameters)
-        if len(args) > len(names):
-            raise TypeError(f"{self.name}() takes {len(names)} arguments ({', '.join(names)}), got {len(args)}.")
-        given = dict(zip(names, args, strict=False))
-        for name, value in kwargs.items():
-            if name not in names or name in given:
-                raise TypeError(f"{self.name}() got {name!r} {'twice' if name in given else 'which it does not take'}.")
-            given[name] = value
-        parameters.update((name, self._parameter(name, given[name])) for name in self.parameters if name in given)
-        missing = [name for name in names if name not in given and name not in parameters]
-        if missing:
-            raise TypeError(f"{self.name}() needs {', '.join(missing)}: its arguments are {', '.join(names)}.")
-        return tuple(given[name] for name in self.operands), parameters
-
-    def _parameter(self, name: str, value: Any) -> Any:
-        """A parameter that was given, as the kernel takes it: axes by integers, and of a tensor its number."""
-        if value is None or value.__class__ in (int, float, bool, str):
-            return value
-        if name == "axis":
-            several = isinstance(value, (tuple, list, range)) or getattr(value, "ndim", 0) > 0
-            try:
-                return tuple(map(operator.index, value)) if several else operator.index(value)
-            except TypeError:
-                raise UsageError(f"{self.name}(axis={value!r}): an axis is an integer; several are a tuple.") from None
-        for x in (value,) if isinstance(value, Tensor) else value if isinstance(value, (tuple, list)) else ():
-            if isinstance(x, Tensor) and x.requires_grad:
-                raise GraphError(
-                    f"{name} of {self.name} is a parameter, to which no gradient goes, and the tensor given (shape "
-                    f"{x.shape}) requires one: give .item(), or compose {self.text!r} of operations on tensors."
-                )
-        return value.item() if isinstance(value, Tensor) and not value.ndim else value
+        if isinstance(xp, Namespace):
+            return self.compute(operands, parameters)
+        return self.computing(xp, *operands, **parameters)
 
     def operand(self, position: int) -> str:
         """The name of the operand at `position` (a variadic primitive has one name for all)."""
@@ -423,11 +294,6 @@ def _public(parameters: list[inspect.Parameter]) -> inspect.Signature:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or optional != sorted(optional):
         return inspect.Signature(parameters)
     return inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters])
-
-
-def _function(name: str) -> Kernel:
-    """What a function of the language means that no array library has: the primitive of that name."""
-    return registry[name].apply
 
 
 registry: dict[str, Primitive] = {}
@@ -448,7 +314,9 @@ def primitive(
     bind: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] | None = None,
     without: Primitive | None = None,
 ) -> Callable[[Kernel], Primitive]:
-    """Make a primitive of a kernel, and register it under the kernel's name.
+    """Make a primitive of a function, which gives its name, operands, parameters and docstring, and register it.
+
+    Without `xp` as the first parameter the function is empty, and the text is the code; with it, it is the body.
 
     text: the equation. domain: where it is smooth, for all operands or by name; a range means integers.
     saves: what rules may see. method: lend it to Tensor under its name. synonyms: other names of it that NumPy has, by
@@ -470,10 +338,10 @@ def primitive(
         )  # fmt: skip
         common = REALS if isinstance(domain, Mapping) else domain
         made.domain = dict.fromkeys(made.operands, common) | (dict(domain) if isinstance(domain, Mapping) else {})
-        if made.name in vars(namespace):
-            _replace(vars(namespace)[made.name], made)
         if not made.__module__.startswith(OWN):  # the engine's own are read by a test, so that its import is quick
             made.check_text()
+        if made.name in vars(namespace):
+            _replace(vars(namespace)[made.name], made)
         registry[made.name] = made
         for name in (made.name, *synonyms):
             setattr(namespace, name, made)
@@ -491,11 +359,9 @@ def _replace(before: Any, made: Primitive) -> None:
     Raises EquationError for another of its name.
     """
     if not (isinstance(before, Primitive) and before.is_place_of(made)):
-        known = (
-            f"{before!r}, at {_written(before.place)}" if isinstance(before, Primitive) else f"chalkgrad.{made.name}"
-        )
+        first = f"{before!r}, at {_written(before.place)}" if isinstance(before, Primitive) else f"cg.{made.name}"
         raise EquationError(
-            f"a primitive named {made.name!r} is declared already: {known}; "
+            f"a primitive named {made.name!r} is declared already: {first}; "
             f"{made!r}, at {_written(made.place)}, needs another name."
         )
     for name in before.lent:

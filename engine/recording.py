@@ -15,7 +15,8 @@ from .tape import Node, clock
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from .primitive import Primitive, Rule
+    from .primitive import Primitive
+    from .rule import Rule
 
 Pull = Callable[[Any, Node, Any], Any]
 """(xp, node, gy) -> what the rule of one operand gives."""

@@ -28,12 +28,12 @@ NONE: dict[str, Any] = {}
 
 TEMPLATE = """
 def made_for(primitive, plans):
-    ready, ufunc, cares = False, None, False
+    ufunc, cares = None, False
 
     def road({given}, parameters=NONE):
-        nonlocal ready, ufunc, cares
-        if not ready:
-            ready, ufunc, cares = True, primitive.ufunc, primitive.cares
+        nonlocal ufunc, cares
+        if not primitive.ready:
+            ufunc, cares, primitive.ready = primitive.ufunc, primitive.cares, True
         plain = {plain}
         {gathering}
         if plain:

@@ -94,7 +94,7 @@ class _Witness:
 
     def __init__(self, primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> None:
         self.primitive, self.example, self.operands = primitive, example, operands
-        self.parameters = {**primitive._defaults, **example.parameters}
+        self.parameters = {**primitive.defaults, **example.parameters}
         self.ruled = [i for i in range(len(operands)) if primitive.operand(i) in primitive.rules]
         self.y = numpy.asarray(primitive.kernel(numpy, *operands, **self.parameters))
         self.axis = self.parameters.get("axis", ()) if "..." in primitive.text and "axis" in self.parameters else ()

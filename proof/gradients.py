@@ -97,7 +97,8 @@ def _second_order(
 
     def pulled(*values: Tensor) -> Tensor:
         _, pull = transform.vjp(subject.f, *values[:-1])
-        return namespace.concatenate([namespace.reshape(g, (-1,)) for g in pull(values[-1])])
+        flat: Tensor = namespace.concatenate([namespace.reshape(g, (-1,)) for g in pull(values[-1])])
+        return flat
 
     gy = numpy.asarray(rng.standard_normal(y.shape)).astype(y.dtype)
     return gradcheck(

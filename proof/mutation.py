@@ -16,7 +16,8 @@ import numpy
 
 from ..engine import backend
 from ..engine.namespace import Namespace
-from ..engine.primitive import Primitive, Rule
+from ..engine.primitive import Primitive
+from ..engine.rule import Rule
 from .cases import Values, cases, chosen
 from .registry import prove_case
 

@@ -171,7 +171,7 @@ def test_a_call_takes_what_help_shows(made):
     shown = inspect.signature(made).parameters.values()
     for case in examples(made):
         values = tuple(map(cg.tensor, draw(made, case)))
-        parameters = {**made._defaults, **case.parameters}
+        parameters = {**made.defaults, **case.parameters}
         given = dict(zip(made.operands, [list(values)] if made.variadic else values, strict=True)) | parameters
         several = [p for p in shown if p.kind is p.VAR_POSITIONAL and p.name in given]
         first = [given[p.name] for p in shown if several and p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -450,7 +450,7 @@ def test_methods_are_their_primitives(made, device):
         (values,) = draw(made, case)
         x = cg.tensor(values)
         result = getattr(x, made.name)(**case.parameters)
-        equal_as_numpy(result, made.kernel(np, values, **{**made._defaults, **case.parameters}), device)
+        equal_as_numpy(result, made.kernel(np, values, **{**made.defaults, **case.parameters}), device)
         assert getattr(cg.Tensor, made.name).__doc__ == made.__doc__
 
 

@@ -204,7 +204,7 @@ def test_what_is_not_evaluated_here_has_indices_or_takes_whole_arrays():
 @pytest.mark.parametrize(("primitive", "example"), ELEMENTWISE)
 def test_kernels_compute_their_equations(primitive, example):
     operands = draw(primitive, example)
-    parameters = {**primitive._defaults, **example.parameters}
+    parameters = {**primitive.defaults, **example.parameters}
     expected = evaluate(primitive.equation, dict(zip(primitive.operands, operands, strict=True)), parameters)
     value = primitive.kernel(np, *operands, **parameters)
     if primitive.name != "broadcast_to":
@@ -216,7 +216,7 @@ def test_kernels_compute_their_equations(primitive, example):
 def test_rules_compute_their_equations(rule, example):
     primitive = rule.primitive
     operands = draw(primitive, example)
-    parameters = {**primitive._defaults, **example.parameters}
+    parameters = {**primitive.defaults, **example.parameters}
     y = np.asarray(primitive.kernel(np, *operands, **parameters))
     gy = np.random.default_rng(4).standard_normal(y.shape)
     result = primitive.equation.target
