@@ -24,26 +24,6 @@ class CudaLoop(Loop):
 
     least = 1
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(shape)
-        self.types: dict[int, Any] = {}
-
-    def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
-        """Add a call, `function` being its name; False, and nothing is added, where it does not fit."""
-        if out.shape != self.shape or not out.flags.c_contiguous or out.dtype.name not in TYPES:
-            return False
-        kinds = [self._kind(x) for x in arguments]
-        text = self._expression(function, arguments, out) if None not in kinds else None
-        if text is None or any(map(self._in_the_way, arguments, kinds)) or self._clashes(out):
-            return False
-        names = [self._name(x, kind, None) for x, kind in zip(arguments, kinds, strict=True)]
-        target = f"x{len(self.lines)}"
-        self.lines.append(f"const {TYPES[out.dtype.name]} {target} = {text.format(*names)};")
-        address = backend.address_of(out)
-        self.values[address], self.stores[address] = target, out
-        self.count += 1
-        return True
-
     def _kind(self, x: Any) -> str | None:
         if x.__class__ in (bool, int, float):
             return "number"
@@ -57,7 +37,8 @@ class CudaLoop(Loop):
         return "one" if not any(steps) else " ".join(map(str, steps))
 
     def _expression(self, name: str, arguments: Sequence[Any], out: Any) -> str | None:
-        """The call in C, with a field for each operand; None where there is none."""
+        if not out.flags.c_contiguous or out.dtype.name not in TYPES:
+            return None
         weak = [x if x.__class__ in (bool, int, float) else x.dtype for x in arguments]
         dtypes = {x for x in weak if isinstance(x, numpy.dtype)}
         row, cast = CALLS.get(name, UNKNOWN), _cast(out.dtype)
@@ -75,7 +56,10 @@ class CudaLoop(Loop):
             return _with_casts(row.c, len(arguments), numpy.result_type(*weak))
         return row.c if dtypes == {numpy.dtype(bool)} else None
 
-    def _name(self, x: Any, kind: str | None, dtype: Any) -> str:
+    def _line(self, target: str, text: str, out: Any) -> str:
+        return f"const {TYPES[out.dtype.name]} {target} = {text};"
+
+    def _name(self, x: Any, kind: str | None) -> str:
         if kind == "number":
             return _number(x)
         address = backend.address_of(x)

@@ -77,6 +77,7 @@ class _Pooled:
             if not any(v.storage in touched for v in i.reads()):
                 continue
             counts = i.name in ("astype", "add", "equal") and share not in i.reads()  # how many are the greatest
+            divides = i.name in ("divide", "true_divide") and not share
             if share and i.kind == "write" and i.name == "multiply" and i.arguments[0] is share:
                 place = place_of.get(i.arguments[1])
                 if place is None or i.out not in index_of or index_of[i.out] != index_of[place]:
@@ -84,7 +85,7 @@ class _Pooled:
                 self._shares.append(i)
             elif i.kind == "write" and counts and i.out is not None and i.out.storage in touched:
                 continue
-            elif i.kind == "make" and i.out is not None and (counts or (i.name == "true_divide" and not share)):
+            elif i.kind == "make" and i.out is not None and (counts or divides):
                 touched.add(i.out.storage)
                 if not counts:
                     self.entry, share = i, i.out

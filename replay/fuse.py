@@ -40,28 +40,32 @@ class Loop:
         self.values: dict[int, str] = {}  # the name that holds what lies at an address at present
         self.loads: dict[tuple[int, str], tuple[str, Any, str]] = {}  # name, array, how it lies: full, row, column, one
         self.stores: dict[int, Any] = {}
-        self.count = 0
+        self._dtype = ""  # of the call that is being added
 
     def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
         """Add a call; False, and nothing is added, where it does not fit."""
-        template = CALLS.get(getattr(function, "__name__", ""), UNKNOWN).loop
-        if not template or not isinstance(function, numpy.ufunc) or out.shape != self.shape or not _plain(out):
-            return False
         kinds = [self._kind(x) for x in arguments]
-        arrays = [x for x in arguments if isinstance(x, numpy.ndarray)]
-        floats = {x.dtype for x in arrays if x.dtype.kind == "f"}
-        if None in kinds or len(floats) != 1 or not (out.dtype in floats or out.dtype == bool):
+        text = None if out.shape != self.shape or None in kinds else self._expression(function, arguments, out)
+        if text is None or any(map(self._in_the_way, arguments, kinds)) or self._clashes(out):
             return False
-        if any(self._in_the_way(x, kind) for x, kind in zip(arguments, kinds, strict=True)) or self._clashes(out):
-            return False
-        dtype = floats.pop()
-        names = [self._name(x, kind, dtype) for x, kind in zip(arguments, kinds, strict=True)]
-        target = f"x{len(self.lines)}"
-        self.lines.append(f"{target} = {template.format(*names)}")
-        self.values[backend.address_of(out)] = target
-        self.stores[backend.address_of(out)] = out
-        self.count += 1
+        names = [self._name(x, kind) for x, kind in zip(arguments, kinds, strict=True)]
+        target, address = f"x{len(self.lines)}", backend.address_of(out)
+        self.lines.append(self._line(target, text.format(*names), out))
+        self.values[address], self.stores[address] = target, out
         return True
+
+    def _expression(self, function: Any, arguments: Sequence[Any], out: Any) -> str | None:
+        """The call as text, with a field for each operand; None where there is none."""
+        text = CALLS.get(getattr(function, "__name__", ""), UNKNOWN).loop
+        floats = {x.dtype for x in arguments if isinstance(x, numpy.ndarray) and x.dtype.kind == "f"}
+        fits = len(floats) == 1 and (out.dtype in floats or out.dtype == bool) and _plain(out)
+        if not text or not isinstance(function, numpy.ufunc) or not fits:
+            return None
+        self._dtype = floats.pop().name
+        return text
+
+    def _line(self, target: str, text: str, out: Any) -> str:
+        return f"{target} = {text}"
 
     def _kind(self, x: Any) -> str | None:
         """How an operand lies in the loop; None where it does not fit."""
@@ -94,16 +98,16 @@ class Loop:
         others = [(array, kind) for _, array, kind in self.loads.values()] + [(s, "full") for s in self.stores.values()]
         return any(backend.overlap(out, array) and not (kind == "full" and _same(out, array)) for array, kind in others)
 
-    def _name(self, x: Any, kind: str | None, dtype: Any) -> str:
+    def _name(self, x: Any, kind: str | None) -> str:
         if kind == "number":
-            return f"{dtype.name}({float(x)!r})"
+            return f"{self._dtype}({float(x)!r})"
         address = backend.address_of(x)
         if kind == "full" and address in self.values:
             held = self.values[address]
         else:
             load = self.loads.setdefault((address, str(kind)), (f"a{len(self.loads)}", x, str(kind)))
             held = load[0] + "_"
-        return f"{dtype.name}({held})" if x.dtype == bool else held
+        return f"{self._dtype}({held})" if x.dtype == bool else held
 
     def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
         """The compiled loop, and the arrays to call it with. needed: whether what lies at an address is read later."""

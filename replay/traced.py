@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..engine import backend
 from ..engine.tensor import Tensor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
-class Traced:
+class Traced(NDArrayOperatorsMixin):
     """An array under trace, and the variable that stands for it. scalar: NumPy gave a number rather than an array."""
 
     __slots__ = ("array", "scalar", "trace", "variable")
@@ -26,12 +27,14 @@ class Traced:
         self.trace, self.array, self.variable, self.scalar = trace, array, variable, scalar
 
     def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
-        """A ufunc of NumPy is listed, as the library's own is."""
+        """A ufunc of NumPy, which each operator is, too, is listed as the library's own."""
         if any(isinstance(x, Tensor) for x in arguments):
             return NotImplemented
         if method == "__call__":
             options = {k: v[0] if k == "out" and isinstance(v, tuple) else v for k, v in options.items()}
-            result = self.trace.call(ufunc.__name__, ufunc, arguments, options)
+            name, library = ufunc.__name__, backend.library_of(self.array)
+            own = getattr(library, name) if getattr(numpy, name, None) is ufunc else ufunc
+            result = self.trace.call(name, own, arguments, options)
             out = options.get("out")
             return result if out is None else out  # an array from outside stays what it is
         plain = [self.trace.read(x, f"a ufunc's {method} is used") for x in arguments]
@@ -73,6 +76,14 @@ class Traced:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.trace.set_items(self, index, value)
+
+    def __pow__(self, exponent: Any) -> Any:
+        if exponent.__class__ not in (int, float):
+            return super().__pow__(exponent)
+        if self.scalar:
+            return self.trace.call("power", _power_of_number, (self, exponent))
+        name = POWERS.get(exponent, "") if self.dtype.kind == "f" else ""
+        return getattr(self.trace.library_of(self), name)(self) if name else super().__pow__(exponent)
 
     def transpose(self, *axes: Any) -> Any:
         """The axes in another order, reversed by default."""
@@ -122,23 +133,6 @@ def _copy(x: Any) -> Any:
     return x.copy()
 
 
-def _operator(name: str, exchanged: bool = False) -> Callable[..., Any]:
-    def forward(self: Traced, other: Any) -> Any:
-        if other.__class__ is Tensor:
-            return NotImplemented
-        function = getattr(self.trace.library_of(self), name)
-        return function(other, self) if exchanged else function(self, other)
-
-    return forward
-
-
-def _in_place(name: str) -> Callable[..., Any]:
-    def change(self: Traced, other: Any) -> Any:
-        return getattr(self.trace.library_of(self), name)(self, other, out=self)
-
-    return change
-
-
 def _method(name: str) -> Callable[..., Any]:
     def method(self: Traced, *arguments: Any, **options: Any) -> Any:
         return getattr(self.trace.library_of(self), name)(self, *arguments, **options)
@@ -147,14 +141,6 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "matmul": "matmul",
-}  # fmt: skip
-COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
-               "ne": "not_equal"}  # fmt: skip
-UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
 METHODS = ("sum", "mean", "max", "min", "any", "all", "argmax", "argmin", "squeeze", "take", "dot")
 
 POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
@@ -166,26 +152,6 @@ def _power_of_number(x: Any, exponent: Any) -> Any:
     return x[()] ** exponent
 
 
-def _power(self: Traced, exponent: Any) -> Any:
-    if exponent.__class__ is Tensor:
-        return NotImplemented
-    library = self.trace.library_of(self)
-    if self.scalar and exponent.__class__ in (int, float):
-        return self.trace.call("power", _power_of_number, (self, exponent))
-    if exponent.__class__ in (int, float) and exponent in POWERS and self.dtype.kind == "f":
-        return getattr(library, POWERS[exponent])(self)
-    return library.power(self, exponent)
-
-
-for _name, _function in OPERATORS.items():
-    setattr(Traced, f"__{_name}__", _operator(_function))
-    setattr(Traced, f"__r{_name}__", _operator(_function, exchanged=True))
-    setattr(Traced, f"__i{_name}__", _in_place(_function))
-setattr(Traced, "__pow__", _power)  # noqa: B010 (as its other operators)
-for _name, _function in COMPARISONS.items():
-    setattr(Traced, f"__{_name}__", _operator(_function))
-for _name, _function in UNARY.items():
-    setattr(Traced, f"__{_name}__", lambda self, f=_function: getattr(self.trace.library_of(self), f)(self))
 for _name in METHODS:
     setattr(Traced, _name, _method(_name))
 Traced.__hash__ = object.__hash__  # type: ignore[method-assign]
