@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..equation.language import is_ellipsis
+from ..equation.language import Equation, is_ellipsis
 from ..equation.notation import in_symbols
 from ..equation.simplify import simplified
 from ..equation.spelled import spelled
@@ -207,6 +207,8 @@ class Match:
     def equation(self, part: Part, owner: Owner) -> bool:
         """Whether both equations are written with the same signs, names taken for what they stand for."""
         wanted, names, axes = part.equation, dict(NAMES), {}
+        if _kind(wanted) != _kind(owner.equation):  # most are not, and to write them takes time
+            return False
         if not isinstance(owner, Assignment):
             step = owner if isinstance(owner, Step) else owner.step
             wanted = simplified(wanted, step.parameters, set(wanted.values))
@@ -227,6 +229,12 @@ class Match:
         if a[1:] not in indices:
             return self.name(a[1:], b[1:])
         return self.indices.setdefault(a, b) == b and list(self.indices.values()).count(b) == 1
+
+
+def _kind(equation: Equation) -> tuple[type, int]:
+    """What its last statement is at its top (a sum, a difference, …), and how many indices it gives."""
+    last = equation.statements[-1]
+    return type(last.expression), len(last.indices)
 
 
 class _Signs(Style):
