@@ -10,6 +10,7 @@ import numpy
 from ..engine import backend, random
 from ..engine.tensor import Tensor, tensor
 from ..engine.watching import Application, Watching
+from ..equation.functions import on_arrays
 from ..equation.symbols import gradient_of, symbol_of
 from ..errors import GraphError, UsageError
 from ..nn.measuring import outputs_and_loss
@@ -285,7 +286,7 @@ def _revision(
     for equation in update.statements:
         target, kept = equation.target, update.keeps(equation.target)
         values = {**numbers, **arrays}
-        result = after[target].reshape(shape) if kept else equation.evaluate(vars(numpy), values)[target]
+        result = after[target].reshape(shape) if kept else equation.evaluate(on_arrays(numpy), values)[target]
         made.append(Assignment(equation, names, values, ids, target, result, kept))
         ids = {**ids, target: ids.get(target, f"{target}({quantity.id})")}
         arrays = {**arrays, target: result}

@@ -132,3 +132,10 @@ FUNCTIONS: dict[str, Function] = {**ELEMENTWISE, **STRUCTURAL, **REDUCTIONS}
 ADDING = frozenset(name for name, function in FUNCTIONS.items() if function.adds)
 CONSTANTS = {"pi": "π", "inf": "∞"}
 """Constants by their names (in the language, NumPy and mpmath), with their signs."""
+
+
+def on_arrays(xp: Any) -> dict[str, Any]:
+    """The functions of the language, and its constants, as an array library has them: `max` is `xp.maximum`."""
+    names = {name: function.array or name for name, function in FUNCTIONS.items()}
+    names |= {name: name for name in CONSTANTS}
+    return {name: getattr(xp, other) for name, other in names.items() if hasattr(xp, other)}

@@ -118,7 +118,7 @@ class Equation:
     def evaluate(self, functions: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Evaluate an elementwise equation as it is written; returns the value of each target.
 
-        functions: what `exp`, `sqrt`, … mean (NumPy's, say). values: what the names mean.
+        functions: what `exp`, `sqrt`, … mean (`on_arrays(numpy)`, say). values: what the names mean.
         Raises EquationError where the equation has indices.
         """
         if not self.elementwise:

@@ -11,6 +11,7 @@ from hypothesis import assume
 from numpy.typing import NDArray
 
 from ..engine.primitive import Primitive
+from ..equation.functions import on_arrays
 from ..equation.language import Equation, read_equation
 
 Values = NDArray[Any]
@@ -74,7 +75,7 @@ def _moved(primitive: Primitive, kink: str, values: list[Values], parameters: di
     x, others = values[place], dict(zip(primitive.operands, values, strict=True))
     for _ in range(ATTEMPTS):
         scope = {**parameters, **others, primitive.operands[place]: x}
-        distance = equation.evaluate({"abs": numpy.abs}, scope)["kink"]
+        distance = equation.evaluate(on_arrays(numpy), scope)["kink"]
         near = _collapsed(numpy.abs(distance) < _gap(x), x.shape)
         if not near.any():
             return [*values[:place], x, *values[place + 1 :]]

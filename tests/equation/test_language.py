@@ -10,7 +10,7 @@ from sampling import CASES, NAMES, draw
 import chalkgrad as cg
 from chalkgrad.equation import compiled, indices
 from chalkgrad.equation.functions import ELEMENTWISE as ELEMENTS
-from chalkgrad.equation.functions import FUNCTIONS, STRUCTURAL, Function
+from chalkgrad.equation.functions import FUNCTIONS, STRUCTURAL, Function, on_arrays
 from chalkgrad.equation.javascript import functions as javascript_functions
 from chalkgrad.equation.language import read_equation
 from chalkgrad.equation.loops import evaluate as evaluate_loops
@@ -133,6 +133,11 @@ def test_evaluation_gives_each_target():
     assert equation.evaluate({"exp": math.exp}, {"x": 0.0}) == {"e": 1.0, "y": 0.5}
 
 
+def test_functions_are_those_of_arrays():
+    equation = read_equation("y = max(x, 0) * pi", ["x"])
+    assert equation.evaluate(on_arrays(np), {"x": np.array([-1.0, 2.0])})["y"].tolist() == [0, 2 * math.pi]
+
+
 def test_evaluation_does_not_change_the_values_given():
     values = {"x": 1.0}
     read_equation("e = 2 * x; y = e", ["x"]).evaluate({}, values)
@@ -170,8 +175,7 @@ def test_every_rule_s_kernel_takes_the_result_s_gradient(rule):
     assert list(inspect.signature(rule.kernel).parameters)[1] == f"g{rule.primitive.equation.target}"
 
 
-SCALAR = {name: getattr(np, f.array or name) for name, f in FUNCTIONS.items() if hasattr(np, f.array or name)}
-SCALAR |= {"erf": math.erf, "pi": math.pi, "inf": math.inf}
+SCALAR = {**on_arrays(np), "erf": math.erf}
 
 
 def evaluate(equation, values, parameters):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalkgrad.equation.functions import FUNCTIONS
+from chalkgrad.equation.functions import on_arrays
 from chalkgrad.optim import updates
 
-NUMPY = {name: getattr(np, name) for name in FUNCTIONS if hasattr(np, name)}
+NUMPY = on_arrays(np)
 
 
 def drawn(update, rng):
