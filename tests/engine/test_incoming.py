@@ -123,7 +123,8 @@ def test_at_every_door_it_is_the_array(kind, door, tmp_path):
     expected = DOORS[door](X, LABELS, lambda x: x)
     found = DOORS[door](x, labels, bring)
     for one, other in zip(*(v if isinstance(v, (tuple, list)) else [v] for v in (found, expected)), strict=True):
-        np.testing.assert_array_equal(one, other)
+        rounded = kind == "backwards" and np.lib.NumpyVersion(np.__version__) < "2.3.0"  # of matmul, another road
+        np.testing.assert_allclose(one, other, rtol=1e-6 if rounded else 0)
         assert getattr(one, "dtype", None) == getattr(other, "dtype", None)
 
 
