@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from .errors import MissingExtraError
@@ -61,6 +60,8 @@ def _declared() -> dict[str, list[str]]:
 
         project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
         return dict(project["optional-dependencies"])
+    from importlib import metadata  # takes longer than most of the package
+
     found: dict[str, list[str]] = {}
     for line in metadata.requires("chalkgrad") or ():
         requirement, _, condition = (part.strip() for part in line.partition(";"))
