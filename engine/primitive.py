@@ -33,12 +33,11 @@ from typing import Any
 
 import numpy
 
-from ..equation.code import array_code, single_call
 from ..equation.language import Equation, read_equation
 from ..errors import EquationError
 from . import recording
 from .cuda.launch import CudaKernel, chosen
-from .namespace import OWN, Namespace, namespace
+from .namespace import OWN, Namespace, makers, namespace
 from .operands import bind
 from .recording import Plan
 from .road import road_of
@@ -47,6 +46,7 @@ from .tensor import Tensor
 
 Domain = tuple[float, float] | range
 REALS = (-math.inf, math.inf)
+REQUIRED = inspect.Parameter.empty
 FEW = 40
 """Lines after the first of a declaration, among which its `def` is."""
 
@@ -72,20 +72,23 @@ class Primitive:
     """
 
     def __init__(self, declared: Kernel, text: str, **options: Any) -> None:
-        signature = list(inspect.signature(declared).parameters.values())
-        bodiless = not signature or signature[0].name != "xp"
-        signature = signature if bodiless else signature[1:]
-        operands = [p for p in signature if p.kind is not p.KEYWORD_ONLY and p.default is p.empty]
+        code, defaults = declared.__code__, declared.__defaults__ or ()
+        names, varying = code.co_varnames, bool(code.co_flags & inspect.CO_VARARGS)
+        has_body, first = names[:1] == ("xp",), code.co_argcount - len(defaults)
+        by_name = names[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         self.name: str = declared.__name__
         self.__doc__, self.__module__ = declared.__doc__, declared.__module__
         self.__name__ = self.__qualname__ = declared.__name__
         self.synonyms: tuple[str, ...] = options["synonyms"]
-        self.__signature__ = inspect.signature(options["bind"]) if options["bind"] else _public(signature)
-        self.declared, self.body = declared, None if bodiless else declared
+        self.declared, self.body = declared, declared if has_body else None
         self.text = text
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in operands)
-        self.operands = tuple(p.name for p in operands)
-        self.parameters = {p.name: p.default for p in signature if p not in operands}
+        self.variadic = varying
+        self.operands = names[has_body:first] + names[code.co_argcount + len(by_name) :][:varying]
+        self.defaults = dict(zip(names[first : code.co_argcount], defaults, strict=True))
+        self.defaults |= declared.__kwdefaults__ or {}
+        self.parameters = {
+            name: self.defaults.get(name, REQUIRED) for name in (*names[first : code.co_argcount], *by_name)
+        }
         self.domain: Mapping[str, Domain] = options["domain"]
         self.saves: tuple[str, ...] = options["saves"]
         self.kink: str | None = options["kink"]
@@ -104,8 +107,6 @@ class Primitive:
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
         self.ready = False  # what the road is to know of it
         self.direct = not (self.parameters or self.variadic or self.binder)
-        self.road = road_of(self)
-        self.defaults = {k: v for k, v in self.parameters.items() if v is not inspect.Parameter.empty}
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}: {self.text}>"
@@ -113,6 +114,25 @@ class Primitive:
     def __reduce__(self) -> str:
         """Copied and pickled as a function is: by its name, itself."""
         return self.name
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "__signature__":
+            raise AttributeError(f"a primitive has no attribute {name!r}.")
+        self.__signature__ = inspect.signature(self.binder) if self.binder else _public(self.declared)
+        return self.__signature__
+
+    @cached_property
+    def road(self) -> Callable[..., Tensor]:
+        """The function of operands and parameters that computes and records; from now on what is lent is that."""
+        made = road_of(self)
+        for name in self.lent if self.direct else ():
+            if not self.exchanges(name):
+                setattr(Tensor, name, made)
+        return made
+
+    def exchanges(self, name: str) -> bool:
+        """Whether it is lent under this name with its operands exchanged, as `__radd__` is."""
+        return name.startswith("__r") and f"__{name[3:]}" in self.operators
 
     @cached_property
     def equation(self) -> Equation:
@@ -124,6 +144,8 @@ class Primitive:
         """The code, a function of xp, operands and parameters; made from the text where that says all."""
         if self.body is not None:
             return self.body
+        from ..equation.code import array_code  # when it is first needed: an import of the package is quick
+
         given = inspect.signature(self.declared).parameters.values()
         bare = inspect.Signature([p.replace(default=p.empty, annotation=p.empty) for p in given])
         code = self.declared.__code__
@@ -144,6 +166,8 @@ class Primitive:
     @cached_property
     def ufunc(self) -> Any:
         """The ufunc of NumPy that is all of it; None where it is more, or another function."""
+        from ..equation.code import single_call
+
         return getattr(numpy, single_call(self.equation, self.operands) or "", None) if self.body is None else None
 
     @cached_property
@@ -288,8 +312,9 @@ class Primitive:
     unbroadcast = recording.unbroadcast  # what the tape asks of it
 
 
-def _public(parameters: list[inspect.Parameter]) -> inspect.Signature:
+def _public(declared: Kernel) -> inspect.Signature:
     """The signature of a call by position or by name, where the kernel wants names."""
+    parameters = [p for p in inspect.signature(declared).parameters.values() if p.name != "xp"]
     optional = [p.default is not p.empty for p in parameters]
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or optional != sorted(optional):
         return inspect.Signature(parameters)
@@ -340,14 +365,13 @@ def primitive(
         made.domain = dict.fromkeys(made.operands, common) | (dict(domain) if isinstance(domain, Mapping) else {})
         if not made.__module__.startswith(OWN):  # the engine's own are read by a test, so that its import is quick
             made.check_text()
-        if made.name in vars(namespace):
-            _replace(vars(namespace)[made.name], made)
+        if made.name in vars(namespace) or made.name in makers:
+            _replace(vars(namespace).get(made.name), made)
         registry[made.name] = made
         for name in (made.name, *synonyms):
             setattr(namespace, name, made)
         for name in made.lent:
-            exchanged = name.startswith("__r") and f"__{name[3:]}" in operators
-            setattr(Tensor, name, _lend(made, exchanged))
+            setattr(Tensor, name, _lend(made, name))
         return made
 
     return declare
@@ -372,18 +396,16 @@ def _written(place: tuple[str, int]) -> str:
     return f"{place[0]}:{place[1]}"
 
 
-def _lend(made: Primitive, exchanged: bool) -> Callable[..., Tensor]:
+def _lend(made: Primitive, name: str) -> Callable[..., Tensor]:
     """The method of Tensor through which it is lent."""
-    if made.direct and not exchanged:
-        return made.road
-    if exchanged:
+    if made.exchanges(name):
         return lambda self, other: made(other, self)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return made(self, *args, **kwargs)
 
     method.__doc__, method.__name__ = made.__doc__, made.name
-    own, *others = made.__signature__.parameters.values()
-    if own.kind is own.POSITIONAL_OR_KEYWORD:
+    own, *others = made.__signature__.parameters.values() if name == made.method else (None,)
+    if own and own.kind is own.POSITIONAL_OR_KEYWORD:
         method.__signature__ = inspect.Signature([own.replace(name="self"), *others])  # type: ignore[attr-defined]
     return method

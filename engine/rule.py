@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..equation.code import array_code
 from ..equation.language import Equation, read_equation
 from ..errors import EquationError
 from .namespace import namespace
@@ -85,6 +84,8 @@ class Rule:
         """The code; made from the text where that says all."""
         if self.body is not None:
             return self.body
+        from ..equation.code import array_code  # when it is first needed: an import of the package is quick
+
         incoming, made = f"g{self.primitive.equation.target}", self.primitive
         known = {*made.parameters, *(w for w in self.wants if w.endswith("_shape")), "position"}
         shape = f"{self.operand}_shape"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 
 from ..engine.primitive import example, primitive
-from ..equation.code import axes_of, count_over, kept
+from ..equation.axes import axes_of, count_over, kept
 from ..errors import ShapeError
 from .activation import softmax
 from .shape import reshape

@@ -95,3 +95,9 @@ def test_what_is_not_there_is_named_with_the_rule_and_the_nearest(declare, devic
     assert cg.grad(lambda x: tripled(x).sum())(x).tolist() == [3, 3]
     with pytest.raises(UnknownNameError, match=r"the rule 'gx = 3 \* gy' of tripled: xp.flips .* did you mean 'flip'"):
         cg.grad(lambda x: cg.grad(lambda x: tripled(x).sum())(x).sum())(x)
+
+
+def test_parameters_by_position(device):
+    x = cg.tensor(X, device=device)
+    np.testing.assert_array_equal(cg.roll(x, 1, 0).numpy(), np.roll(X, 1, 0))
+    np.testing.assert_array_equal(cg.cumsum(x, 1).numpy(), np.cumsum(X, 1))
