@@ -17,13 +17,13 @@ from ..engine.namespace import OWN
 from ..engine.primitive import Example, Primitive
 from ..engine.tensor import tensor
 from ..equation.arrays import Exact
-from ..equation.dual import lift, load_mpmath
+from ..equation.dual import load_mpmath
 from ..equation.language import read_equation
-from ..equation.loops import evaluate, exact
 from ..errors import ChalkgradError
-from .bounds import DRAWN, Accuracy, Bound, bound
+from .bounds import DRAWN, Accuracy, bound
 from .cases import Values, chosen, draw, examples
 from .report import Report, Verdict
+from .witness import Witness
 
 POINTS = 96
 
@@ -40,7 +40,7 @@ def accuracy(
         for dtype in dtypes:
             worst: dict[str, Accuracy] = {}
             for example, operands in _points(primitive, seed, dtype):
-                for one in _measure(_Witness(primitive, example, operands, seed), dtype):
+                for one in _measure(Witness(primitive, example, operands, seed), dtype):
                     seen = worst.get(one.of, one)
                     worst[one.of] = replace(max(seen, one, key=lambda a: a.ulp), off=max(seen.off, one.off))
             found += worst.values()
@@ -74,7 +74,7 @@ def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = 
 
 def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> str:
     """What differs between equation, code, rules and the rules' equations; empty where nothing does."""
-    witness = _Witness(primitive, example, operands, seed)
+    witness = Witness(primitive, example, operands, seed)
     for i, found, truth, whole in _results(witness):
         one = _worst(witness, i, "float64", found, truth, whole, witness.rounding(i, truth.shape, whole))
         if one.off > DRAWN:
@@ -89,137 +89,14 @@ def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ..
     return ""
 
 
-class _Witness:
-    """A primitive's equation on given operands, with a random incoming gradient."""
-
-    def __init__(self, primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> None:
-        self.primitive, self.example, self.operands = primitive, example, operands
-        self.parameters = {**primitive.defaults, **example.parameters}
-        self.ruled = [i for i in range(len(operands)) if primitive.operand(i) in primitive.rules]
-        self.y = numpy.asarray(primitive.kernel(numpy, *operands, **self.parameters))
-        self.axis = self.parameters.get("axis", ()) if "..." in primitive.text and "axis" in self.parameters else ()
-        self.promote = primitive.name == "matmul" and any(x.ndim == 1 for x in operands)
-        self.exact_y = _array(self._run(primitive.equation, self._values(variables=True), self.y.shape))
-        dtype = self.y.dtype if self.y.dtype.kind == "f" else numpy.float64
-        self.gy = numpy.asarray(numpy.random.default_rng(seed).uniform(0.5, 2, self.y.shape)).astype(dtype)
-
-    def named(self, i: int | None) -> str:
-        """The operand's name; of None "value"."""
-        return "value" if i is None else self.primitive.operand(i)
-
-    def value(self) -> Exact:
-        """The equation's value."""
-        return _numbers(self.exact_y)
-
-    def gradient(self, i: int) -> Exact:
-        """The derivative of ⟨gy, equation⟩ in operand i."""
-        result = numpy.full(self.operands[i].shape, load_mpmath().zero, dtype=object)
-        for index in numpy.ndindex(self.y.shape):
-            weight = load_mpmath().mpf(self.gy[index].item())
-            for (variable, place), slope in lift(self.exact_y[index]).slopes.items():
-                if variable == i:
-                    result[place] += weight * slope
-        return result
-
-    def stated_gradient(self, i: int) -> Exact:
-        """What the rule's own equation gives, summed where the operand was broadcast."""
-        rule = self.primitive.rules[self.primitive.operand(i)]
-        target = self.primitive.equation.target
-        values = {**self._values(), target: _constants(self.exact_y), f"g{target}": exact(self.gy), "position": i}
-        shape = self.operands[i].shape
-        result = _numbers(self._run(rule.equation, values, shape, operand=i))
-        while result.ndim > len(shape):
-            result = numpy.asarray(result.sum(axis=0), dtype=object)
-        for axis, (n, m) in enumerate(zip(result.shape, shape, strict=True)):
-            if n != m:
-                result = result.sum(axis=axis, keepdims=True)
-        return numpy.asarray(result, dtype=object).reshape(shape)
-
-    def terms(self, bound: Bound, shape: tuple[int, ...]) -> Exact | None:
-        """The size of the terms that a bound counts its ulp at; None where it counts them at the result."""
-        if not bound.terms:
-            return None
-        target = self.primitive.equation.target
-        values = {**self._values(), target: _constants(self.exact_y), f"g{target}": exact(self.gy)}
-        return _numbers(evaluate(read_equation(bound.terms, values), values, shape))
-
-    def rounding(self, i: int | None, shape: tuple[int, ...], whole: bool) -> Exact:
-        """The size of what may cancel in the gradient in operand i, or in the value (None).
-
-        It is the largest value, such as where a gradient crosses zero; and of what is summed Σ |term|: a value is
-        Σ |∂y/∂x x| over all operands, a gradient Σ |gy ∂y/∂x| over all values.
-        """
-        size = numpy.full(shape, 2 * numpy.abs(self.y).max(initial=0), dtype=object)
-        if not whole:
-            return size
-        terms = numpy.full(shape, load_mpmath().zero, dtype=object)
-        for index in numpy.ndindex(self.y.shape):
-            for (variable, place), slope in lift(self.exact_y[index]).slopes.items():
-                if i is None:
-                    terms[index] += abs(slope * self.operands[variable][place].item())
-                elif i == variable:
-                    terms[place] += abs(slope * self.gy[index].item())
-        return numpy.asarray(numpy.maximum(size, terms), dtype=object)
-
-    def _values(self, variables: bool = False) -> dict[str, Any]:
-        arrays = [exact(x, i if variables else None) for i, x in enumerate(self.operands)]
-        if self.primitive.variadic:
-            return {**self.parameters, self.primitive.operands[0]: arrays}
-        return {**self.parameters, **dict(zip(self.primitive.operands, arrays, strict=True))}
-
-    def _run(self, equation: Any, values: dict[str, Any], shape: tuple[int, ...], operand: int | None = None) -> Exact:
-        if not self.promote:
-            return evaluate(equation, values, shape, self.axis)
-        # matmul takes a vector as a matrix of one row (left) or one column (right), and leaves that axis out again
-        a, b = (x.ndim == 1 for x in self.operands)
-        values = {
-            **values,
-            "a": values["a"][None] if a else values["a"],
-            "b": values["b"][:, None] if b else values["b"],
-        }
-        for name in ("y", "gy"):
-            if name in values:
-                wide = values[name][..., None] if b else values[name]
-                values[name] = wide[..., None, :] if a else wide
-        wide_shape = {0: values["a"].shape, 1: values["b"].shape}.get(operand) if operand is not None else None
-        if wide_shape is None:
-            inner = shape if not b else (*shape, 1)
-            wide_shape = (*inner[:-1], 1, inner[-1]) if a else inner
-        return (
-            evaluate(equation, values, wide_shape, ())
-            .reshape(shape if operand is None else (-1, *shape))
-            .sum(axis=0 if operand is not None else ())
-        )
-
-
-def _array(values: Any) -> Exact:
-    return numpy.asarray(values, dtype=object)  # NumPy hands a single object out of its array
-
-
-def _numbers(values: Exact) -> Exact:
-    values = _array(values)
-    result = numpy.empty(values.shape, dtype=object)
-    for index in numpy.ndindex(result.shape):
-        result[index] = lift(values[index]).value
-    return result
-
-
-def _constants(values: Exact) -> Exact:
-    """The same values as dual numbers that depend on nothing."""
-    result = _numbers(values)
-    for index in numpy.ndindex(result.shape):
-        result[index] = lift(result[index])
-    return result
-
-
-def _measure(witness: _Witness, dtype: str) -> Iterator[Accuracy]:
+def _measure(witness: Witness, dtype: str) -> Iterator[Accuracy]:
     """The errors of value and gradients at the witness's operands."""
     for i, found, truth, whole in _results(witness):
         held = bound(witness.primitive.name, witness.named(i), not whole)
         yield _worst(witness, i, dtype, found, truth, whole, witness.terms(held, truth.shape))
 
 
-def _results(witness: _Witness) -> Iterator[tuple[int | None, Values, Exact, bool]]:
+def _results(witness: Witness) -> Iterator[tuple[int | None, Values, Exact, bool]]:
     """Value (None) and gradient in each operand: what the code gives, the truth, and whether terms are summed."""
     primitive, operands = witness.primitive, witness.operands
     whole = not primitive.equation.elementwise
@@ -237,7 +114,7 @@ def _results(witness: _Witness) -> Iterator[tuple[int | None, Values, Exact, boo
 
 
 def _worst(
-    witness: _Witness, i: int | None, dtype: str, found: Values, truth: Exact, whole: bool, terms: Exact | None
+    witness: Witness, i: int | None, dtype: str, found: Values, truth: Exact, whole: bool, terms: Exact | None
 ) -> Accuracy:
     """The worst error; beside it the worst where an ulp is counted at the terms, which may be larger."""
     name, of = witness.primitive.name, witness.named(i)
