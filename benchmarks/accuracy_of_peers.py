@@ -2,22 +2,23 @@
 
     python -m chalkgrad.benchmarks.accuracy_of_peers --out accuracy-of-peers.md --json accuracy-of-peers.json
 
-The exact results are computed with mpmath at 50 digits, at the very points that the engines are given.
+The exact results are the equations' own, at 100 digits, at the very points that the engines are given.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
-from ..equation.dual import load_mpmath
+from ..engine.primitive import Example, registry
+from ..equation.dual import DIGITS, load_mpmath
+from ..proof.witness import Witness
 from .accuracy_engines import ENGINES, Engine
 from .peers import table, version, versions, write
 
@@ -45,114 +46,68 @@ class Worst:
 
 
 @dataclass(frozen=True)
-class Elementwise:
-    """A function of one number: its exact value and slope, the range that is sampled and the extremes."""
+class Range:
+    """Where a function of one number is asked: the range that is sampled, and the extremes."""
 
-    name: str
-    value: Callable[[Any], Any]
-    slope: Callable[[Any], Any]
     low: float
     high: float
     extremes: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class OfRows:
-    """A function of a row: its exact values and their Jacobian, a list for every value.
-
-    sizes: for every value, the largest term of the sums that define it and its gradient, in whose last place errors
-    are counted: a difference of nearly equal terms is no more precise than they are. None: the result's own size.
-    """
-
-    name: str
-    value: Callable[[list[Any]], list[Any]]
-    jacobian: Callable[[list[Any]], list[list[Any]]]
-    sizes: Callable[[list[Any]], list[tuple[Any, Any]]]
+TINY = (0.0, 1e-30, -1e-30, 1e-10, -1e-10)
+FAR = (-1e4, -80.0, 80.0, 1e4)
+ELEMENTWISE = {
+    "exp": Range(-80, 80, (*TINY, 88.0, -87.0)),
+    "log": Range(1e-3, 100, (1e-30, 1.0, 1 + 2**-20, 1 - 2**-20, 1e30)),
+    "log1p": Range(-0.99, 100, (*TINY, 1e30)),
+    "expm1": Range(-20, 80, (*TINY, -80.0)),
+    "sqrt": Range(0.01, 1000, (1e-30, 1e30)),
+    "sin": Range(-10, 10, (*TINY, float(numpy.pi), 1e4, 1e6)),
+    "cos": Range(-10, 10, (1e-30, 1e-10, float(numpy.pi / 2), 1e4, 1e6)),
+    "tanh": Range(-9, 9, (*TINY, -40.0, 40.0)),
+    "sigmoid": Range(-40, 40, (*TINY, *FAR)),
+    "softplus": Range(-40, 40, (*TINY, *FAR)),
+    "silu": Range(-40, 40, (*TINY, *FAR)),
+    "gelu": Range(-8, 8, (*TINY, -12.0, 30.0)),
+    "elu": Range(-40, 40, (*TINY[1:], -80.0, 1e4)),
+    "erf": Range(-6, 6, (*TINY, 9.0)),
+}
+"""The functions of one number, by the names of the primitives whose equations say what is exact."""
+OF_ROWS = {
+    "logsumexp": lambda x, y, line, i: (None, max(line)),
+    "softmax": lambda x, y, line, i: (None, y[i]),
+    "log_softmax": lambda x, y, line, i: (max(max(x) - x[i], 1), 1),
+    "cross-entropy": lambda x, y, line, i: (max(max(x) - x[LABEL], 1), 1),
+}  # type: dict[str, Callable[..., tuple[Any, Any]]]
+"""The functions of a row: of row, values, and gradient of value i the largest terms of the sums that define value and
+gradient, in whose last place errors are counted: a difference of nearly equal terms is no more precise than they are.
+None: the result's own size."""
 
 
 # What is exact
 
 
-@cache
-def elementwise() -> tuple[Elementwise, ...]:
-    """The functions of one number."""
-    mp = load_mpmath()
-    tiny = (0.0, 1e-30, -1e-30, 1e-10, -1e-10)
-    far = (-1e4, -80.0, 80.0, 1e4)
-
-    def sigmoid(x: Any) -> Any:
-        return 1 / (1 + mp.exp(-x))
-
-    def sigmoid_slope(x: Any) -> Any:
-        return sigmoid(x) * sigmoid(-x)
-
-    def normal(x: Any) -> Any:
-        return mp.erfc(-x / mp.sqrt(2)) / 2
-
-    def density(x: Any) -> Any:
-        return mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
-
-    return (
-        Elementwise("exp", mp.exp, mp.exp, -80, 80, (*tiny, 88.0, -87.0)),
-        Elementwise("log", mp.log, lambda x: 1 / x, 1e-3, 100, (1e-30, 1.0, 1 + 2**-20, 1 - 2**-20, 1e30)),
-        Elementwise("log1p", mp.log1p, lambda x: 1 / (1 + x), -0.99, 100, (*tiny, 1e30)),
-        Elementwise("expm1", mp.expm1, mp.exp, -20, 80, (*tiny, -80.0)),
-        Elementwise("sqrt", mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x)), 0.01, 1000, (1e-30, 1e30)),
-        Elementwise("sin", mp.sin, mp.cos, -10, 10, (*tiny, float(numpy.pi), 1e4, 1e6)),
-        Elementwise("cos", mp.cos, lambda x: -mp.sin(x), -10, 10, (1e-30, 1e-10, float(numpy.pi / 2), 1e4, 1e6)),
-        Elementwise("tanh", mp.tanh, lambda x: mp.sech(x) ** 2, -9, 9, (*tiny, -40.0, 40.0)),
-        Elementwise("sigmoid", sigmoid, sigmoid_slope, -40, 40, (*tiny, *far)),
-        Elementwise("softplus", lambda x: mp.log1p(mp.exp(x)), sigmoid, -40, 40, (*tiny, *far)),
-        Elementwise("silu", lambda x: x * sigmoid(x), lambda x: sigmoid(x) + x * sigmoid_slope(x), -40, 40,
-                    (*tiny, *far)),
-        Elementwise("gelu", lambda x: x * normal(x), lambda x: normal(x) + x * density(x), -8, 8, (*tiny, -12.0, 30.0)),
-        Elementwise("elu", lambda x: x if x > 0 else mp.expm1(x), lambda x: mp.mpf(1) if x > 0 else mp.exp(x), -40, 40,
-                    (*tiny[1:], -80.0, 1e4)),
-        Elementwise("erf", mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-x * x), -6, 6, (*tiny, 9.0)),
-    )  # fmt: skip
+def exact_values(name: str, x: Values) -> Any:
+    """The equation's values at x as dual numbers, at twice 50 digits: 1 + exp(-80) has its digits, too."""
+    primitive = registry["sparse_categorical_cross_entropy" if name == "cross-entropy" else name]
+    operands: tuple[Values, ...] = (x,)
+    if name == "cross-entropy":
+        operands = (x[numpy.newaxis], numpy.array([LABEL]))
+    with load_mpmath().workdps(2 * DIGITS), numpy.errstate(all="ignore"):
+        shapes = tuple(operand.shape for operand in operands)
+        return Witness(primitive, Example(shapes), operands).exact_y
 
 
-@cache
-def of_rows() -> tuple[OfRows, ...]:
-    """The functions of rows of numbers."""
-    mp = load_mpmath()
-
-    def total(x: list[Any]) -> Any:
-        return mp.log(mp.fsum(map(mp.exp, x)))
-
-    def soft(x: list[Any]) -> list[Any]:
-        whole = mp.fsum(map(mp.exp, x))
-        return [mp.exp(a) / whole for a in x]
-
-    def soft_slopes(x: list[Any]) -> list[list[Any]]:
-        y = soft(x)
-        return [[a * (others(y, j) if i == j else -b) for j, b in enumerate(y)] for i, a in enumerate(y)]
-
-    def others(y: list[Any], place: int) -> Any:
-        return mp.fsum(b for j, b in enumerate(y) if j != place)
-
-    def log_slopes(x: list[Any]) -> list[list[Any]]:
-        y = soft(x)
-        return [[others(y, j) if i == j else -b for j, b in enumerate(y)] for i in range(len(y))]
-
-    def loss_slopes(x: list[Any]) -> list[list[Any]]:
-        return [[-slope for slope in log_slopes(x)[LABEL]]]
-
-    def log_sizes(x: list[Any]) -> list[tuple[Any, Any]]:
-        return [(max(max(x) - a, 1), 1) for a in x]
-
-    return (
-        OfRows("logsumexp", lambda x: [total(x)], lambda x: [soft(x)], lambda x: [(None, max(soft(x)))]),
-        OfRows("softmax", soft, soft_slopes, lambda x: [(None, y) for y in soft(x)]),
-        OfRows("log_softmax", lambda x: [a - total(x) for a in x], log_slopes, log_sizes),
-        OfRows("cross-entropy", lambda x: [total(x) - x[LABEL]], loss_slopes, lambda x: [log_sizes(x)[LABEL]]),
-    )
+def exact_slopes(value: Any, size: int) -> list[Any]:
+    """The derivatives of a dual number in the elements of its row."""
+    slopes = {place[-1]: slope for (_, place), slope in value.slopes.items()}
+    return [slopes.get(j, load_mpmath().zero) for j in range(size)]
 
 
 # Points
 
 
-def points(function: Elementwise, dtype: str, count: int, seed: int = 0) -> Values:
+def points(function: Range, dtype: str, count: int, seed: int = 0) -> Values:
     """A grid and as many random points over the function's range, in the dtype."""
     rng = numpy.random.default_rng(seed)
     grid = numpy.linspace(function.low, function.high, count)
@@ -190,45 +145,43 @@ def worst(engine: str, function: str, dtype: str, of: str, extreme: bool, found:
     return Worst(engine, function, dtype, of, extreme, error, place, float(given), float(exact))
 
 
-def compare_elementwise(function: Elementwise, engines: Sequence[Engine], dtype: str, count: int) -> list[Worst]:
+def compare_elementwise(name: str, engines: Sequence[Engine], dtype: str, count: int) -> list[Worst]:
     """Every engine that has the function: value and gradient, over the range and at the extremes."""
-    mp = load_mpmath()
     results = []
     for extreme in (False, True):
-        x = numpy.array(function.extremes, dtype) if extreme else points(function, dtype, count)
-        exact = {"value": [function.value(mp.mpf(float(a))) for a in x],
-                 "gradient": [function.slope(mp.mpf(float(a))) for a in x]}  # fmt: skip
+        x = numpy.array(ELEMENTWISE[name].extremes, dtype) if extreme else points(ELEMENTWISE[name], dtype, count)
+        duals = exact_values(name, x)
+        exact = {"value": [dual.value for dual in duals],
+                 "gradient": [exact_slopes(dual, x.size)[i] for i, dual in enumerate(duals)]}  # fmt: skip
         for engine in engines:
-            if function.name not in engine.functions:
+            if name not in engine.functions:
                 continue
-            given = dict(zip(exact, engine.elementwise(function.name, x), strict=True))
+            given = dict(zip(exact, engine.elementwise(name, x), strict=True))
             for of, expected in exact.items():
                 found = [(ulp(g, e, dtype), f"x = {a:.9g}", g, e)
                          for a, g, e in zip(x, given[of], expected, strict=True)]  # fmt: skip
-                results.append(worst(engine.name, function.name, dtype, of, extreme, found))
+                results.append(worst(engine.name, name, dtype, of, extreme, found))
     return results
 
 
-def compare_rows(function: OfRows, engines: Sequence[Engine], dtype: str, count: int) -> list[Worst]:
+def compare_rows(name: str, engines: Sequence[Engine], dtype: str, count: int) -> list[Worst]:
     """Every engine that has the function: values and Jacobian."""
-    mp = load_mpmath()
     x = rows(dtype, count)
-    exact = [[mp.mpf(float(a)) for a in row] for row in x]
-    expected = [tuple(zip(function.value(row), function.jacobian(row), function.sizes(row), strict=True))
-                for row in exact]  # fmt: skip
+    exact = [exact_values(name, row).reshape(-1) for row in x]
     results = []
     for engine in engines:
-        if function.name not in engine.functions:
+        if name not in engine.functions:
             continue
-        given, slopes = engine.rows(function.name, x, LABEL)
+        given, slopes = engine.rows(name, x, LABEL)
         found: dict[str, list[Any]] = {"value": [], "gradient": []}
-        for n, i in ((n, i) for n, row in enumerate(expected) for i in range(len(row))):
-            value, line, (size, slope_size) = expected[n][i]
+        for n, i in ((n, i) for n, row in enumerate(exact) for i in range(len(row))):
+            values, line = [dual.value for dual in exact[n]], exact_slopes(exact[n][i], x.shape[1])
+            size, slope_size = OF_ROWS[name]([float(a) for a in x[n]], values, line, i)
             place = f"row {n}: {_row(x[n])}"
-            found["value"].append((ulp(given[n][i], value, dtype, size), place, given[n][i], value))
+            found["value"].append((ulp(given[n][i], values[i], dtype, size), place, given[n][i], values[i]))
             found["gradient"] += [(ulp(g, e, dtype, slope_size), place, g, e)
                                   for g, e in zip(slopes[n][i], line, strict=True)]  # fmt: skip
-        results += [worst(engine.name, function.name, dtype, of, False, some) for of, some in found.items()]
+        results += [worst(engine.name, name, dtype, of, False, some) for of, some in found.items()]
     return results
 
 
@@ -240,10 +193,10 @@ def compare(engines: Sequence[Engine], count: int = 400) -> list[Worst]:
     """Every function in both dtypes."""
     results = []
     for dtype in DTYPES:
-        for function in elementwise():
-            results += compare_elementwise(function, engines, dtype, count)
-        for several in of_rows():
-            results += compare_rows(several, engines, dtype, max(count // 8, 8))
+        for name in ELEMENTWISE:
+            results += compare_elementwise(name, engines, dtype, count)
+        for name in OF_ROWS:
+            results += compare_rows(name, engines, dtype, max(count // 8, 8))
     return results
 
 
@@ -258,8 +211,8 @@ def markdown(results: Sequence[Worst], count: int) -> str:
         "# Accuracy compared",
         f"The worst error of value / gradient in ulp (units in the last place of the exact result), at {2 * count} "
         "points over each function's range: a grid and as many random points, the same for all engines. The exact "
-        "results are computed with mpmath at 50 digits. 0.5 is the best that rounding allows. Functions of rows (5 "
-        "numbers of size 1, 5 or 30, some shifted by 1000) are measured by every entry of their Jacobian; where a sum "
+        "results are those of the equations at 100 digits. 0.5 is the best that rounding allows. Functions of rows "
+        "(5 numbers of size 1, 5 or 30, some shifted by 1000) are measured by every entry of their Jacobian; where a sum "
         "cancels (1 - p, say) in ulp of its largest term, since no engine can do better than its terms. – : the engine "
         "has no such function.",
         ", ".join(f"{engine.name} {_version(engine)}" for engine in ENGINES if engine.name in names) + ".",
