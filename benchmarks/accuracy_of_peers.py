@@ -212,9 +212,9 @@ def markdown(results: Sequence[Worst], count: int) -> str:
         f"The worst error of value / gradient in ulp (units in the last place of the exact result), at {2 * count} "
         "points over each function's range: a grid and as many random points, the same for all engines. The exact "
         "results are those of the equations at 100 digits. 0.5 is the best that rounding allows. Functions of rows "
-        "(5 numbers of size 1, 5 or 30, some shifted by 1000) are measured by every entry of their Jacobian; where a sum "
-        "cancels (1 - p, say) in ulp of its largest term, since no engine can do better than its terms. – : the engine "
-        "has no such function.",
+        "(5 numbers of size 1, 5 or 30, some shifted by 1000) are measured by every entry of their Jacobian; where a "
+        "sum cancels (1 - p, say) in ulp of its largest term, since no engine can do better than its terms. – : the "
+        "engine has no such function.",
         ", ".join(f"{engine.name} {_version(engine)}" for engine in ENGINES if engine.name in names) + ".",
         f"Not installed: {', '.join(missing)}." if missing else "",
     ]
