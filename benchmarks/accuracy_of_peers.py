@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,12 +73,12 @@ ELEMENTWISE = {
     "erf": Range(-6, 6, (*TINY, 9.0)),
 }
 """The functions of one number, by the names of the primitives whose equations say what is exact."""
-OF_ROWS = {
+OF_ROWS: dict[str, Callable[..., tuple[Any, Any]]] = {
     "logsumexp": lambda x, y, line, i: (None, max(line)),
     "softmax": lambda x, y, line, i: (None, y[i]),
     "log_softmax": lambda x, y, line, i: (max(max(x) - x[i], 1), 1),
     "cross-entropy": lambda x, y, line, i: (max(max(x) - x[LABEL], 1), 1),
-}  # type: dict[str, Callable[..., tuple[Any, Any]]]
+}
 """The functions of a row: of row, values, and gradient of value i the largest terms of the sums that define value and
 gradient, in whose last place errors are counted: a difference of nearly equal terms is no more precise than they are.
 None: the result's own size."""
