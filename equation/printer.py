@@ -32,7 +32,7 @@ class Printer:
     ) -> None:
         self.equation, self.names, self.digits, self.layers = equation, names, digits, layers
         self.style = STYLES[style] if isinstance(style, str) else style
-        self.indices = spelled(equation, axes or {})
+        self.indices = spelled(equation, axes) if axes else {}
         self.axis: int | None = None  # of a multi-index, while its axes are written one by one
 
     def whole(self, equals: str) -> str:
