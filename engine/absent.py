@@ -83,7 +83,7 @@ def refuse(who: str, others: Mapping[str, Any], known: Iterable[str]) -> None:
     """Raise UnknownNameError for an argument that has no counterpart here; one that changes nothing passes."""
     for name, value in others.items():
         if name not in KERAS:
-            hint = nearest(name, {*known} - {"self", "others"})
+            hint = nearest(name, known)
             raise UnknownNameError(f"{who}() got an unexpected keyword argument {name!r}: {hint}")
         neutral, instead = KERAS[name]
         if value is not None and not (isinstance(value, (bool, int, float, str)) and value == neutral):
@@ -122,11 +122,11 @@ def checked_arguments(
         if not takes_all and not options.keys() <= names.keys():
             others = {name: options.pop(name) for name in [*options] if name not in names}
             later = {name: others.pop(name) for name in afterwards if name in others}
-            refuse(called, others, (*names, *afterwards))
+            refuse(called, others, {*names, *afterwards} - {"self"})
         try:
             signature.bind(*args, **options)
         except TypeError as error:
-            taken = [name for name in names if who or name != "self"]
+            taken = [name for name in names if name != "self"]
             raise UnknownNameError(f"{called}({', '.join(taken)}): {error}.") from None
         made = function(*args, **options)
         for name, value in later.items():

@@ -32,14 +32,15 @@ class Loss:
 
     targets: what they are: "values" (the outputs' shape), "classes" (rows of probabilities over the last axis),
     "labels" (integers, without that axis), "probabilities" (each in [0, 1]) or "any" (a loss of the user's own).
-    fuses: the activation with which it computes from logits by itself; from_logits: outputs are logits already.
+    on_logits, fuses: the primitive that computes it from logits, and the activation that is in it.
+    from_logits: outputs are logits already.
     label_smoothing: ε of targets t (1 - ε) + ε / K over K classes (Szegedy et al. 2016).
     """
 
     name: str
     targets: str
     function: LossFunction
-    on_logits: LossFunction | None = None
+    on_logits: Primitive | None = None
     fuses: str | None = None
     from_logits: bool = False
     label_smoothing: float = 0.0
@@ -49,8 +50,9 @@ class Loss:
         y_true, y_pred = (t if isinstance(t, Tensor) else tensor(t) for t in (y_true, y_pred))
         if self.label_smoothing:
             y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
-        fused = (logits or self.from_logits) and self.on_logits
-        return fused(y_true, y_pred) if fused else self.function(y_true, y_pred)
+        if self.on_logits and (logits or self.from_logits):
+            return self.on_logits(y_pred, y_true)
+        return self.function(y_true, y_pred)
 
 
 def _squared(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -85,18 +87,6 @@ def _binary(y_true: Tensor, p: Tensor) -> Tensor:
     return mean(-(y_true * log(p) + (1 - y_true) * log(1 - p)))
 
 
-def _categorical_on_logits(y_true: Tensor, z: Tensor) -> Tensor:
-    return equations.categorical_cross_entropy(z, y_true)
-
-
-def _sparse_on_logits(labels: Tensor, z: Tensor) -> Tensor:
-    return equations.sparse_categorical_cross_entropy(z, labels)
-
-
-def _binary_on_logits(y_true: Tensor, z: Tensor) -> Tensor:
-    return equations.binary_cross_entropy(z, y_true)
-
-
 def _same_shape(name: str, y_true: Tensor, y_pred: Tensor) -> None:
     equations.check_same_shape(name, "y_true", y_true, "y_pred", y_pred)
 
@@ -108,26 +98,21 @@ LOSSES: Names[Loss] = Names(
         Loss("mean_absolute_error", "values", _absolute),
         Loss(
             "categorical_crossentropy", "classes", _categorical,
-            _categorical_on_logits, "softmax",
+            equations.categorical_cross_entropy, "softmax",
         ),
         Loss(
             "sparse_categorical_crossentropy", "labels", _sparse,
-            _sparse_on_logits, "softmax",
+            equations.sparse_categorical_cross_entropy, "softmax",
         ),
         Loss(
             "binary_crossentropy", "probabilities", _binary,
-            _binary_on_logits, "sigmoid",
+            equations.binary_cross_entropy, "sigmoid",
         ),
     )],
     aliases=[("mse", "mean_squared_error"), ("mae", "mean_absolute_error")],
 )  # fmt: skip
 EQUATIONS = {equations.mean_squared_error: LOSSES["mean_squared_error"]} | {
-    primitive: replace(LOSSES[name], from_logits=True)
-    for name, primitive in (
-        ("categorical_crossentropy", equations.categorical_cross_entropy),
-        ("sparse_categorical_crossentropy", equations.sparse_categorical_cross_entropy),
-        ("binary_crossentropy", equations.binary_cross_entropy),
-    )
+    loss.on_logits: replace(loss, from_logits=True) for loss in LOSSES.values() if loss.on_logits
 }
 """What the primitives mean as losses: they take their operands in another order, and logits."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import numpy.typing
 
 from ..arguments import whole
 from ..engine import random
-from ..engine.absent import refuse, unknown_attribute
+from ..engine.absent import checked, unknown_attribute
 from ..engine.streams import say
 from ..errors import UnknownNameError, UsageError
 from ..names import is_ours
@@ -79,6 +78,7 @@ class Sequential(Network):
 
     # How it is trained
 
+    @checked
     def compile(
         self,
         optimizer: str | Optimizer = "rmsprop",
@@ -88,7 +88,6 @@ class Sequential(Network):
         jit_compile: bool | str = "auto",
         deterministic: bool = False,
         check_finite: bool = True,
-        **others: None,
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
@@ -99,7 +98,6 @@ class Sequential(Network):
         `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
         callbacks ends it without an error instead.
         """
-        refuse("compile", others, inspect.signature(self.compile).parameters)
         check_jit(jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
@@ -201,6 +199,7 @@ class Sequential(Network):
 
     # Training, evaluation, prediction
 
+    @checked
     @on_its_device
     def fit(
         self,
@@ -221,7 +220,6 @@ class Sequential(Network):
         seed: int | None = None,
         evaluate_training: bool = False,
         augmentation: Augment | None = None,
-        **others: None,
     ) -> History:
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
@@ -242,7 +240,6 @@ class Sequential(Network):
         where the training is no longer finite: it names step, layer and operation, and the model is what it was before
         that epoch.
         """
-        refuse("fit", others, inspect.signature(self.fit).parameters)
         loss = self._compiled("fit")
         batch_size = whole("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
         epochs, initial_epoch = whole("fit", "epochs", epochs, 0), whole("fit", "initial_epoch", initial_epoch, 0)
@@ -273,6 +270,7 @@ class Sequential(Network):
             evaluate_training=evaluate_training, history=self.history,
         )  # fmt: skip
 
+    @checked
     @on_its_device
     def evaluate(
         self,
@@ -284,20 +282,17 @@ class Sequential(Network):
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
         return_dict: bool = False,
-        **others: None,
     ) -> Any:
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
         batch_size changes speed and memory, not the result. steps: over the first so many batches instead. return_dict:
         by name instead. verbose: 0 prints nothing.
         """
-        refuse("evaluate", others, inspect.signature(self.evaluate).parameters)
         loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
         self._built("evaluate")
         size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
-        steps = steps_of("evaluate", "steps", steps, len(samples), size)
         check_rows(self, samples, size)
-        params = {"epochs": 1, "steps": steps or -(-len(samples) // size), "samples": len(samples), "verbose": verbose}
+        steps, params = _run("evaluate", steps, len(samples), size, verbose)
         results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
         if verbose:
             say(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
@@ -305,6 +300,7 @@ class Sequential(Network):
             return results
         return list(results.values()) if self.metrics else results["loss"]
 
+    @checked
     @on_its_device
     def predict(
         self,
@@ -314,22 +310,20 @@ class Sequential(Network):
         *,
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
-        **others: None,
     ) -> numpy.typing.NDArray[Any]:
         """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
 
         steps: for the first so many batches instead.
         """
-        refuse("predict", others, inspect.signature(self.predict).parameters)
         followers = checked_callbacks(callbacks)
         self._built("predict")
         samples = Samples(x, None, self.dtype, self.device, deciding=self.deciding_layer)
         self.check_input(samples.x.shape)
         size = _size("predict", batch_size)
-        steps = steps_of("predict", "steps", steps, len(samples), size)
-        params = {"epochs": 1, "steps": steps or -(-len(samples) // size), "samples": len(samples), "verbose": verbose}
-        hooks = Hooks(self, followers, params)
-        outputs: numpy.typing.NDArray[Any] = training.predict(self, samples, size, steps, hooks)
+        steps, params = _run("predict", steps, len(samples), size, verbose)
+        outputs: numpy.typing.NDArray[Any] = training.predict(
+            self, samples, size, steps, Hooks(self, followers, params)
+        )
         return outputs
 
     def _compiled(self, what: str) -> Loss:
@@ -407,3 +401,9 @@ class Sequential(Network):
 
 def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
     return training.EVALUATION_BATCH if batch_size is None else whole(method, name, batch_size, 1)
+
+
+def _run(method: str, steps: Any, samples: int, size: int, verbose: int | str) -> tuple[int | None, dict[str, Any]]:
+    """How many batches to take, and what callbacks are told of the run."""
+    taken = steps_of(method, "steps", steps, samples, size)
+    return taken, {"epochs": 1, "steps": taken or -(-samples // size), "samples": samples, "verbose": verbose}

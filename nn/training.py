@@ -60,7 +60,7 @@ def fit(
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
     if not model.trainable_weights:
-        warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=4)
+        warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=5)
     trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
     if model.check_finite and not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
         trainer.check_finite()

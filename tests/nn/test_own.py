@@ -117,6 +117,25 @@ def test_it_is_saved_and_loaded(path, known, same):
     agree(model, again, same)
 
 
+@pytest.mark.cpu_only("explained are tensors on the CPU")
+def test_it_is_explained():
+    model = Sequential([Stretched(2.0), layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.build((3,))
+    explained = cg.explain(model, X[:4], X[:4, :2])
+    assert any("scale" in step.symbols("unicode") for step in explained.forward)
+
+
+def test_it_is_captured_to_the_last_bit():
+    seen = []
+    for eager in (False, True):
+        model = Sequential([Stretched(2.0), layers.Dense(3, mish)])
+        model.compile(optim.Momentum(Linear(0.01, 100)), "mse", [furthest], run_eagerly=eager)
+        model.fit(X, X, batch_size=8, epochs=5, verbose=0)
+        seen.append([w.tobytes() for w in model.get_weights()])
+    assert seen[0] == seen[1]
+
+
 def test_functions_that_are_not_registered_are_given_to_load(path, same):
     model = model_of_ones_own()
     with pytest.warns(UserWarning, match=r"custom_objects=\{'mish': mish|'thirds': thirds"):
