@@ -21,10 +21,22 @@ from .listing import Instruction, Variable, root, substituted
 
 def exchange(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
     """The list with each ReLU behind the pooling that follows it. kept: storages that are returned."""
+    readers = _readers(instructions)
     for relu in [i for i in instructions if i.kind == "make" and i.name == "maximum" and _with_zero(i)]:
-        found = _Pooled(instructions, relu, kept)
-        instructions = found.exchanged() if found.fits() else instructions
+        found = _Pooled(instructions, readers, relu, kept)
+        if found.fits():
+            instructions = found.exchanged()
+            readers = _readers(instructions)
     return instructions
+
+
+def _readers(instructions: list[Instruction]) -> dict[int, list[Instruction]]:
+    """The instructions that read each storage, in order."""
+    found: dict[int, list[Instruction]] = {}
+    for i in instructions:
+        for storage in {v.storage for v in i.reads()}:
+            found.setdefault(storage, []).append(i)
+    return found
 
 
 class _Pooled:
@@ -34,19 +46,21 @@ class _Pooled:
     in, as its first argument; outgoing: the gradient that goes out; product: what multiplies that by the gate.
     """
 
-    def __init__(self, instructions: list[Instruction], relu: Instruction, kept: set[int]) -> None:
-        self.instructions, self.relu, self.kept = instructions, relu, kept
+    def __init__(
+        self, instructions: list[Instruction], readers: dict[int, list[Instruction]], relu: Instruction, kept: set[int]
+    ) -> None:
+        self.instructions, self.relu, self.kept, self._of = instructions, relu, kept, readers
         self.z: Variable = relu.arguments[0]
         self.a: Any = relu.out
-        readers = self._readers(self.a)
-        self.views = [i for i in readers if i.kind == "view" and i.name == "getitem"]
+        takers = self._readers(self.a)
+        self.views = [i for i in takers if i.kind == "view" and i.name == "getitem"]
         places = [i.out for i in self.views]
-        self.greatest = [i for i in readers if i.name in calls.GREATEST or _is_greatest_of(i, places)]
+        self.greatest = [i for i in takers if i.name in calls.GREATEST or _is_greatest_of(i, places)]
         self.y: Any = self.greatest[0].out if self.greatest else None
-        gates = [i for i in readers if i.name == "greater" and _with_zero(i)]
-        masks = [i for i in readers if i.name == "equal" and i.arguments[0] in places and i.arguments[1] is self.y]
-        back = [i for i in readers if i.name in calls.TO_GREATEST and tuple(i.arguments[1:]) == (self.a, self.y)]
-        self.known = len(readers) == len({*map(id, (*self.views, *self.greatest, *gates, *masks, *back))})
+        gates = [i for i in takers if i.name == "greater" and _with_zero(i)]
+        masks = [i for i in takers if i.name == "equal" and i.arguments[0] in places and i.arguments[1] is self.y]
+        back = [i for i in takers if i.name in calls.TO_GREATEST and tuple(i.arguments[1:]) == (self.a, self.y)]
+        self.known = len(takers) == len({*map(id, (*self.views, *self.greatest, *gates, *masks, *back))})
         self.forward_only = not (gates or masks or back)
         self.entry: Instruction | None = None
         self.outgoing: Any = None
@@ -62,7 +76,7 @@ class _Pooled:
 
     def _readers(self, variable: Any) -> list[Instruction]:
         """The instructions that read the memory of a variable."""
-        return [i for i in self.instructions if any(v.storage == variable.storage for v in i.reads())]
+        return self._of.get(variable.storage, [])
 
     def _are_handed_out(self, masks: Sequence[Instruction]) -> bool:
         """Whether array code divides what comes in among the greatest, and writes each share into one array.
@@ -100,8 +114,10 @@ class _Pooled:
         """What multiplies the gradient that goes out by the gate, where both serve for nothing else."""
         places = [i.out for i in self._shares]
         users = [i for i in self._readers(self.outgoing) if i.kind != "view" or i.out not in places]
+        if len(users) != 1 or self._readers(self.gate.out) != users:
+            return None
         product, out = users[0], users[0].out
-        if len(users) != 1 or self._readers(self.gate.out) != users or out is None or product.kind != "make":
+        if out is None or product.kind != "make":
             return None
         plain = product.name == "multiply" and len(product.arguments) == 2 and not product.options
         alike = all(getattr(out, what) == getattr(self.outgoing, what) for what in ("shape", "dtype", "strides"))
