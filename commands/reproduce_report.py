@@ -12,8 +12,10 @@ import click
 import numpy
 
 from .. import drawing
+from ..benchmarks.peers import table, write
 from ..drawing import BLUE, FAINT, GREY, INK, Curve
 from ..engine.files import replacing
+from ..engine.markup import rendered
 from ..errors import MissingExtraError
 from . import experiments
 from .experiments import CLASSES, EXPERIMENTS
@@ -41,28 +43,37 @@ def write_report(results: Results, judged: str, quick: bool, out: Path, path: Pa
         pictures = _pictures(results, path, judged)
     except MissingExtraError as error:
         click.echo(str(error))
-    table = "\n".join(_table(results, judged))
-    with replacing(path) as temporary:
-        temporary.write_text(_text(results, table, pictures, quick, judged, out), "utf-8")
-    click.echo(f"\n{table}\n\nwritten to {path}")
+    told = _told(results, judged)
+    text = rendered(
+        "commands/reproduction.md.jinja", results=results, experiments=EXPERIMENTS, documented=DOCUMENTED,
+        judged=judged, quick=quick, out=out, table=told, seeds=_seeds(results, judged), trials=_trials(out), pictures=pictures,
+        caption=_caption, why=_why([run["curves"] for run in results.get("documented", ())]),
+    )  # fmt: skip
+    write(str(path), text)
+    click.echo(f"\n{told}\n\nwritten to {path}")
 
 
-def _table(results: Results, judged: str) -> list[str]:
-    lines = [
-        f"| | seeds | epochs | training loss | training accuracy | {judged} loss | {judged} accuracy "
-        "| CPU minutes a seed |",
-        "|---|---|---|---|---|---|---|---|",
-        "| the document | | 10 | " + " | ".join(_plain(name, DOCUMENTED[name]) for name in FIGURES) + " | |",
-        "| Keras, the documented program, about | | 10 | " + " | ".join(KERAS[name] for name in FIGURES) + " | |",
+def _told(results: Results, judged: str) -> str:
+    head = ["", "seeds", "epochs", "training loss", "training accuracy", f"{judged} loss", f"{judged} accuracy",
+            "CPU minutes a seed"]  # fmt: skip
+    rows = [
+        ["the document", "", "10", *(_plain(name, DOCUMENTED[name]) for name in FIGURES), ""],
+        ["Keras, the documented program, about", "", "10", *(KERAS[name] for name in FIGURES), ""],
     ]
     for name, runs in results.items():
+        minutes = f"{'at most ' if len(runs) > 1 else ''}{max(run['cpu_seconds'] for run in runs) / 60:.1f}"
         cells = [_spread(figure, [run[figure] for run in runs]) for figure in FIGURES]
-        minutes = max(run["cpu_seconds"] for run in runs) / 60
-        lines.append(
-            f"| {EXPERIMENTS[name].title} | {len(runs)} | {runs[0]['epochs']} | {' | '.join(cells)} | "
-            f"{'at most ' if len(runs) > 1 else ''}{minutes:.1f} |"
-        )
-    return lines
+        rows.append([EXPERIMENTS[name].title, str(len(runs)), str(runs[0]["epochs"]), *cells, minutes])
+    return table(head, rows)
+
+
+def _seeds(results: Results, judged: str) -> str:
+    rows = [
+        [EXPERIMENTS[name].title, run["seed"], f"{run['loss']:.4f}", f"{run['accuracy']:.2%}",
+         f"{run['cpu_seconds'] / 60:.1f}"]
+        for name, runs in results.items() for run in runs
+    ]  # fmt: skip
+    return table(["", "seed", f"{judged} loss", f"{judged} accuracy", "CPU minutes"], rows)
 
 
 def _plain(name: str, value: float) -> str:
@@ -78,94 +89,30 @@ def _spread(name: str, values: Sequence[float]) -> str:
     return f"{mean} ± {100 * deviation:.2f}" if "accuracy" in name else f"{mean} ± {deviation:.4f}"
 
 
-def _trials(out: Path) -> list[str]:
+def _trials(out: Path) -> str:
     """What was tried beforehand, if the folder has it."""
-    path = out / TRIALS
-    if not path.exists():
-        return []
-    rows = (
-        f"| {trial['what']} | {trial['epochs']} | {trial['loss']:.4f} | {trial['accuracy']:.2%} |"
-        for trial in json.loads(path.read_text("utf-8"))
-    )
-    return [
-        "## Trials beforehand\n",
-        "Trained on the first 50,000 training images, judged by the last 10,000, one seed each (`python -m "
-        "chalkgrad.commands.reproduce_trials`). The distortions, schedule and averaging were those of an earlier "
-        "prototype, which was judged by test images; milder and stronger distortions, and a higher rate, gave no lower "
-        "validation loss, so they stayed. Of the small CNNs the third was taken. "
-        "How many epochs the final runs have follows from the time that a seed may take. (In the trials of the CNNs, "
-        "weights were averaged with 0.999 throughout; the command now takes less in runs as short as these.)\n",
-        "| trial | epochs | validation loss | validation accuracy |\n|---|---|---|---|",
-        *rows,
-        "",
+    if not (out / TRIALS).exists():
+        return ""
+    trials = json.loads((out / TRIALS).read_text("utf-8"))
+    rows = [[t["what"], t["epochs"], f"{t['loss']:.4f}", f"{t['accuracy']:.2%}"] for t in trials]
+    return table(["trial", "epochs", "validation loss", "validation accuracy"], rows)
+
+
+def _why(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float | None] | None:
+    """What the documented test loss is set beside: the lowest of any seed after any epoch.
+
+    accuracy: in training, at the first epoch that reached the documented training loss; None where a seed never did.
+    """
+    if not curves:
+        return None
+    at = [
+        next((n for n, loss in enumerate(run["loss"]) if loss <= DOCUMENTED["training_loss"]), None) for run in curves
     ]
-
-
-def _text(results: Results, table: str, pictures: Sequence[str], quick: bool, judged: str, out: Path) -> str:
-    first = next(iter(results.values()))[0]
-    parts = [
-        "# The documented result, and how it is reached\n",
-        f"Generated by `chalkgrad reproduce --out {out} --report …`; every seed's figures, curves and mistakes are "
-        "kept there as JSON.\n",
-        table + "\n",
-        "Mean ± standard deviation over the seeds. Training figures are running means over the last epoch, of the "
-        "images as they were trained on; with distorted images that is a harder task than the test.\n",
-    ]
-    if quick:
-        parts.append(
-            "**A quick run**: a few epochs and one seed each, so weights are averaged over fewer steps than told. "
-            "It shows that everything works, no more.\n"
-        )
-    parts += [f"- **{EXPERIMENTS[name].title}**: {EXPERIMENTS[name].means}; {runs[0]['parameters']:,} parameters.\n"
-              for name, runs in results.items()]  # fmt: skip
-    parts.append(
-        "\nNo test image chose anything here: epochs and means were fixed before, and the figures are those of the "
-        "last epoch, whatever it gave.\n"
-    )
-    if "documented" in results:
-        parts.append(_why([run["curves"] for run in results["documented"]], judged) + "\n")
-    if len(results) > 1:
-        parts.append("## Each seed\n")
-        parts.append(f"| | seed | {judged} loss | {judged} accuracy | CPU minutes |\n|---|---|---|---|---|")
-        for name, runs in results.items():
-            parts += [
-                f"| {EXPERIMENTS[name].title} | {run['seed']} | {run['loss']:.4f} | {run['accuracy']:.2%} | "
-                f"{run['cpu_seconds'] / 60:.1f} |"
-                for run in runs
-            ]
-        parts.append("")
-    parts += _trials(out)
-    parts += [f"![{_caption(picture)}](pictures/{picture})\n" for picture in pictures]
-    parts.append(f"On {first['machine']}; {first['versions']}.\n")
-    return "\n".join(parts)
-
-
-def _why(curves: Sequence[Mapping[str, Sequence[float]]], judged: str) -> str:
-    """The paragraph on the documented test loss, with the figures of the documented program's seeds."""
-    lowest = min(min(run["val_loss"]) for run in curves)
-    text = (
-        "**Why the documented test loss is not what that program gives.** A net without dropout, distortion or any "
-        "other means sees its training images as they are, so what it has learnt fits those better than images that "
-        "it has never seen: its test loss comes to lie above its training loss, and the more so the longer it trains. "
-        f"The documented pair is the other way around, {DOCUMENTED['loss']} on the test images beside "
-        f"{DOCUMENTED['training_loss']} on the training images. Here the lowest {judged} loss of any seed after any "
-        f"epoch is {lowest:.4f}, {lowest / DOCUMENTED['loss']:.1f} times the documented one."
-    )
-    at = [_at_documented(run) for run in curves]
-    if all(at):
-        accuracy = statistics.fmean(found["accuracy"] for found in at)
-        text += (
-            f" Nor do the documented training figures belong together as running means of this program: in the first "
-            f"epoch whose loss is {DOCUMENTED['training_loss']} or less, the accuracy is {accuracy:.1%} on average, "
-            f"not {DOCUMENTED['training_accuracy']:.1%}."
-        )
-    return text + " Which net and which images those figures are of cannot be told from the document."
-
-
-def _at_documented(run: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The training figures of the first epoch that reached the documented training loss; nothing where none did."""
-    epoch = next((n for n, loss in enumerate(run["loss"]) if loss <= DOCUMENTED["training_loss"]), None)
-    return {} if epoch is None else {name: run[name][epoch] for name in ("loss", "accuracy")}
+    reached = [run["accuracy"][n] for run, n in zip(curves, at, strict=True) if n is not None]
+    return {
+        "lowest": min(min(run["val_loss"]) for run in curves),
+        "accuracy": statistics.fmean(reached) if len(reached) == len(curves) else None,
+    }
 
 
 def _caption(picture: str) -> str:

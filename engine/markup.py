@@ -21,7 +21,7 @@ COLOURS = {"BLUE": "0,102,214", "ORANGE": "245,124,0", "RED": "220,0,0", "GREEN"
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A template of the package, `engine/tensor.html`, filled in."""
+    """A template of the package, `engine/tensor.html`, filled in; what is no HTML is not escaped."""
     return _environment().get_template(template).render(values).strip()
 
 
@@ -32,11 +32,17 @@ def number(value: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined  # not before there is something to show
+    from jinja2 import (  # not before there is something to show
+        Environment,
+        FunctionLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
 
     environment = Environment(
-        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FunctionLoader(_source), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     environment.globals.update(COLOURS)
     environment.filters["number"] = number
     return environment
