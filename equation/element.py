@@ -235,6 +235,8 @@ class _Element:
             return self.taken(name, numpy.unravel_index(place[0], array.shape))
         source = self.sources[name]
         if any(map(is_ellipsis, parts)):  # `...` broadcasts, aligned at the right
+            if source.ndim < len(parts) - 1:  # a vector in a product of matrices
+                raise Elided
             place = place[len(place) - source.ndim :]
             place = tuple(0 if n == 1 else i for i, n in zip(place, source.shape, strict=True))
         return self.taken(name, numpy.unravel_index(int(source[place]), array.shape) if array.ndim else ())

@@ -129,6 +129,7 @@ class Lesson {
     });
     if (board.groups.length) steps.append(this.groups());
     this.go(this.at, false);
+    this.refresh();
   }
 
   // Weights that only can be looked at, drawn when they are
@@ -180,7 +181,7 @@ class Lesson {
       article.classList.toggle("now", n === this.at - 1);
     });
     if (scroll && entry) this.articles[this.at - 1].scrollIntoView({ block: "start" });
-    this.refresh();
+    this.light();
   }
 
   article({ phase, step }, n) {
@@ -198,7 +199,7 @@ class Lesson {
     const left = make("div"), right = make("div");
     const body = make("div", { class: "body" }, make("div", { class: "columns" }, left, right));
     article.append(head, make("p", { class: "notyet" }, T("not_computed")), body);
-    if (phase === "update") this.updateBody(step, q, left, right);
+    if (phase === "update") article.refresh = this.updateBody(step, q, left, right);
     else {
       left.append(equation(T("equation"), mathematics(step.equation)));
       const written = make("div", { class: "equation", tabindex: 0 });
@@ -270,6 +271,7 @@ class Lesson {
     holder.append(make("p", {}, `${T("numerical")}${T("colon")}${format(taken[0], 9)} · `, make("span", { class: kind }, word)));
   }
 
+  // What stands there of an update; returns what writes its numbers
   updateBody(revision, q, left, right) {
     left.append(make("p", { class: "quiet" }, T("updated_by", { name: this.board.optimizer, numbers: this.board.numbers })));
     const rate = this.numbers.learning_rate ?? revision.parameters.learning_rate;
@@ -284,24 +286,15 @@ class Lesson {
     });
     const after = make("div");
     right.append(after);
-    queueMicrotask(() => {
-      const article = left.closest("article");
-      article.refresh = () => {
-        const at = this.place(q.id);
-        const scope = {};
-        if (this.found) {
-          const updated = this.found.updated[q.id];
-          for (const [slot, data] of Object.entries(revision.state)) scope[slot] = data;
-          revision.assignments.forEach((one, i) => {
-            this.assignment(one, lines[i], q, at, { scope: { ...scope } }, updated[one.target][at]);
-            scope[one.target] = updated[one.target];
-          });
-        } else revision.assignments.forEach((one, i) => this.assignment(one, lines[i], q, at, null, one.after[at]));
-        const data = this.found ? this.found.updated[q.id].theta : revision.assignments.findLast((one) => one.target === "theta").after;
-        after.replaceChildren(this.table(q, data, `${q.name} ←`, false));
-      };
-      article.refresh();
-    });
+    return () => {
+      const at = this.place(q.id), updated = this.found?.updated[q.id], scope = { ...revision.state };
+      revision.assignments.forEach((one, i) => {
+        this.assignment(one, lines[i], q, at, updated && { scope: { ...scope } }, updated ? updated[one.target][at] : one.after[at]);
+        if (updated) scope[one.target] = updated[one.target];
+      });
+      const data = updated ? updated.theta : revision.assignments.findLast((one) => one.target === "theta").after;
+      after.replaceChildren(this.table(q, data, `${q.name} ←`, false));
+    };
   }
 
   assignment(one, line, q, at, context, result) {

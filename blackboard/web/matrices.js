@@ -74,7 +74,7 @@ Object.assign(Lesson.prototype, {
     const canvas = this.picture(q, data, kind === "matrix" ? 256 : 480, kind === "matrix" ? 200 : 320);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", told);
-    const holder = make("div", {}, canvas, make("p", { class: "quiet" }, kind === "matrix" ? "" : `${T(`tiles.${kind}`, { shown: starts.length, total })}; `, told));
+    const holder = make("div", {}, canvas, kind === "matrix" ? null : make("p", { class: "quiet" }, T(`tiles.${kind}`, { shown: starts.length, total })), make("p", { class: "quiet" }, told));
     if (data.picture) return holder;
     const details = make("details", {}, make("summary", {}, T("full_values")));
     details.addEventListener("toggle", () => {
