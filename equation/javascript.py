@@ -271,7 +271,7 @@ class _Writer:
         if isinstance(node.value, ast.Attribute):
             name = ast.unparse(node.value.value)
             if node.value.attr == "shape":
-                return str(self.shapes[name][ast.literal_eval(parts[0])])
+                return str(self.places[name].shape[ast.literal_eval(parts[0])])
             return f"s.{name}[{self.read(parts[0])}]"
         name = ast.unparse(node.value)
         if name in self.equation.indices:

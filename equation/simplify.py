@@ -62,8 +62,8 @@ class _AtRest(ast.NodeTransformer):
         return ast.Name(self.renamed.get(node.id, node.id), node.ctx)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        grouped = isinstance(node.op, ast.FloorDiv) and isinstance(node.left, ast.BinOp)
-        grouped = grouped and self.is_one(node.left.right)  # type: ignore[attr-defined]  # k * groups // channels
+        product = isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.Mult) and node.left
+        grouped = isinstance(node.op, ast.FloorDiv) and product and self.is_one(product.right)  # k * groups // channels
         left: ast.expr = self.visit(node.left)
         right: ast.expr = self.visit(node.right)
         if grouped:

@@ -286,7 +286,7 @@ def test_every_equation_that_can_be_written_for_it_gives_the_engines_value(opene
     for name, primitive in cg.registry.items():
         if name not in NOT_WRITTEN and primitive.rules:
             given = [example for example in examples(primitive) if all(map(math.prod, example.shapes))]
-            for example in (given[0], given[-1]):
+            for example in given:
                 function, operands = applied(primitive, example)
                 explained.append(explain(function, *operands, title=name, numerical=False))
     boards = [board_of(each) for each in explained]
