@@ -46,8 +46,8 @@ def write_report(results: Results, judged: str, quick: bool, out: Path, path: Pa
     told = _told(results, judged)
     text = rendered(
         "commands/reproduction.md.jinja", results=results, experiments=EXPERIMENTS, documented=DOCUMENTED,
-        judged=judged, quick=quick, out=out, table=told, seeds=_seeds(results, judged), trials=_trials(out), pictures=pictures,
-        caption=_caption, why=_why([run["curves"] for run in results.get("documented", ())]),
+        judged=judged, quick=quick, out=out, table=told, seeds=_seeds(results, judged), trials=_trials(out),
+        pictures=pictures, caption=_caption, why=_why([run["curves"] for run in results.get("documented", ())]),
     )  # fmt: skip
     write(str(path), text)
     click.echo(f"\n{told}\n\nwritten to {path}")
