@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from ..errors import UsageError
@@ -11,6 +12,7 @@ from ..optim import Optimizer
 from . import terminal
 from .computed import call_of_function, step_of_model
 from .explanation import Explanation
+from .matching import Cited, Owner, documented_in
 from .story import story
 
 
@@ -19,6 +21,15 @@ class Explained(Explanation):
 
     What writes files is imported where it is needed: to show one in a terminal should take no longer for it.
     """
+
+    @cached_property
+    def documented(self) -> tuple[Cited, ...]:
+        """The documented equations that stand in it, each with what computes it here and where it differs."""
+        return documented_in(self)
+
+    def numbers(self, of: Owner) -> list[str]:
+        """The D numbers of a step of `forward`, of `backward`, or of a statement of the update."""
+        return [cited.entry.number for cited in self.documented if of in cited.marked]
 
     def show(self, lang: str = "en") -> None:
         """Print it: the way forward, the way back, the update."""
