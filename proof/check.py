@@ -6,75 +6,28 @@ derivative of ⟨u, f⟩ along random directions. Only where they disagree is th
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from . import laws
-from .numerics import (
-    COMPLEX_STEP,
-    FINE_STEPS,
-    FLAT_FOR_ZERO,
-    FLAT_FROM,
-    LARGEST_STEP,
-    STEPS,
-    Derivative,
-    Differences,
-    complex_step,
-    extrapolated,
-    measured_fine_noise,
-    measured_noise,
-)
-from .point import ROUNDING, Found, Point, same
+from .comparison import RESOLUTION, Along, Comparison
+from .point import Found
 from .report import Difference, Report, Verdict
 from .subgradients import Corners
 from .subject import OfTensors, OutOfTime, Subject, Values
-
-RESOLUTION = 1e-4
-"""An agreement that rounding makes looser than this, relatively, is not called proven but precision-limited."""
-
-VISIBLE = 1e7
-"""A directional derivative below this many units of f's own rounding (1e-8 of f, say) is beyond what differences of
-values can show in more than a few digits: it is compared, but does not make the verdict precision-limited."""
 
 MOST_KINKS = 1024
 MOST_SPLITS = 64
 """How often the elements of a direction are parted, and elements that are no kinks set aside, before the rest is taken
 as it is."""
 
-Path = tuple[tuple[float, float], ...]
-"""(h, estimate) pairs."""
 
-
-@dataclass(frozen=True)
-class _Along:
-    """A comparison along a direction, how much the slope jumps there, and the plain differences on the way.
-
-    settled: whether the estimates do so at some step. excess: the difference in units of what rounding explains.
-    fine: whether finer steps were tried. flat: the largest step at which f does not change, though it depends on x,
-    where the gradient is 0, too; else 0.
-    """
-
-    difference: Difference
-    kink: float
-    path: Path
-    settled: bool
-    excess: float
-    fine: bool
-    flat: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing is left to explain."""
-        return self.settled and self.excess <= 1 and not self.kink
-
-
-class Check(Point):
+class Check(Comparison):
     """The checks of a gradient at one point, in turn."""
 
     def __init__(self, subject: Subject, xs: tuple[Values, ...], seed: int, samples: int) -> None:
@@ -82,12 +35,8 @@ class Check(Point):
         self.seed, self.samples = seed, samples
         self.worst: Difference | None = None
         self.loosest = 0.0
-        self.noise: list[Values] | None = None
         self.unsettled: set[tuple[int, int]] = set()  # (argument, flat position) at which nothing is shown
         self.corners = Corners(self)
-        self.floor = 0.0
-        self.steepness = 0.0  # how much f changes along the direction, for a step of 1
-        self.trusted: dict[int, bool] = {}
 
     def run(self, max_seconds: float) -> Report:
         """Run in a thread of its own, so that a function that does not return cannot hold up the caller."""
@@ -211,7 +160,7 @@ class Check(Point):
                 if len(places) > 1:
                     todo += [_only(g, places[: len(places) // 2]), _only(g, places[len(places) // 2 :])]
 
-    def resolve(self, i: int, g: Values, v: Values, mask: Values, along: _Along, splits: int) -> Values:
+    def resolve(self, i: int, g: Values, v: Values, mask: Values, along: Along, splits: int) -> Values:
         """Find what disagrees, or stands on a kink; raises Found where it is wrong. The places that are done with."""
         found, places = self.bisect(i, g, v, mask, along)
         if found.agrees or not found.settled or splits > MOST_SPLITS:
@@ -239,25 +188,7 @@ class Check(Point):
                 self.kinks.append(judged)
         return places
 
-    def rounded(self, i: int, v: Values, mask: Values, step: float) -> float:
-        """What rounding inside f, as in (x + 1e15) - 1e15, may make of the derivative along v by a difference.
-
-        It is seen in extended precision; 0 where NumPy has none, or f does not compute with it.
-        """
-
-        def off(*xs: Values) -> Values:
-            return self.subject.value(*(x.astype(numpy.longdouble) for x in xs)) - self.at_exact(*xs)
-
-        line = self.along([numpy.where(mask, v, 0.0) if n == i else None for n in range(len(self.xs))], off)
-        try:
-            noise = float((numpy.abs(self.gy) * numpy.abs(line(step) - line(-step))).sum())
-        except OutOfTime:
-            raise
-        except Exception:  # there are functions of float64 alone
-            return 0.0
-        return 4 * noise / step if math.isfinite(noise) and step > COMPLEX_STEP else 0.0
-
-    def bisect(self, i: int, g: Values, v: Values, mask: Values, along: _Along) -> tuple[_Along, Values]:
+    def bisect(self, i: int, g: Values, v: Values, mask: Values, along: Along) -> tuple[Along, Values]:
         """The element with the largest disagreement (or, where all agree, on a kink), by halving the set of elements.
 
         With the places that it is about: of several where neither half of them disagrees.
@@ -276,7 +207,7 @@ class Check(Point):
             along = self.compare(i, g, v, _only(g, places), in_doubt=True)
         return self.of_element(g, v, places, along), places
 
-    def of_element(self, g: Values, v: Values, places: Values, along: _Along) -> _Along:
+    def of_element(self, g: Values, v: Values, places: Values, along: Along) -> Along:
         """The comparison along one element, per unit of it."""
         index = tuple(int(n) for n in numpy.unravel_index(places[0], g.shape)) if g.ndim else ()
         unit = float(v[index]) or 1.0
@@ -285,89 +216,7 @@ class Check(Point):
         found = replace(found, index=index, analytic=analytic, numeric=numeric, bound=bound)
         return replace(along, difference=found, path=tuple((h, estimate / unit) for h, estimate in along.path))
 
-    def compare(self, i: int, g: Values, v: Values, mask: Values, in_doubt: bool = False) -> _Along:
-        """Gradient and derivative along v within `mask`.
-
-        Where they disagree the noise of f and the condition of the gradient are measured; and where they still do and
-        it is `in_doubt`, at finer steps, for f may be smooth only there.
-        """
-        v = numpy.where(mask, v, 0.0)
-        terms = g * v
-        u = self.gy.astype("float64")
-        vs = [v if n == i else None for n in range(len(self.xs))]
-        line = self.along(vs)
-        phi = Differences(line, u, missed=lambda h: line.missed([g] * len(vs), h))
-        if not same(phi.here, self.y64):
-            raise Found(Verdict.RANDOM, "calls with the same inputs gave different values")
-        # moving x by its own size moves f by about its own size: what rounding makes of that is no derivative
-        self.floor = 4 * float(numpy.finfo("float64").eps) * phi.size
-        rounding = ROUNDING * numpy.finfo(self.y64.dtype).eps * float(numpy.abs(terms).sum()) + self.floor
-        # a gradient may be too small for its dtype
-        rounding += 1e-320 + 2 * float(numpy.finfo("float64").smallest_subnormal * numpy.abs(v).sum())
-
-        def weighed(real: Derivative, fine: bool = False) -> _Along:
-            numeric, error = real.value, 4 * real.error
-            exact = self.complex_derivative(i, vs, u, real)
-            if exact is not None:
-                numeric = exact
-                error = ROUNDING * float(numpy.finfo("float64").eps * max(abs(exact), abs(real.value)))
-                real = replace(real, step=COMPLEX_STEP)
-            moved = 0.0 if self.noise is None else float((self.noise[i] * numpy.abs(v)).sum())
-            given = float(terms.sum())
-            difference = Difference(i, (), given, numeric, error + rounding + moved, real.step)
-            settled = bool(numpy.isfinite(difference.bound) and numpy.isfinite(difference.absolute))
-            excess = difference.absolute / difference.bound if settled else 0.0
-            flat = phi.step(min(phi.flat)) if phi.flat and phi.size and not terms.any() else 0.0
-            return _Along(difference, phi.kink, phi.path, settled, excess, fine, flat)
-
-        flat_from = FLAT_FROM if terms.any() else FLAT_FOR_ZERO
-        along = weighed(extrapolated(phi, flat_from=flat_from))
-        self.steepness = phi.change / LARGEST_STEP
-        if along.agrees and not self.looseness(along.difference) > RESOLUTION:
-            return along
-        if self.noise is None:
-            self.noise = self.moved(float(numpy.finfo("float64").eps), 8)
-        own = phi.noise
-        measured = phi.noise = max(own, measured_noise(phi))
-        along = weighed(extrapolated(phi, flat_from=flat_from))
-        if not in_doubt or (along.agrees and not self.looseness(along.difference) > RESOLUTION):
-            return along
-        last = STEPS + FINE_STEPS
-        phi.noise = max(own, measured_fine_noise(phi))
-        near = weighed(extrapolated(phi, STEPS, last, flat_from), fine=True)
-        if along.agrees:
-            return min(along, near, key=lambda one: one.difference.bound) if near.agrees else along
-        if not near.settled:
-            phi.noise = measured  # what the coarser steps say has to hold at the finer ones, too
-            near = weighed(extrapolated(phi, 0, last, flat_from), fine=True)
-        told = along.settled and near.settled and bool(along.kink) == bool(near.kink)
-        apart = abs(along.difference.numeric - near.difference.numeric)
-        if told and apart <= along.difference.bound + near.difference.bound:
-            return along if near.excess > 1 else near  # the finer steps say nothing else
-        return near
-
-    def complex_derivative(self, i: int, vs: list[Values | None], u: Values, real: Derivative) -> float | None:
-        """The derivative by the complex step, where f is seen to be analytic: it then agrees with the differences.
-
-        Once that is seen sharply for an argument it is trusted, so that differences too coarse to tell do not matter.
-        """
-        if self.subject.analytic is None or self.y64.dtype != numpy.float64 or self.trusted.get(i) is False:
-            return None
-        if not numpy.isfinite(real.error) and i not in self.trusted:
-            return None
-        exact = complex_step(self.along(vs, self.subject.analytic), u)
-        if exact is None or (numpy.isfinite(real.error) and abs(exact - real.value) > 4 * real.error + self.floor):
-            self.trusted[i] = False
-            return None
-        if i not in self.trusted and real.error < 1e-5 * abs(exact):
-            self.trusted[i] = True
-        if i not in self.trusted:
-            return None
-        if "complex step" not in self.checks:
-            self.checks.append("complex step")
-        return exact
-
-    def judge(self, i: int, v: Values, places: Values, found: _Along) -> Difference | None:
+    def judge(self, i: int, v: Values, places: Values, found: Along) -> Difference | None:
         """The difference as a kink, where the slopes to both sides differ, or f jumps, and the gradient lies between.
 
         f's own slopes to both sides, for each element of its value: so a kink of one element hides none of another.
@@ -390,13 +239,6 @@ class Check(Point):
             return None
         self.corners.add(i, v.shape, places, sides)
         return replace(found.difference, one_sided=(left, right))
-
-    def looseness(self, difference: Difference) -> float:
-        """The bound relative to what is compared; 0 where either is too small beside f, or its changes, to be seen."""
-        size = max(abs(difference.analytic), abs(difference.numeric))
-        hidden = difference.bound - self.floor
-        visible = size > VISIBLE * self.floor and hidden > 1e-15 * self.steepness
-        return min(hidden / size, 1.0) if visible else 0.0
 
     def note(self, difference: Difference) -> None:
         """Keep the comparison that came nearest to its bound, and how loose the bounds are."""
