@@ -24,7 +24,7 @@ import numpy
 from ..errors import EquationError
 from .axes import aligned, back, count_over, front, kept, reduced, shaped
 from .functions import FUNCTIONS, REDUCTIONS, STRUCTURAL
-from .language import Equation, Statement, is_ellipsis
+from .language import Equation, Statement, elements, is_ellipsis
 
 HELPERS = {f.__name__: f for f in (aligned, back, count_over, front, kept, reduced, shaped)}
 """What the code that was made calls."""
@@ -259,7 +259,7 @@ class _OneAxis(_Elementwise):
     def __init__(self, *options: Any) -> None:
         super().__init__(*options)
         self.over = self.axis or ("-1" if "..." in self.equation.text else "None")
-        full = [ast.unparse(n.value) for n in _references(self.equation) if _index_of(n)]
+        full = [ast.unparse(n.value) for n in self.equation.references if _index_of(n)]
         self.shape = self.shape or (f"{full[0]}.shape" if full else None)
         self.kept = {s.target for s in self.equation.statements[:-1] if s.indices and not _own_index(s.indices)}
 
@@ -267,9 +267,9 @@ class _OneAxis(_Elementwise):
     def suits(equation: Equation) -> bool:
         """Whether there is one index in each reference, and never two at once."""
         alone = "..." not in equation.text
-        references = _references(equation)
+        references = equation.references
         return (
-            all(_simple(_parts(n), alone) for n in references)
+            all(_simple(elements(n.slice), alone) for n in references)
             and all(not s.adds and (_simple(s.indices, alone) or not s.indices) for s in equation.statements)
             and bool(references)
             and all(_one_at_a_time(s.expression, equation.indices) for s in equation.statements)
@@ -335,23 +335,24 @@ class _Indexed(_Elementwise):
                   if isinstance(n, ast.Name) and n.id in self.equation.indices]  # fmt: skip
         self.order = list(dict.fromkeys(names))
         self.known: dict[str, tuple[str, ...]] = {}
-        self.moved = {ast.unparse(n.value) for n in _references(self.equation)} if self.axis else set()
+        self.moved = {ast.unparse(n.value) for n in self.equation.references} if self.axis else set()
 
     @staticmethod
     def suits(equation: Equation) -> bool:
         """Whether all indices are plain names."""
-        return all(_plain(part) is not None or is_ellipsis(part)
-                   for parts in ([*map(_parts, _references(equation)), *(s.indices for s in equation.statements)])
-                   for part in parts) and not any(s.adds for s in equation.statements)  # fmt: skip
+        parts = [part for node in equation.references for part in elements(node.slice)]
+        parts += [part for statement in equation.statements for part in statement.indices]
+        plain = all(_plain(part) is not None or is_ellipsis(part) for part in parts)
+        return plain and not any(statement.adds for statement in equation.statements)
 
     def lines(self) -> list[str]:
         """Move the axis to the end where there is one, compute, move it back."""
-        if self.axis and (len(_parts(_references(self.equation)[0])) > 2 or len(self.equation.statements) > 1):
+        if self.axis and (len(elements(self.equation.references[0].slice)) > 2 or len(self.equation.statements) > 1):
             raise EquationError(f"{self.equation.text!r} has other axes beside its axis: it needs a body.")
         last = self.equation.statements[-1]
         moved = []
         if self.axis:
-            full = next((ast.unparse(n.value) for n in _references(self.equation) if len(_parts(n)) > 1), "")
+            full = next((ast.unparse(n.value) for n in self.equation.references if len(elements(n.slice)) > 1), "")
             moved = [f"of = {self.shape or f'{full}.shape'}"]
             moved += [f"{n} = front(xp, {n}, {self.axis}, of)" for n in sorted(self.moved)]
         lines = super().lines()
@@ -376,8 +377,8 @@ class _Indexed(_Elementwise):
         """What an index runs over: the length of the axis of an array that has it; where there is one axis, that."""
         if self.axis:
             return f"count_over(of, {self.axis})"
-        for node in _references(self.equation):
-            name, parts = ast.unparse(node.value), _parts(node)
+        for node in self.equation.references:
+            name, parts = ast.unparse(node.value), elements(node.slice)
             for place, part in enumerate(parts):
                 if _plain(part) == index and name in self.arrays and name not in self.known:
                     return f"{name}.shape[{place - len(parts)}]"
@@ -408,7 +409,7 @@ class _Indexed(_Elementwise):
         name = ast.unparse(node.value)
         if name in self.known:
             return node.value
-        places = tuple(self.order.index(n) for part in _parts(node) if (n := _plain(part)))
+        places = tuple(self.order.index(n) for part in elements(node.slice) if (n := _plain(part)))
         if len(set(places)) < len(places):
             raise self.refuse(node)
         return _parsed(f"aligned(xp, {name}, {places}, {len(self.order)})")
@@ -445,7 +446,7 @@ class _Indexed(_Elementwise):
         summed = {_plain(part) for part in over}
         terms, present = [], set()
         for factor in factors:
-            parts = _parts(factor)  # type: ignore[arg-type]
+            parts = elements(factor.slice)  # type: ignore[attr-defined]
             terms.append("".join("..." if is_ellipsis(p) else letters[_plain(p) or ""] for p in parts))
             present |= {_plain(p) for p in parts}
         dots = any("..." in t for t in terms) and not any(map(is_ellipsis, over))
@@ -513,16 +514,6 @@ def _names(equation: Equation) -> list[str]:
     return [n.id for n in sorted(nodes, key=lambda n: (n.lineno, n.col_offset))]
 
 
-def _references(equation: Equation) -> list[ast.Subscript]:
-    """The arrays with their indices, as they are read."""
-    found = [n for s in equation.statements for n in ast.walk(s.expression) if isinstance(n, ast.Subscript)]
-    return [n for n in found if not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape")]
-
-
-def _parts(node: ast.Subscript) -> tuple[ast.expr, ...]:
-    return tuple(node.slice.elts) if isinstance(node.slice, ast.Tuple) else (node.slice,)
-
-
 def _plain(part: ast.expr) -> str | None:
     """The name of an index that stands by itself."""
     return part.id if isinstance(part, ast.Name) else None
@@ -540,7 +531,7 @@ def _own_index(indices: tuple[ast.expr, ...]) -> str | None:
 
 
 def _index_of(node: ast.Subscript) -> str | None:
-    return _own_index(_parts(node))
+    return _own_index(elements(node.slice))
 
 
 def _one_at_a_time(node: ast.AST, indices: frozenset[str]) -> bool:

@@ -46,12 +46,7 @@ for _sign in ("lt", "le", "gt", "ge", "eq"):
 @lru_cache(maxsize=1024)
 def references(equation: Equation) -> list[tuple[str, tuple[ast.expr, ...]]]:
     """The arrays that are indexed, each with its indices; `x.flat` under that name."""
-    nodes = (node for statement in equation.statements for node in ast.walk(statement.expression))
-    return [
-        (ast.unparse(node.value), elements(node.slice))
-        for node in nodes
-        if isinstance(node, ast.Subscript) and not ast.unparse(node.value).endswith(".shape")
-    ]
+    return [(ast.unparse(node.value), elements(node.slice)) for node in equation.references]
 
 
 @lru_cache(maxsize=1024)

@@ -82,6 +82,12 @@ class Equation:
         return not self.indices and "[" not in self.text and not any(f"{name}(" in self.text for name in STRUCTURAL)
 
     @cached_property
+    def references(self) -> tuple[ast.Subscript, ...]:
+        """The arrays with their indices, as they are read: `x[i, j]`, `x.flat[i]`, but no lengths, `x.shape[0]`."""
+        found = [n for s in self.statements for n in ast.walk(s.expression) if isinstance(n, ast.Subscript)]
+        return tuple(n for n in found if not (isinstance(n.value, ast.Attribute) and n.value.attr == "shape"))
+
+    @cached_property
     def terms(self) -> frozenset[str]:
         """The values that it computes with: not those that only name a place, decide a condition or lend a shape."""
         return frozenset(node.id for node in self._computed() if isinstance(node, ast.Name)) & self.values
