@@ -35,9 +35,10 @@ class Names(dict[str, T]):
         self.kind, self.aliases = kind, dict(aliases)
 
     def __missing__(self, name: Any) -> T:
-        for other in (*self, *self.aliases):
+        spelled = (other for other in (*self, *self.aliases) if _spelled(other) == _spelled(name))
+        for other in (name, *spelled):
             proper = self.aliases.get(other, other)
-            if _spelled(other) == _spelled(name) and proper in self:
+            if proper in self:
                 return self[proper]
         if name in registered:
             return registered[name]  # type: ignore[no-any-return]
@@ -53,11 +54,14 @@ class Names(dict[str, T]):
             raise self.unknown(name)
         return self[name]
 
-    def add(self, name: str, thing: T) -> T:
-        """Take in a thing, in place of the user's own that had this name before; ours keep theirs."""
-        if name in self and is_ours(self[name]) and not is_ours(thing):
-            raise UsageError(f"model files mean our own {self.kind} by the name {name}: call yours otherwise.")
+    def add(self, name: str, thing: T, *aliases: str) -> T:
+        """Take in a thing, in place of the user's own that had one of these names before; ours keep theirs."""
+        for each in (name, *aliases):
+            known = self.get(self.aliases.get(each, each))
+            if known is not None and is_ours(known) and not is_ours(thing):
+                raise UsageError(f"model files mean our own {self.kind} by the name {each}: call yours otherwise.")
         self[name] = thing
+        self.aliases.update(dict.fromkeys(aliases, name))
         return thing
 
     def name_of(self, thing: object) -> str | None:

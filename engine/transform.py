@@ -5,10 +5,10 @@ They nest, to any order: a gradient asked for inside a function that is being di
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..arguments import is_whole
 from ..errors import ShapeError, UsageError
 from . import backend, tape
 from .namespace import namespace, namespace_on
@@ -152,10 +152,10 @@ def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]
 
 def _positions(argnums: int | Sequence[int], given: int) -> list[int]:
     """The arguments that argnums names, counted from 0; raises UsageError for one that is not there or is twice."""
-    numbers = [operator.index(n) for n in (argnums if isinstance(argnums, Sequence) else (argnums,))]
-    if any(not -given <= n < given for n in numbers):
+    numbers = argnums if isinstance(argnums, Sequence) else (argnums,)
+    if not all(is_whole(n) and -given <= n < given for n in numbers):
         raise UsageError(f"argnums={argnums!r} names an argument that is not there: {given} were given.")
-    chosen = [n % given for n in numbers]
+    chosen = [int(n) % given for n in numbers]
     if len(set(chosen)) != len(chosen):
         raise UsageError(f"argnums={argnums!r} names an argument twice.")
     return chosen

@@ -65,6 +65,8 @@ class Update:
             numbers = list(inspect.signature(folds).parameters.values())
         self.varying = ("learning_rate", *folded)
         self.defaults = {p.name: p.default for p in numbers if p.name != "t"}
+        if "learning_rate" not in self.defaults or "theta =" not in text:
+            raise EquationError(f"{name}, {text!r}: an update changes theta, and learning_rate is one of its numbers.")
         self.hyperparameters = (*self.defaults, "t") if "t" in _names(ast.parse(text)) else (*self.defaults,)
 
     def __reduce__(self) -> Any:

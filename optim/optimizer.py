@@ -70,7 +70,7 @@ class Optimizer:
         if "__init__" in vars(cls):
             checked(cls)
         for name in names or (cls.__name__.lower(),):
-            OPTIMIZERS.add(name, cls)
+            OPTIMIZERS.add(name, cls, cls.__name__)
 
     @classmethod
     def variant(cls, text: str, **flag: bool) -> Callable[[Callable[..., None]], Update]:
@@ -324,7 +324,7 @@ def declare(
     text: the update's equation. The function's keyword parameters are the hyper-parameters with their defaults; beta…,
     rho… and momentum… lie in [0, 1), others are 0 or more. Where it has a body, that is the fused kernel, see `Update`.
     names: by which `compile` knows it; by default the function's name in lower case. folds: see `Update`.
-    Raises EquationError for a text that cannot be read.
+    Raises EquationError for a text that cannot be read, or that is no update.
     """
 
     def made_of(function: Callable[..., None]) -> type[Optimizer]:

@@ -101,7 +101,7 @@ def test_it_is_known_by_name_and_by_configuration():
     )
     again = optim.make_optimizer(json.loads(json.dumps(SignedMomentum(beta=0.25).config())))
     assert (again.beta, again.learning_rate) == (0.25, 0.01)
-    with pytest.raises(UsageError, match="did you mean 'signedmomentum'"):
+    with pytest.raises(UsageError, match="did you mean 'SignedMomentum'"):
         optim.make_optimizer("SignedMomentun")
 
 
@@ -128,6 +128,15 @@ def test_what_cannot_be_read_is_refused_where_it_is_declared():
 
         @optim.declare("theta = theta - learnin_rate * g")
         def Misspelled(*, learning_rate=0.01):
+            """."""
+
+
+@pytest.mark.parametrize("text", ["m = g * rate", "theta = theta - rate * g"])
+def test_what_is_no_update_is_refused(text):
+    with pytest.raises(EquationError, match="an update changes theta, and learning_rate is one of its numbers"):
+
+        @optim.declare(text)
+        def Odd(*, rate=0.01):
             """."""
 
 

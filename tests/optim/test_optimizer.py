@@ -289,7 +289,7 @@ def test_an_optimizer_is_itself():
     assert make_optimizer(optimizer) is optimizer
 
 
-@pytest.mark.parametrize(("name", "hint"), [("adan", "adam"), ("momentun", "momentum"), ({"name": "Adamm"}, "adam")])
+@pytest.mark.parametrize(("name", "hint"), [("adan", "adam"), ("momentun", "momentum"), ({"name": "Adamm"}, "Adam")])
 def test_unknown_names_get_a_hint(name, hint):
     with pytest.raises(UsageError, match=f"unknown optimizer .*did you mean '{hint}'"):
         make_optimizer(name)
