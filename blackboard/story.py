@@ -99,7 +99,7 @@ def source_of(primitive: Primitive) -> str:
 
 
 def element_of(symbol: Symbol, place: tuple[int, ...], style: str) -> str:
-    """One element, `W₁[0, 3]`."""
+    """One element, `W⁽¹⁾[0, 3]`."""
     chosen = STYLES[style]
     return chosen.symbol(symbol, [chosen.number(str(i)) for i in place])
 
