@@ -268,12 +268,12 @@ class Primitive:
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
-        self.checker, self.checks = function, (function, *self.checks)
+        self.checker, self.checks, self.ready = function, (function, *self.checks), False
         return function
 
     def check_values(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of the operands' values, with the parameters, also called in each replay; not on a GPU."""
-        self.value_checker, self.checks = function, (*self.checks, function)
+        self.value_checker, self.checks, self.ready = function, (*self.checks, function), False
         return function
 
     # Computing

@@ -28,18 +28,18 @@ NONE: dict[str, Any] = {}
 
 TEMPLATE = """
 def made_for(primitive, plans):
-    ufunc, cares = None, False
+    ufunc, cares, checks = None, False, ()
 
     def road({given}, parameters=NONE):
-        nonlocal ufunc, cares
+        nonlocal ufunc, cares, checks
         if not primitive.ready:
-            ufunc, cares, primitive.ready = primitive.ufunc, primitive.cares, True
+            ufunc, cares, checks, primitive.ready = primitive.ufunc, primitive.cares, primitive.checks, True
         plain = {plain}
         {gathering}
         if plain:
             try:
-                if primitive.checks:
-                    for check in primitive.checks:
+                if checks:
+                    for check in checks:
                         check({arrays}{named})
                 y = ufunc({arrays}) if ufunc else primitive.kernel(numpy, {arrays}{named})
             except ChalkgradError:

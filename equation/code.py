@@ -109,7 +109,7 @@ class _Elementwise:
         self.axis, self.keepdims, self.shape = axis, keepdims, shape
         self.functions = functions
         self.needed: dict[str, Any] = {}
-        self.first = next((n for n in _names(equation) if n in arrays), None)  # gives its dtype to a choice of numbers
+        self.first = next((n for n in _names(equation) if n in arrays), min(arrays))  # gives numbers its dtype
 
     @staticmethod
     def suits(equation: Equation) -> bool:
@@ -339,11 +339,13 @@ class _Indexed(_Elementwise):
 
     @staticmethod
     def suits(equation: Equation) -> bool:
-        """Whether all indices are plain names."""
-        parts = [part for node in equation.references for part in elements(node.slice)]
-        parts += [part for statement in equation.statements for part in statement.indices]
-        plain = all(_plain(part) is not None or is_ellipsis(part) for part in parts)
-        return plain and not any(statement.adds for statement in equation.statements)
+        """Whether all indices are plain names, and none stands twice in a target."""
+        if any(statement.adds for statement in equation.statements):
+            return False
+        targets = [statement.indices for statement in equation.statements]
+        places = [*(elements(node.slice) for node in equation.references), *targets]
+        plain = all(_plain(part) is not None or is_ellipsis(part) for parts in places for part in parts)
+        return plain and all(len({*map(_plain, indices)}) == len(indices) for indices in targets)
 
     def lines(self) -> list[str]:
         """Move the axis to the end where there is one, compute, move it back."""
@@ -388,7 +390,9 @@ class _Indexed(_Elementwise):
         raise EquationError(f"{self.equation.text!r}: no array tells what {index} runs over, so it needs a body.")
 
     def is_array(self, node: ast.AST) -> bool:
-        """Also an index is one: the numbers that it runs over."""
+        """Also an index is one, the numbers that it runs over; not where it is only named as what is summed over."""
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in REDUCTIONS and node.args[1:]:
+            return self.is_array(node.args[0])
         return (isinstance(node, ast.Name) and node.id in self.order) or super().is_array(node)
 
     def written(self, statement: Statement) -> str:
