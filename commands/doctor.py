@@ -54,7 +54,7 @@ def _careful(name: str, find: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _versions() -> list[Finding]:
-    names = ("click", "rich", "pooch", "safetensors")
+    names = ("click", "jinja2", "pooch", "rich", "safetensors")
     others = [Finding(name, version(name) or "not installed", OK if version(name) else WRONG) for name in names]
     for found in others:
         if found.state == WRONG:
