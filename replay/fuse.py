@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from ..engine import backend
 from .calls import CALLS, UNKNOWN
+from .listing import Variable
+from .lowering import Step
+from .passes import from_outside
 
 FLOATS = ("float32", "float64")
 _compiled: dict[str, Callable[..., None]] = {}
@@ -142,6 +146,48 @@ class Loop:
             indent = "            "
         text += [indent + line for line in (*reads["full"], *self.lines, *writes)]
         return _compile("\n".join(text), [array for _, array in arguments]), [array for _, array in arguments]
+
+
+def fused(
+    steps: Sequence[Step], elementwise: Callable[[Step], Any], new_loop: Callable[..., Loop], kept: set[int]
+) -> list[Step]:
+    """The steps with each run of elementwise calls as one loop. elementwise: gives a step's call, if it is such."""
+    last: dict[int, int] = {}
+    for n, step in enumerate(steps):
+        for v in step.instruction.reads():
+            last[v.storage] = n
+    result, n = list(steps), 0
+    while n < len(steps):
+        loop, taken, storages = None, list[int](), dict[int, Variable]()
+        end = n
+        while end < len(steps):
+            step = steps[end]
+            if step.calls:
+                call = elementwise(step)
+                if call is None:
+                    break
+                function, arguments, out = call
+                loop = loop or new_loop(out.shape)
+                if not loop.take(function, arguments, out):
+                    break
+                taken.append(end)
+                assert step.instruction.out is not None
+                storages[backend.address_of(out)] = step.instruction.out
+            end += 1
+        if loop is None or len(taken) < loop.least:
+            n += 1
+            continue
+
+        def needed(address: int, storages: dict[int, Variable] = storages, end: int = taken[-1]) -> bool:
+            v = storages[address]
+            return from_outside(v) or v.storage in kept or last.get(v.storage, -1) > end
+
+        function, arrays = loop.finish(needed)
+        for i in taken:
+            result[i] = replace(steps[i], calls=(), fused=True)
+        result[taken[0]] = replace(result[taken[0]], calls=((function, tuple(arrays), {}),))
+        n = taken[-1] + 1
+    return result
 
 
 def _compile(source: str, arrays: Sequence[Any]) -> Callable[..., None]:

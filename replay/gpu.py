@@ -15,7 +15,8 @@ from ..engine.cuda.graph import Feed, OwnStream, Parcel
 from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root
-from .program import Program, Step, device_of
+from .lowering import Step
+from .program import Program, device_of
 from .trace import Trace, nothing
 
 UNROLLED = 16

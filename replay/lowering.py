@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -19,6 +20,21 @@ from .trace import nothing
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]
 """A function, its arguments and its options; variables stand for arrays."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction as it is replayed: its text, its calls, where its result lies, and how many bytes that takes.
+
+    place: the offset in the arena; None for what lies elsewhere. allocates: it makes a new array in each replay.
+    fused: it is a part of a compiled loop, which stands with the first of them.
+    """
+
+    instruction: Instruction
+    calls: tuple[Call, ...]
+    place: int | None
+    allocates: bool
+    fused: bool = False
 
 
 def lower(instruction: Instruction, xp: Any) -> list[Call] | None:

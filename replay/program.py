@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -19,28 +18,13 @@ from . import passes
 from .buffers import ALIGNMENT, planned
 from .calls import is_elementwise
 from .exchange import exchange
-from .fuse import Loop
+from .fuse import Loop, fused
 from .listing import Instruction, Variable, mapped, root, variables
-from .lowering import Call, as_array, lower, lower_write
+from .lowering import Call, Step, as_array, lower, lower_write
 from .trace import Trace
 
 SMALL = 1 << 20
 """Bytes of an input that is kept to measure with."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One instruction as it is replayed: its text, its calls, where its result lies, and how many bytes that takes.
-
-    place: the offset in the arena; None for what lies elsewhere. allocates: it makes a new array in each replay.
-    fused: it is a part of a compiled loop, which stands with the first of them.
-    """
-
-    instruction: Instruction
-    calls: tuple[Call, ...]
-    place: int | None
-    allocates: bool
-    fused: bool = False
 
 
 class Program:
@@ -274,48 +258,6 @@ class Program:
             for generator, state in zip(drawn, states, strict=True):
                 generator.bit_generator.state = state
         return [float(numpy.median([row[n + 1] - row[n] for row in moments])) for n in range(len(self.steps))]
-
-
-def fused(
-    steps: Sequence[Step], elementwise: Callable[[Step], Any], new_loop: Callable[..., Loop], kept: set[int]
-) -> list[Step]:
-    """The steps with each run of elementwise calls as one loop. elementwise: gives a step's call, if it is such."""
-    last: dict[int, int] = {}
-    for n, step in enumerate(steps):
-        for v in step.instruction.reads():
-            last[v.storage] = n
-    result, n = list(steps), 0
-    while n < len(steps):
-        loop, taken, storages = None, list[int](), dict[int, Variable]()
-        end = n
-        while end < len(steps):
-            step = steps[end]
-            if step.calls:
-                call = elementwise(step)
-                if call is None:
-                    break
-                function, arguments, out = call
-                loop = loop or new_loop(out.shape)
-                if not loop.take(function, arguments, out):
-                    break
-                taken.append(end)
-                assert step.instruction.out is not None
-                storages[backend.address_of(out)] = step.instruction.out
-            end += 1
-        if loop is None or len(taken) < loop.least:
-            n += 1
-            continue
-
-        def needed(address: int, storages: dict[int, Variable] = storages, end: int = taken[-1]) -> bool:
-            v = storages[address]
-            return passes.from_outside(v) or v.storage in kept or last.get(v.storage, -1) > end
-
-        function, arrays = loop.finish(needed)
-        for i in taken:
-            result[i] = replace(steps[i], calls=(), fused=True)
-        result[taken[0]] = replace(result[taken[0]], calls=((function, tuple(arrays), {}),))
-        n = taken[-1] + 1
-    return result
 
 
 def device_of(trace: Trace) -> str:
