@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..nn import History
-from ..nn.representation import shown_epochs
+from ..nn.notebook import shown_epochs
 from .words import WORDS, said
 
 

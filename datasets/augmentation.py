@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from ..arguments import is_whole, number, whole
+from ..checks import is_whole, number, whole
 from ..engine.absent import checked
 from ..errors import DtypeError, ShapeError, UsageError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from ..arguments import is_whole
+from ..checks import is_whole
 from ..errors import UsageError
 from . import backend
 from .capturing import capturing

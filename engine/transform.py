@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..arguments import is_whole
+from ..checks import is_whole
 from ..errors import ShapeError, UsageError
 from . import backend, tape
 from .namespace import namespace, namespace_on

@@ -23,12 +23,12 @@ from ..errors import ChalkgradError, DataError, DivergenceError, UsageError
 from ..names import OWN, is_ours, name_of_own, registered, resolved
 from ..optim import OPTIMIZERS, make_optimizer
 from ..optim.schedule import SCHEDULES
+from .draws import Stream
 from .finite import is_finite
 from .hooks import History
 from .layers import LAYERS, make_layer
 from .losses import LOSSES, Loss, make_loss
 from .metrics import METRICS, Metric, make_metric
-from .streams import Stream
 
 if TYPE_CHECKING:
     from .sequential import Sequential

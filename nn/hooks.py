@@ -147,13 +147,13 @@ class History(Callback):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: curves, and a table of the first, every n-th and the last epoch."""
-        from .representation import history_html
+        from .notebook import history_html
 
         return history_html(self)
 
     def _repr_markdown_(self) -> str:
         """The table alone."""
-        from .representation import history_markdown
+        from .notebook import history_markdown
 
         return history_markdown(self)
 

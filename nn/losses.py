@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..arguments import number
+from ..checks import number
 from ..engine.absent import checked
 from ..engine.capturing import capturing
 from ..engine.primitive import Primitive

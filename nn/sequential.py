@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from ..arguments import whole
+from ..checks import whole
 from ..engine import random
 from ..engine.absent import checked, unknown_attribute
 from ..engine.streams import say
@@ -18,6 +18,7 @@ from ..names import is_ours
 from ..optim import Optimizer, make_optimizer
 from ..replay.capture import Captured, check_jit
 from . import checkpoint, training
+from .draws import Stream
 from .forward import ending
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .layers import Layer
@@ -26,7 +27,6 @@ from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .network import Network, on_its_device
 from .samples import Augment, Samples, split_off
-from .streams import Stream
 from .summary import summary_text
 from .validation import Validation, epochs_with, pair, steps_of
 
@@ -360,7 +360,7 @@ class Sequential(Network):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the layers, as in `summary`, and the settings of `compile`; builds nothing."""
-        from .representation import model_html
+        from .notebook import model_html
 
         return model_html(self)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from ..arguments import whole
+from ..checks import whole
 from ..engine import backend
 from ..engine.incoming import as_array
 from ..engine.tensor import Tensor, numeric_dtype

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import whole
+from ..checks import whole
 from ..errors import UsageError
 from .samples import Samples
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..arguments import whole
+from ..checks import whole
 from ..engine.backend import library_for, namespace_of, working
 from ..engine.namespace import makers, namespace
 from ..engine.primitive import example, primitive

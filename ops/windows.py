@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..arguments import is_whole
+from ..checks import is_whole
 from ..engine import backend
 from ..engine.backend import Array, Namespace
 from ..engine.primitive import Primitive

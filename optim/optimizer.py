@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..arguments import number
+from ..checks import number
 from ..engine import backend
 from ..engine.absent import checked, checked_arguments, unknown_attribute
 from ..engine.capturing import capturing

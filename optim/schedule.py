@@ -8,7 +8,7 @@ from typing import Any, dataclass_transform
 
 import numpy
 
-from ..arguments import is_number, whole
+from ..checks import is_number, whole
 from ..engine.absent import checked
 from ..errors import UsageError
 from ..names import Names, taken_by

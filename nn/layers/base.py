@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...arguments import is_whole
+from ...checks import is_whole
 from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.primitive import Primitive, registry

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...arguments import whole
+from ...checks import whole
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.convolution import convolution, transposed_convolution

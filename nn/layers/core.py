@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ...arguments import is_whole, number, whole
+from ...checks import is_whole, number, whole
 from ...engine import random
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError, unknown_name

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...arguments import is_whole, number
+from ...checks import is_whole, number
 from ...engine import backend
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError

@@ -21,7 +21,7 @@ from chalkgrad.commands import run_folder
 from chalkgrad.commands.train import SaveEachEpoch, Settings, make_model
 from chalkgrad.commands.words import WORDS
 from chalkgrad.hints import install_command
-from chalkgrad.nn.representation import ROWS, shown_epochs
+from chalkgrad.nn.notebook import ROWS, shown_epochs
 
 FILES = {"model.safetensors", "history.csv", "history.json", "settings.json", "curves.png", "mistakes.png"}
 

@@ -11,7 +11,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad.drawing import BLUE
-from chalkgrad.nn.representation import MOST
+from chalkgrad.nn.notebook import MOST
 from chalkgrad.proof.report import Difference, Report, Verdict
 
 HOSTILE = "<b>&\"'|x"

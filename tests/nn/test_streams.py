@@ -9,7 +9,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import Sequential, layers
-from chalkgrad.nn.streams import Stream
+from chalkgrad.nn.draws import Stream
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)
