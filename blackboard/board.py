@@ -50,9 +50,8 @@ def board_of(explanation: Explanation) -> dict[str, Any]:
     entire = len(explanation.forward) <= SHOWN and len(explanation.backward) <= SHOWN
     light = all(q in fitting and q.value.size <= LIGHT for q in shown)
     programs = _programs(explanation) if entire and light else []
-    for one, program in zip(
-        (*forward, *backward, *(a for r in update for a in r["assignments"])), programs, strict=False
-    ):
+    assignments = [one for revision in update for one in revision["assignments"]]
+    for one, program in zip([*forward, *backward, *assignments] if programs else [], programs, strict=True):
         one["program"] = program
     return {
         "title": explanation.title,
@@ -235,18 +234,12 @@ def _revision(revision: Revision, fits: bool, tiles: Tiles | None) -> dict[str, 
 
 def _programs(explanation: Explanation) -> list[str]:
     """Each step forward, backward and of the update as JavaScript; none where one of them cannot be written so."""
+    statements = [one for revision in explanation.update for one in revision.assignments]
     try:
         return [
-            *(
-                _program(step.primitive.equation, step, step.arrays(), step.result.shape)
-                for step in explanation.forward
-            ),
+            *(_program(s.primitive.equation, s, s.arrays(), s.result.shape) for s in explanation.forward),
             *map(_program_back, explanation.backward),
-            *(
-                script(one.equation, one.arrays, one.after.shape, varying=one.arrays.keys())
-                for revision in explanation.update
-                for one in revision.assignments
-            ),
+            *(script(one.equation, one.arrays, one.after.shape, varying=one.arrays.keys()) for one in statements),
         ]
     except NotWritten:
         return []
