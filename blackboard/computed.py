@@ -52,14 +52,14 @@ def step_of_model(
     y = Tensor(samples.y)
     weights = model.trainable_weights
     kept = [w.grad for w in weights]
-    own = [layer for layer in model.layers if not type(layer).__module__.startswith("chalkgrad.")]
+    code = [f for layer in model.layers for f in (type(layer).apply, getattr(layer, "function", None)) if _is_own(f)]
     state = [(s, s._data.copy()) for s in model.non_trainable_weights]
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
             for w in weights:
                 w.grad = None
             draws = random.generator(seed, "explain")
-            variables = Variables([type(layer).apply for layer in own], seen.applications)
+            variables = Variables(code, seen.applications)
             with variables:
                 outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
             applications = _leading_to(seen.applications, loss)
@@ -80,6 +80,11 @@ def step_of_model(
         made, applications, given, title or model.name, "model", chosen, [(w, given.of(w)) for w in weights], numerical,
         {},
     )  # fmt: skip
+
+
+def _is_own(function: Any) -> bool:
+    """Whether a function is the user's own."""
+    return not getattr(function, "__module__", "chalkgrad.").startswith("chalkgrad.")
 
 
 def call_of_function(
@@ -174,7 +179,7 @@ def _assemble(
     def quantity(value: Any) -> Quantity:
         x = value if isinstance(value, Tensor) else Tensor(numpy.asarray(value))
         if id(x) not in made.quantities:
-            name = names.of(x) or names.give(x, names.variables.of(value) or "c", "constant")
+            name = names.of(x) or names.give(x, names.variables.of_constant(value), "constant")
             made.quantities[id(x)] = (_quantity(x, name, arrived.get(id(x)), called), x)
         return made.quantities[id(x)][0]
 

@@ -24,8 +24,9 @@ from ..nn.layers.base import Layer
 from ..nn.sequential import Sequential
 
 WEIGHTS = {"kernel": "W", "bias": "b", "gamma": "γ", "beta": "β", "depthwise_kernel": "W"}
-CONVOLUTIONS = ("convolution", "correlation")
-LINEAR = ("affine", "affine_relu", "matmul", *CONVOLUTIONS, "transposed_convolution", "transposed_correlation")
+LINEAR = (
+    "affine", "affine_relu", "matmul", "convolution", "correlation", "transposed_convolution", "transposed_correlation",
+)  # fmt: skip
 """Primitives that multiply a layer's input with its weights."""
 
 
@@ -51,6 +52,7 @@ class Variables:
         self._applications = applications
         self._layers: list[tuple[int, Layer]] = []
         self._names: dict[int, str] = {}
+        self._handed_in: dict[int, str] = {}
         self._kept: list[Any] = []
 
     def __enter__(self) -> Variables:
@@ -64,23 +66,38 @@ class Variables:
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_code.co_name in ("apply", "linear") and isinstance(frame.f_locals.get("self"), Layer):
             self._layers.append((len(self._applications), frame.f_locals["self"]))
-        return self._noted if frame.f_code.co_filename in self._files else None
+        if frame.f_code.co_filename not in self._files:
+            return None
+        code = frame.f_code
+        for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            value = frame.f_locals.get(name)
+            self._handed_in.setdefault(id(value), name)
+            self._note(value, "")  # what is handed in has its name from where it was made, if it was made here
+        return self._noted
 
     def _noted(self, frame: FrameType, event: str, argument: Any) -> Any:
         for name, value in frame.f_locals.items():
-            if isinstance(value, (Tensor, numpy.ndarray)) and id(value) not in self._names:
-                self._names[id(value)] = name
-                self._kept.append(value)
+            self._note(value, name)
         return self._noted
+
+    def _note(self, value: Any, name: str) -> None:
+        if isinstance(value, (Tensor, numpy.ndarray)) and id(value) not in self._names:
+            self._names[id(value)] = name
+            self._kept.append(value)
 
     def of(self, value: Any) -> str:
         """What a tensor or an array is called: its own name, else its first variable's; "" where it has neither."""
         own = (getattr(value, "name", None) or "").rpartition("/")[2]  # `dense/kernel` is kernel
         return own if own.isidentifier() else self._names.get(id(value), "")
 
-    def layer_of(self, application: Application) -> Layer:
-        """The layer that applied a primitive: the last that began before."""
-        return self._layers[bisect.bisect_right(self._layers, application.number, key=lambda began: began[0]) - 1][1]
+    def of_constant(self, value: Any) -> str:
+        """The same of what was not computed: it may have the name of a parameter that it was handed to; else c."""
+        return self.of(value) or self._handed_in.get(id(value), "c")
+
+    def layer_of(self, application: Application) -> Layer | None:
+        """The layer that applied a primitive: the last that began before; None where none was seen."""
+        at = bisect.bisect_right(self._layers, application.number, key=lambda began: began[0])
+        return self._layers[at - 1][1] if at else None
 
 
 def _code_of(thing: Any) -> CodeType | None:
@@ -136,15 +153,17 @@ def name_model(
     number = sub[0] if sub else ""
     for application in applications[:-1]:
         primitive, result, layer = application.primitive, application.result, variables.layer_of(application)
-        number = sub[learned.index(layer)] if layer in learned else number
+        number, owner = sub[learned.index(layer)] if layer in learned else number, layer.name if layer else ""
         if result is prediction:
-            names.give(result, "ŷ", "hidden", layer.name)
+            names.give(result, "ŷ", "hidden", owner)
+        elif variables.of(result):
+            names.give(result, variables.of(result), "hidden", owner)
         elif primitive.name in LINEAR:
-            names.give(result, f"z{number}", "hidden", layer.name, layered=True)
+            names.give(result, f"z{number}", "hidden", owner, layered=True)
         elif activates(primitive):
-            names.give(result, f"h{number if len(learned) > 2 else ''}", "hidden", layer.name, layered=True)
+            names.give(result, f"h{number if len(learned) > 2 else ''}", "hidden", owner, layered=True)
         else:
-            names.give(result, variables.of(result) or f"v{application.number + 1}", "hidden", layer.name)
+            names.give(result, f"v{application.number + 1}", "hidden", owner)
     names.give(applications[-1].result, "J", "loss")
     return names
 

@@ -153,6 +153,27 @@ def test_the_convolution_is_explained_simply():
     assert step.put_in("unicode") == "1·1 + 1·(−0.5) + 1·0.5 + 0·(−1) + 0.1"
 
 
+class Blend(layers.Layer):
+    def make_weights(self, input_shape, generator):
+        return {"mix": np.ones(input_shape)}
+
+    def apply(self, weights, x, *, training, generator):
+        halved = x * 0.5
+        return halved + weights["mix"]
+
+
+def wave(z):
+    turned = cg.sin(z)
+    return turned * z
+
+
+def test_so_are_the_layers_and_activations_of_the_readers_own():
+    model = cg.Sequential([Blend(input_shape=(3,)), layers.Dense(2, wave), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    explained = explain(model, np.ones((2, 3)), np.ones((2, 1)))
+    assert {"halved", "turned", "mix1", "W2", "z2", "W3"} <= {q.id for q in explained.quantities}
+
+
 def test_parameters_are_the_numbers_that_they_are():
     pool, convolution = layers.MaxPooling2D(2), layers.Conv2D(1, 2, padding="same", input_shape=(4, 4, 1))
     model = cg.Sequential([convolution, pool, layers.Flatten(), layers.Dense(1)])
