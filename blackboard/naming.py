@@ -145,9 +145,9 @@ def name_model(
     names = Names(variables)
     learned = [layer for layer in model.layers if layer.weights]
     sub = [str(number) if len(learned) > 1 else "" for number in range(1, len(learned) + 1)]
-    for number, layer in zip(sub, learned, strict=True):
-        for name, weight in layer.weights.items():
-            names.give(weight, WEIGHTS.get(name, name) + number, "weight", layer.name, layered=True)
+    for number, one in zip(sub, learned, strict=True):
+        for name, weight in one.weights.items():
+            names.give(weight, WEIGHTS.get(name, name) + number, "weight", one.name, layered=True)
     names.give(x, "x" if x.ndim > 2 else "a", "input")  # where there are images a counts places of the kernel
     names.give(y, "t", "target")
     number = sub[0] if sub else ""
