@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 import numpy
 from numpy.typing import NDArray
 
-from ..errors import DataError, DeviceError, DtypeError, GraphError
+from ..errors import DataError, DeviceError, DtypeError, GraphError, UsageError
 from . import backend
 from .backend import Array
 from .capturing import captures, capturing
+from .lent import Lent
 
 CPU = (1, 3)
 """DLPack's numbers of the host's memory, plain and pinned."""
@@ -183,6 +184,50 @@ def _by_dlpack(data: Any, what: str, name: str, way: str) -> Array:
         raise DeviceError(
             f"{what} is {name}, which CuPy cannot take over: give it on the host, {way} ({error})."
         ) from None
+
+
+def held(array: Array, dtype: numpy.dtype[Any], what: str) -> Array:
+    """The array in that dtype; raises DataError for a number beyond it, rather than wrap around or make it infinite.
+
+    What lies on a GPU is not looked at, since that would wait for it.
+    """
+    if array.dtype == dtype:
+        return array
+    looked_at = array.__class__ is numpy.ndarray and array.dtype.kind in "biuf" and dtype.kind != "b"
+    if not looked_at or numpy.can_cast(array.dtype, dtype):
+        return array.astype(dtype)
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        made = array.astype(dtype)
+    if dtype.kind == "f":
+        wrong = numpy.isinf(made) & numpy.isfinite(array)
+    else:
+        limits = numpy.iinfo(dtype)
+        below = array < limits.max + 1.0 if array.dtype.kind == "f" else array <= limits.max
+        wrong = ~((array >= limits.min) & below)
+    if wrong.any():
+        first = array.reshape(-1)[int(wrong.argmax())]
+        raise DataError(f"{what} holds {first}, and {dtype} does not: give a wider dtype, or numbers within it.")
+    return made
+
+
+def numeric_dtype(dtype: Any) -> numpy.dtype[Any]:
+    """The dtype of that name, if it is one of real numbers; raises UsageError or DtypeError."""
+    try:
+        result: numpy.dtype[Any] = numpy.dtype(dtype)
+    except TypeError:
+        raise UsageError(f"unknown dtype {dtype!r}: use 'float32', 'float64', 'int64' or 'bool'.") from None
+    if result.kind not in "biuf":
+        raise DtypeError(f"a tensor holds numbers, not dtype {result}.")
+    return result
+
+
+def as_index(part: Any) -> Any:
+    """One part of an index as the backend takes it: what is no slice, number, list or None is an array."""
+    if isinstance(part, Lent):
+        return part._data  # type: ignore[attr-defined]
+    if part is None or part is Ellipsis or isinstance(part, (int, slice, list, tuple, numpy.integer)):
+        return part
+    return as_array(part, "an index")
 
 
 # Refusing

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import GraphError
+from . import backend
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -175,3 +176,20 @@ def depends_on_others(root: Node, mine: set[Any]) -> bool:
             else:
                 return True
     return False
+
+
+def own_arrays(arrays: list[Any], besides: Any = None) -> list[Any]:
+    """The arrays, each with memory of its own, so that changing one in place is not seen through another.
+
+    A rule may hand on the incoming gradient itself or a view of it; those are copied. None stays None.
+    """
+    seen = {id(besides)}
+    owned = []
+    for array in arrays:
+        if array is not None:
+            array = backend.namespace_of(array).asarray(array)
+            if array.base is not None or id(array) in seen:
+                array = array.copy()
+            seen.add(id(array))
+        owned.append(array)
+    return owned

@@ -10,11 +10,11 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from ..errors import DataError, DtypeError, GraphError, ShapeError, UsageError
+from ..errors import DtypeError, GraphError, ShapeError
 from . import backend, tape
 from .backend import Array
 from .capturing import captures, capturing
-from .incoming import as_array
+from .incoming import as_array, as_index, held, numeric_dtype
 from .lent import Lent
 from .nested import holds_tensors, joined
 from .numpy_functions import Ufuncs, apply_function
@@ -261,7 +261,7 @@ class Tensor(Lent):
             for leaf in leaves:
                 capture.lift_gradient(leaf)
         arrays = [array if leaf._grad is None else leaf._grad._data + array for leaf, array in leaves.items()]
-        for leaf, array in zip(leaves, own_arrays(arrays), strict=True):
+        for leaf, array in zip(leaves, tape.own_arrays(arrays), strict=True):
             leaf.grad = Tensor(array)
 
     def _seed(self, gradient: Any) -> Array:
@@ -422,23 +422,6 @@ def _restored(values: Any, requires_grad: bool, name: str | None, device: str, g
     return result
 
 
-def own_arrays(arrays: list[Array], besides: Array = None) -> list[Array]:
-    """The arrays, each with memory of its own, so that changing one in place is not seen through another.
-
-    A rule may hand on the incoming gradient itself or a view of it; those are copied. None stays None.
-    """
-    seen = {id(besides)}
-    owned = []
-    for array in arrays:
-        if array is not None:
-            array = backend.namespace_of(array).asarray(array)
-            if array.base is not None or id(array) in seen:
-                array = array.copy()
-            seen.add(id(array))
-        owned.append(array)
-    return owned
-
-
 def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: str = "cpu") -> Tensor:
     """Make a tensor by copying `data`: a number, nested lists, another tensor, or an array of NumPy, CuPy, pandas,
     PyTorch, JAX or whatever else speaks NumPy's protocol or DLPack.
@@ -474,39 +457,6 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     return Tensor(backend.to_device(array, device), requires_grad=requires_grad)
 
 
-def held(array: Array, dtype: numpy.dtype[Any], what: str) -> Array:
-    """The array in that dtype; raises DataError for a number beyond it, rather than wrap around or make it infinite.
-
-    What lies on a GPU is not looked at, since that would wait for it.
-    """
-    if array.dtype == dtype:
-        return array
-    looked_at = array.__class__ is numpy.ndarray and array.dtype.kind in "biuf" and dtype.kind != "b"
-    if not looked_at or numpy.can_cast(array.dtype, dtype):
-        return array.astype(dtype)
-    with numpy.errstate(over="ignore", invalid="ignore"):
-        made = array.astype(dtype)
-    if dtype.kind == "f":
-        wrong = numpy.isinf(made) & numpy.isfinite(array)
-    else:
-        limits = numpy.iinfo(dtype)
-        below = array < limits.max + 1.0 if array.dtype.kind == "f" else array <= limits.max
-        wrong = ~((array >= limits.min) & below)
-    if wrong.any():
-        first = array.reshape(-1)[int(wrong.argmax())]
-        raise DataError(f"{what} holds {first}, and {dtype} does not: give a wider dtype, or numbers within it.")
-    return made
-
-
-def as_index(part: Any) -> Any:
-    """One part of an index as the backend takes it: what is no slice, number, list or None is an array."""
-    if isinstance(part, Tensor):
-        return part._data
-    if part is None or part is Ellipsis or isinstance(part, (int, slice, list, tuple, numpy.integer)):
-        return part
-    return as_array(part, "an index")
-
-
 def _refuse_leaf(x: Tensor, leaf: bool) -> None:
     """Raise GraphError where a leaf is to be made of a tensor that requires a gradient."""
     if leaf:
@@ -514,14 +464,3 @@ def _refuse_leaf(x: Tensor, leaf: bool) -> None:
             f"requires_grad=True asks for a leaf, and this would be made of a tensor that requires a gradient (shape "
             f"{x.shape}), which would not hear of it: detach() that for a new leaf, or leave requires_grad out."
         )
-
-
-def numeric_dtype(dtype: Any) -> numpy.dtype[Any]:
-    """The dtype of that name, if it is one of real numbers; raises UsageError or DtypeError."""
-    try:
-        result: numpy.dtype[Any] = numpy.dtype(dtype)
-    except TypeError:
-        raise UsageError(f"unknown dtype {dtype!r}: use 'float32', 'float64', 'int64' or 'bool'.") from None
-    if result.kind not in "biuf":
-        raise DtypeError(f"a tensor holds numbers, not dtype {result}.")
-    return result

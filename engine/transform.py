@@ -12,7 +12,8 @@ from ..checks import is_whole
 from ..errors import ShapeError, UsageError
 from . import backend, tape
 from .namespace import namespace, namespace_on
-from .tensor import Tensor, own_arrays, tensor
+from .tape import own_arrays
+from .tensor import Tensor, tensor
 
 Function = Callable[..., Tensor]
 

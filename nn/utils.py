@@ -9,8 +9,8 @@ import numpy.typing
 
 from ..checks import whole
 from ..engine import backend
-from ..engine.incoming import as_array
-from ..engine.tensor import Tensor, numeric_dtype
+from ..engine.incoming import as_array, numeric_dtype
+from ..engine.tensor import Tensor
 from ..errors import DataError
 
 

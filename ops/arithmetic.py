@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..engine.incoming import numeric_dtype
 from ..engine.primitive import example, primitive
-from ..engine.tensor import numeric_dtype
 
 
 @primitive("y = a + b", analytic=True, operators=("__add__", "__radd__"))

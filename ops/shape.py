@@ -9,8 +9,9 @@ import numpy
 
 from ..engine import backend
 from ..engine.cuda.launch import TYPES, CudaKernel, chosen
+from ..engine.incoming import as_index
 from ..engine.primitive import example, primitive
-from ..engine.tensor import Tensor, as_index, tensor
+from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError
 
 
