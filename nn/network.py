@@ -42,15 +42,7 @@ def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
 class Network:
     """Layers one after another, with weights, and what they compute. `Sequential` says what its arguments mean."""
 
-    def __init__(
-        self,
-        layers: Iterable[Layer] = (),
-        *,
-        seed: int = 0,
-        dtype: str = "float32",
-        device: str = "cpu",
-        name: str = "sequential",
-    ) -> None:
+    def __init__(self, layers: Iterable[Layer], seed: int, dtype: str, device: str, name: str) -> None:
         self.layers: list[Layer] = []
         self._trainable = True
         random.generator(seed)  # refuses what is no seed

@@ -61,7 +61,7 @@ class Sequential(Network):
         self.jit_compile: bool | str = "auto"
         self.recorded: dict[str, Captured[..., Any]] = {}
         self.stream = Stream()
-        super().__init__(layers, seed=seed, dtype=dtype, device=device, name=name)
+        super().__init__(layers, seed, dtype, device, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         made = "_flat" in vars(self)  # which the network's constructor sets last
