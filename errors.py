@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -68,6 +67,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UsageError:
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """The known name that is meant, perhaps; else all of them."""
+    import difflib  # here, not before there is an error
+
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else "it takes one of " + ", ".join(map(repr, known)) + "."

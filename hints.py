@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +13,9 @@ ROOT = Path(__file__).resolve().parent
 
 def pip(*arguments: str) -> str:
     """A pip command of the running interpreter, as it is typed into a shell."""
+    import shlex  # here, not before there is something to say: the engine imports this file
+    import subprocess
+
     words = [sys.executable or "python", "-m", "pip", *arguments]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
