@@ -81,9 +81,11 @@ def of(name: str, **parameters: Any) -> tuple[Callable[..., Values], Callable[..
     primitive = registry[name]
 
     def f(*xs: Values) -> Values:
+        """The primitive on arrays."""
         return numpy.asarray(primitive.kernel(numpy, *xs, **{**primitive.defaults, **parameters}))
 
     def vjp(gy: Values, *xs: Values) -> Any:
+        """Its gradients by its rules."""
         _, pull = transform.vjp(lambda *tensors: primitive.compute(tensors, parameters), *map(Tensor, xs))
         gradients = tuple(g.numpy() for g in pull(Tensor(numpy.asarray(gy))))
         return gradients if len(gradients) > 1 else gradients[0]
