@@ -64,6 +64,15 @@ def example(*shapes: tuple[int, ...], **parameters: Any) -> Example:
     return Example(shapes, parameters)
 
 
+class _OfInstances(cached_property[Any]):
+    """A cached property that is not seen on the class, whose own signature `inspect` would take it for."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            raise AttributeError
+        return super().__get__(instance, owner)
+
+
 class Primitive:
     """A function of tensors that knows its own gradient; made by the decorator `primitive`.
 
@@ -105,7 +114,7 @@ class Primitive:
         self.checks: tuple[Callable[..., None], ...] = ()  # both, as far as there are any
         self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
-        self.ready = False  # what the road is to know of it
+        self.version = object()  # another one, where what the road knows of it has changed
         self.direct = not (self.parameters or self.variadic or self.binder)
 
     def __repr__(self) -> str:
@@ -115,11 +124,10 @@ class Primitive:
         """Copied and pickled as a function is: by its name, itself."""
         return self.name
 
-    def __getattr__(self, name: str) -> Any:
-        if name != "__signature__":
-            raise AttributeError(f"a primitive has no attribute {name!r}.")
-        self.__signature__ = inspect.signature(self.binder) if self.binder else _public(self.declared)
-        return self.__signature__
+    @_OfInstances
+    def __signature__(self) -> inspect.Signature:
+        """What a call takes."""
+        return inspect.signature(self.binder) if self.binder else _public(self.declared)
 
     @cached_property
     def road(self) -> Callable[..., Tensor]:
@@ -218,7 +226,7 @@ class Primitive:
         """Take the rule for its operand; what was recorded before keeps the one it had."""
         self.rules[rule.operand] = rule
         self.plans.clear()
-        self.ready = False
+        self.version = object()
         self.__dict__.pop("adds", None)
 
     def check_text(self) -> None:
@@ -268,12 +276,12 @@ class Primitive:
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""
-        self.checker, self.checks, self.ready = function, (function, *self.checks), False
+        self.checker, self.checks, self.version = function, (function, *self.checks), object()
         return function
 
     def check_values(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of the operands' values, with the parameters, also called in each replay; not on a GPU."""
-        self.value_checker, self.checks, self.ready = function, (*self.checks, function), False
+        self.value_checker, self.checks, self.version = function, (*self.checks, function), object()
         return function
 
     # Computing

@@ -28,12 +28,13 @@ NONE: dict[str, Any] = {}
 
 TEMPLATE = """
 def made_for(primitive, plans):
-    ufunc, cares, checks = None, False, ()
+    version, ufunc, cares, checks = None, None, False, ()
 
     def road({given}, parameters=NONE):
-        nonlocal ufunc, cares, checks
-        if not primitive.ready:
-            ufunc, cares, checks, primitive.ready = primitive.ufunc, primitive.cares, primitive.checks, True
+        nonlocal version, ufunc, cares, checks
+        if version is not primitive.version:
+            now, ufunc, cares, checks = primitive.version, primitive.ufunc, primitive.cares, primitive.checks
+            version = now
         plain = {plain}
         {gathering}
         if plain:
