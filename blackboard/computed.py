@@ -202,9 +202,10 @@ def _assemble(
         key = id(s.operand)
         turns[key] = turns.get(key, 0) + 1
         totals[key] = s.gx if key not in totals else totals[key] + s.gx
-        turn = turns[key], counts[key]
+        turn, operand = (turns[key], counts[key]), quantity(s.operand)
+        operand.terms = max(operand.terms, float(numpy.nan_to_num(numpy.abs(s.gy), posinf=0).max(initial=0)))
         made.backward.append(
-            Return(len(made.backward) + 1, steps[s.application.number], s, quantity(s.operand), *turn, totals[key] + 0)
+            Return(len(made.backward) + 1, steps[s.application.number], s, operand, *turn, totals[key] + 0)
         )
     return made
 

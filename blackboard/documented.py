@@ -87,9 +87,10 @@ class Documented:
     leaves out, by language; by the part's target where it is about one that may be another in another net.
 
     variables: names that stand for any. varies: targets of parts that other nets compute in another way; of such a net
-    it is told, where it has the documented equations `after`, too. unless: special cases of it, which are told instead.
-    others: other parts that are told as the same. each: whether each part is about a quantity of its own. meant: the
-    exact form where that is not the parts. updates: whether it is about an update.
+    it is told, where it has the documented equations `after`, too. A gradient is told only where it has them. unless:
+    special cases of it, which are told instead. others: other parts that are told as the same. each: whether each part
+    is about a quantity of its own. meant: the exact form where that is not the parts. updates: whether it is about an
+    update.
     """
 
     number: str
@@ -244,19 +245,19 @@ DOCUMENTED = (
         "D14", ("Gradient of W⁽¹⁾", "W⁽¹⁾ 的梯度"), "DW1 = DMSE * a", ("gW1[i, j] = sum(a[n, i] * gz1[n, j], n)",),
         {"": ("The chain through W⁽²⁾ (∇h) is left out.", "省略了经过 W⁽²⁾ 的链式法则（∇h）。"),
          "gz1": ("So is the slope σ′(z⁽¹⁾).", "也省略了 σ′(z⁽¹⁾)。")},
-        leads=HIDDEN, varies=("gz1",), after=("D8", "D9"),
+        leads=HIDDEN, varies=("gz1",), after=("D8",),
     ),
     Documented(
         "D15", ("Gradient of b⁽¹⁾", "b⁽¹⁾ 的梯度"), ("b1", "MSE"), ("gb1[j] = sum(gz1[n, j], n)",),
         {"gb1": ("It is not worked out: it is the sum over the batch of the gradient at the layer's sums.",
                  "没有展开：它是该层加权和的梯度对整批样本之和。")},
-        leads=HIDDEN, varies=("gz1",), after=("D8", "D9"),
+        leads=HIDDEN, varies=("gz1",), after=("D8",),
     ),
     Documented(
         "D16", ("Gradient of a", "a 的梯度"), ("a", "L"), ("ga[n, i] = sum(gz1[n, j] * W1[i, j], j)",),
         {"ga": ("It is not worked out: each input gathers from all hidden units, through W⁽¹⁾.",
                 "没有展开：每个输入经由 W⁽¹⁾ 汇集来自所有隐藏单元的梯度。")},
-        leads=HIDDEN, varies=("gz1",), after=("D8", "D9"),
+        leads=HIDDEN, varies=("gz1",), after=("D8",),
     ),
     Documented(
         "D17", ("Update of both layers", "两层的参数更新"),

@@ -45,7 +45,8 @@ class Quantity:
     id: its plain name, `W1`. role: "input", "weight", "target", "hidden", "loss" or "constant". value: the engine's
     array. gradient: ∂J/∂value, the engine's; None where it has none. numerical: by flat place, for those elements whose
     derivative was also taken by numbers. layer: the name of the layer that it belongs to. place: the element that is
-    written out where there is room for one.
+    written out where there is room for one. terms: the greatest of the gradients that its own is made of, by which
+    rounding goes where they add up to nothing.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Quantity:
     numerical: dict[int, Numerical] = field(default_factory=dict)
     layer: str = ""
     place: Place = ()
+    terms: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,7 +75,7 @@ class Quantity:
             return
         flat = self.gradient.reshape(-1)
         eps = float(numpy.finfo(self.gradient.dtype).eps)
-        scale = float(numpy.abs(flat).max()) if flat.size else 0.0
+        scale = max(self.terms, float(numpy.abs(flat).max())) if flat.size else 0.0
         for place, other in self.numerical.items():
             if other.kink or not numpy.isfinite(flat[place]):
                 continue

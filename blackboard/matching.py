@@ -120,6 +120,9 @@ class _Computation:
 
     def one_of(self, entry: Documented, form: Sequence[Part], start: Step | None, known: set[str]) -> Cited | None:
         match, found = Match(entry.variables), []
+        behind = known.issuperset(entry.after)
+        if entry.leads and not behind:
+            return None
         for number, part in enumerate(form):
             owner = start if start and not number else self.owner(part, match)
             if owner is None:

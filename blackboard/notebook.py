@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy
+
 from .explanation import Explanation, Quantity, Return, Revision, Step
 from .handouts import Markdown
 from .scenes import Scene
@@ -59,7 +61,15 @@ def _applied(step: Step, position: int | None = None) -> str:
     """The step's primitive applied; position: of the operand that is called `u`."""
     names = ["u" if i == position else _operand(operand) for i, operand in enumerate(step.operands)]
     operands = f"({', '.join(names)}{',' * (len(names) == 1)})"
-    return f"cg.registry[{step.primitive.name!r}].compute({operands}, {dict(step.application.parameters)!r})"
+    parameters = ", ".join(f"{name!r}: {_literal(value)}" for name, value in step.application.parameters.items())
+    return f"cg.registry[{step.primitive.name!r}].compute({operands}, {{{parameters}}})"
+
+
+def _literal(value: Any) -> str:
+    """A parameter, as code."""
+    if isinstance(value, (numpy.dtype, type)):
+        return repr(numpy.dtype(value).name)
+    return f"numpy.{value!r}" if isinstance(value, numpy.ndarray) else repr(value)
 
 
 def _returned(back: Return, loss: Quantity) -> Iterator[str]:

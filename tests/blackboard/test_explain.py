@@ -110,6 +110,15 @@ def test_a_wrong_gradient_does_not_agree():
     assert [*story(explained)][-1].blocks[0].text.endswith("x.")
 
 
+def test_a_gradient_that_is_nothing_but_rounding_is_not_blamed():
+    """A bias that batch normalisation takes away again has none; in single precision a little is left."""
+    model = cg.Sequential([layers.Dense(4), layers.BatchNormalization(), layers.Dense(3, "softmax")])
+    model.compile("adam", "categorical_crossentropy")
+    explained = explain(model, np.random.default_rng(0).normal(size=(4, 5)), np.eye(3)[[0, 2, 1, 0]])
+    assert np.abs(explained["b1"].gradient).max() < 1e-6
+    assert explained.agrees
+
+
 def test_a_kink_is_told_and_not_blamed():
     explained = explain(lambda x: cg.relu(x).sum(), [0.0, 1.0])
     assert explained["x"].numerical[0].kink
