@@ -10,14 +10,13 @@ from .engine.primitive import Primitive, primitive, registry
 from .engine.tensor import Tensor, tensor
 from .engine.transform import grad, hessian, jacobian, jvp, value_and_grad, vjp
 from .errors import ChalkgradError
-from .ops.composed import composed
 from .ops.creation import ones_like, zeros_like
 from .replay.capture import capture
 
 __version__ = "0.2.0.dev0"
 
 globals().update(registry)  # cg.exp, cg.matmul, …: every primitive under its own name
-globals().update(composed)  # and what is composed of a few
+globals().update(ops.composed.composed)  # and what is composed of a few
 globals().update({name: made for made in registry.values() for name in made.synonyms})  # cg.abs, as NumPy has it
 
 LATER = {

@@ -22,7 +22,6 @@ from .engine.transform import jvp as jvp
 from .engine.transform import value_and_grad as value_and_grad
 from .engine.transform import vjp as vjp
 from .errors import ChalkgradError as ChalkgradError
-from .ops.composed import composed as composed
 from .ops.creation import ones_like as ones_like
 from .ops.creation import zeros_like as zeros_like
 from .replay.capture import capture as capture

@@ -34,7 +34,7 @@ from typing import Any
 import numpy
 
 from ..equation.language import Equation, read_equation
-from ..errors import EquationError
+from ..errors import EquationError, UsageError
 from . import recording
 from .cuda.launch import CudaKernel, chosen
 from .namespace import OWN, Namespace, makers, namespace
@@ -364,6 +364,11 @@ def primitive(
     """
 
     def declare(kernel: Kernel) -> Primitive:
+        if not hasattr(kernel, "__code__"):
+            raise UsageError(
+                f"primitive({text!r}) stands as a decorator above a function, which gives its name, operands and "
+                f'docstring: `def name(x): """…"""`; it was called with {type(kernel).__name__}.'
+            )
         made = Primitive(
             kernel, text, saves=saves, kink=kink, analytic=analytic, whole=whole, examples=examples, bind=bind,
             domain={}, method=kernel.__name__ if method else None, operators=operators, synonyms=synonyms,

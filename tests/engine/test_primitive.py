@@ -95,6 +95,11 @@ def test_a_text_that_does_not_say_all_needs_a_body(declare):
             """Without a body."""
 
 
+def test_a_declaration_wants_a_function():
+    with pytest.raises(UsageError, match="stands as a decorator above a function"):
+        cg.primitive("y = 2 * x")(cg.tensor(1.0))
+
+
 def test_a_rule_s_equation_gives_the_operand_s_gradient(scaled):
     with pytest.raises(EquationError, match=r"'gz = .*a rule of scaled, should give gx"):
         scaled.vjp("x", "gz = factor * gy")
