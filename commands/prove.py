@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -55,25 +55,30 @@ def prove(what: Sequence[str], options: Options, json_file: str | None = None, h
 
 
 def _run(targets: Sequence[Target], options: Options) -> list[Proof]:
-    """Prove each target and show it: a live line and then a table on a terminal, else a line for each."""
+    """Prove each target and show it by a line; on a terminal below them a live one of what is proven now."""
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console()
+    console = Console(highlight=False)
     deadline = time.perf_counter() + (options.max_seconds or math.inf)
-    if not console.is_terminal:
-        proofs = []
-        _say_line(("primitive", "proven", "dtypes", "orders", "error/bound", "ulp/bound", "verdict"), targets)
+    width = max([len(target.name) for target in targets if isinstance(target, Primitive)], default=0)
+    columns = (TextColumn("proving {task.fields[name]:<32}", markup=False), BarColumn(), MofNCompleteColumn())
+    proofs = []
+    if width:
+        _say_row(console, ("primitive", "proven", "dtypes", "orders", "error/bound", "ulp/bound", "verdict"), width)
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=len(targets), name="")
         for target in targets:
-            proofs.append(_prove(target, options, deadline))
-            _say_line(proofs[-1].row, targets) if isinstance(target, Primitive) else _say_function(proofs[-1])
-        return proofs
-    with _live_line(console, len(targets)) as show:
-        proofs = [_prove(target, options, deadline) for target in show(targets)]
-    if any(isinstance(target, Primitive) for target in targets):
-        _print_table(console, proofs)
-    for proof in proofs:
-        if isinstance(proof.target, Function):
-            _say_function(proof)
+            bar.update(task, name=name_of(target))
+            proof = _prove(target, options, deadline)
+            proofs.append(proof)
+            if proof.primitive:
+                _say_row(console, proof.row, width, "red" if proof.failures else "green")
+            else:
+                _say_function(console, proof)
+            bar.advance(task)
     return proofs
 
 
@@ -128,55 +133,25 @@ def _prove_primitive(primitive: Primitive, options: Options, deadline: float) ->
 # Telling
 
 
-@contextlib.contextmanager
-def _live_line(console: Any, total: int) -> Iterator[Callable[[Sequence[Target]], Iterator[Target]]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("proving {task.fields[name]:<32}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=total, name="")
-
-        def show(targets: Sequence[Target]) -> Iterator[Target]:
-            for target in targets:
-                bar.update(task, name=name_of(target))
-                yield target
-                bar.advance(task)
-
-        yield show
+def _say_row(console: Any, row: Sequence[str], width: int, style: str = "") -> None:
+    name, proven, dtypes, orders, worst, ulp, verdict = row
+    width = max(len("primitive"), width)
+    line = f"{name:<{width}}  {proven:>7}  {dtypes:<15}  {orders:<6}  {worst:>11}  {ulp:>9}  {verdict}"
+    _print(console, line, style)
 
 
-def _print_table(console: Any, proofs: Sequence[Proof]) -> None:
-    from rich import box
-    from rich.table import Table
+def _print(console: Any, text: str, style: str = "") -> None:
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("\nprimitive")
-    for title in ("\nproven", "\ndtypes", "\norders", "worst error\n/ its bound", "worst ulp\n/ bound"):
-        table.add_column(title, justify="left" if "dtypes" in title else "right")
-    table.add_column("\nverdict")
-    for proof in proofs:
-        if isinstance(proof.target, Primitive):
-            style = "bold red" if proof.failures else "green"
-            table.add_row(*map(Text, proof.row[:-1]), Text(proof.row[-1], style=style))
-    console.print(table)
+    console.print(Text(text, style), soft_wrap=True)
 
 
-def _say_line(row: Sequence[str], targets: Sequence[Target]) -> None:
-    """One line of the plain table; nothing where no primitive is proven."""
-    names = [target.name for target in targets if isinstance(target, Primitive)]
-    if names:
-        name, proven, dtypes, orders, worst, ulp, verdict = row
-        width = max(len("primitive"), *map(len, names))
-        click.echo(f"{name:<{width}}  {proven:>7}  {dtypes:<15}  {orders:<6}  {worst:>11}  {ulp:>9}  {verdict}")
-
-
-def _say_function(proof: Proof) -> None:
+def _say_function(console: Any, proof: Proof) -> None:
     (report,) = proof.reports
     assert isinstance(proof.target, Function)
-    click.echo(click.style(str(report), fg=None if report.proven else "red"))
+    _print(console, str(report), "" if report.proven else "red")
     if report.verdict is Verdict.NOT_FINITE and proof.target.drawn:
-        click.echo(f"  its inputs were drawn: set {proof.target.name}.inputs to points where it is defined.")
+        _print(console, f"  its inputs were drawn: set {proof.target.name}.inputs to points where it is defined.")
 
 
 def _tell(proofs: Sequence[Proof], seconds: float) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
-import numpy
-
 from .. import __version__
+from ..benchmarks import peers
 from ..engine.primitive import Primitive
 from ..proof.bounds import Accuracy
 from ..proof.report import Report, Verdict
@@ -106,10 +102,7 @@ def _count(number: int, kind: str) -> str:
 
 def versions() -> dict[str, str]:
     """The versions that a proof was made with."""
-    found = {"chalkgrad": __version__, "python": platform.python_version(), "numpy": numpy.__version__}
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        found["mpmath"] = metadata.version("mpmath")
-    return found
+    return {"chalkgrad": __version__, **peers.versions(("numpy", "mpmath"))}
 
 
 def as_json(proofs: Sequence[Proof], options: Options, seconds: float) -> str:

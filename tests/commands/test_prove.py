@@ -105,7 +105,7 @@ def test_on_a_terminal(chalkgrad, monkeypatch, write):
     write("def f(x=np.ones(3)): return cg.exp(x)")
     text = chalkgrad("prove", "exp", "f.py:f").stdout
     assert "proving exp" in text
-    assert "worst error" in text
+    assert "error/bound" in text
     assert "f: PROVEN" in text
 
 
