@@ -21,6 +21,15 @@ def is_whole(value: object) -> bool:
     return isinstance(value, (int, numpy.integer)) and not isinstance(value, bool)
 
 
+def wholes(values: Any) -> tuple[int, ...] | None:
+    """A sequence of whole numbers as a tuple of Python's; None for anything else."""
+    try:
+        found = tuple(values)
+    except TypeError:
+        return None
+    return tuple(map(int, found)) if all(map(is_whole, found)) else None
+
+
 def number(what: str, name: str, value: Any, interval: str = "(-∞, ∞)") -> float:
     """A number in an interval such as "[0, 1)", as Python's float; raises UsageError for anything else."""
     if not is_number(value):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...checks import is_whole
+from ...checks import wholes
 from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.primitive import Primitive, registry
@@ -255,11 +255,12 @@ def default_name(kind: type[Layer]) -> str:
 
 def checked_shape(what: str, shape: Any) -> Shape:
     """The shape of one sample as a tuple; raises UsageError for what is none."""
-    if not isinstance(shape, (tuple, list)) or not all(map(is_whole, shape)):
+    lengths = wholes(shape)
+    if lengths is None:
         raise UsageError(f"{what}={shape!r}: it is the shape of one sample, such as (784,).")
-    if any(n < 1 for n in shape):
+    if any(n < 1 for n in lengths):
         raise UsageError(f"{what}={shape!r}: every length is 1 or more (the batch is not part of it).")
-    return tuple(map(int, shape))
+    return lengths
 
 
 def as_plain(value: Any) -> Any:

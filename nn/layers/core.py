@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ...checks import is_whole, number, whole
+from ...checks import number, whole, wholes
 from ...engine import random
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError, unknown_name
@@ -108,9 +108,10 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], input_shape: Shape | None = None, name: str | None = None) -> None:
         super().__init__(input_shape, name)
-        if not isinstance(target_shape, (tuple, list)) or not all(map(is_whole, target_shape)):
+        lengths = wholes(target_shape)
+        if lengths is None:
             raise UsageError(f"Reshape({target_shape!r}): it takes the shape of one sample, such as (28, 28, 1).")
-        self.target_shape = tuple(map(int, target_shape))
+        self.target_shape = lengths
         if any(n < 1 and n != -1 for n in self.target_shape) or self.target_shape.count(-1) > 1:
             raise UsageError(f"Reshape({target_shape!r}): every length is 1 or more, but for one -1 for what is left.")
 

@@ -347,3 +347,8 @@ def test_a_layer_of_ones_own_learns():
     model.compile(cg.optimizers.GradientDescent(0.5), "mse")
     model.fit(x, x * np.array([3, -2], "float32"), epochs=60, verbose=0)
     np.testing.assert_allclose(model.get_weights()[0], [3, -2], atol=1e-3)
+
+
+def test_a_shape_may_be_any_sequence_of_whole_numbers():
+    assert Dense(3, input_shape=np.array([2, 4])).input_shape == (2, 4)
+    assert Reshape(np.array([4, -1])).target_shape == (4, -1)
