@@ -159,7 +159,7 @@ def _of_update(entry: Documented, revision: Revision, known: set[str]) -> Iterat
 
 def _may_stand_for(part: Part, owner: Owner) -> bool:
     """Whether it does here what σ does there: softmax is no function of one element, and an activation all the same."""
-    return not part.sigma or (isinstance(owner, Step) and owner.primitive.kernel.__module__.endswith(".activation"))
+    return not part.sigma or (isinstance(owner, Step) and owner.primitive.__module__.endswith(".activation"))
 
 
 class Match:

@@ -172,7 +172,7 @@ def activates(primitive: Primitive) -> bool:
     """Whether it is a layer's σ: a function of one element, or softmax and its like."""
     does = not isinstance(primitive.equation.statements[-1].expression, ast.Name)
     of_one = primitive.equation.elementwise and len(primitive.operands) == 1
-    return (of_one and does) or primitive.kernel.__module__.endswith(".activation")
+    return (of_one and does) or primitive.__module__.endswith(".activation")
 
 
 def name_function(

@@ -112,7 +112,7 @@ class Functions(Generated):
     """The registered primitives, by family, as `autofunction` shows them."""
 
     def run(self) -> list[nodes.Node]:
-        names = [f"{one.kernel.__module__}.{one.name}{_called(one)}" for one in _primitives()]
+        names = [f"{one.__module__}.{one.name}{_called(one)}" for one in _primitives()]
         return self.parse_text_to_nodes("\n".join(f".. autofunction:: {name}\n" for name in names))
 
 
@@ -137,11 +137,11 @@ class Updates(Generated):
 
 
 def _primitives() -> list[Primitive]:
-    return sorted((p for p in registry.values() if p.kernel.__module__.startswith("chalkgrad.ops.")), key=_family)
+    return sorted((p for p in registry.values() if p.__module__.startswith("chalkgrad.ops.")), key=_family)
 
 
 def _family(primitive: Primitive) -> str:
-    return primitive.kernel.__module__.rpartition(".")[2]
+    return primitive.__module__.rpartition(".")[2]
 
 
 def as_restructured_text(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

@@ -31,7 +31,7 @@ class Plan:
     (the operands of a variadic primitive) or, for shapes, ("shape", position) or ("shapes",).
     """
 
-    __slots__ = ("keeps_result", "names", "places", "primitive", "pulls", "record", "recorded_pulls", "ruled", "rules")
+    __slots__ = ("names", "places", "primitive", "pulls", "record", "recorded_pulls", "ruled", "rules")
 
     def __init__(self, primitive: Primitive, flags: tuple[bool, ...]) -> None:
         self.primitive = primitive
@@ -41,7 +41,6 @@ class Plan:
         kept = [save for save in primitive.saves if save.replace(".", "_") in asked]
         self.names = tuple(save.replace(".", "_") for save in kept)
         self.places = tuple(_place(primitive, save) for save in kept)
-        self.keeps_result = "y" in self.places
         self.record: Callable[..., None] = _recorder(self.ruled, self.places)(self)
         self.pulls = tuple(_pull(self, i, rule, _seen) for i, rule in zip(self.ruled, self.rules, strict=True))
         self.recorded_pulls = tuple(
