@@ -221,11 +221,11 @@ def fixed_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, mean
     """`batch_normalization` with a mean and a variance that are given, as in inference (Ioffe & Szegedy 2015, Alg. 2)."""
 def layer_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each sample less its mean, over its standard deviation, times gamma, plus beta (Ba et al. 2016)."""
-def correlation(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
-    """Σ over window and channels of x times w: `convolution` without its bias. Arguments as that takes them."""
+def correlation(x: TensorLike, w: TensorLike, stride: Any, padding: Any, dilation: Any, groups: Any) -> Tensor:
+    """Σ over window and channels of x times w: `convolution` without its bias, every parameter given whole."""
 def convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = None, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, channels_first: Any = False) -> Tensor:
     """Σ over window and channels of x times w, plus b (D2)."""
-def transposed_correlation(x: TensorLike, w: TensorLike, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, output_padding: Any = None, channels_first: Any = False, lengths: Any = None) -> Tensor:
+def transposed_correlation(x: TensorLike, w: TensorLike, stride: Any, padding: Any, dilation: Any, groups: Any, lengths: Any) -> Tensor:
     """The adjoint of `correlation` in its input: each element of x adds a kernel, scaled, to the result."""
 def transposed_convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = None, stride: Any = 1, padding: Any = 'valid', dilation: Any = 1, groups: Any = 1, output_padding: Any = None, channels_first: Any = False, lengths: Any = None) -> Tensor:
     """Each element of x adds a kernel, scaled, to the result: the adjoint of a convolution in its input, plus b."""

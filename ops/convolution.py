@@ -60,11 +60,6 @@ def _convolution_arguments(x, w, b=None, stride=1, padding="valid", dilation=1, 
     return (x, w, b), numbers, as_given(transpose, channels_first)
 
 
-def _correlation_arguments(x, w, stride=1, padding="valid", dilation=1, groups=1, channels_first=False):
-    (x, w, _), *others = _convolution_arguments(x, w, None, stride, padding, dilation, groups, channels_first)
-    return (x, w), *others
-
-
 def _kernel(w: Any) -> Any:
     if not hasattr(w, "shape"):
         raise ShapeError("a kernel is a tensor or an array of shape (*size, channels / groups, filters).")
@@ -124,10 +119,9 @@ CORRELATED = (
     analytic=True,
     whole=False,
     examples=CORRELATED,
-    bind=_correlation_arguments,
 )
 def correlation(xp, x, w, *, stride, padding, dilation, groups):
-    """Σ over window and channels of x times w: `convolution` without its bias. Arguments as that takes them."""
+    """Σ over window and channels of x times w: `convolution` without its bias, every parameter given whole."""
     return _correlated(xp, x, w, None, stride, padding, dilation, groups)
 
 
@@ -230,15 +224,6 @@ def _transposed_arguments(
     return (x, w, b), {**numbers, "padding": padding, "lengths": lengths}, as_given(transpose, channels_first)
 
 
-def _transposed_correlation_arguments(
-    x, w, stride=1, padding="valid", dilation=1, groups=1, output_padding=None, channels_first=False, lengths=None
-):
-    (x, w, _), *others = _transposed_arguments(
-        x, w, None, stride, padding, dilation, groups, output_padding, channels_first, lengths
-    )
-    return (x, w), *others
-
-
 TRANSPOSED = (
     example(
         (2, 3, 2, 3), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1, lengths=(4, 3)
@@ -256,12 +241,11 @@ TRANSPOSED = (
     analytic=True,
     whole=False,
     examples=TRANSPOSED,
-    bind=_transposed_correlation_arguments,
 )
 def transposed_correlation(xp, x, w, *, stride, padding, dilation, groups, lengths):
     """The adjoint of `correlation` in its input: each element of x adds a kernel, scaled, to the result.
 
-    It is `transposed_convolution` without its bias. Arguments as that takes them.
+    It is `transposed_convolution` without its bias, every parameter given whole.
     """
     return _spread(xp, x, w, None, stride, padding, dilation, groups, lengths)
 
