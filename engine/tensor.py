@@ -279,9 +279,7 @@ class Tensor(Lent):
 
     def detach(self) -> Tensor:
         """The same values without the way back: shares memory, requires no gradient."""
-        if capture := capturing():
-            capture.lift(self)
-        result = Tensor(self._data, name=self.name)
+        result = Tensor(lifted(self), name=self.name)
         result._version = self.version_cell()
         return result
 
@@ -324,10 +322,9 @@ class Tensor(Lent):
                 f"a tensor computed by {self._node.primitive.name} cannot be changed in place, since its gradient "
                 "would then be wrong: detach() it first, or compute a new one with cg.where."
             )
-        if capture := capturing():
-            for x in (self, value, *(index if type(index) is tuple else (index,))):
-                if isinstance(x, Tensor):
-                    capture.lift(x)
+        for x in (self, value, *(index if type(index) is tuple else (index,))):
+            if isinstance(x, Tensor):
+                lifted(x)
         source = value
         if isinstance(value, Tensor):
             source = value._data
@@ -415,6 +412,12 @@ class Tensor(Lent):
         return Tensor(backend.to_device(self._data, device), requires_grad=self.requires_grad, name=self.name)
 
 
+def lifted(x: Tensor) -> Array:
+    """The array of a tensor that takes part in what is computed; a capture hears of it."""
+    capture = capturing()
+    return capture.lift(x) if capture else x._data
+
+
 def _restored(values: Any, requires_grad: bool, name: str | None, device: str, grad: Tensor | None) -> Tensor:
     """What was pickled. Raises DeviceError where its device is not there."""
     result = Tensor(backend.to_device(values, device), requires_grad, name)
@@ -441,9 +444,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
             _refuse_leaf(data, requires_grad)
             kept = stacked and dtype in (None, data.dtype)
             return (data if kept else data.astype(data.dtype if dtype is None else dtype)).to(device)
-        if capture := capturing():
-            capture.lift(data)
-        array = data._data
+        array = lifted(data)
     else:
         array = as_array(data, "the data of a tensor")
         python = isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, numpy.generic)

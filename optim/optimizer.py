@@ -12,7 +12,7 @@ from ..engine import backend
 from ..engine.absent import checked, checked_arguments, unknown_attribute
 from ..engine.capturing import capturing
 from ..engine.flat import Flat
-from ..engine.tensor import Tensor
+from ..engine.tensor import Tensor, lifted
 from ..errors import DataError, UsageError
 from ..names import Names, taken_by
 from .clip import scale_to_norm
@@ -194,10 +194,8 @@ class Optimizer:
 
     def zero_grad(self, parameters: Sequence[Tensor]) -> None:
         """Set `.grad` of each parameter to None, so that the next backward starts afresh."""
-        trace = capturing()
         for x in parameters:
-            if trace:
-                trace.lift(x)
+            lifted(x)
             x.grad = None
 
     def apply(self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...] = ()) -> None:
