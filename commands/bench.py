@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from ..benchmarks import charts
-from ..benchmarks.gpu import page as gpu_page
+from ..benchmarks.gpu import prose
 from ..benchmarks.gpu.sections import SECTIONS, find_sections, measure_gpu
 from ..benchmarks.peers import write
-from ..benchmarks.speed import document
+from ..benchmarks.speed import performance
 from ..benchmarks.speed.compare import compare
 from ..benchmarks.speed.contestants import CONTESTANTS, GPU_CONTESTANTS, YARDSTICK, find_contestants
 from ..benchmarks.speed.growth import measure_growth
@@ -82,8 +82,8 @@ def _speed(request: Request) -> Work:
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
         def seen(record: Mapping[str, Any]) -> None:
-            notes = unfinished(record), steadiness(record), document.says(record)
-            show(f"## {record['title']}", *document.workload(record), *notes)
+            notes = unfinished(record), steadiness(record), performance.says(record)
+            show(f"## {record['title']}", *performance.workload(record), *notes)
 
         return measure_speed(workloads, contestants, _plan(request), tell, seen)
 
@@ -94,7 +94,7 @@ def _growth(request: Request) -> Work:
     def work(tell: Tell, show: Show) -> dict[str, Any]:
         results = measure_growth(request.quick, tell)
         for found in results["sweeps"].values():
-            show(*document.sweep(found))
+            show(*performance.sweep(found))
         return results
 
     return work
@@ -109,7 +109,7 @@ def _gpu(request: Request) -> Work:
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
         def seen(name: str, section: Mapping[str, Any]) -> None:
-            show(*gpu_page.part(name, section))
+            show(*prose.part(name, section))
 
         return measure_gpu(request.device, sections, contestants, plan, tell, seen)
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.gpu import __main__ as whole
-from chalkgrad.benchmarks.gpu import agreement, crossover, matmuls, page, sections, steps
+from chalkgrad.benchmarks.gpu import agreement, crossover, matmuls, prose, sections, steps
 from chalkgrad.benchmarks.machine import host
-from chalkgrad.benchmarks.speed import document
+from chalkgrad.benchmarks.speed import performance
 from chalkgrad.benchmarks.speed.contestants import GPU_CONTESTANTS
 from chalkgrad.benchmarks.speed.results import GPU, read
 from chalkgrad.benchmarks.speed.workloads import GPU_WORKLOAD
@@ -83,7 +83,7 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     assert found["sections"]["products"]["by"] == "cuBLAS"
     assert "CPU against GPU" in shown
     assert "<svg" in drawn.read_text()
-    text = "\n".join(page.page(found, "pictures"))
+    text = "\n".join(prose.page(found, "pictures"))
     for heading in ("on the device", "What an epoch moves", "Launch time", "Large products", "Width × batch"):
         assert heading in text
 
@@ -260,13 +260,13 @@ def results():
 
 
 def test_the_page_without_results():
-    (heading, told) = page.page(None, "pictures")
+    (heading, told) = prose.page(None, "pictures")
     assert heading == "## On a GPU"
     assert told.startswith("Nothing has been measured on a GPU yet. `python3 benchmarks/gpu --out FOLDER`")
 
 
 def test_the_page_with_results():
-    text = "\n\n".join(page.page(results(), "pictures"))
+    text = "\n\n".join(prose.page(results(), "pictures"))
     assert "A card (80 GiB" in text
     assert "| **captured** | 10 ms | 10 ms – 10 ms | 1.00 (1.00 – 1.00) | 1 s |" in text
     assert "- jax scan, unavailable: not here" in text
@@ -276,15 +276,15 @@ def test_the_page_with_results():
 
 
 def test_the_page_takes_the_results_beside_those_of_the_cpu(tmp_path):
-    committed = Path(document.__file__).parents[1] / "results" / "speed.json"
+    committed = Path(performance.__file__).parents[1] / "results" / "speed.json"
     shutil.copy(committed, tmp_path / "speed.json")
     arguments = ["--results", str(tmp_path / "speed.json"), "--out", str(tmp_path / "page.md")]
-    assert document.main(arguments) == 0
+    assert performance.main(arguments) == 0
     assert "Nothing has been measured on a GPU yet." in (tmp_path / "page.md").read_text()
     (tmp_path / "gpu.json").write_text(json.dumps(results()))
-    assert document.main(arguments) == 0
+    assert performance.main(arguments) == 0
     assert "A card (80 GiB" in (tmp_path / "page.md").read_text()
-    for name in page.PICTURES.values():
+    for name in prose.PICTURES.values():
         assert f"pictures/{name}" in (tmp_path / "page.md").read_text()
         assert "<svg" in (tmp_path / "pictures" / name).read_text()
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.machine import host
-from chalkgrad.benchmarks.speed import document, limits, results
+from chalkgrad.benchmarks.speed import limits, performance, results
 from chalkgrad.benchmarks.speed.compare import compare
 from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
@@ -138,20 +138,20 @@ def test_compare_leaves_other_sizes_and_peers_alone():
 
 
 def test_the_page_says_what_the_numbers_say():
-    slow = document.page(report(numpy=[1.0] * 3, captured=[2.0] * 3, eager=[4.0] * 3), None)
+    slow = performance.page(report(numpy=[1.0] * 3, captured=[2.0] * 3, eager=[4.0] * 3), None)
     assert "Of ours the fastest is `captured`. It is slower than numpy (2.00 ×)." in slow
     assert "What lies between is 1.5 µs, 75% of the time; hand-written NumPy leaves 500 ns of it too." in slow
-    fast = document.page(report(numpy=[1.0] * 3, jit=[0.8] * 3), None)
+    fast = performance.page(report(numpy=[1.0] * 3, jit=[0.8] * 3), None)
     assert "Of ours the fastest is `jit`. It is faster than numpy (1.25 ×)." in fast
-    even = document.page(report(numpy=[1.0, 2.0, 1.0, 2.0], eager=[1.1, 1.9, 1.1, 1.9]), None)
+    even = performance.page(report(numpy=[1.0, 2.0, 1.0, 2.0], eager=[1.1, 1.9, 1.1, 1.9]), None)
     assert "as fast, within the quartiles, as numpy" in even
-    none = document.page(report(numpy=[1.0], captured=entry([], "disqualified")), None)
+    none = performance.page(report(numpy=[1.0], captured=entry([], "disqualified")), None)
     assert "None of ours finished." in none
     assert "- captured, disqualified: it would not" in none
 
 
 def test_the_page_on_growth():
-    page = document.page(report(numpy=[1.0]), growth_report([1e-6, 1e-4]))
+    page = performance.page(report(numpy=[1.0]), growth_report([1e-6, 1e-4]))
     assert "| eager | 1 µs | 100 µs | 1.00 |" in page
     assert "- eager, 1,000 operations: 10 MB at the peak (10,000 bytes an operation), 0 MB still held" in page
     assert "- captured at 10: no" in page
@@ -162,7 +162,7 @@ def test_the_page_and_its_pictures_are_written(tmp_path):
     speed.write_text(json.dumps(report(numpy=[1.0, 1.1], captured=[2.0, 2.1], mygrad=[90.0, 91.0])))
     growth.write_text(json.dumps(growth_report([1e-6, 1e-4])))
     out = tmp_path / "docs" / "page.md"
-    assert document.main(["--results", str(speed), "--growth", str(growth), "--out", str(out)]) == 0
+    assert performance.main(["--results", str(speed), "--growth", str(growth), "--out", str(out)]) == 0
     named = re.findall(r"\]\((.+?\.svg)\)", out.read_text())
     assert len(named) == 2
     for picture in named:

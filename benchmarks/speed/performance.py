@@ -1,6 +1,6 @@
 """docs/performance.md, written from the results alone.
 
-    python -m chalkgrad.benchmarks.speed.document --results SPEED.json --growth GROWTH.json --out docs/performance.md
+    python -m chalkgrad.benchmarks.speed.performance --results SPEED.json --growth GROWTH.json --out docs/performance.md
 
 The pictures go into the folder `pictures` beside the page. What was measured on a GPU is read from --gpu, which
 without it is gpu.json beside SPEED.json.
@@ -17,7 +17,7 @@ from typing import Any
 from ...engine.files import replacing
 from ...errors import ChalkgradError
 from ..charts import pictures
-from ..gpu import page as gpu_page
+from ..gpu import prose
 from ..peers import table, write
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
@@ -56,7 +56,7 @@ def page(results: Results, growth: Results | None, gpu: Results | None = None) -
     parts += ["## What is left", left(results)]
     if growth is not None:
         parts += ["## How the cost grows", *_growth(growth)]
-    parts += gpu_page.page(gpu, PICTURES)
+    parts += prose.page(gpu, PICTURES)
     parts += ["## Who took part, and how", _contestants(results), _repeat(growth is not None)]
     return "\n\n".join(part for part in parts if part)
 
@@ -272,14 +272,14 @@ def _repeat(growth: bool) -> str:
     further = " and `chalkgrad bench --growth --json GROWTH.json`" if growth else ""
     with_growth = " --growth GROWTH.json" if growth else ""
     return (
-        f"To repeat: `chalkgrad bench --json SPEED.json`{further}, then `python -m {__package__}.document "
+        f"To repeat: `chalkgrad bench --json SPEED.json`{further}, then `python -m {__package__}.performance "
         f"--results SPEED.json{with_growth} --out PAGE.md`."
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.document", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.performance", description=__doc__)
     parser.add_argument("--results", required=True, help="what `chalkgrad bench --json` wrote")
     parser.add_argument("--growth", help="what `chalkgrad bench --growth --json` wrote")
     parser.add_argument("--gpu", help="what `chalkgrad bench --device gpu --json` wrote")
