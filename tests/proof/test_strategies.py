@@ -220,7 +220,8 @@ def apart(primitive, operands, parameters):
     elif primitive.kink == "z":
         distance = cg.affine.kernel(np, *operands)
     elif "//" in primitive.kink:  # of a staircase: its steps
-        place = {"floor": x, "round": x * 10.0 ** parameters.get("decimals", 0) - 0.5}.get(primitive.name)
+        rounding = {"round": x * 10.0 ** parameters.get("decimals", 0) - 0.5}
+        place = (dict.fromkeys(("floor", "ceil", "trunc"), x) | rounding).get(primitive.name)
         place = np.divide(*operands) if place is None else place
         distance = place - np.round(place)
     else:
