@@ -105,7 +105,7 @@ class Lesson {
     const { board, section } = this;
     section.replaceChildren();
     const title = board.title in page.titles ? said(page.titles[board.title]) : board.title;
-    if (title !== said(page.heading)) section.append(make("h2", {}, title));
+    section.append(make("h2", { class: title === said(page.heading) ? "unseen" : null }, title));
     if (board.notFinite) {
       const [name, place, value] = board.notFinite;
       section.append(make("p", { class: "banner bad", role: "alert" }, T("not_finite", { name, place: `[${place}]`, value: format(value) })));

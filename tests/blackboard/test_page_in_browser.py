@@ -135,11 +135,19 @@ def test_it_speaks_chinese(opened):
     assert "as documented" in tab.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_stands_in_anybodys_way(opened, accessible, scheme):
-    tab = opened(lesson_page(), scheme=scheme)
+def of_images():
+    model, y = convolutions()
+    model.build()
+    return page([explain(model, np.random.default_rng(0).normal(size=(2, 5, 5, 1)), y)])
+
+
+@pytest.mark.parametrize("write", [lesson_page, of_images])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_nothing_stands_in_anybodys_way(opened, accessible, write, scheme, width):
+    tab = opened(write(), scheme=scheme, width=width)
     tab.keyboard.press("End")
     accessible(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
 def long(x):
