@@ -19,7 +19,7 @@ makers: dict[str, Callable[..., Any]] = {}
 
 
 class Namespace:
-    """The primitives under their names, to be handed to a rule as `xp`: with it the rule is recorded.
+    """The primitives under their names, to be handed to a rule as `xp`: with it the rule is on the tape, too.
 
     device: where the tensors lie that the rule computes with, and so those that it makes.
     """

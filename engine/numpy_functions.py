@@ -1,9 +1,9 @@
 """NumPy's functions on tensors: `np.exp(x)`, `np.mean(x)`, `array * x`.
 
-Where a primitive of ours has the function's name, or lists it among its synonyms, it computes and records. Any other
-function would lose the gradient: where one is required it is refused, unless what it gives holds no floats (a shape, a
-mask, an order), so that no gradient could pass. On tensors that require none NumPy computes with their arrays; a ufunc
-that is ours, as behind `array * x`, gives a tensor there, too.
+Where a primitive of ours has the function's name, or lists it among its synonyms, it computes, and is noted on the
+tape. Any other function would lose the gradient: where one is required it is refused, unless what it gives holds no
+floats (a shape, a mask, an order), so that no gradient could pass. On tensors that require none NumPy computes with
+their arrays; a ufunc that is ours, as behind `array * x`, gives a tensor there, too.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _writing(name: str) -> UsageError:
 
 
 def _refusal(name: str, needed: Tensor, own: Any) -> GraphError:
-    way = f"chalkgrad.{own.__name__}{_signature(own)} is recorded" if own else "compose it of chalkgrad's functions"
+    way = f"chalkgrad.{own.__name__}{_signature(own)} has one" if own else "compose it of chalkgrad's functions"
     what = f"the tensor {needed.name!r}" if needed.name else "a tensor"
     return GraphError(
         f"{name} knows of no gradient, and {what} of shape {needed.shape} among its arguments requires one: "

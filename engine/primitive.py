@@ -16,7 +16,7 @@ Where the text says all, it is the code. A body means a stabler or a faster road
 A parameter has a default or stands after `*`; everything else is an operand. A body takes `xp` (numpy or cupy) first.
 A rule's body takes `xp`, the incoming gradient, and by name what it wants to see: what the primitive `saves` (`x`, the
 output `y`, or only a shape: "x.shape", seen as `x_shape`) and parameters. With `xp` set to the engine's own `namespace`
-a rule's arithmetic is recorded in turn, so derivatives of any order need no further rule.
+a rule's arithmetic is on the tape in turn, so derivatives of any order need no further rule.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ import numpy
 
 from ..equation.language import Equation, read_equation
 from ..errors import EquationError, UsageError
-from . import recording
+from . import taping
 from .cuda.launch import CudaKernel, chosen
 from .namespace import OWN, Namespace, makers, namespace
 from .operands import bind
-from .recording import Plan
 from .road import road_of
 from .rule import Kernel, Rule, meaning
+from .taping import Plan
 from .tensor import Tensor
 
 Domain = tuple[float, float] | range
@@ -76,7 +76,7 @@ class _OfInstances(cached_property[Any]):
 class Primitive:
     """A function of tensors that knows its own gradient; made by the decorator `primitive`.
 
-    Calling it with tensors (or arrays and numbers, which are constants) computes, and records what the rules
+    Calling it with tensors (or arrays and numbers, which are constants) computes, and notes on the tape what the rules
     will need where an operand requires a gradient.
     """
 
@@ -112,7 +112,7 @@ class Primitive:
         self.checker: Callable[..., None] | None = None
         self.value_checker: Callable[..., None] | None = None
         self.checks: tuple[Callable[..., None], ...] = ()  # both, as far as there are any
-        self.plans: dict[tuple[bool, ...], Plan] = {}  # how it is recorded, by which operands need a gradient
+        self.plans: dict[tuple[bool, ...], Plan] = {}  # what goes on the tape, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
         self.version = object()  # another one, where what the road knows of it has changed
         self.direct = not (self.parameters or self.variadic or self.binder)
@@ -131,7 +131,7 @@ class Primitive:
 
     @cached_property
     def road(self) -> Callable[..., Tensor]:
-        """The function of operands and parameters that computes and records; from now on what is lent is that."""
+        """The function of operands and parameters that computes and tapes; from now on what is lent is that."""
         made = road_of(self)
         for name in self.lent if self.direct else ():
             if not self.exchanges(name):
@@ -223,7 +223,7 @@ class Primitive:
         return declare
 
     def set_rule(self, rule: Rule) -> None:
-        """Take the rule for its operand; what was recorded before keeps the one it had."""
+        """Take the rule for its operand; what is on the tape before keeps the one it had."""
         self.rules[rule.operand] = rule
         self.plans.clear()
         self.version = object()
@@ -287,7 +287,7 @@ class Primitive:
     # Computing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Compute, and record. Operands are tensors, arrays or numbers; parameters as in the kernel's signature."""
+        """Compute, and note it on the tape. Operands: tensors, arrays or numbers; parameters as the kernel has them."""
         if self.direct and not kwargs and len(args) == len(self.operands):
             return self.road(*args)
         operands, parameters, *after = bind(self, args, kwargs)
@@ -298,17 +298,17 @@ class Primitive:
         return after[0](y) if after and after[0] else y
 
     def compute(self, operands: tuple[Any, ...], parameters: Mapping[str, Any]) -> Tensor:
-        """Compute, and record, with operands and parameters apart, as the kernel has them."""
+        """Compute, and note it on the tape, with operands and parameters apart, as the kernel has them."""
         if parameters.keys() != self.parameters.keys():
             parameters = {**self.defaults, **parameters}
         return self.road(*operands, parameters=parameters)
 
     def plan(self, flags: tuple[bool, ...]) -> Plan:
-        """How it is recorded where these operands need a gradient."""
+        """What goes on the tape where these operands need a gradient."""
         return self.plans.setdefault(flags, Plan(self, flags))
 
     def apply(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
-        """Compute as a part of another kernel or rule: bare on arrays, recorded where `xp` is the namespace."""
+        """Compute as a part of another kernel or rule: bare on arrays, on the tape where `xp` is the namespace."""
         if isinstance(xp, Namespace):
             return self.compute(operands, parameters)
         return self.computing(xp, *operands, **parameters)
@@ -317,7 +317,7 @@ class Primitive:
         """The name of the operand at `position` (a variadic primitive has one name for all)."""
         return self.operands[0] if self.variadic else self.operands[position]
 
-    unbroadcast = recording.unbroadcast  # what the tape asks of it
+    unbroadcast = taping.unbroadcast  # what the tape asks of it
 
 
 def _public(declared: Kernel) -> inspect.Signature:

@@ -16,7 +16,7 @@ import numpy
 from ..errors import ChalkgradError
 from .capturing import captures
 from .operands import FLOAT32, FLOAT64, REFUSED, aside, refusal
-from .recording import share_version
+from .taping import share_version
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def made_for(primitive, plans):
         if {needed}:
             plan = plans.get({flags}) or primitive.plan({flags})
             if plan.ruled:
-                plan.record(result, {operands}, parameters)
+                plan.note(result, {operands}, parameters)
         if watchers:
             for tell in watchers:
                 tell(primitive, {operands}, parameters, result)

@@ -15,24 +15,24 @@ from . import backend
 
 if TYPE_CHECKING:
     from .primitive import Primitive
-    from .recording import Plan
+    from .taping import Plan
     from .tensor import Tensor
 
 Gradient: TypeAlias = Any
-"""An array of the tensor's device or, where the reverse pass itself is recorded, a Tensor."""
+"""An array of the tensor's device or, where the reverse pass itself is on the tape, a Tensor."""
 
 clock = [0]
 """Counts the changes in place of any tensor: a node whose stamp is the present count need not look further."""
 
 
 class Node:
-    """One recorded application of a primitive.
+    """One application of a primitive.
 
     plan: the primitive, and which of its operands get a gradient by which rules.
     parents: for each of those operands its Node, or the leaf Tensor itself.
     saved: what the rules will see; dropped, and None, once they have run.
     cell: the version cell of the result, where the result is saved.
-    stamp: the clock when it was recorded; a saved tensor whose version is later was changed in place since.
+    stamp: the clock when it was made; a saved tensor whose version is later was changed in place since.
     """
 
     __slots__ = ("cell", "dtype", "parameters", "parents", "plan", "saved", "shape", "stamp")
@@ -74,7 +74,7 @@ def reverse(
     *,
     wanted: set[Any] | None = None,
     retain: bool = False,
-    recorded: bool = False,
+    taped: bool = False,
 ) -> dict[Any, Gradient]:
     """Send `gradient` from `root` back through the graph; returns the gradient of each leaf it reaches.
 
@@ -82,7 +82,7 @@ def reverse(
     wanted: the leaves, or the nodes, whose gradients are asked for. The pass stops there, and a path that leads
         to none of them costs nothing. None means every leaf.
     retain: keep what the nodes saved, so that the graph can be walked again.
-    recorded: record the pass itself (gradients are Tensors), for a derivative of the derivative.
+    taped: note the pass itself, too (gradients are Tensors), for a derivative of the derivative.
     Raises GraphError where the graph was walked and released before, or a saved value was changed in place.
     """
     stops = wanted or set()
@@ -100,14 +100,14 @@ def reverse(
         plan = node.plan
         if node.stamp != clock[0]:
             plan.check_unchanged(node)
-        pulls = plan.recorded_pulls if recorded else plan.pulls
+        pulls = plan.taped_pulls if taped else plan.pulls
         for parent, pull in zip(node.parents, pulls):  # noqa: B905 (as long as each other; `strict` costs time)
             if useful is not None and parent not in useful:
                 continue
             gx = gy if pull is None else pull(xp, node, gy)
             like: Any = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
             if gx.__class__ is not kind or gx.dtype is not like.dtype or gx.shape != like.shape:
-                gx = plan.settle(xp, gx, gy, like, pulls.index(pull), recorded)
+                gx = plan.settle(xp, gx, gy, like, pulls.index(pull), taped)
             if like is not parent or (stops and parent in stops):
                 total = found.get(parent)
                 found[parent] = gx if total is None else total + gx

@@ -21,12 +21,12 @@ from .numpy_functions import Ufuncs, apply_function
 
 
 class Tensor(Lent):
-    """An n-dimensional array that records what is computed from it.
+    """An n-dimensional array; the tape notes what is computed from it.
 
     Made by `cg.tensor(…)` or by an operation; the constructor wraps an array of the backend as it is, without
     a copy. Operators and methods (`x * y`, `x.exp()`) are lent by the primitives, with NumPy's arguments.
 
-    requires_grad: record what is computed from this tensor, so that `backward` gives it a gradient.
+    requires_grad: note what is computed from this tensor, so that `backward` gives it a gradient.
     grad: the gradient, a tensor of the same shape and dtype, once `backward` has run; None before.
     name: what error messages and explanations call it; free to choose.
     """
@@ -50,7 +50,7 @@ class Tensor(Lent):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether what is computed from it is recorded. Setting it on integers raises DtypeError."""
+        """Whether the tape notes what is computed from it. Setting it on integers raises DtypeError."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -236,7 +236,7 @@ class Tensor(Lent):
         gradient: the incoming gradient, of the shape of self; may be left out where self is one element (then 1).
         retain_graph: keep what was saved, so that backward can be called again. Without it the graph is
             released as the pass goes.
-        Raises GraphError where nothing was recorded, where the graph was released already or where a saved value
+        Raises GraphError where nothing is on the tape, where the graph was released already or where a saved value
         has been changed in place; ShapeError where `gradient` is missing or has another shape.
         """
         if not self.requires_grad:
@@ -286,7 +286,7 @@ class Tensor(Lent):
     # Changes in place
 
     def assign(self, value: Any) -> Tensor:
-        """Overwrite the elements in place, x ← value; returns self. Not recorded.
+        """Overwrite the elements in place, x ← value; returns self. Not on the tape.
 
         value: a tensor, array or number that broadcasts to the shape. If the reverse pass still needs the old
         elements, `backward` will notice and raise. Raises GraphError for a tensor that was computed from others, and
@@ -430,7 +430,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None, device: st
     PyTorch, JAX or whatever else speaks NumPy's protocol or DLPack.
 
     dtype: by default that of an array or tensor; Python floats become float32, the engine's default for models.
-    Of tensors that require a gradient, also in lists, it is recorded as a copy, so that the gradient reaches them.
+    Of tensors that require a gradient, also in lists, it goes on the tape as a copy, so that the gradient reaches them.
     Raises DtypeError for what holds no real numbers (objects, text, dates, complex numbers, sparse arrays), or when a
     gradient is asked of integers; DataError for ragged lists, masked arrays, missing values and numbers that the
     dtype does not hold (1e39 in float32); GraphError where requires_grad asks for a leaf, made of tensors that require

@@ -1,6 +1,6 @@
 """Functions of functions: grad, value_and_grad, vjp, jvp, jacobian and hessian.
 
-They nest, to any order: a gradient asked for inside a function that is being differentiated is recorded itself.
+They nest, to any order: a gradient asked for inside a function that is being differentiated is on the tape itself.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def vjp(f: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ..
         seed = gy if isinstance(gy, Tensor) else tensor(gy, dtype=y.dtype, device=y.device)
         if seed.shape != y.shape:
             raise ShapeError(f"the pullback of a function with value of shape {y.shape} got shape {seed.shape}.")
-        recorded = outer or seed.requires_grad
+        taped = outer or seed.requires_grad
         found: dict[Any, Any] = {}
         root = y._node or y
         with backend.working(y.device, "a reverse pass"):
             if y.requires_grad:
-                gradient = seed if recorded else seed._data
+                gradient = seed if taped else seed._data
                 found = {root: gradient} if isinstance(root, Tensor) else tape.reverse(
-                    root, gradient, namespace_on(y.device) if recorded else backend.namespace_of(gradient),
-                    wanted=set(keys), retain=True, recorded=recorded,
+                    root, gradient, namespace_on(y.device) if taped else backend.namespace_of(gradient),
+                    wanted=set(keys), retain=True, taped=taped,
                 )  # fmt: skip
-            if recorded:
+            if taped:
                 return tuple(found.get(key, _filled_like(x, 0.0)) for key, x in zip(keys, inputs, strict=True))
             owned = own_arrays([found.get(key) for key in keys], besides=seed._data)
         return tuple(

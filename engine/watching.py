@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .recording import Plan
 from .road import watchers
+from .taping import Plan
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Watching:
     """While it is entered, all that this thread computes with tensors is noted; nothing is captured meanwhile.
 
     applications: every primitive that was applied. sent: every gradient that a rule gave, in the order of the pass.
-    What is recorded meanwhile may be walked backward later, too.
+    What is on the tape may be walked backward later, too.
     """
 
     def __init__(self) -> None:
@@ -99,9 +99,9 @@ class _Watched(Plan):
 
         return telling
 
-    def settle(self, xp: Any, gx: Any, gy: Any, parent: Any, place: int, recorded: bool) -> Any:
+    def settle(self, xp: Any, gx: Any, gy: Any, parent: Any, place: int, taped: bool) -> Any:
         """As the plan's own; what was told is what arrives."""
-        settled = super().settle(xp, gx, gy, parent, place, recorded)
-        if not recorded:
+        settled = super().settle(xp, gx, gy, parent, place, taped)
+        if not taped:
             self.sent[-1].gx = settled
         return settled

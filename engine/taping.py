@@ -23,15 +23,15 @@ Pull = Callable[[Any, Node, Any], Any]
 
 
 class Plan:
-    """How an application of a primitive is recorded and pulled back, given which operands need a gradient.
+    """How an application of a primitive goes on the tape and is pulled back, given which operands need a gradient.
 
-    ruled: the positions of those that have a rule; pulls: their rules, on arrays; recorded_pulls: on tensors.
-    record: makes the node behind a result, of the operands and parameters, with what the rules ask to see.
+    ruled: the positions of those that have a rule; pulls: their rules, on arrays; taped_pulls: on tensors.
+    note: makes the node behind a result, of the operands and parameters, with what the rules ask to see.
     places: where each value that the rules ask for is taken from: the operand's position, "y" (the result), "all"
     (the operands of a variadic primitive) or, for shapes, ("shape", position) or ("shapes",).
     """
 
-    __slots__ = ("names", "places", "primitive", "pulls", "record", "recorded_pulls", "ruled", "rules")
+    __slots__ = ("names", "note", "places", "primitive", "pulls", "ruled", "rules", "taped_pulls")
 
     def __init__(self, primitive: Primitive, flags: tuple[bool, ...]) -> None:
         self.primitive = primitive
@@ -41,10 +41,10 @@ class Plan:
         kept = [save for save in primitive.saves if save.replace(".", "_") in asked]
         self.names = tuple(save.replace(".", "_") for save in kept)
         self.places = tuple(_place(primitive, save) for save in kept)
-        self.record: Callable[..., None] = _recorder(self.ruled, self.places)(self)
+        self.note: Callable[..., None] = _noting(self.ruled, self.places)(self)
         self.pulls = tuple(_pull(self, i, rule, _seen) for i, rule in zip(self.ruled, self.rules, strict=True))
-        self.recorded_pulls = tuple(
-            _named(rule, _pull(self, i, rule, _seen_recorded)) for i, rule in zip(self.ruled, self.rules, strict=True)
+        self.taped_pulls = tuple(
+            _named(rule, _pull(self, i, rule, _seen_taped)) for i, rule in zip(self.ruled, self.rules, strict=True)
         )
 
     def check_unchanged(self, node: Node) -> None:
@@ -56,10 +56,10 @@ class Plan:
                 if x.__class__ is Tensor and x._version is not None and x._version[0] > node.stamp:
                     raise _changed(self.primitive, x)
 
-    def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, place: int, recorded: bool) -> Any:
+    def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, place: int, taped: bool) -> Any:
         """A gradient that is not of its operand's shape and dtype: un-broadcast and cast, or refused."""
         rule = self.rules[place]
-        if not recorded and gx.__class__ is not gy.__class__:
+        if not taped and gx.__class__ is not gy.__class__:
             gx = xp.asarray(gx)
         if gx.shape != parent.shape:
             gx = self.primitive.unbroadcast(xp, gx, parent.shape, rule)
@@ -74,8 +74,8 @@ class Plan:
 
 
 RECORD = """
-def recorder(plan):
-    def record(result, operands, parameters):
+def noting(plan):
+    def note(result, operands, parameters):
         array = result._data
         dtype = array.dtype
         if dtype.kind != "f":
@@ -86,12 +86,12 @@ def recorder(plan):
         node.shape, node.dtype = array.shape, dtype
         result._requires_grad, result._node = True, node
 
-    return record
+    return note
 """
 
 
 @cache
-def _recorder(ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan], Callable[..., None]]:
+def _noting(ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan], Callable[..., None]]:
     """What writes the node, for operands at these positions that get a gradient, and what is kept."""
 
     def kept(place: Any) -> str:
@@ -110,8 +110,8 @@ def _recorder(ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan
         "__name__": __name__, "new": object.__new__, "Node": Node, "Tensor": Tensor, "clock": clock, "kept": _kept,
         "gathered": _gathered,
     }  # fmt: skip
-    exec(compile(source, "<recorder>", "exec"), scope)
-    made: Callable[[Plan], Callable[..., None]] = scope["recorder"]
+    exec(compile(source, "<noting>", "exec"), scope)
+    made: Callable[[Plan], Callable[..., None]] = scope["noting"]
     return made
 
 
@@ -205,7 +205,7 @@ def _seen(node: Node, name: str, place: int | None, position: int) -> Any:
     return tuple(map(_raw, value)) if node.plan.places[place] == "all" else _raw(value)
 
 
-def _seen_recorded(node: Node, name: str, place: int | None, position: int) -> Any:
+def _seen_taped(node: Node, name: str, place: int | None, position: int) -> Any:
     """The same with tensors."""
     if place is None or node.plan.places[place] != "y":
         return _seen(node, name, None, position) if place is None else node.saved[place]  # type: ignore[index]
