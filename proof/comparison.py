@@ -28,9 +28,10 @@ from .subject import OutOfTime, Subject, Values
 RESOLUTION = 1e-4
 """An agreement that rounding makes looser than this, relatively, is not called proven but precision-limited."""
 
-VISIBLE = 1e7
-"""A directional derivative below this many units of f's own rounding (1e-8 of f, say) is beyond what differences of
-values can show in more than a few digits: it is compared, but does not make the verdict precision-limited."""
+VISIBLE = 1e8
+"""A directional derivative below this many units of f's own rounding (1e-7 of f, say) is beyond what differences of
+values can show to `RESOLUTION`: at steps of 1/256 the rounding of f is some 2e-12 of f in a difference. It is compared,
+but does not make the verdict precision-limited."""
 
 Path = tuple[tuple[float, float], ...]
 """(h, estimate) pairs."""
