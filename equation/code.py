@@ -180,6 +180,8 @@ class _Elementwise:
         left, right = self.code(node.left), self.code(node.right)
         if isinstance(node.op, ast.Pow) and isinstance(right, ast.Constant) and right.value == 2:
             return _call("square", left)
+        if isinstance(node.op, ast.Pow) and self.is_array(node.right):
+            return _call("power", left, right)  # before NumPy 2.3 `**` by an array without axes is of the dtype of the base
         return ast.BinOp(left, node.op, right)
 
     def write_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
