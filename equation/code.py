@@ -181,7 +181,7 @@ class _Elementwise:
         if isinstance(node.op, ast.Pow) and isinstance(right, ast.Constant) and right.value == 2:
             return _call("square", left)
         if isinstance(node.op, ast.Pow) and self.is_array(node.right):
-            return _call("power", left, right)  # before NumPy 2.3 `**` by an array without axes is of the dtype of the base
+            return _call("power", left, right)  # before NumPy 2.3 `**` forgets the dtype of a lone exponent
         return ast.BinOp(left, node.op, right)
 
     def write_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
