@@ -134,7 +134,9 @@ Generated from `benchmarks/results/false-alarms.json` by `python -m chalkgrad.be
 How often the checker calls a right rule wrong: every primitive of the registry with each of its examples, in float64
 and float32, is proven for many seeds, each with other inputs, cotangents and directions; so is each equation, at 50
 digits. Every rule here is right, so that whatever is not *proven* is a false alarm. The bounds in ulp are not among
-these: they are tried at points that are the same for every seed, and [a page of their own](accuracy.md) has them."""
+these: they are tried at points that are the same for every seed, and [a page of their own](accuracy.md) has them.
+
+An alarm stays in the count; how it was mended stands in the changes (`CHANGELOG.md`)."""
 
 
 def _spans(seeds: Iterable[int]) -> list[list[int]]:
