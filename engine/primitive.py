@@ -27,7 +27,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ import numpy
 from ..equation.language import Equation, read_equation
 from ..errors import EquationError, UsageError
 from . import taping
+from .capturing import unfollowed_property
 from .cuda.launch import CudaKernel, chosen
 from .namespace import OWN, Namespace, makers, namespace
 from .operands import bind
@@ -64,7 +64,7 @@ def example(*shapes: tuple[int, ...], **parameters: Any) -> Example:
     return Example(shapes, parameters)
 
 
-class _OfInstances(cached_property[Any]):
+class _OfInstances(unfollowed_property[Any]):
     """A cached property that is not seen on the class, whose own signature `inspect` would take it for."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -129,7 +129,7 @@ class Primitive:
         """What a call takes."""
         return inspect.signature(self.binder) if self.binder else _public(self.declared)
 
-    @cached_property
+    @unfollowed_property
     def road(self) -> Callable[..., Tensor]:
         """The function of operands and parameters that computes and tapes; from now on what is lent is that."""
         made = road_of(self)
@@ -142,12 +142,12 @@ class Primitive:
         """Whether it is lent under this name with its operands exchanged, as `__radd__` is."""
         return name.startswith("__r") and f"__{name[3:]}" in self.operators
 
-    @cached_property
+    @unfollowed_property
     def equation(self) -> Equation:
         """The equation, read."""
         return read_equation(self.text, {*self.operands, *self.parameters})
 
-    @cached_property
+    @unfollowed_property
     def kernel(self) -> Kernel:
         """The code, a function of xp, operands and parameters; made from the text where that says all."""
         if self.body is not None:
@@ -166,24 +166,24 @@ class Primitive:
         made.__module__, made.__doc__ = self.__module__, self.__doc__
         return made
 
-    @cached_property
+    @unfollowed_property
     def computing(self) -> Kernel:
         """The code, or on a GPU the launch that stands for it."""
         return chosen(self.cuda_kernels.get(""), self.kernel)
 
-    @cached_property
+    @unfollowed_property
     def ufunc(self) -> Any:
         """The ufunc of NumPy that is all of it; None where it is more, or another function."""
         from ..equation.code import single_call
 
         return getattr(numpy, single_call(self.equation, self.operands) or "", None) if self.body is None else None
 
-    @cached_property
+    @unfollowed_property
     def whole(self) -> bool:
         """Whether integers stay integers, as NumPy has it; else they are made floating point before it computes."""
         return self.equation.whole if self.declared_whole is None else self.declared_whole
 
-    @cached_property
+    @unfollowed_property
     def adds(self) -> bool:
         """Whether it, or a rule of it, sums: then float16 is computed in float32, and the result rounded to float16."""
         return self.equation.adds or any(rule.equation.adds for rule in self.rules.values())

@@ -6,11 +6,11 @@ import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..equation.language import Equation, read_equation
 from ..errors import EquationError
+from .capturing import unfollowed_property
 from .namespace import namespace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Rule:
     place: tuple[str, int] = ("<rule>", 1)
     asked: tuple[str, ...] | None = None
 
-    @cached_property
+    @unfollowed_property
     def equation(self) -> Equation:
         """The rule's equation, read."""
         result = self.primitive.equation.target
@@ -50,7 +50,7 @@ class Rule:
             raise EquationError(f"{self.text!r}, a rule of {self.primitive.name}, should give g{self.operand}.")
         return equation
 
-    @cached_property
+    @unfollowed_property
     def wants(self) -> tuple[str, ...]:
         """What the code asks to see. Raises EquationError where that is neither saved nor a parameter."""
         made = self.primitive
@@ -79,7 +79,7 @@ class Rule:
             names |= {"axis"} & made.parameters.keys() if "..." in self.text else set()
         return (*sorted(names - made.parameters.keys()), *(name for name in made.parameters if name in names))
 
-    @cached_property
+    @unfollowed_property
     def kernel(self) -> Kernel:
         """The code; made from the text where that says all."""
         if self.body is not None:
@@ -96,7 +96,7 @@ class Rule:
             functions=meaning, place=self.place,
         )  # fmt: skip
 
-    @cached_property
+    @unfollowed_property
     def factor(self) -> str | None:
         """What gy is multiplied by to give the gradient, where the text says no more: a name, or "" for gy itself."""
         incoming, node = f"g{self.primitive.equation.target}", self.equation.statements[-1].expression
