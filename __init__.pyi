@@ -47,6 +47,8 @@ optimizers = optim
 
 def sigmoid(x: TensorLike) -> Tensor:
     """Logistic function, elementwise (D1)."""
+def logistic_density(x: TensorLike) -> Tensor:
+    """The slope of the logistic function, σ(x) σ(-x), elementwise: y (1 - y) without the cancellation in 1 - y."""
 def relu(x: TensorLike) -> Tensor:
     """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
 def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> Tensor:

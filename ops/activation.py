@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..engine.namespace import Namespace
 from ..engine.primitive import example, primitive
 from .special import gaussian_values, normal_probability_values, product
 
@@ -18,18 +17,17 @@ def sigmoid(xp, x):
 
 @sigmoid.vjp("x", "gx = gy * y * (1 - y)")
 def _(xp, gy, x):
-    return gy * sigmoid_slope(xp, x)
+    return gy * logistic_density.apply(xp, x)
 
 
-def sigmoid_slope(xp, x):
-    """σ(x) σ(-x), which is y (1 - y) without the cancellation in 1 - y.
-
-    On arrays by half the work; to be differentiated in turn it is smooth at 0, which |x| is not.
-    """
-    if isinstance(xp, Namespace):
-        return sigmoid.apply(xp, x) * sigmoid.apply(xp, -x)
+@primitive("y = exp(-x) / (1 + exp(-x))**2", saves=("x", "y"), domain=(-40, 40))
+def logistic_density(xp, x):
+    """The slope of the logistic function, σ(x) σ(-x), elementwise: y (1 - y) without the cancellation in 1 - y."""
     e = xp.exp(-xp.abs(x))
     return e / ((1 + e) * (1 + e))
+
+
+logistic_density.vjp("x", "gx = -gy * y * tanh(x / 2)")
 
 
 @primitive("y = max(x, 0)", saves=("y",), kink="x", method=True)
@@ -80,7 +78,7 @@ def silu(xp, x):
 
 @silu.vjp("x", "s = 1 / (1 + exp(-x)); gx = gy * (s + x * s * (1 - s))")
 def _(xp, gy, x):
-    return gy * (sigmoid.apply(xp, x) + product(xp, sigmoid_slope(xp, x), x))
+    return gy * (sigmoid.apply(xp, x) + product(xp, logistic_density.apply(xp, x), x))
 
 
 @primitive("y = exp(-scale * x**2)", saves=("x", "y"), domain=(-8, 8))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..engine.primitive import primitive
-from .activation import gaussian, sigmoid_slope
+from .activation import gaussian, logistic_density
 from .special import erf_values
 
 
@@ -180,7 +180,7 @@ def tanh(x):
 
 @tanh.vjp("x", "gx = gy * (1 - tanh(x)**2)")
 def _(xp, gy, x):
-    return gy * (4 * sigmoid_slope(xp, 2 * x))  # 1 - y² without the cancellation
+    return gy * (4 * logistic_density.apply(xp, 2 * x))  # 1 - y² without the cancellation
 
 
 @primitive("y = erf(x)", saves=("x",), domain=(-5, 5), method=True)
