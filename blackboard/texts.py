@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import unknown_name
 
 LANGUAGES = ("en", "zh")
@@ -173,8 +175,13 @@ def check_language(lang: str) -> None:
 
 def text(key: str, lang: str = "en", **values: object) -> str:
     """A text in a language, filled in. Raises UsageError for an unknown language."""
+    return said(TEXTS, key, lang, **values)
+
+
+def said(texts: Mapping[str, tuple[str, str]], key: str, lang: str, **values: object) -> str:
+    """The same of another table of texts."""
     check_language(lang)
-    return TEXTS[key][LANGUAGES.index(lang)].format(**values)
+    return texts[key][LANGUAGES.index(lang)].format(**values)
 
 
 def colon(lang: str = "en") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..blackboard.texts import LANGUAGES
+from ..blackboard import texts
 
 WORDS: dict[str, tuple[str, str]] = {
     "images": (
@@ -58,4 +58,4 @@ WORDS: dict[str, tuple[str, str]] = {
 
 def said(key: str, lang: str, **values: object) -> str:
     """A text in a language, filled in."""
-    return WORDS[key][LANGUAGES.index(lang)].format(**values)
+    return texts.said(WORDS, key, lang, **values)

@@ -23,7 +23,7 @@ import numpy
 
 from ..errors import EquationError
 from .axes import aligned, back, count_over, front, kept, reduced, shaped
-from .functions import FUNCTIONS, REDUCTIONS, STRUCTURAL
+from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS, STRUCTURAL
 from .language import Equation, Statement, elements, is_ellipsis
 
 HELPERS = {f.__name__: f for f in (aligned, back, count_over, front, kept, reduced, shaped)}
@@ -487,7 +487,7 @@ class _Numbers(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         """π and ∞."""
-        return ast.Constant(getattr(math, node.id)) if node.id in ("pi", "inf") else node
+        return ast.Constant(getattr(math, node.id)) if node.id in CONSTANTS else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """The number of elements of an array of which only the shape may be there."""

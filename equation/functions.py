@@ -129,7 +129,6 @@ STRUCTURAL: dict[str, Function] = {
 """Functions of whole arrays."""
 
 FUNCTIONS: dict[str, Function] = {**ELEMENTWISE, **STRUCTURAL, **REDUCTIONS}
-ADDING = frozenset(name for name, function in FUNCTIONS.items() if function.adds)
 CONSTANTS = {"pi": "π", "inf": "∞"}
 """Constants by their names (in the language, NumPy and mpmath), with their signs."""
 
