@@ -73,7 +73,7 @@ class Plan:
         return gx
 
 
-RECORD = """
+TEMPLATE = """
 def noting(plan):
     def note(result, operands, parameters):
         array = result._data
@@ -102,7 +102,7 @@ def _noting(ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan],
         x = f"operands[{place}]"
         return f"{x} if {x}.__class__ is Tensor else kept({x}, result), "
 
-    source = RECORD.format(
+    source = TEMPLATE.format(
         parents="".join(f"operands[{i}]._node or operands[{i}], " for i in ruled), saved="".join(map(kept, places)),
         cell="result.version_cell()" if "y" in places else "None",
     )  # fmt: skip
