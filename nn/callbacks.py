@@ -9,8 +9,8 @@ from typing import Any
 
 from ..engine.streams import say
 from ..errors import ChalkgradError, DivergenceError, UsageError
-from .checkpoint import read
 from .hooks import Callback, History, Logs, takes
+from .loading import read
 from .metrics import mode_of, without_prefix
 
 __all__ = [

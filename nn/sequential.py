@@ -17,7 +17,7 @@ from ..errors import UnknownNameError, UsageError
 from ..names import is_ours
 from ..optim import Optimizer, make_optimizer
 from ..replay.capture import Captured, check_jit
-from . import checkpoint, training
+from . import checkpoint, loading, training
 from .draws import Stream
 from .forward import ending
 from .hooks import Callback, History, Hooks, checked_callbacks
@@ -391,12 +391,12 @@ class Sequential(Network):
         custom_objects: the user's own functions and classes by name, as far as they are not registered or imported.
         compile: False makes the model without optimizer, loss and metrics.
         """
-        return checkpoint.load(cls, path, device, custom_objects, compile)
+        return loading.load(cls, path, device, custom_objects, compile)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
         self._built("load_weights")
-        checkpoint.load_weights(self, path)
+        loading.load_weights(self, path)
 
 
 def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
