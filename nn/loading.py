@@ -124,6 +124,7 @@ def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, An
 
 
 def shapes_of(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors or arrays, by name."""
     return {name: tuple(x.shape) for name, x in arrays.items()}
 
 
@@ -138,4 +139,5 @@ def difference_of(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str
 
 
 def named_weights(model: Sequential) -> dict[str, Tensor]:
+    """All weights of a model, by their names in a file."""
     return {f"layers/{layer.name}/{key}": w for layer in model.layers for key, w in layer.variables.items()}
