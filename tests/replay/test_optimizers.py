@@ -1,5 +1,6 @@
 """Optimisers in a captured step."""
 
+import numpy as np
 import pytest
 from replaying import agree, batch, bits, leaf, mlp, one, replays
 
@@ -44,6 +45,40 @@ def test_every_optimizer(name, schedule):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_other_optimizers(make, dtype):
     training(make, dtype)
+
+
+@pytest.mark.parametrize("options", [{}, {"jit": True}], ids=["list", "compiled"])
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_what_decays_is_cleared_before_it_is_subnormal(name, options):
+    """Elements without a gradient, whose state decays to 0 and is 0 then; tape and list alike, at every 16th update."""
+    runs = []
+    for captured in (False, True):
+        optimizer, w = optim.OPTIMIZERS[name](1e-3, use_ema=True, ema_momentum=0.5), leaf(40, dtype="float32")
+        w._data[20:] = 0
+
+        def f(x, w=w, optimizer=optimizer):
+            (x * w).sum().backward()
+            optimizer.step([w])
+            w.grad = None
+
+        step = cg.capture(f, **options) if captured else f
+        begin = np.where(np.arange(40) % 2, 1e-30, 1e-19).astype("f")  # of which the square is subnormal at once
+        step(cg.tensor(begin))
+        for _ in range(1119):
+            step(cg.tensor(np.zeros(40, "f")))
+        assert not captured or replays(step) == [1117]
+        state = np.concatenate([*optimizer.state.values()])
+        assert not np.count_nonzero(state[np.abs(state) < np.finfo("f").smallest_normal])
+        runs.append(bits([w, optimizer.state]))
+    assert runs[0] == runs[1]
+
+
+def test_subnormals_of_float16_are_left():
+    optimizer, w = optim.Momentum(1e-3, momentum=0.999), cg.tensor(np.ones(4, "float16"), requires_grad=True)
+    for _ in range(16):
+        w.grad = cg.tensor(np.full(4, 2e-3, "float16"))
+        optimizer.step([w])
+    assert (np.abs(optimizer.state["v"]) > 0).all()
 
 
 def test_two_optimizers_and_two_steps_in_one():
