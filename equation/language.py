@@ -163,6 +163,8 @@ class _Reader:
             body = ast.parse(self.text).body
         except SyntaxError as error:
             raise self.error(f"{error.msg} at column {error.offset}") from None
+        except (UnicodeError, ValueError, RecursionError, MemoryError) as error:  # a lone surrogate, nested too deep
+            raise self.error(str(error) or "it is nested too deep") from None
         if not body:
             raise self.error("it is empty")
         return body
