@@ -15,23 +15,23 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ..engine.files import replacing
+from ..engine.files import opened, replacing, text_of
 from ..errors import DataError
-from .idx import GZIP, Bytes, Split, parse_idx, read_bytes, unpack
+from .idx import GZIP, Bytes, Split, parse_idx, unpack
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-# The SHA-256 of each file's uncompressed bytes, in the order of `load_data`.
+# The size of each file and the SHA-256, of its uncompressed bytes, in the order of `load_data`.
 FILES = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
 
 VARIABLE = "CHALKGRAD_DATA"
@@ -56,9 +56,9 @@ def load_data(
     original, and where no mirror works.
     """
     if path is not None:
-        arrays = _from_folder(Path(path), f"path {os.fspath(path)!r}")
+        arrays = _from_folder(path, f"path {str(path)!r}")
     elif given := os.environ.get(VARIABLE):
-        arrays = _from_folder(Path(given), f"{VARIABLE}={given}")
+        arrays = _from_folder(given, f"{VARIABLE}={given}")
     else:
         arrays = _from_cache([mirrors] if isinstance(mirrors, str) else list(mirrors), progress)
     x_train, y_train, x_test, y_test = arrays
@@ -66,37 +66,55 @@ def load_data(
 
 
 def _candidates(folder: Path, name: str) -> list[Path]:
-    return [file for file in (folder / name, folder / f"{name}.gz") if os.path.isfile(file)]  # False if forbidden
+    files = (folder / name, folder / f"{name}.gz")
+    return [file for file in files if os.path.exists(file) and not os.path.isdir(file)]  # exists: False if forbidden
 
 
-def _from_folder(folder: Path, given_as: str) -> list[Bytes]:
-    folder = folder.expanduser()
+def _from_folder(path: str | os.PathLike[str], given_as: str) -> list[Bytes]:
+    folder = Path(os.path.expanduser(text_of(path)))  # leaves alone what it cannot expand; a Path's own way raises
     inner = folder / "mnist"
     if not any(_candidates(folder, name) for name in FILES) and os.path.isdir(inner):
         folder = inner
     missing = [name for name in FILES if not _candidates(folder, name)]
     if missing:
-        there = "is not there" if not os.path.isdir(folder) else f"lacks {', '.join(missing)}"
+        there = f"lacks {', '.join(missing)}"
+        if not os.path.isdir(folder):
+            there = "is no folder" if os.path.exists(folder) else "is not there"
         raise DataError(
             f"{given_as}: the folder {folder} {there}. MNIST needs the four files {', '.join(FILES)}, plain or .gz, "
             f"in it or in a folder mnist inside; without a path and {VARIABLE} they are downloaded."
         )
-    return [_verified(read_bytes(file := _candidates(folder, name)[0]), name, file) for name in FILES]
+    return [_read(_candidates(folder, name)[0], name) for name in FILES]
 
 
-def _verified(data: bytes, name: str, where: str | os.PathLike[str]) -> Bytes:
-    """The array in `data` (IDX, plain or gzip) if it is the original file `name`, else `DataError`."""
-    data = unpack(data, where)
+def _read(path: Path, name: str) -> Bytes:
+    """The array in the file at `path` if it is the original file `name`, else `DataError`."""
+    with opened(path) as (file, size):
+        return _verified(file, size, name, path)
+
+
+def _verified(file: BinaryIO, size: int, name: str, where: str | os.PathLike[str]) -> Bytes:
+    """The array in `file` (IDX of `size` bytes, plain or gzip) if it is the original file `name`, else `DataError`."""
+    if size > _most(name):
+        raise DataError(
+            f"{where} is not the {name} of MNIST: it has {size:,} bytes, where {_most(name):,} is the most."
+        )
+    data = unpack(file, size, where)
     array = parse_idx(data, where)
     found = hashlib.sha256(data).hexdigest()
-    if found != FILES[name]:
-        other = next((other for other, sha256 in FILES.items() if sha256 == found), None)
+    if found != FILES[name][1]:
+        other = next((other for other, (_, sha256) in FILES.items() if sha256 == found), None)
         raise DataError(
             f"{where} is not the {name} of MNIST: "
             + (f"it is the {other}; rename it. " if other else f"it holds {array.dtype} of shape {array.shape}. ")
-            + f"The SHA-256 of its uncompressed bytes should be {FILES[name]}, but is {found}."
+            + f"The SHA-256 of its uncompressed bytes should be {FILES[name][1]}, but is {found}."
         )
     return array
+
+
+def _most(name: str) -> int:
+    """The bytes that the file `name` takes at most: what gzip cannot compress grows by less than a hundredth."""
+    return FILES[name][0] * 101 // 100 + 1024
 
 
 def _from_cache(mirrors: list[str], progress: bool) -> list[Bytes]:
@@ -114,7 +132,7 @@ def _cached(folder: Path, name: str) -> Bytes | None:
     """The array of the cached file `name`, None where it is absent or damaged."""
     for file in _candidates(folder, name):
         with contextlib.suppress(DataError):
-            return _verified(read_bytes(file), name, file)
+            return _read(file, name)
     return None
 
 
@@ -127,8 +145,8 @@ def _download(folder: Path, name: str, mirrors: list[str], progress: bool) -> By
     for mirror in list(mirrors):
         url = f"{mirror.rstrip('/')}/{name}.gz"
         try:
-            data = _fetch(url, progress)
-            array = _verified(data, name, url)
+            data = _fetch(url, _most(name), progress)
+            array = _verified(io.BytesIO(data), len(data), name, url)
         except DataError as error:  # names the URL
             failures.append(str(error))
             continue
@@ -153,13 +171,26 @@ def _way_out() -> str:
     return f"Set {VARIABLE} to a folder that holds the four files {files} to do without a download."
 
 
-def _fetch(url: str, progress: bool) -> bytes:
-    """The bytes behind `url`; tries again where the failure may pass. Raises what requests raises."""
+class _Limited(io.BytesIO):
+    """A buffer for `most` bytes from `url`."""
+
+    def __init__(self, url: str, most: int) -> None:
+        super().__init__()
+        self.url, self.most = url, most
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self.most:
+            raise DataError(f"{self.url} is not what it should be: more than {self.most:,} bytes come from there.")
+        return super().write(data)
+
+
+def _fetch(url: str, most: int, progress: bool) -> bytes:
+    """The bytes behind `url`, `most` of them; tries again where the failure may pass. Raises what requests raises."""
     from pooch import HTTPDownloader
 
     attempt = 1
     while True:
-        buffer = io.BytesIO()
+        buffer = _Limited(url, most)
         try:
             with _bar(url, progress and sys.stderr.isatty()) as bar:
                 HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)(url, buffer, None)

@@ -7,6 +7,7 @@ Repository, 1998, doi:10.24432/C50P49, CC BY 4.0. README.md beside this file say
 from __future__ import annotations
 
 import hashlib
+import io
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def _read(name: str) -> Bytes:
 
     shape, sha256 = FILES[name]
     try:
-        data = unpack(resources.files(__package__).joinpath(name).read_bytes(), name)
+        packed = resources.files(__package__).joinpath(name).read_bytes()
+        data = unpack(io.BytesIO(packed), len(packed), name)
         array = parse_idx(data, name)
     except (OSError, DataError) as error:
         raise DataError(f"the digits that come with chalkgrad are damaged; reinstall chalkgrad. {error}") from error

@@ -1,5 +1,6 @@
 """A tiny MNIST in place of the real one, a cache of its own, and a server of files on this machine."""
 
+import contextlib
 import gzip
 import hashlib
 import threading
@@ -32,6 +33,15 @@ class Mirror:
                     self.send_response(int(fault or 404))
                     self.send_header("Content-Length", "0")
                     self.end_headers()
+                elif fault in ("endless", "zipped"):
+                    self.send_response(200)
+                    if fault == "zipped":
+                        self.send_header("Content-Encoding", "gzip")
+                    self.end_headers()
+                    piece = gzip.compress(bytes(1 << 20)) if fault == "zipped" else bytes(1 << 16)
+                    with contextlib.suppress(OSError):
+                        while True:  # until nobody listens any more
+                            self.wfile.write(piece)
                 else:
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(data)))
@@ -66,7 +76,8 @@ def tiny(monkeypatch, tmp_path):
     for name, array in arrays.items():
         idx.write_idx(tmp_path / "written", array)
         contents[name] = (tmp_path / "written").read_bytes()
-    monkeypatch.setattr(mnist, "FILES", {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
+    sums = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
+    monkeypatch.setattr(mnist, "FILES", sums)
     monkeypatch.setattr(mnist, "PAUSE", 0)
     monkeypatch.delenv(mnist.VARIABLE, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")

@@ -1,7 +1,10 @@
 """The IDX reader and writer: what is written comes back, and what is damaged is refused by name."""
 
 import gzip
+import os
 import struct
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from chalkgrad.datasets import idx
-from chalkgrad.errors import DataError
+from chalkgrad.engine.files import opened
+from chalkgrad.errors import DataError, UsageError
 
 DTYPES = ["uint8", "int8", "int16", "int32", "float32", "float64"]
 WHOLE = bytes([0, 0, 0x08, 2]) + struct.pack(">2I", 2, 3) + bytes(range(6))
@@ -150,6 +154,66 @@ def test_a_shape_beyond_numpy_is_refused(damaged, shape):
     assert "NumPy cannot hold" in damaged(
         bytes([0, 0, 0x08, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + items
     )
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 5000, "/dev/zero", "/dev/stdin/x", b"\xff", "~nobody/x", ""])
+def test_odd_paths_are_refused(path):
+    with pytest.raises(DataError, match=r"cannot read|is no path"):
+        idx.read_idx(path)
+
+
+def test_what_is_no_path_is_refused():
+    with pytest.raises(UsageError, match="a path is text"):
+        idx.read_idx(5)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="it is a pipe, not a file"):
+        idx.read_idx(tmp_path / "pipe")
+
+
+def test_what_a_file_grows_by_while_it_is_read_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(WHOLE)
+    with opened(tmp_path / "file") as (file, size), (tmp_path / "file").open("ab") as other:
+        other.write(bytes(1000))
+        other.flush()
+        assert idx.unpack(file, size, "file") == WHOLE
+
+
+BOMBS = {
+    "zeros": lambda: gzip.compress(bytes(10**8), 9),
+    "of an honest header": lambda: gzip.compress(bytes([0, 0, 8, 1]) + struct.pack(">I", 10**8) + bytes(10**8), 9),
+    "behind the array": lambda: gzip.compress(WHOLE + bytes(10**8), 9),
+    "in a member behind it": lambda: gzip.compress(WHOLE) + gzip.compress(bytes(10**8), 9),
+    "of streams": lambda: gzip.compress(b"") * 30_000,
+    "sparse": lambda: WHOLE,
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs_cost_neither_time_nor_memory(tmp_path, kind):
+    with (tmp_path / "bomb").open("wb") as file:
+        file.write(BOMBS[kind]())
+        if kind == "sparse":
+            file.truncate(1 << 40)
+    tracemalloc.start()
+    begin = time.process_time()
+    with pytest.raises(DataError, match="bomb"):
+        idx.read_idx(tmp_path / "bomb")
+    assert time.process_time() - begin < 1
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
+
+
+def test_members_and_padding_of_gzip_are_read_as_gunzip_does(tmp_path):
+    (tmp_path / "file").write_bytes(gzip.compress(WHOLE[:5]) + bytes(7) + gzip.compress(WHOLE[5:]) + bytes(600))
+    assert idx.read_idx(tmp_path / "file").tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_digits_that_compress_well_are_no_bomb(tmp_path):
+    idx.write_idx(tmp_path / "file.gz", np.zeros((60_000, 28, 28), np.uint8))  # 1 : 1000
+    assert idx.read_idx(tmp_path / "file.gz").shape == (60_000, 28, 28)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -90,7 +90,7 @@ def test_a_changed_byte_is_refused_with_both_hashes(tiny, folder):
     (folder / IMAGES).write_bytes(tiny[IMAGES][:-1] + b"\x01")
     message = refusal(folder)
     assert f"{folder / IMAGES} is not the {IMAGES} of MNIST" in message
-    assert f"should be {mnist.FILES[IMAGES]}, but is " in message
+    assert f"should be {mnist.FILES[IMAGES][1]}, but is " in message
 
 
 def test_labels_under_the_name_of_images_are_recognized(tiny, folder):
@@ -113,3 +113,34 @@ def test_a_damaged_file_is_named(folder, name, data, words):
     message = refusal(folder)
     assert str(folder / name) in message
     assert words in message
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", b"\xff", "~nobody/x", "/dev/null", "x" * 5000])
+def test_odd_folders_are_refused(tiny, path):
+    assert refusal(path)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tiny, folder, monkeypatch):
+    monkeypatch.setenv(mnist.VARIABLE, str(folder / IMAGES))
+    assert f"{folder / IMAGES} is no folder" in refusal()
+
+
+def test_a_folder_of_a_file_s_name_does_not_hide_the_file(tiny, folder):
+    (folder / IMAGES).rename(folder / "moved")
+    (folder / IMAGES).mkdir()
+    (folder / f"{IMAGES}.gz").write_bytes(gzip.compress((folder / "moved").read_bytes()))
+    assert mnist.load_data(folder)[1][0].shape == (3, 2, 2)
+
+
+def test_a_pipe_of_a_file_s_name_is_named(tiny, folder):
+    (folder / IMAGES).unlink()
+    os.mkfifo(folder / IMAGES)
+    assert f"cannot read {folder / IMAGES}: it is a pipe" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", [IMAGES, f"{IMAGES}.gz"])
+def test_a_file_that_is_larger_than_it_can_be_is_not_read(tiny, folder, name):
+    (folder / IMAGES).unlink()
+    with (folder / name).open("wb") as file:
+        file.truncate(1 << 40)
+    assert "it has 1,099,511,627,776 bytes, where" in refusal(folder)

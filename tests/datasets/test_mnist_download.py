@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -137,3 +138,33 @@ def test_the_environment_is_left_alone(mirror, cache):
     before = dict(os.environ)
     mnist.load_data(mirrors=[mirror.url])
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("fault", ["endless", "zipped"])
+def test_an_answer_without_end_stops_at_the_expected_size(mirror, empty_mirror, cache, fault):
+    empty_mirror.files[f"{FIRST}.gz"] = b""
+    empty_mirror.script = [fault]
+    message = refusal(empty_mirror.url)
+    assert f"{empty_mirror.url}{FIRST}.gz is not what it should be: more than " in message
+    assert len(empty_mirror.requests) == 1  # no second attempt
+    assert names(cache) == []
+
+
+def test_two_processes_may_fetch_at_once(mirror, cache):
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: str(mnist.load_data(mirrors=[mirror.url])), range(4)))
+    assert len(set(loaded)) == 1
+    assert names(cache) == sorted(mirror.files)
+
+
+def test_a_killed_download_leaves_nothing_that_passes_for_a_file(mirror, cache):
+    cache.mkdir(parents=True)
+    (cache / f".{FIRST}.gz.abc").write_bytes(mirror.files[f"{FIRST}.gz"][:20])
+    mnist.load_data(mirrors=[mirror.url])
+    assert mirror.requests == sorted(mirror.files, key=[f"{name}.gz" for name in mnist.FILES].index)
+
+
+def test_a_whole_cache_need_not_be_written_to(mirror, cache, monkeypatch):
+    mnist.load_data(mirrors=[mirror.url])
+    monkeypatch.setattr(tempfile, "mkstemp", None)
+    assert mnist.load_data(mirrors=[])[0][0].shape == (6, 2, 2)
