@@ -24,6 +24,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from ..engine.json_files import read_json
 from ..errors import ChalkgradError, DataError
 from ..proof.cases import chosen
 from ..proof.registry import prove
@@ -149,7 +150,7 @@ def _spans(seeds: Iterable[int]) -> list[list[int]]:
 def _read(file: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs of a file; one without settings is of the earlier program, which knew these alone."""
     try:
-        contents = json.loads(file.read_text("utf-8"))
+        contents = read_json(file)
         if "runs" not in contents:
             (order,) = contents["orders"]
             seeds = contents["seeds"]
@@ -159,8 +160,8 @@ def _read(file: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
         for one in contents["runs"]:
             runs.append({**one, "seeds": [n for first, last in one["seeds"] for n in range(first, last)]})
         missing = [key for run in runs for key in ("order", "proofs", "alarms") if key not in run]
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}.") from error
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise DataError(f"{file} keeps no false alarms of one order each: {error!r}. Write to another file.") from error
     if missing:

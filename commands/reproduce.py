@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..engine.files import replacing
+from ..engine.json_files import read_json
 from ..errors import DataError, UsageError, unknown_name
 from . import experiments
 from .experiments import EXPERIMENTS, Experiment
@@ -50,12 +51,12 @@ class Request:
     def kept(self, out: Path, experiment: Experiment, seed: int) -> dict[str, Any] | None:
         """The result of a run in the folder, if it was of the same settings."""
         path = self.path(out, experiment, seed)
-        try:
-            result = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read ({error}): delete it, and that seed is run again.") from error
+        try:
+            result = read_json(path)
+        except DataError as error:
+            raise DataError(f"{error} Delete it, and that seed is run again.") from error
         settings = self.settings(experiment, seed)
         same = isinstance(result, dict) and all(result.get(name) == value for name, value in settings.items())
         return result if same else None

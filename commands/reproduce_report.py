@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from .. import drawing
 from ..benchmarks.peers import table, write
 from ..drawing import BLUE, FAINT, GREY, INK, Curve
 from ..engine.files import replacing
+from ..engine.json_files import read_json
 from ..engine.markup import rendered
 from ..errors import MissingExtraError
 from . import experiments
@@ -93,7 +93,7 @@ def _trials(out: Path) -> str:
     """What was tried beforehand, if the folder has it."""
     if not (out / TRIALS).exists():
         return ""
-    trials = json.loads((out / TRIALS).read_text("utf-8"))
+    trials = read_json(out / TRIALS)
     rows = [[t["what"], t["epochs"], f"{t['loss']:.4f}", f"{t['accuracy']:.2%}"] for t in trials]
     return table(["trial", "epochs", "validation loss", "validation accuracy"], rows)
 

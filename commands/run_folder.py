@@ -17,6 +17,7 @@ import numpy
 
 from .. import __version__
 from ..engine.files import replacing
+from ..engine.json_files import read_json
 from ..errors import DataError
 from ..nn import History, Sequential
 
@@ -115,8 +116,8 @@ def default_path(dataset: str) -> Path:
 def is_run(path: Path) -> bool:
     """Whether the folder holds a run of chalkgrad."""
     try:
-        contents = json.loads((path / SETTINGS).read_bytes())
-    except (OSError, ValueError):
+        contents = read_json(path / SETTINGS)
+    except DataError:
         return False
     return isinstance(contents, dict) and contents.get("format") == FORMAT
 

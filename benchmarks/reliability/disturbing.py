@@ -80,7 +80,8 @@ def json_bytes(rng: Generator, tree: Any) -> bytes:
     if kind < 0.9:
         places = [i for i, byte in enumerate(data) if byte in b":,[" and i < 100_000] or [0]
         place = int(one_of(rng, places)) + 1
-        return data[:place] + one_of(rng, RAW) + data[place + int(rng.integers(0, 9)) :]
+        raw: bytes = one_of(rng, RAW)
+        return data[:place] + raw + data[place + int(rng.integers(0, 9)) :]
     if kind < 0.95:
         encoding: str = one_of(rng, ("utf-16", "utf-32", "utf-8-sig", "utf-7"))
         return text.encode(encoding, "surrogatepass")

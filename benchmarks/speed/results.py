@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy
 
 from ... import __version__
+from ...engine.json_files import read_json
 from ...errors import DataError
 from ..machine import host
 from ..steadiness import NOT_KNOWN, system
@@ -96,12 +95,7 @@ def head(kind: str, quick: bool) -> dict[str, Any]:
 def read(path: str, kind: str = KIND) -> dict[str, Any]:
     """The results in a file. Raises DataError where it cannot be read or is no such report."""
     made = MADE_BY[kind]
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is no report of `{made}`: it is no JSON.") from error
+    found = read_json(path)
     if not isinstance(found, dict) or found.get("kind") != kind:
         raise DataError(f"{path} is no report of `{made}`.")
     if found.get("format") != FORMAT:

@@ -228,7 +228,7 @@ def test_wrong_usage(arguments, message):
     ("text", "message"),
     [
         (None, "cannot read"),
-        ("no json", "is no report of `chalkgrad bench --json`: it is no JSON."),
+        ("no json", "is no JSON that can be used"),
         ("[1]", "is no report of `chalkgrad bench --json`."),
         (json.dumps({"kind": results.GROWTH}), "is no report of `chalkgrad bench --json`."),
         (json.dumps({"kind": results.KIND, "format": 99}), "has format 99"),

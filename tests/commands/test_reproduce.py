@@ -119,7 +119,7 @@ def test_a_damaged_result_is_named(tmp_path):
     (tmp_path / "cnn-0.json").write_text("{")
     result = call("--only", "cnn", "--seed", 0, "--out", tmp_path)
     assert result.exit_code == 1
-    assert "cnn-0.json cannot be read" in result.output.replace("\n", " ")
+    assert "cnn-0.json is no JSON that can be used" in result.output.replace("\n", " ")
 
 
 def test_a_trial_is_judged_by_training_images_and_told_of(tmp_path, monkeypatch):
