@@ -4,6 +4,11 @@ import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
+from . import signals as _signals
+
+if _signals.is_command():  # before the rest is imported: Ctrl-C then would show a traceback
+    _signals.heed()
+
 from . import engine, ops
 from .engine.backend import count_transfers, memory, synchronize
 from .engine.primitive import Primitive, primitive, registry

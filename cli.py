@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +20,7 @@ from .engine import backend
 from .engine.streams import as_readable
 from .errors import ChalkgradError, UsageError, unknown_name
 from .optim import OPTIMIZERS
+from .signals import heed, stoppable
 
 
 class Failure(click.ClickException):
@@ -25,20 +28,27 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print it to stderr."""
-        click.echo(f"{click.style('error:', fg='red')} {self.message}", err=True)
+        _say_last(f"{click.style('error:', fg='red')} {self.message}")
+
+
+def _say_last(text: str) -> None:
+    """Say on stderr how it ended, where that can be said."""
+    with contextlib.suppress(ChalkgradError, OSError):
+        click.echo(text, err=True)
 
 
 class Commands(click.Group):
-    """A group whose commands end with exit code 1 for errors of ours and 130 after Ctrl-C."""
+    """A group whose commands end with exit code 1 for errors of ours, and quietly by a signal."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with stoppable():
+                return super().invoke(ctx)
         except ChalkgradError as error:
             raise Failure(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("\ninterrupted.", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as stopped:
+            _say_last("\ninterrupted.")
+            ctx.exit(getattr(stopped, "code", 130))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -424,6 +434,22 @@ def bench(ctx: click.Context, /, only: tuple[str, ...], contestants: str, list_o
 
 
 def main() -> None:
-    """The entry point of the `chalkgrad` command. Exit codes: 0, 1 an error, 2 wrong usage, 130 after Ctrl-C."""
+    """The entry point of the `chalkgrad` command.
+
+    Exit codes: 0, 1 an error or a pipe that its reader has closed, 2 wrong usage, 128 + the number of the signal that
+    has ended it: 130 after Ctrl-C.
+    """
+    heed()
     sys.stdout, sys.stderr = as_readable(sys.stdout), as_readable(sys.stderr)
-    cli(prog_name="chalkgrad")
+    try:
+        try:
+            cli(prog_name="chalkgrad")
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except (ChalkgradError, BrokenPipeError) as error:
+        if isinstance(error, ChalkgradError):
+            Failure(str(error)).show()
+        with contextlib.suppress(OSError):  # what is left in the buffer has no place: else Python complains at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 
 
 def version(package: str) -> str | None:
@@ -35,5 +35,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def write(path: str, content: str | dict[str, Any]) -> None:
     """Write a text, or values as JSON; raises DataError where the folder cannot be written to."""
     text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text.rstrip() + "\n", encoding="utf-8")
+    write_file(Path(path), text.rstrip() + "\n")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 from ..engine.tensor import Tensor
 from ..errors import DataError, ShapeError
 from ..nn.callbacks import Callback, Logs
@@ -137,11 +137,9 @@ class Watch(Callback):
         feed = self.path.with_suffix(".js")  # where the page hears of news while the training goes on
         going_on = state == "training"
         if going_on:
-            with replacing(feed) as temporary:
-                temporary.write_text(f"watching({embedded(data)});\n", encoding="utf-8")
+            write_file(feed, f"watching({embedded(data)});\n", sync=False)
         if not (going_on and self._written):  # while it goes on the page reads the feed
-            with replacing(self.path) as temporary:
-                temporary.write_text(watch_page(data, self.heading, self.lang, feed.name), encoding="utf-8")
+            write_file(self.path, watch_page(data, self.heading, self.lang, feed.name))
         self._written = True
         if not going_on:
             try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 from ..engine.json_files import read_json
 from ..errors import DataError, UsageError, unknown_name
 from . import experiments
@@ -81,8 +81,7 @@ def reproduce(request: Request, out: Path, report: Path | None) -> None:
         settings = request.settings(experiment, seed)
         click.echo(f"{experiment.title}, seed {seed}, {settings['epochs']} epochs …")
         result = experiments.run(experiment, seed, settings, *data)
-        with replacing(request.path(out, experiment, seed)) as temporary:
-            temporary.write_text(json.dumps(result, indent=None, separators=(",", ":")) + "\n", "utf-8")
+        write_file(request.path(out, experiment, seed), json.dumps(result, indent=None, separators=(",", ":")) + "\n")
         click.echo(
             f"  {settings['judged_by']} loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}, "
             f"{result['cpu_seconds'] / 60:.1f} CPU minutes"

@@ -13,7 +13,7 @@ import numpy
 from .. import drawing
 from ..benchmarks.peers import table, write
 from ..drawing import BLUE, FAINT, GREY, INK, Curve
-from ..engine.files import replacing
+from ..engine.files import write_file
 from ..engine.json_files import read_json
 from ..engine.markup import rendered
 from ..errors import MissingExtraError
@@ -135,8 +135,7 @@ def _pictures(results: Results, path: Path, judged: str) -> list[str]:
             [f"{label}: {probability:.1%}" for _, label, _, probability in run["worst"]],
         )  # fmt: skip
     for name, data in made.items():
-        with replacing(path.parent / "pictures" / name) as temporary:
-            temporary.write_bytes(data)
+        write_file(path.parent / "pictures" / name, data)
     return list(made)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 from . import experiments
 from .experiments import DISTORTED, EXPERIMENTS, STRIDED, Experiment, small_cnn
 from .reproduce_report import TRIALS
@@ -48,8 +48,7 @@ def main() -> None:
     for each in ALL:
         done.append(trial(*each))
         print(done[-1], flush=True)
-        with replacing(out / TRIALS) as temporary:
-            temporary.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        write_file(out / TRIALS, json.dumps(done, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 
 from .. import __version__
-from ..engine.files import replacing
+from ..engine.files import write_file
 from ..engine.json_files import read_json
 from ..errors import DataError
 from ..nn import History, Sequential
@@ -99,8 +99,7 @@ class RunFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the run, whole or not at all; raises DataError where that fails."""
-        with replacing(self.path / name) as temporary:
-            temporary.write_bytes(data)
+        write_file(self.path / name, data)
 
 
 def default_path(dataset: str) -> Path:

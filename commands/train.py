@@ -18,8 +18,8 @@ from ..errors import DivergenceError, MissingExtraError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
 from ..optim import Optimizer, make_optimizer
+from ..signals import held_back
 from .history import print_history
-from .interrupt import held_back
 from .run_folder import CURVES, MISTAKES, WATCHED, RunFolder, default_path
 from .words import said
 

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.files import opened, replacing
+from ..engine.files import opened, write_file
 from ..errors import DataError
 
 Bytes = NDArray[np.uint8]
@@ -186,5 +186,4 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=buffer, mtime=0) as file:
             file.write(data)
         data = buffer.getvalue()
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    write_file(path, data)

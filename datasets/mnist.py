@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..engine.files import opened, replacing, text_of
+from ..engine.files import opened, text_of, write_file
 from ..errors import DataError
 from .idx import GZIP, Bytes, Split, parse_idx, unpack
 
@@ -157,8 +157,7 @@ def _download(folder: Path, name: str, mirrors: list[str], progress: bool) -> By
         # A server may have unpacked the file on the way, so the name follows the bytes.
         file = folder / (f"{name}.gz" if data[:2] == GZIP else name)
         try:
-            with replacing(file) as temporary:
-                temporary.write_bytes(data)
+            write_file(file, data)
         except DataError as error:
             raise DataError(f"{error} {_way_out()}") from error
         return array

@@ -1,47 +1,153 @@
-"""Files written so that they are there whole or not at all, and read as far as they have an end."""
+"""Files written so that each is there whole or not at all, and read as far as they have an end.
+
+Everything that chalkgrad writes goes through here.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
+import secrets
+import shutil
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DataError, UsageError
 
+LONGEST = 200
+"""Bytes of a file's name that its temporary name repeats: names end at 255."""
+
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well, rename it to `path`.
+def replacing(
+    path: str | os.PathLike[str], *, sync: bool = True, before: Callable[[], None] | None = None
+) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well, what is in it becomes the file `path`.
 
-    If the block raises (a full disk, say), the temporary file is removed and whatever stood at
-    `path` before is untouched. Raises `DataError` where the folder cannot be written to.
+    A file is replaced by renaming, so that it is the old or the new one at any moment, also after a power failure
+    (sync: wait for the disk). It keeps its permissions, and a symbolic link stays: its target is replaced. A device, a
+    pipe, or the file that is standard output is written to. before: called when all is on the disk, before the rename.
+
+    If the block raises (a full disk, say), the temporary file is removed and whatever stood at `path` is untouched.
+    Raises `DataError` where it cannot be written: before the block, as far as that can be known then; `UsageError` for
+    what is no path.
     """
-    path = Path(path)
+    path = Path(text_of(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target, there = _target(path)
+        temporary = _made(target or Path(tempfile.gettempdir(), path.name), there)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}. Choose a folder that can be written to.") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        if target is None:
+            _pour(temporary, path)
+            return
+        if sync:
+            _sync(temporary)
+        if before:
+            before()
+        os.replace(temporary, target)
+        if sync:
+            _sync(target.parent)
+    except BrokenPipeError:  # who reads has gone: no fault of the file
+        raise
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}. What stood there before is unchanged.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def write_file(path: str | os.PathLike[str], contents: str | bytes, *, sync: bool = True) -> None:
+    """Write one file, a text as UTF-8, by `replacing`."""
+    with replacing(path, sync=sync) as temporary:
+        temporary.write_bytes(contents.encode(errors="backslashreplace") if isinstance(contents, str) else contents)
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes have left of writing files of these names. Only where no other process writes."""
+    for path in [path for path in folder.iterdir() if is_leftover(path.name, names)]:
+        path.unlink(missing_ok=True)
+
+
+def is_leftover(name: str, names: Iterable[str]) -> bool:
+    """Whether it is a temporary name of one of the files."""
+    return any(re.fullmatch(rf"\.{re.escape(each)}\.[0-9a-z_]{{8,16}}", name) for each in names)
+
+
+def _target(path: Path) -> tuple[Path | None, os.stat_result | None]:
+    """The file to rename onto, None where there is to be written into what is there; and what is there."""
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:  # or a link to a file that is not there yet
+        return Path(os.path.realpath(path)), None
+    if stat.S_ISDIR(there.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISBLK(there.st_mode):
+        raise OSError(errno.EINVAL, "it is a whole disk")
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    target = Path(os.path.realpath(path))
+    plain = stat.S_ISREG(there.st_mode) and _stream_of(there) is None and os.path.exists(target)
+    return target if plain and os.path.samestat(os.stat(target), there) else None, there
+
+
+def _made(target: Path, there: os.stat_result | None) -> Path:
+    """A new empty file beside the target, with the permissions of what is there, else those of any new file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    name = os.fsdecode(os.fsencode(target.name)[:LONGEST])
+    temporary = target.with_name(f".{name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        if there and stat.S_ISREG(there.st_mode) and hasattr(os, "fchown"):
+            with contextlib.suppress(OSError):  # another's file stays another's only where root writes
+                os.fchown(handle, there.st_uid, there.st_gid)
+            os.fchmod(handle, stat.S_IMODE(there.st_mode))
+    finally:
+        os.close(handle)
+    return temporary
+
+
+def _stream_of(there: os.stat_result) -> int | None:
+    """The number of our standard output, or error output, where that is this file: /dev/stdout, say."""
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(number), there):
+                return number
+    return None
+
+
+def _pour(temporary: Path, path: Path) -> None:
+    """Write what is in the temporary file into a device or a pipe."""
+    number = _stream_of(os.stat(path))
+    if number is None:
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    else:
+        sys.stdout.flush()
+        handle = os.dup(number)
+    with open(handle, "wb") as into, open(temporary, "rb") as source:
+        shutil.copyfileobj(source, into)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk, as far as its system tells."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that knows no fsync
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

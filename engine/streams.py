@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import sys
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
+
+from ..errors import DataError
 
 READABLE = "chalkgrad-readable"
 """The name of the error handler, for `str.encode` and `reconfigure(errors=…)`."""
@@ -41,16 +45,34 @@ class Readable:
         self.stream = stream
 
     def write(self, text: str) -> Any:
-        """Write the text, as the stream can hold it."""
-        return self.stream.write(readable(text, self.stream))
+        """Write the text, as the stream can hold it; raises DataError where it cannot be written (a full disk, say)."""
+        with _told(self.stream):
+            return self.stream.write(readable(text, self.stream))
+
+    def flush(self) -> None:
+        """Flush the stream; raises DataError where what was written does not arrive."""
+        with _told(self.stream):
+            self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
 def as_readable(stream: Any) -> Any:
-    """The stream as one that takes any text."""
-    return Readable(stream)
+    """The stream as one that takes any text; None, what Python has for a closed one, stays None."""
+    return stream and Readable(stream)
+
+
+@contextlib.contextmanager
+def _told(stream: Any) -> Iterator[None]:
+    """Make an error of a stream one of ours; but a pipe whose reader has gone is the caller's to judge."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = getattr(stream, "name", "a stream").strip("<>")
+        raise DataError(f"cannot write to {name}: {error.strerror}.") from error
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
@@ -48,8 +48,7 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
     contents = {name: _plain(w) for name, w in named_weights(model).items()}
     contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
     data = serialize(contents, metadata={KEY: json.dumps({"format": FORMAT, **described.plain})})
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    write_file(path, data)
 
 
 class Description:

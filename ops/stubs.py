@@ -10,7 +10,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 from ..engine.primitive import Primitive, registry
 from .composed import composed
 
@@ -41,7 +41,7 @@ def public_stub() -> str:
     imports = []
     for node in ast.parse((ROOT / "__init__.py").read_text("utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.level:
-            imports += [f"from .{node.module or ''} import {a.name} as {a.name}\n" for a in node.names]
+            imports += [f"from .{node.module or ''} import {a.name} as {a.name}\n" for a in node.names if not a.asname]
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LATER":
             later = ast.literal_eval(node.value).items()
             imports += [
@@ -102,8 +102,7 @@ def _type(q: inspect.Parameter, p: Primitive) -> str:
 def main() -> None:
     """Write both stubs."""
     for path, text in ((ROOT / "__init__.pyi", public_stub()), (ROOT / "engine" / "lent.pyi", lent_stub())):
-        with replacing(path) as temporary:
-            temporary.write_text(text, "utf-8")
+        write_file(path, text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import ast
 import inspect
 from pathlib import Path
 
-from ..engine.files import replacing
+from ..engine.files import write_file
 from . import update
 from .optimizer import Optimizer
 
@@ -38,8 +38,7 @@ def _declared(kind: type[Optimizer]) -> str:
 
 def main() -> None:
     """Write the stub."""
-    with replacing(PATH) as temporary:
-        temporary.write_text(stub(), "utf-8")
+    write_file(PATH, stub())
 
 
 if __name__ == "__main__":

@@ -82,8 +82,8 @@ def test_only_the_backend_imports_cupy():
 
 
 ROOMS = [
-    "errors", "names", "checks", "hints", "drawing", "equation", "engine", "replay", "ops", "optim", "datasets",
-    "nn", "proof", "blackboard", "benchmarks", "commands", "cli",
+    "errors", "signals", "names", "checks", "hints", "drawing", "equation", "engine", "replay", "ops", "optim",
+    "datasets", "nn", "proof", "blackboard", "benchmarks", "commands", "cli",
 ]  # fmt: skip
 """From the ground floor up: a room imports from those before it."""
 

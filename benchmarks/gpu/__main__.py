@@ -35,6 +35,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..peers import write
+
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 480.0
 """Seconds for everything."""
@@ -165,7 +167,7 @@ def gather(folder: Path) -> dict[str, Any] | None:
     if not parts:
         return None
     whole = {**parts[0], "sections": {name: s for part in parts for name, s in part["sections"].items()}}
-    Path(folder, "gpu.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(str(Path(folder, "gpu.json")), whole)
     return whole
 
 
@@ -235,8 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     text = re.sub(re.escape(str(folder)), "FOLDER", json.dumps(found, indent=1, ensure_ascii=False))
     text = re.sub(re.escape(str(ROOT)), "CHECKOUT", text)
-    Path(folder, "summary.json").write_text(text + "\n", encoding="utf-8")
-    Path(folder, "summary.md").write_text(summary(json.loads(text)), encoding="utf-8")
+    write(str(Path(folder, "summary.json")), text)
+    write(str(Path(folder, "summary.md")), summary(json.loads(text)))
     _pack(folder)
     print(f"{found['seconds']:.0f} s; see summary.md")
     return int(any(step["status"] in (FAILED, LATE) for step in done.values()))

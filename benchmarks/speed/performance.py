@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...engine.files import replacing
+from ...engine.files import write_file
 from ...errors import ChalkgradError
 from ..charts import pictures
 from ..gpu import prose
@@ -292,8 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = options.gpu or (str(beside) if beside.is_file() else None)
         gpu = read(measured, GPU) if measured else None
         for name, picture in pictures(results, growth, gpu).items():
-            with replacing(Path(options.out).parent / PICTURES / name) as temporary:
-                temporary.write_bytes(picture)
+            write_file(Path(options.out).parent / PICTURES / name, picture)
         write(options.out, page(results, growth, gpu))
     except ChalkgradError as error:
         parser.exit(1, f"error: {error}\n")

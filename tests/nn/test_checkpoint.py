@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -386,7 +385,7 @@ def test_an_interruption_leaves_nothing_behind(path, fitted, monkeypatch):
     assert os.listdir(path.parent) == []
 
 
-@pytest.mark.parametrize("owner", [(tempfile, "mkstemp"), (Path, "mkdir")], ids=["file", "folder"])
+@pytest.mark.parametrize("owner", [(os, "open"), (Path, "mkdir")], ids=["file", "folder"])
 def test_a_read_only_folder(path, fitted, monkeypatch, owner):
     def refused(*args, **options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
