@@ -65,7 +65,8 @@ def test_what_is_standard_output_is_written_to(tmp_path, capfd):
     ("name", "why"),
     [
         (".", "Is a directory. Choose"), ("file/below", "Not a directory. Choose"),
-        ("x" * 256, "name too long. Choose"), ("a\0b", "is no path"), ("\ud800", "is no path"), ("circle", "symbolic links. Choose"),
+        ("x" * 256, "name too long. Choose"), ("a\0b", "is no path"),
+        ("\ud800", "is no path"), ("circle", "symbolic links. Choose"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_is_refused_before_the_work(name, why, tmp_path):
