@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy
 
-from ..problems import ChainProblem, CrossEntropyProblem, TrainingProblem, TreeProblem, end_of_chain, root_of, sums
-from ..stand import Stand, serve
+from ..problems import CrossEntropyProblem, TrainingProblem, Values
+from ..stand import Stand
 from . import handwritten
+from .differentiated import Run, differentiated
 
 
 def _modules() -> tuple[Any, Any]:
@@ -25,9 +27,6 @@ def _loss(np: Any, z: Any, rows: Any) -> Any:
 def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
     """Epochs of training."""
     autograd, np = _modules()
-    network = handwritten.Network(problem)  # for its flat buffers and views alone
-    adam = handwritten.Adam(network.theta, network.gradient, problem.task.rate)
-    rows, x = network.rows, problem.x
 
     def loss_of(weights: Any, x: Any, rows: Any) -> Any:
         for w, b in weights[:-1]:
@@ -36,70 +35,39 @@ def train(problem: TrainingProblem, stand: Stand, variant: str) -> None:
         return _loss(np, np.dot(x, w) + b, rows)
 
     gradient_of = autograd.value_and_grad(loss_of)
-
-    def step(indices: Any) -> float:
-        loss, gradients = gradient_of(network.weights, x[indices], rows[indices])
-        for views, values in zip(network.gradients, gradients, strict=True):
-            for view, value in zip(views, values, strict=True):
-                view[...] = value
-        return float(loss) * len(indices)
-
-    handwritten.epochs(problem, stand, step, adam.step)
+    handwritten.train_by(
+        problem, stand,
+        lambda network: lambda batch: gradient_of(network.weights, problem.x[batch], network.rows[batch]),
+    )  # fmt: skip
 
 
-def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
-    """The loop as it stands, and its gradient."""
+def gradient(f: Callable[..., Any], xs: Sequence[Values], variant: str) -> Run:
+    """By its `grad`, which keeps the value for us on the way."""
     autograd, np = _modules()
     last: list[Any] = []
 
-    def f(y: Any, x: Any) -> Any:
-        last[:] = [end_of_chain(y, x, problem.c, problem.task.links)]
+    def summed(*xs: Any) -> Any:
+        last[:] = [f(*xs)]
         return np.sum(last[0])
 
-    gradient_of = autograd.value_and_grad(f, (0, 1))
+    gradient_of = autograd.grad(summed, tuple(range(len(xs))))
 
-    def repeat(number: int) -> Any:
-        _, (gy, gx) = gradient_of(problem.y, problem.x)
-        return lambda: sums(last[0]._value, gx, gy)
+    def run() -> tuple[Any, Any]:
+        gradients = gradient_of(*xs)
+        return last[0]._value, gradients
 
-    serve(stand, repeat)
-
-
-def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
-    """The loop as it stands, and its gradient; the leaves as one array, for many arguments cost it their square."""
-    autograd, np = _modules()
-
-    def f(leaves: Any) -> Any:
-        return np.sum(root_of([leaves[i] for i in range(len(problem.leaves))]))
-
-    gradient_of = autograd.value_and_grad(f)
-
-    def repeat(number: int) -> Any:
-        root, gradients = gradient_of(problem.leaves)
-        return lambda: sums(root, gradients)
-
-    serve(stand, repeat)
+    return run
 
 
-def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> None:
-    """The loss in its NumPy, and its gradient."""
-    autograd, np = _modules()
+def loss(problem: CrossEntropyProblem) -> Callable[[Any], Any]:
+    """The loss in its NumPy."""
+    np = _modules()[1]
     rows, places = numpy.arange(len(problem.labels)), problem.labels
-
-    def f(z: Any) -> Any:
-        top = problem.logits.max(axis=1, keepdims=True)  # a constant: the loss does not depend on it
-        return np.mean(np.log(np.sum(np.exp(z - top), axis=1)) + top[:, 0] - z[rows, places])
-
-    gradient_of = autograd.value_and_grad(f)
-
-    def repeat(number: int) -> Any:
-        loss, gradient = gradient_of(problem.logits)
-        return lambda: (float(loss), sums(0.0, gradient)[1])
-
-    serve(stand, repeat)
+    top = problem.logits.max(axis=1, keepdims=True)  # a constant: the loss does not depend on it
+    return lambda z: np.mean(np.log(np.sum(np.exp(z - top), axis=1)) + top[:, 0] - z[rows, places])
 
 
-ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy}
+ADAPTERS = {"training": train, **differentiated(gradient, loss, stacked=True)}  # many arguments cost it their square
 
 
 def start(variant: str) -> None:

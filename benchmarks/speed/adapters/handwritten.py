@@ -160,6 +160,26 @@ def train(
     epochs(problem, stand, network.step, lambda: adam.step(problem.task.batch))
 
 
+def train_by(
+    problem: TrainingProblem, stand: Stand, batches: Callable[[Network], Callable[[Values], tuple[Any, Any]]]
+) -> None:
+    """Epochs in which an engine gives loss and gradients of a batch, and Adam is that of this file.
+
+    batches: of the network, for its buffers and views alone, what takes a batch's indices.
+    """
+    network = Network(problem)
+    adam, gradients_of = Adam(network.theta, network.gradient, problem.task.rate), batches(network)
+
+    def step(indices: Values) -> float:
+        loss, gradients = gradients_of(indices)
+        for views, values in zip(network.gradients, gradients, strict=True):
+            for view, value in zip(views, values, strict=True):
+                view[...] = value
+        return float(loss) * len(indices)
+
+    epochs(problem, stand, step, adam.step)
+
+
 def epochs(problem: TrainingProblem, stand: Stand, step: Callable[[Values], float], update: Callable[[], None]) -> None:
     """Epochs of steps that give the sum of a batch's losses, and of updates."""
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from ..problems import (
-    ChainProblem,
-    CrossEntropyProblem,
-    TrainingProblem,
-    TreeProblem,
-    UpdateProblem,
-    end_of_chain,
-    pairs,
-    root_of,
-    sums,
-)
+from ..problems import CrossEntropyProblem, TrainingProblem, UpdateProblem, Values, end_of_chain, pairs
 from ..stand import Stand, UnavailableError, serve
+from .differentiated import Run, differentiated
 
-STEP, SCAN = "step", "scan"
+STEP = "step"
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
@@ -27,13 +19,9 @@ def _jax() -> Any:
     return import_module("jax")
 
 
-def _logarithms(z: Any) -> Any:
-    return _jax().nn.log_softmax(z)
-
-
 def _loss(z: Any, labels: Any) -> Any:
-    jnp = _jax().numpy
-    return -jnp.take_along_axis(_logarithms(z), labels[:, None], axis=1).mean()
+    jax = _jax()
+    return -jax.numpy.take_along_axis(jax.nn.log_softmax(z), labels[:, None], axis=1).mean()
 
 
 def _adam(theta: Any, gradient: Any, state: Any, rate: float) -> tuple[Any, Any]:
@@ -107,60 +95,35 @@ def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "c
     serve(stand, by_steps if variant == STEP else at_once)
 
 
-def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
-    """Step: the loop is unrolled into one program, as a graph without any pattern would be. Scan: lax.scan over it."""
+def gradient(f: Callable[..., Any], xs: Sequence[Values], variant: str) -> Run:
+    """In one program; a loop without a pattern is unrolled into it, as any graph would be."""
     jax = _jax()
-    jnp = jax.numpy
-    c, links = jnp.asarray(problem.c), problem.task.links
 
-    def unrolled(y: Any, x: Any) -> Any:
-        y = end_of_chain(y, x, c, links)
+    def summed(*xs: Any) -> Any:
+        y = f(*xs)
         return y.sum(), y
 
-    def scanned(y: Any, x: Any) -> Any:
-        y, _ = jax.lax.scan(lambda y, _: (y * c + x, None), y, length=links)
-        return y.sum(), y
+    made = jax.jit(jax.value_and_grad(summed, argnums=tuple(range(len(xs))), has_aux=True))
+    arrays = [jax.numpy.asarray(x) for x in xs]
 
-    f = unrolled if variant == STEP else scanned
-    made = jax.jit(jax.value_and_grad(f, argnums=(0, 1), has_aux=True))
-    start, x = jnp.asarray(problem.y), jnp.asarray(problem.x)
+    def run() -> tuple[Any, Any]:
+        (_, y), gradients = jax.block_until_ready(made(*arrays))
+        return y, gradients
 
-    def repeat(number: int) -> Any:
-        (_, y), (gy, gx) = jax.block_until_ready(made(start, x))
-        return lambda: sums(y, gx, gy)
-
-    serve(stand, repeat)
+    return run
 
 
-def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
-    """The loop unrolled into one program; the leaves as one array, which suits it better than many arguments."""
-    jax = _jax()
-
-    def summed(leaves: Any) -> Any:
-        root = root_of([leaves[i] for i in range(len(problem.leaves))])
-        return root.sum(), root
-
-    made = jax.jit(jax.value_and_grad(summed, has_aux=True))
-    leaves = jax.numpy.asarray(problem.leaves)
-
-    def repeat(number: int) -> Any:
-        (_, root), gradients = jax.block_until_ready(made(leaves))
-        return lambda: sums(root, gradients)
-
-    serve(stand, repeat)
+def loss(problem: CrossEntropyProblem) -> Callable[[Any], Any]:
+    """The loss by log_softmax."""
+    labels = _jax().numpy.asarray(problem.labels.astype("int32"))
+    return lambda logits: _loss(logits, labels)
 
 
-def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> None:
-    """The loss by log_softmax, and its gradient."""
-    jax = _jax()
-    logits, labels = jax.numpy.asarray(problem.logits), jax.numpy.asarray(problem.labels.astype("int32"))
-    made = jax.jit(jax.value_and_grad(_loss))
-
-    def repeat(number: int) -> Any:
-        loss, gradient = jax.block_until_ready(made(logits, labels))
-        return lambda: (float(loss), sums(0.0, gradient)[1])
-
-    serve(stand, repeat)
+def links(variant: str) -> Callable[..., Any]:
+    """Scan: `lax.scan` over the links."""
+    if variant == STEP:
+        return end_of_chain
+    return lambda y, x, c, count: _jax().lax.scan(lambda y, _: (y * c + x, None), y, length=count)[0]
 
 
 def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
@@ -188,7 +151,8 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
-ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
+WORK = differentiated(gradient, loss, constant=lambda x: _jax().numpy.asarray(x), links=links, stacked=True)
+ADAPTERS = {"training": train, "update": update, **WORK}
 
 
 def start(variant: str, device: str = "cpu") -> None:

@@ -6,7 +6,7 @@ A training is done on a GPU as well: on the tape, and captured into a CUDA graph
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import count
 from typing import Any
@@ -21,18 +21,9 @@ from ....nn.sequential import Sequential
 from ....optim import Adam
 from ....replay.capture import Captured, capture
 from ....replay.gpu import GpuProgram
-from ..problems import (
-    SEED,
-    ChainProblem,
-    CrossEntropyProblem,
-    TrainingProblem,
-    TreeProblem,
-    UpdateProblem,
-    end_of_chain,
-    root_of,
-    sums,
-)
+from ..problems import SEED, CrossEntropyProblem, TrainingProblem, UpdateProblem, Values
 from ..stand import Stand, UnavailableError, serve
+from .differentiated import Run, differentiated
 
 EAGER, CAPTURED, JIT = "eager", "captured", "jit"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -117,64 +108,26 @@ def _made(f: Callable[..., Any], variant: str) -> Callable[..., Any]:
     return checked
 
 
-def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
-    """The loop as it stands, and backward."""
-    start, x = tensor(problem.y, requires_grad=True), tensor(problem.x, requires_grad=True)
-    c = tensor(problem.c)
+def gradient(f: Callable[..., Any], xs: Sequence[Values], variant: str) -> Run:
+    """By backward."""
+    variables = [tensor(x, requires_grad=True) for x in xs]
 
-    def step(start: Tensor, x: Tensor) -> Any:
-        start.grad = x.grad = None
-        y = end_of_chain(start, x, c, problem.task.links)
+    def step(*variables: Tensor) -> Any:
+        for x in variables:
+            x.grad = None
+        y = f(*variables)
         y.sum().backward()
-        return y, x.grad, start.grad
+        return y, [x.grad for x in variables]
 
-    step_made = _made(step, variant)
-
-    def repeat(number: int) -> Any:
-        y, gx, gy = step_made(start, x)
-        return lambda: sums(y.numpy(), gx.numpy(), gy.numpy())
-
-    serve(stand, repeat)
+    made = _made(step, variant)
+    return lambda: made(*variables)
 
 
-def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
-    """The loop as it stands, and backward."""
-    leaves = [tensor(row, requires_grad=True) for row in problem.leaves]
-
-    def step(*leaves: Tensor) -> Any:
-        for leaf in leaves:
-            leaf.grad = None
-        root = root_of(leaves)
-        root.sum().backward()
-        return root, [leaf.grad for leaf in leaves]
-
-    step_made = _made(step, variant)
-
-    def repeat(number: int) -> Any:
-        root, gradients = step_made(*leaves)
-        return lambda: sums(root.numpy(), [g.numpy() for g in gradients])
-
-    serve(stand, repeat)
-
-
-def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> None:
-    """The fused loss, and backward."""
+def loss(problem: CrossEntropyProblem) -> Callable[[Any], Any]:
+    """The fused loss."""
     loss_of: Any = import_module("....ops.loss", __package__).sparse_categorical_cross_entropy
-    logits, labels = tensor(problem.logits, requires_grad=True), tensor(problem.labels)
-
-    def step(logits: Tensor, labels: Tensor) -> Any:
-        logits.grad = None
-        loss = loss_of(logits, labels)
-        loss.backward()
-        return loss, logits.grad
-
-    step_made = _made(step, variant)
-
-    def repeat(number: int) -> Any:
-        loss, gradient = step_made(logits, labels)
-        return lambda: (float(loss.numpy()), sums(0.0, gradient.numpy())[1])
-
-    serve(stand, repeat)
+    labels = tensor(problem.labels)
+    return lambda logits: loss_of(logits, labels)
 
 
 def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
@@ -197,10 +150,8 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
-ADAPTERS = {
-    "training": train, "convolutional": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy,
-    "update": update,
-}  # fmt: skip
+WORK = differentiated(gradient, loss, constant=tensor, plain=Tensor.numpy)
+ADAPTERS = {"training": train, "convolutional": train, "update": update, **WORK}
 
 
 def start(variant: str, device: str = "cpu") -> None:

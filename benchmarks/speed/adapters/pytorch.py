@@ -6,23 +6,15 @@ A training is done on a GPU as well, with the data there; further as CUDA graphs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy
 
-from ..problems import (
-    ChainProblem,
-    CrossEntropyProblem,
-    TrainingProblem,
-    TreeProblem,
-    UpdateProblem,
-    end_of_chain,
-    root_of,
-    sums,
-)
+from ..problems import CrossEntropyProblem, TrainingProblem, UpdateProblem, Values
 from ..stand import Stand, UnavailableError, serve
+from .differentiated import Run, differentiated
 
 EAGER, COMPILED, GRAPHS = "eager", "compiled", "graphs"
 WARMUPS = 3
@@ -132,49 +124,23 @@ def _graphed(step: Callable[[Any], None], sizes: set[int], model: Any, optimizer
     return take
 
 
-def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
-    """The loop as it stands, and its gradient."""
+def gradient(f: Callable[..., Any], xs: Sequence[Values], variant: str) -> Run:
+    """By `torch.autograd.grad`; compiled, of what the compiler makes of the function."""
     torch = _torch()
-    start, x = (torch.from_numpy(v).requires_grad_() for v in (problem.y, problem.x))
-    c = torch.from_numpy(problem.c)
+    made, variables = _made(f, variant), [torch.from_numpy(x).requires_grad_() for x in xs]
 
-    made = _made(end_of_chain, variant)
+    def run() -> tuple[Any, Any]:
+        y = made(*variables)
+        return y, torch.autograd.grad(y.sum(), variables)
 
-    def repeat(number: int) -> Any:
-        y = made(start, x, c, problem.task.links)
-        gy, gx = torch.autograd.grad(y.sum(), (start, x))
-        return lambda: sums(y.detach().numpy(), gx.numpy(), gy.numpy())
-
-    serve(stand, repeat)
+    return run
 
 
-def tree(problem: TreeProblem, stand: Stand, variant: str) -> None:
-    """The loop as it stands, and its gradient."""
+def loss(problem: CrossEntropyProblem) -> Callable[[Any], Any]:
+    """Functional cross-entropy."""
     torch = _torch()
-    leaves = [torch.from_numpy(row).requires_grad_() for row in problem.leaves]
-
-    made = _made(root_of, variant)
-
-    def repeat(number: int) -> Any:
-        root = made(leaves)
-        gradients = torch.autograd.grad(root.sum(), leaves)
-        return lambda: sums(root.detach().numpy(), [g.numpy() for g in gradients])
-
-    serve(stand, repeat)
-
-
-def cross_entropy(problem: CrossEntropyProblem, stand: Stand, variant: str) -> None:
-    """Functional cross-entropy and its gradient."""
-    torch = _torch()
-    logits, labels = torch.from_numpy(problem.logits).requires_grad_(), torch.from_numpy(problem.labels)
-    made = _made(torch.nn.functional.cross_entropy, variant)
-
-    def repeat(number: int) -> Any:
-        loss = made(logits, labels)
-        (gradient,) = torch.autograd.grad(loss, (logits,))
-        return lambda: (loss.item(), sums(0.0, gradient.numpy())[1])
-
-    serve(stand, repeat)
+    labels = torch.from_numpy(problem.labels)
+    return lambda logits: torch.nn.functional.cross_entropy(logits, labels)
 
 
 def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
@@ -197,10 +163,10 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
-ADAPTERS = {
-    "training": train, "convolutional": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy,
-    "update": update,
-}  # fmt: skip
+WORK = differentiated(
+    gradient, loss, constant=lambda x: _torch().from_numpy(x), plain=lambda y: y.detach().numpy()
+)  # fmt: skip
+ADAPTERS = {"training": train, "convolutional": train, "update": update, **WORK}
 
 
 def start(variant: str, device: str = "cpu") -> None:
