@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import multiprocessing
 import statistics
 import sys
 import time
@@ -24,9 +23,12 @@ from ..errors import unknown_name
 from .gradient_cases import CASES, RIGHT, Case, Kind
 from .gradient_contestants import CHECKERS, GOOD, OURS, Answer, Checker, Outcome, ask, judge
 from .peers import table, version, versions, write
+from .processes import LateError, Process, StoppedError
 
 MEMORY = 8 << 30
 """Bytes of address space that a checker may use beyond what its package has taken at the start."""
+IMPORTS = 600.0
+"""Seconds that importing its package may take."""
 
 
 @dataclass(frozen=True)
@@ -50,40 +52,27 @@ class Worker:
 
     def __init__(self, checker: Checker, limit: float, seed: int) -> None:
         self.checker, self.limit, self.seed = checker, limit, seed
-        self.process: Any = None
+        self.process: Process | None = None
 
     def ask(self, case: Case) -> tuple[Answer, float]:
         """The answer and its seconds; no answer where the limit is reached, an alarm where the process crashes."""
         if self.process is None:
-            self.start()
-        started = time.perf_counter()
+            self.process = Process(serve, CHECKERS.index(self.checker), self.seed, limit=IMPORTS)
+            self.process.answer()
+        started, self.process.limit = time.perf_counter(), self.limit
         try:
-            self.pipe.send(CASES.index(case))
-            if self.pipe.poll(self.limit):
-                answer: tuple[Answer, float] = self.pipe.recv()
-                return answer
+            answer: tuple[Answer, float] = self.process.ask(CASES.index(case))
+        except StoppedError as error:
             self.stop()
-            return Answer(None, f"timeout after {self.limit:g} s"), time.perf_counter() - started
-        except (EOFError, OSError):
-            self.stop()
-            return Answer(True, "the process crashed"), time.perf_counter() - started
-
-    def start(self) -> None:
-        """Start the process and wait until its package is imported."""
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        place = CHECKERS.index(self.checker)
-        self.process = context.Process(target=serve, args=(theirs, place, self.seed), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.pipe.recv()
+            late = isinstance(error, LateError)
+            told = Answer(None, f"timeout after {self.limit:g} s") if late else Answer(True, "the process crashed")
+            return told, time.perf_counter() - started
+        return answer
 
     def stop(self) -> None:
         """End the process."""
         if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.pipe.close()
+            self.process.close()
             self.process = None
 
 

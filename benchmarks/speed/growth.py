@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy
 
+from ..processes import Process, StoppedError
 from .contestants import CONTESTANTS, Contestant
-from .processes import Process, StoppedError, closing
 from .results import GROWTH, head
 from .runner import Tell
 from .stand import UnavailableError
+from .worker import GO, STOP, work
 from .workloads import Chain, Task, Training
 
 NAMES = ("numpy", "eager", "captured")
@@ -98,16 +99,15 @@ def measure_growth(quick: bool, tell: Tell, names: Iterable[str] = SWEEPS) -> di
 
 
 def _point(contestant: Contestant, sweep: Sweep, size: int, quick: bool) -> tuple[list[float], dict[str, int], str]:
-    task = sweep.task(size)
-    process = Process(contestant.module, contestant.variant, task.as_dict(), QUICK_LIMIT if quick else LIMIT)
-    with closing({"": process}):
+    limit = QUICK_LIMIT if quick else LIMIT
+    with Process(work, contestant.module, contestant.variant, sweep.task(size), "cpu", limit=limit) as process:
         try:
-            prepared = process.answer("prepared")
-            process.answer("ready")
+            prepared = process.answer()
+            process.answer()
             for _ in range(WARMUPS):
-                process.repeat()
-            seconds = [process.repeat()["seconds"] for _ in range(QUICK_REPETITIONS if quick else REPETITIONS)]
-            finished = process.finish()
+                process.ask(GO)
+            seconds = [process.ask(GO)["seconds"] for _ in range(QUICK_REPETITIONS if quick else REPETITIONS)]
+            finished = process.ask(STOP)
         except (UnavailableError, StoppedError) as error:
             return [], {}, str(error)
     memory = {

@@ -1,15 +1,10 @@
 """What this machine can do at best, measured in the same run, and the least time that this leaves for each task.
 
-    python -m chalkgrad.benchmarks.speed.limits < TASKS.json
-
 Each figure is the best of many: a limit is what nothing was faster than.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +15,8 @@ import numpy
 
 from ...errors import ChalkgradError
 from ..machine import usable_cores
-from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update, task_from
+from ..processes import Process, StoppedError
+from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update
 
 SECONDS, QUICK_SECONDS = 0.6, 0.15
 """How long each figure is looked for."""
@@ -148,14 +144,17 @@ def calls_of(task: Task) -> int:
 # In a process of its own
 
 
-def measure(tasks: Mapping[str, Mapping[str, Any]], quick: bool) -> dict[str, Any]:
+LIMIT = 600.0
+"""Seconds that all of it may take."""
+
+
+def measure(tasks: Mapping[str, Task], quick: bool) -> dict[str, Any]:
     """The limits, and the bounds of the tasks by name, measured in a fresh process."""
-    job = json.dumps({"tasks": tasks, "quick": quick})
-    done = subprocess.run([sys.executable, "-m", __name__], input=job, capture_output=True, encoding="utf-8")
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ChalkgradError(f"the machine's limits could not be measured: {last}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    try:
+        with Process(_work, tasks, quick, limit=LIMIT) as process:
+            found: dict[str, Any] = process.answer()
+    except StoppedError as error:
+        raise ChalkgradError(f"the machine's limits could not be measured: {error}") from error
     return found
 
 
@@ -169,11 +168,8 @@ def better(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     return {"figures": figures, "bounds": bounds}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: tasks as JSON from stdin, limits as JSON to stdout."""
-    job = json.load(sys.stdin)
-    best = best_of(QUICK_SECONDS if job["quick"] else SECONDS)
-    far = FAR // 4 if job["quick"] else FAR
+def _work(pipe: Any, tasks: Mapping[str, Task], quick: bool) -> None:
+    best, far = best_of(QUICK_SECONDS if quick else SECONDS), FAR // 4 if quick else FAR
     figures = {
         f"{dtype}_flops": 2 * LARGE**3 / product_seconds(LARGE, LARGE, LARGE, False, False, dtype, best)
         for dtype in ("float32", "float64")
@@ -183,10 +179,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "triad_bytes_per_second": triad_rate(far, best),
         "smallest_call_seconds": smallest_call(best),
     }
-    bounds = {name: bound_of(task_from(task), best, figures) for name, task in job["tasks"].items()}
-    print(json.dumps({"figures": figures, "bounds": bounds}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    bounds = {name: bound_of(task, best, figures) for name, task in tasks.items()}
+    pipe.send({"figures": figures, "bounds": bounds})

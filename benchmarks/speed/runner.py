@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine import random
+from ..processes import Process, StoppedError
 from ..steadiness import unsteady
 from . import limits
 from .contestants import Contestant
-from .processes import Process, StoppedError, closing
 from .results import DISQUALIFIED, FAILED, KIND, OK, UNAVAILABLE, head
 from .stand import UnavailableError
+from .worker import GO, STOP, work
 from .workloads import Workload
 
 ROUNDS, QUICK_ROUNDS = 9, 5
@@ -52,7 +53,7 @@ def measure_speed(
 
     The better figure of both measurements is kept.
     """
-    tasks = {workload.name: workload.task(plan.quick).as_dict() for workload in workloads}
+    tasks = {workload.name: workload.task(plan.quick) for workload in workloads}
     tell("the limits of the machine")
     found = limits.measure(tasks, plan.quick)
     records = {}
@@ -80,22 +81,22 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
     entries = {c.name: _entry(c) for c in contestants if task.kind in c.kinds}
     processes: dict[str, Process] = {}
     sources: set[str] = set()
-    with closing(processes):
+    with contextlib.ExitStack() as stack:
         for contestant in contestants:
             if contestant.name not in entries or entries[contestant.name]["status"] != OK:
                 continue
             tell(f"{workload.name}: preparing {contestant.name}")
             entry = entries[contestant.name]
             started = time.perf_counter()
-            process = Process(contestant.module, contestant.variant, task.as_dict(), plan.limit, contestant.device)
-            processes[contestant.name] = process
+            way = contestant.module, contestant.variant, task, contestant.device
+            process = processes[contestant.name] = stack.enter_context(Process(work, *way, limit=plan.limit))
             with _noting(entry):
-                prepared = process.answer("prepared")
+                prepared = process.answer()
                 sources.add(prepared["source"])
                 entry["memory"] = _bytes(prepared)
-                process.answer("ready")
+                process.answer()
                 for number in range(workload.warmups):
-                    _keep(entry, process.repeat(), "warmup_seconds")
+                    _keep(entry, process.ask(GO), "warmup_seconds")
                     if not number:
                         entry["until_first_seconds"] = time.perf_counter() - started
         for number in range(plan.rounds):
@@ -105,11 +106,11 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
             for name in order:
                 time.sleep(plan.pause)
                 with _noting(entries[name]):
-                    _keep(entries[name], processes[name].repeat(), "seconds")
+                    _keep(entries[name], processes[name].ask(GO), "seconds")
         for name, entry in entries.items():
             if entry["status"] == OK:
                 with _noting(entry):
-                    entry["memory"] |= _bytes(processes[name].finish())
+                    entry["memory"] |= _bytes(processes[name].ask(STOP))
     judge(entries, workload.tolerance, task.figures, workload.least)
     return {
         "title": workload.title, "task": task.as_dict(), "unit": workload.unit, "count": task.count,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from ...errors import DataError, unknown_name
+from ...errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Task:
         raise NotImplementedError
 
     def as_dict(self) -> dict[str, Any]:
-        """The task as plain values; `task_from` reads them back."""
-        return {"kind": self.kind, **asdict(self)}
+        """The task as plain values, as JSON gives them back."""
+        values = asdict(self).items()
+        return {"kind": self.kind, **{name: list(v) if isinstance(v, tuple) else v for name, v in values}}
 
 
 @dataclass(frozen=True)
@@ -138,20 +139,6 @@ class Update(Task):
     def count(self) -> int:
         """Updates a repetition."""
         return self.updates
-
-
-TASKS: Mapping[str, type[Task]] = {
-    task.kind: task for task in (Training, Convolutional, Chain, Tree, CrossEntropy, Update)
-}
-
-
-def task_from(values: Mapping[str, Any]) -> Task:
-    """The task that `as_dict` gave; raises DataError for what is none."""
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "kind"}
-    try:
-        return TASKS[values["kind"]](**rest)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{values!r} is no task of the speed benchmarks.") from error
 
 
 @dataclass(frozen=True)

@@ -225,15 +225,15 @@ def test_a_worker_answers_from_its_own_process_and_ends_what_takes_too_long():
     worker = page.Worker(CHECKERS[0], limit=60.0, seed=0)
     try:
         assert worker.ask(BY_NAME["sin"])[0] == Answer(False)
-        first = worker.process.pid
+        first = worker.process.process.pid
         worker.limit = 0.0
         answer, _ = worker.ask(BY_NAME["matmul of 150 by 150"])
         assert answer == Answer(None, "timeout after 0 s")
         worker.limit = 60.0
         assert worker.ask(BY_NAME["negated"])[0].alarm is True
-        assert worker.process.pid != first
-        worker.process.kill()
-        worker.process.join()
+        assert worker.process.process.pid != first
+        worker.process.process.kill()
+        worker.process.process.join()
         assert worker.ask(BY_NAME["sin"])[0] == Answer(True, "the process crashed")
     finally:
         worker.stop()
