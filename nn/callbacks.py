@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..engine.streams import say
@@ -37,6 +37,13 @@ class Monitoring(Callback):
             raise UsageError(f"mode={mode!r}: it is 'auto', 'min' or 'max'.")
         self.monitor, self.mode = monitor, mode
         self.best: float | None = None
+
+    def get_state(self) -> dict[str, Any]:
+        return {"monitor": self.monitor, "best": self.best}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        if state.get("monitor") == self.monitor:
+            self.best = state["best"]
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if any(metric.name == without_prefix(self.monitor) for metric in getattr(self.model, "metrics", ())):
@@ -78,6 +85,10 @@ class Monitoring(Callback):
         return [(epoch, value) for epoch, value in pairs if math.isfinite(value)]
 
 
+_COUNTED = ("best_epoch", "stopped_epoch", "_to_beat", "_waited")
+"""What an EarlyStopping counts, by attribute."""
+
+
 class EarlyStopping(Monitoring):
     """End the training when `monitor` has converged: no better by min_delta for `patience` epochs (D18).
 
@@ -85,7 +96,7 @@ class EarlyStopping(Monitoring):
     whatever the training ends by, to the weights of the best epoch seen, whether or not it beat the baseline or was
     better by min_delta. start_from_epoch: epochs to wait first. `stopped_epoch`, `best` and `best_epoch` say how it
     went. A training that goes on (initial_epoch) has the values of its history behind it. Of the weights of epochs
-    before it a new callback knows those of the last one alone; one that was there knows the best.
+    before it a callback knows the best where it was there, or where the model or its file has its state.
     """
 
     def __init__(
@@ -103,6 +114,16 @@ class EarlyStopping(Monitoring):
         self.baseline, self.restore_best_weights = baseline, restore_best_weights
         self.start_from_epoch = start_from_epoch
         self._kept: tuple[int, float, list[Any]] | None = None
+
+    def get_state(self) -> dict[str, Any]:
+        own = {name: getattr(self, name, None) for name in _COUNTED}
+        return {**super().get_state(), **own, "kept": self._kept and [*self._kept]}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        super().set_state(state)
+        if state.get("monitor") == self.monitor:
+            vars(self).update({name: state[name] for name in _COUNTED})
+            self._kept = state["kept"] and tuple(state["kept"])
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         super().on_train_begin()
@@ -165,6 +186,9 @@ class ModelCheckpoint(Monitoring):
         self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
         self._begins = False
 
+    def get_state(self) -> dict[str, Any]:
+        return super().get_state() if self.save_best_only else {}
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if not self.save_best_only:
             return
@@ -200,13 +224,17 @@ class ModelCheckpoint(Monitoring):
             raise UsageError(
                 f"filepath={self.filepath!r} cannot be filled in: {error!r}; known: {list(logs)}."
             ) from None
+        before, saved = self.best, False
+        if self.save_best_only:
+            self.best = value  # the file holds it, too
         try:
             self.model.save(path)
+            saved = True
         except DivergenceError as error:
             say(f"epoch {epoch + 1}: {error}")
-            return
-        if self.save_best_only:
-            self.best = value
+        finally:
+            if not saved:
+                self.best = before
 
 
 def losses_finite(logs: Logs) -> bool:

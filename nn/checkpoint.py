@@ -23,9 +23,21 @@ from ..optim import OPTIMIZERS
 from ..optim.schedule import SCHEDULES
 from .finite import is_finite
 from .layers import LAYERS
-from .loading import FORMAT, KEY, PRIMITIVE, UNUSABLE, difference_of, made, named_weights, shapes_of
+from .loading import (
+    CHOICES,
+    FORMAT,
+    KEY,
+    PRIMITIVE,
+    TRAINING,
+    UNUSABLE,
+    difference_of,
+    made,
+    named_weights,
+    shapes_of,
+)
 from .losses import LOSSES, Loss, make_loss
 from .metrics import METRICS, Metric, make_metric
+from .state import to_plain
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -47,8 +59,30 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
     state = model.optimizer.state if model.optimizer else {}
     contents = {name: _plain(w) for name, w in named_weights(model).items()}
     contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
-    data = serialize(contents, metadata={KEY: json.dumps({"format": FORMAT, **described.plain})})
-    write_file(path, data)
+    standing = _standing(model, contents)
+    description = {"format": FORMAT, **described.plain, **({"standing": standing} if standing else {})}
+    write_file(path, serialize(contents, metadata={KEY: json.dumps(description)}))
+
+
+def _standing(model: Sequential, contents: dict[str, Any]) -> dict[str, Any]:
+    """Where the training stands, as plain values; arrays in it go into `contents`."""
+
+    def keep(array: Any) -> str:
+        name = f"{TRAINING}{sum(each.startswith(TRAINING) for each in contents)}"
+        contents[name] = numpy.ascontiguousarray(array)
+        return name
+
+    standing = model.present_standing()
+    plain = dict[str, Any]()
+    for name, known in standing.callbacks.items():
+        try:
+            plain[name] = to_plain(known, keep)
+        except TypeError as error:
+            raise UsageError(
+                f"get_state of the callback {name.split()[0]} gave {error}: a file holds numbers, texts, NumPy arrays, "
+                "lists and dicts of them."
+            ) from None
+    return {"epochs": standing.epochs, "stop": standing.stop, "callbacks": plain} if plain or standing.stop else {}
 
 
 class Description:
@@ -71,6 +105,7 @@ class Description:
             "stream": asdict(model.stream),
             **({} if model.trainable else {"trainable": False}),
             "history": {"epoch": model.history.epoch, "history": model.history.history},
+            "facts": model.facts,
         }
         if model.optimizer and model.loss:
             try:
@@ -94,6 +129,7 @@ class Description:
             "from_logits": loss.from_logits,
             "label_smoothing": loss.label_smoothing,
             "metrics": metrics,
+            **{name: getattr(model, name) for name in CHOICES},
         }
 
     def _metric(self, metric: Metric, loss: Loss) -> Any:

@@ -1,4 +1,4 @@
-"""Where a training ceases to be finite: what a step changes, kept and put back, and the operation at fault."""
+"""Where a training ceases to be finite: the operation at fault."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..engine.tensor import Tensor
 from ..engine.watching import Application, Watching
 from ..ops.reduction import mean
 from .forward import forward
+from .state import changing
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -22,57 +23,16 @@ def is_finite(array: backend.Array) -> bool:
     return bool(backend.fetch(backend.namespace_of(array).isfinite(array).all()))
 
 
-def changing(model: Sequential) -> dict[str, backend.Array]:
-    """What a step changes, by a name for it: the weights in their buffer, the optimiser's state, the layers' state."""
-    assert model.optimizer is not None
-    slots = {f"the optimizer's {slot!r}": array for slot, array in model.optimizer.state.items()}
-    states = {f"the state {w.name!r}": w._data for layer in model.layers for w in layer.state.values()}
-    return {"the weights": model.flat.data, **slots, **states}
-
-
 def first_changed(model: Sequential, names: Sequence[str]) -> str:
     """Which of these, of `changing`, is not finite after a step, and of which weight."""
     now = changing(model)
     name = next((name for name in names if not is_finite(now[name])), "")
+    kind, _, own = name.partition("/")
+    told = {"optimizer": f"the optimizer's {own!r}", "layers": f"the state {own!r}"}.get(kind, f"the {kind}")
     if name and now[name].shape == model.flat.data.shape:
         parts = zip(model.flat.tensors, model.flat.split(now[name]), strict=True)
-        name += next(f" of {w.name!r}" for w, part in parts if not is_finite(part))
-    return name
-
-
-class Snapshot:
-    """A copy of what a step changes. It takes as much memory as that, once."""
-
-    def __init__(self, model: Sequential) -> None:
-        self.model = model
-        self._copies = {name: array.copy() for name, array in changing(model).items()}
-        self._numbers()
-
-    def take(self) -> None:
-        """Copy anew."""
-        now = changing(self.model)
-        if now.keys() != self._copies.keys():  # the model was compiled anew
-            self._copies = {name: array.copy() for name, array in now.items()}
-        for name, array in now.items():
-            self._copies[name][...] = array
-        self._numbers()
-
-    def _numbers(self) -> None:
-        assert self.model.optimizer is not None
-        self._iterations, self._schedule = self.model.optimizer.iterations, self.model.optimizer.schedule
-        self._epochs = self.model.stream.done
-
-    def put_back(self) -> None:
-        """Make the model what it was."""
-        model = self.model
-        assert model.optimizer is not None
-        for name, array in changing(model).items():
-            if name in self._copies:
-                array[...] = self._copies[name]
-        for w in model.weights:
-            w.changed()
-        model.optimizer.iterations, model.optimizer.schedule = self._iterations, self._schedule
-        model.stream.done = self._epochs
+        told += next(f" of {w.name!r}" for w, part in parts if not is_finite(part))
+    return told if name else ""
 
 
 def first_fault(model: Sequential, x: Tensor, y: Tensor, generator: numpy.random.Generator) -> str:

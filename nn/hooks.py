@@ -56,6 +56,17 @@ class Callback:
         """Called before anything else: which model it is."""
         self.model = model
 
+    def get_state(self) -> dict[str, Any]:
+        """What a training that goes on has to know of it: numbers, texts, None, NumPy arrays, lists and dicts of them.
+
+        A model file holds it. Where `fit` goes on (initial_epoch, where the model's own epochs end) the callback of the
+        same class in the same place among those of its class gets it by `set_state`, after `on_train_begin`.
+        """
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `get_state` gave."""
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Called once, before the first epoch."""
 
@@ -191,6 +202,7 @@ class Hooks:
         history: History | None = None,
     ) -> None:
         self.callbacks = list(callbacks)
+        self._model, self._told = model, len(self.callbacks)
         self._histories = [history, *[c for c in callbacks if isinstance(c, History)]] if history else []
         self._found: dict[str, list[Callable[..., Any]]] = {}
         for callback in (*self._histories[:1], *self.callbacks):
@@ -217,28 +229,65 @@ class Hooks:
         return AHEAD if watching else sys.maxsize
 
     @contextlib.contextmanager
-    def training(self, past: History) -> Iterator[None]:
+    def training(self, past: History, states: Mapping[str, Any]) -> Iterator[None]:
         """From the beginning to the end of a training, which the callbacks that heard of the one hear of in any case.
 
-        past: the history before it.
+        past: the history before it. states: those that the callbacks had then, as `states()` gives them.
         """
         begun: list[Callback] = []
         self.logs: dict[str, float] = {}
         try:
-            for callback in self.callbacks:
+            for callback, known in self._by_name(states):
                 callback.past = past
                 begun.append(callback)
                 _call(callback, "on_train_begin", {})
+                if known:
+                    callback.set_state(known["state"])
             yield
         finally:
             with contextlib.ExitStack() as endings:  # one that raises keeps none of the others from its end
                 for callback in reversed(begun):
                     endings.callback(_call, callback, "on_train_end", self.logs)
 
+    @property
+    def epochs(self) -> int:
+        """How many the history has."""
+        return self._histories[0].epoch[-1] + 1 if self._histories and self._histories[0].epoch else 0
+
+    def states(self) -> dict[str, Any]:
+        """The states of the callbacks that have one, by class and number, and whether each was told of the last epoch.
+
+        In the midst of an epoch's end, where a callback saves the model, those after it were not.
+        """
+        found, told = dict[str, Any](), self.callbacks[: self._told]
+        for name, callback in self._names().items():
+            if type(callback).get_state is not Callback.get_state and (state := callback.get_state()):
+                found[name] = {"told": callback in told, "state": state}
+        return found
+
+    def catch_up(self, states: Mapping[str, Any]) -> bool:
+        """Tell of the last epoch the callbacks that had not been told; returns whether one ends the training."""
+        logs = {name: values[-1] for name, values in self._histories[0].history.items() if values}
+        for callback, known in self._by_name(states):
+            if known and not known["told"] and (function := _own(callback, "on_epoch_end", 1)):
+                function(self.epochs - 1, logs)
+        return bool(states) and self._model.stop_training
+
+    def _names(self) -> dict[str, Callback]:
+        names = dict[str, Callback]()
+        for callback in self.callbacks:
+            kind = type(callback).__name__
+            names[f"{kind} {sum(type(other).__name__ == kind for other in names.values()) + 1}"] = callback
+        return names
+
+    def _by_name(self, states: Mapping[str, Any]) -> list[tuple[Callback, Any]]:
+        return [(callback, states.get(name)) for name, callback in self._names().items()]
+
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """The logs go from callback to callback; what one adds or changes reaches those after it, and the history."""
         self.logs = logs
-        for callback in (*self._histories[:1], *self.callbacks):
+        for number, callback in enumerate((*self._histories[:1], *self.callbacks)):
+            self._told = number
             function = _own(callback, "on_epoch_end", 1)
             if function:
                 function(epoch, logs)

@@ -15,18 +15,25 @@ from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, DataError
 from ..names import OWN, registered, resolved
 from ..optim import make_optimizer
+from ..optim.optimizer import RAW
 from .draws import Stream
 from .hooks import History
 from .layers import make_layer
 from .losses import make_loss
+from .state import Standing, from_plain
 
 if TYPE_CHECKING:
     from .sequential import Sequential
 
 KEY = "chalkgrad"
-FORMAT = 1
+FORMAT, FORMATS = 2, (1, 2)
+"""What is written, and what is read. 1 knew of no training beside history and optimiser."""
 PRIMITIVE = "primitive"
 """The key under which a file names a primitive; with `names.OWN` of the user's own functions."""
+TRAINING = "training/"
+"""What the names of tensors begin with that belong to the training alone."""
+CHOICES = ("run_eagerly", "jit_compile", "deterministic", "check_finite")
+"""What `compile` is given besides optimiser, loss and metrics; files of earlier versions have none of it."""
 UNUSABLE = (ChalkgradError, KeyError, TypeError, ValueError, AttributeError)
 """What a description may raise that says something else than it should."""
 
@@ -42,17 +49,22 @@ def load(
     description, tensors = read(path)
     if not compiled:
         description.pop("compile", None)
+    standing = description.pop("standing", {})
     try:
         model = made(cls, description, custom_objects or {}, device)
     except UNUSABLE as error:
         raise DataError(f"{path}: its description of the model cannot be used ({error}).") from error
     _fill(model, path, tensors)
     if model.optimizer:
-        for slot in model.optimizer.slots:
+        for slot in (*model.optimizer.slots, RAW):
             if f"optimizer/{slot}" in tensors:
                 model.optimizer.state[slot] = backend.to_device(tensors[f"optimizer/{slot}"].copy(), model.device)
         if model.optimizer.state:  # else it begins with the first update, an average with the weights of then
             model.optimizer.prepare(model.flat.data)
+    try:
+        model.standing = Standing(**from_plain(standing, tensors))
+    except (*UNUSABLE, IndexError) as error:
+        raise DataError(f"{path}: what it says of the training cannot be used ({error}).") from error
     return model
 
 
@@ -74,13 +86,15 @@ def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str
     model.history.history = dict(description["history"]["history"])
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
     model.stream = Stream(**description.get("stream", {"done": done}))  # files of earlier versions have none
+    model.facts = dict(description.get("facts", {}))
     settings = description.get("compile")
     if settings:
         smoothing = settings.get("label_smoothing", 0.0)  # files of earlier versions have none
         loss = replace(make_loss(settings["loss"]), from_logits=settings["from_logits"], label_smoothing=smoothing)
         optimizer = settings["optimizer"]
         named = {**optimizer, "name": own.get(optimizer["name"], optimizer["name"])}
-        model.compile(make_optimizer(named), loss, settings["metrics"])
+        choices = {name: settings[name] for name in CHOICES if name in settings}
+        model.compile(make_optimizer(named), loss, settings["metrics"], **choices)
         assert model.optimizer is not None
         model.optimizer.iterations = settings["iterations"]
     return model
@@ -110,14 +124,14 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise DataError(f"{path} is no model file, or it is damaged ({error}).") from error
     if not isinstance(description, dict):
         raise DataError(f"{path}: its description of the model cannot be used (it is a {type(description).__name__}).")
-    if description.get("format") != FORMAT:
+    if description.get("format") not in FORMATS:
         raise DataError(f"{path} has format {description.get('format')!r}; this version reads format {FORMAT}.")
     return description, tensors
 
 
 def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, Any]) -> None:
     own = named_weights(model)
-    stored = {name: array for name, array in tensors.items() if not name.startswith("optimizer/")}
+    stored = {name: array for name, array in tensors.items() if not name.startswith(("optimizer/", TRAINING))}
     if difference := difference_of(shapes_of(own), shapes_of(stored), "the file"):
         raise DataError(f"{path} holds another architecture: {difference}. Load it with Sequential.load instead.")
     model.set_weights([stored[name] for name in own])

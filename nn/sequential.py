@@ -27,6 +27,7 @@ from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .network import Network, on_its_device
 from .samples import Augment, Samples, split_off
+from .state import Standing
 from .summary import summary_text
 from .validation import Validation, epochs_with, pair, steps_of
 
@@ -40,6 +41,8 @@ class Sequential(Network):
     layers: the layers; the first may name its `input_shape`, else the first batch tells it. seed: what the weights
     are drawn from; the same seed gives the same weights. dtype: of weights and computation. device: where they live.
     All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers' weights are views.
+
+    facts: what decides the bits of a training besides what `compile` was given, as plain values; files keep them.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Sequential(Network):
         self.check_finite = True
         self.jit_compile: bool | str = "auto"
         self.recorded: dict[str, Captured[..., Any]] = {}
-        self.stream = Stream()
+        self.stream, self.standing = Stream(), Standing()
+        self.under_way: Hooks | None = None
+        self.facts: dict[str, Any] = {}
         super().__init__(layers, seed, dtype, device, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -74,7 +79,12 @@ class Sequential(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
-        return {**vars(self), "recorded": {}}
+        return {**vars(self), "recorded": {}, "under_way": None, "standing": self.present_standing()}
+
+    def present_standing(self) -> Standing:
+        """Where the training under way stands, else the last one."""
+        hooks = self.under_way
+        return Standing(hooks.epochs, self.stop_training, hooks.states()) if hooks else self.standing
 
     # How it is trained
 
@@ -224,7 +234,8 @@ class Sequential(Network):
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
         x, y: samples and targets, the first axis being the samples. batch_size: samples an update. epochs: the
-        number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets.
+        number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets to the number of
+        epochs done: then the callbacks go on, too, see `Callback.get_state`.
         validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
         for it instead. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal), 2 lines. shuffle:
         another order in each epoch. seed: what the orders, dropout and augmentation are drawn from; by default each
@@ -247,6 +258,12 @@ class Sequential(Network):
         random.generator(0 if seed is None else seed)  # refuses what is no seed
         if not isinstance(shuffle, (bool, numpy.bool_)):
             raise UsageError(f"fit(shuffle={shuffle!r}): it is True or False.")
+        done = self.history.epoch[-1] + 1 if self.history.epoch else initial_epoch
+        if initial_epoch > done:
+            raise UsageError(
+                f"fit(initial_epoch={initial_epoch}) would leave a gap: this model's training has {done} epochs, and "
+                f"goes on with initial_epoch={done}. (A new model with load_weights knows of no epochs.)"
+            )
         followers = checked_callbacks(callbacks)
         if validation_data is None and validation_split:
             (x, y), validation_data = split_off(x, y, validation_split)
@@ -365,7 +382,11 @@ class Sequential(Network):
         return model_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture, weights, optimiser state and history into one safetensors file, whole or not at all.
+        """Write the model and the whole state of its training into one safetensors file, whole or not at all.
+
+        That is the architecture, the weights (with use_ema their averages, and the raw ones), the optimiser, the
+        history, what is drawn next, and the states of the callbacks: `fit` of the model that `load` gives goes on with
+        the same bits. Also in the midst of a training, where a callback calls it.
 
         Of the user's own functions the file has the names; layers, optimisers and schedules are known by their class.
         A warning says what `load` is to be given then, and what is left out: a loss or a metric without a name.

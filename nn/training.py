@@ -14,14 +14,14 @@ import numpy
 from ..engine import random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
-from ..optim.optimizer import AVERAGE
 from ..replay.capture import Captured
 from .callbacks import TerminateOnNaN
-from .finite import Snapshot, changing, first_changed, first_fault, is_finite
+from .finite import first_changed, first_fault, is_finite
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples, rows
+from .state import Snapshot, Standing, changing, show_averages, show_raw, told, versions
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -62,49 +62,50 @@ def fit(
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=5)
     trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
-    if model.check_finite and not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
-        trainer.check_finite()
-    with hooks.training(history.before(initial_epoch)), contextlib.ExitStack() as endings:
+    known = model.standing if initial_epoch and model.standing.epochs == initial_epoch else Standing()
+    with hooks.training(history.before(initial_epoch), known.callbacks), contextlib.ExitStack() as endings:
         endings.callback(trainer.forget)
+        endings.enter_context(under_way(model, hooks))
+        if known.stop or hooks.catch_up(known.callbacks):
+            epochs = initial_epoch
         if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
+            others = model.facts.get("versions", versions())
+            if others != versions():
+                warnings.warn(
+                    f"this training goes on with {told(versions())}, and was begun with {told(others)}: from here on "
+                    "it may have other bits than one that was not interrupted.", stacklevel=5,
+                )  # fmt: skip
+            model.facts = {"batch_size": batch_size, "shuffle": bool(shuffle), "versions": versions()}
             model.stream.enter(seed, initial_epoch)
-            endings.callback(take_average, model)
+            endings.callback(show_averages, model)
+            show_raw(model)
+            if model.check_finite and not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
+                trainer.check_finite()
         for epoch in range(initial_epoch, epochs):
+            show_raw(model)
+            trainer.begin()
             hooks("on_epoch_begin", epoch)
             logs = trainer.means_of(batch_size, epoch, shuffle, hooks)
-            with averaged(model):
-                if evaluate_training:
-                    logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
-                if validation and validation.is_due(epoch):
-                    found = evaluate(model, validation.samples, validation.batch_size, validation.steps, hooks)
-                    logs |= {f"val_{k}": v for k, v in found.items()}
-                hooks.epoch_end(epoch, logs)
+            show_averages(model)
+            if evaluate_training:
+                logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
+            if validation and validation.is_due(epoch):
+                found = evaluate(model, validation.samples, validation.batch_size, validation.steps, hooks)
+                logs |= {f"val_{k}": v for k, v in found.items()}
+            hooks.epoch_end(epoch, logs)
             if model.stop_training:
                 break
     return history
 
 
 @contextlib.contextmanager
-def averaged(model: Sequential) -> Iterator[None]:
-    """With the averages of its weights in the model, where its optimiser keeps them."""
-    if not model.optimizer or not model.optimizer.use_ema:
-        yield
-        return
-    kept = model.flat.data.copy()
-    take_average(model)
+def under_way(model: Sequential, hooks: Hooks) -> Iterator[None]:
+    """While it lasts, the model's standing is that of the training with these hooks; then it is where that ended."""
+    outer, model.under_way = model.under_way, hooks
     try:
         yield
     finally:
-        model.flat.data[...] = kept
-        model.flat.changed()
-
-
-def take_average(model: Sequential) -> None:
-    """Put the averages of its weights into the model, where its optimiser keeps them."""
-    if model.optimizer and model.optimizer.use_ema:
-        for run in model.flat.runs():
-            model.flat.data[run] = model.optimizer.state[AVERAGE][run]
-        model.flat.changed()
+        model.under_way, model.standing = outer, Standing(hooks.epochs, False, hooks.states())
 
 
 class Trainer:
@@ -163,21 +164,27 @@ class Trainer:
         self.before = Snapshot(self.model)
         self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
 
+    def begin(self) -> None:
+        """An epoch begins: keep what the model is then."""
+        if self.before:
+            self.before.take()
+
     def look(self) -> None:
         """Note whether what was finite at first is so still."""
         now = changing(self.model)
         self.means.look_at(now[name] for name in self._finite if name in now)
 
     def means_of(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> dict[str, float]:
-        """The means of an epoch of training. Raises DivergenceError, with the model as it was before that epoch."""
-        if self.before:
-            self.before.take()
+        """The means of an epoch of training. Raises DivergenceError, with the model as it was at its `begin`."""
         means = self.epoch(batch_size, epoch, shuffle, hooks)
         if self.before:
             self.look()
         logs = means.read()
         if self.before and not means.finite:
+            assert self.model.optimizer is not None
+            schedule = self.model.optimizer.schedule
             self.before.put_back()
+            self.model.optimizer.schedule = schedule  # which a callback may have set for this epoch
             self.model.stop_training = False
             try:
                 with numpy.errstate(all="ignore"):

@@ -23,6 +23,8 @@ from .schedule import Schedule, make_schedule
 
 AVERAGE = "average"
 """The state that holds the moving average of the parameters."""
+RAW = "raw"
+"""The state that holds the parameters themselves while their averages stand in their place."""
 
 COMMON: Mapping[str, Any] = {"global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99}
 """What every optimiser takes besides its hyper-parameters."""
@@ -42,7 +44,8 @@ class Optimizer:
     learning_rate: α, a number or a schedule. global_clipnorm: the norm over all gradients that they are scaled
     down to where they exceed it; None leaves them. use_ema: also keep an exponential moving average of the parameters,
     a ← μ a + (1 - μ) θ after each update, with μ = ema_momentum, beginning with the parameters as they are at first; it
-    is `state["average"]` (Polyak & Juditsky 1992; Keras's arguments). `fit` validates with it, and ends with it.
+    is `state["average"]` (Polyak & Juditsky 1992; Keras's arguments). `fit` validates with it, and ends with it; the
+    parameters themselves are then `state["raw"]`, from which the next `fit` goes on.
     """
 
     update: Update
@@ -288,10 +291,9 @@ class Optimizer:
         for slot in self.slots:
             if slot not in self.state:
                 self.state[slot] = theta.copy() if slot == AVERAGE else xp.zeros_like(theta)
-            elif self.state[slot].shape != theta.shape:
-                raise DataError(
-                    f"the optimiser's state {slot!r} is for {self.state[slot].size} parameters, not {theta.size}."
-                )
+        for slot, array in self.state.items():
+            if array.shape != theta.shape:
+                raise DataError(f"the optimiser's state {slot!r} is for {array.size} parameters, not {theta.size}.")
         if self._scratch is None or self._scratch.shape != theta.shape:
             self._scratch = xp.empty_like(theta)
 

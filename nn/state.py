@@ -1,0 +1,136 @@
+"""The state of a training: what a step changes, copied and put back, and what one that goes on has to know besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from .. import __version__
+from ..engine import backend
+from ..optim.optimizer import AVERAGE, RAW
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+
+def changing(model: Sequential) -> dict[str, backend.Array]:
+    """What a step changes, by its name in a file: the weights in one, the optimiser's state and the layers'."""
+    assert model.optimizer is not None
+    slots = {f"optimizer/{slot}": array for slot, array in model.optimizer.state.items()}
+    states = {f"layers/{layer.name}/{key}": w._data for layer in model.layers for key, w in layer.state.items()}
+    return {"weights": model.flat.data, **slots, **states}
+
+
+def show_averages(model: Sequential) -> None:
+    """Put the averages of its weights into the model, where there are some, and the raw ones into the optimiser."""
+    optimizer = model.optimizer
+    if not optimizer or not optimizer.use_ema or RAW in optimizer.state:
+        return
+    flat = model.flat
+    optimizer.state[RAW] = flat.data.copy()
+    for run in flat.runs():
+        flat.data[run] = optimizer.state[AVERAGE][run]
+    flat.changed()
+
+
+def show_raw(model: Sequential) -> None:
+    """Put the raw weights back, from which a training goes on.
+
+    A tensor that is no longer its average was set since, and stays; so does one that is frozen.
+    """
+    raw = model.optimizer and model.optimizer.state.pop(RAW, None)
+    if raw is None:
+        return
+    assert model.optimizer is not None
+    flat = model.flat
+    xp, average = backend.namespace_of(raw), model.optimizer.state[AVERAGE]
+    for x, own, now, shown in zip(flat.tensors, *map(flat.split, (raw, flat.data, average)), strict=True):
+        if x.requires_grad:
+            now[...] = xp.where((now == shown).all(), own, now)  # decided on the device, without waiting for it
+    flat.changed()
+
+
+class Snapshot:
+    """A copy of what a step changes. It takes as much memory as that, once."""
+
+    def __init__(self, model: Sequential) -> None:
+        self.model, self.arrays = model, dict[str, backend.Array]()
+        self.take()
+
+    def take(self) -> None:
+        """Copy anew."""
+        now = changing(self.model)
+        if now.keys() != self.arrays.keys():  # at first, and where the model was compiled anew
+            self.arrays = {name: array.copy() for name, array in now.items()}
+        for name, array in now.items():
+            self.arrays[name][...] = array
+        assert self.model.optimizer is not None
+        self._iterations, self._schedule = self.model.optimizer.iterations, self.model.optimizer.schedule
+        self._epochs = self.model.stream.done
+
+    def put_back(self) -> None:
+        """Make the model what it was."""
+        model = self.model
+        assert model.optimizer is not None
+        for name, array in changing(model).items():
+            if name in self.arrays:
+                array[...] = self.arrays[name]
+        for w in model.weights:
+            w.changed()
+        model.optimizer.iterations, model.optimizer.schedule = self._iterations, self._schedule
+        model.stream.done = self._epochs
+
+
+@dataclass
+class Standing:
+    """Where a training stands beside weights and optimiser: what the `fit` that goes on from there takes up.
+
+    epochs: those of its history. stop: whether a callback had ended it. callbacks: their states, see
+    `Callback.get_state`, by class and number.
+    """
+
+    epochs: int = 0
+    stop: bool = False
+    callbacks: dict[str, Any] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """What computes here, as far as other versions of it may give other bits."""
+    return {"chalkgrad": __version__, "numpy": numpy.__version__}
+
+
+def told(versions: Mapping[str, str]) -> str:
+    """Versions as a line has them."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def to_plain(value: Any, keep: Callable[[Any], str]) -> Any:
+    """A callback's state as JSON has it. keep: takes an array, and returns the name that stands for it.
+
+    Raises TypeError for what is neither an array nor JSON's.
+    """
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a dict whose keys are no texts")
+        return {key: to_plain(each, keep) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(each, keep) for each in value]
+    if isinstance(value, numpy.generic):
+        return value.item()
+    if isinstance(value, numpy.ndarray):
+        return {"array": keep(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def from_plain(value: Any, arrays: Any) -> Any:
+    """The state again. arrays: by the names that stand for them."""
+    if isinstance(value, dict):
+        if value.keys() == {"array"}:
+            return numpy.array(arrays[value["array"]])
+        return {key: from_plain(each, arrays) for key, each in value.items()}
+    return [from_plain(each, arrays) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,178 @@
+"""A training that goes on from a file, a copy or the last call has the bits of one that was not interrupted."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import Sequential, layers
+from chalkgrad.errors import UsageError
+from chalkgrad.nn import state
+from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, ModelCheckpoint
+
+RNG = np.random.default_rng(0)
+X, LABELS = RNG.normal(size=(40, 6, 6, 1)).astype("float32"), RNG.integers(0, 3, 40)
+BATCH = 8
+
+
+def shaken(x, generator):
+    return x + generator.standard_normal(x.shape, dtype="float32")
+
+
+MEANS = {
+    "adam": ("adam", {}, 0.0),
+    "momentum": (cg.optim.Momentum(cg.optim.CosineDecay(0.05, 20), nesterov=True), {}, 0.0),
+    "use_ema": (cg.optim.RMSprop(0.01, use_ema=True, ema_momentum=0.8), {}, 0.0),
+    "dropout": (cg.optim.AdamW(0.01, global_clipnorm=1.0), {}, 0.4),
+    "augmentation": (cg.optim.GradientDescent(0.1, use_ema=True), {"augmentation": shaken}, 0.2),
+}
+NETS = {
+    "mlp": lambda dropout: [layers.Flatten(input_shape=(6, 6, 1)), layers.Dense(7, "relu"), layers.Dropout(dropout)],
+    "cnn": lambda dropout: [
+        layers.Conv2D(2, 3, input_shape=(6, 6, 1)), layers.BatchNormalization(), layers.Activation("relu"),
+        layers.Flatten(), layers.Dropout(dropout),
+    ],
+}  # fmt: skip
+
+
+def model(net, means="adam", eager=False):
+    optimizer, _, dropout = copy.deepcopy(MEANS[means])
+    made = Sequential([*NETS[net](dropout), layers.Dense(3, "softmax")], seed=1)
+    made.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"], run_eagerly=eager)
+    return made
+
+
+def fit(made, means, epochs, begin=0, callbacks=(), **options):
+    made.fit(
+        X, LABELS, BATCH, epochs, 0, list(callbacks), validation_data=(X, LABELS), initial_epoch=begin,
+        **MEANS[means][1], **options,
+    )  # fmt: skip
+    return made
+
+
+def bits(made):
+    """All that a training consists of."""
+    slots = {name: array.tobytes() for name, array in sorted(made.optimizer.state.items())}
+    return [w.tobytes() for w in made.get_weights()], slots, made.optimizer.iterations
+
+
+def through_file(made, folder):
+    made.save(folder / "model")
+    return Sequential.load(folder / "model")
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("means", MEANS)
+def test_calls_files_and_copies_go_on_as_one_longer_call(net, means, tmp_path):
+    whole = fit(model(net, means), means, 4)
+    ways = {
+        "call": lambda made: made, "file": lambda made: through_file(made, tmp_path), "copy": copy.deepcopy,
+        "pickle": lambda made: pickle.loads(pickle.dumps(made)),
+    }  # fmt: skip
+    for way in ways:
+        part = ways[way](fit(model(net, means, eager=way != "file"), means, 2))
+        fit(part, means, 4, 2)
+        assert part.history.history == whole.history.history, way
+        assert bits(part) == bits(whole), way
+    assert bits(fit(fit(model(net, means, eager=True), means, 2), means, 2)) == bits(whole)
+
+
+def test_averages_predict_and_raw_weights_train_on(tmp_path):
+    made = fit(model("mlp", "use_ema"), "use_ema", 2)
+    again = through_file(made, tmp_path)
+    assert np.array_equal(again.predict(X), made.predict(X))
+    average, raw = made.optimizer.state["average"], made.optimizer.state["raw"]
+    assert np.array_equal(made.flat.data, average)
+    assert not np.array_equal(average, raw)
+    again.layers[1].weights["kernel"].assign(again.layers[1].weights["kernel"].numpy() + 1)
+    state.show_raw(again)
+    assert np.array_equal(again.layers[1].weights["kernel"].numpy(), made.layers[1].weights["kernel"].numpy() + 1)
+    last = [w.numpy().ravel() for w in again.layers[-1].weights.values()]
+    assert np.array_equal(np.concatenate(last), raw[-sum(map(len, last)) :])
+
+
+class Counts(Callback):
+    """A callback of the user's own with a state: it counts the epochs, and adds up the weights at their ends."""
+
+    def __init__(self):
+        self.epochs, self.sums = 0, [np.zeros(3, "float32")]
+
+    def on_epoch_end(self, epoch, logs):
+        self.epochs += 1
+        self.sums = [self.sums[0] + self.model.get_weights()[-1]]
+
+    def get_state(self):
+        return {"epochs": self.epochs, "sums": self.sums}
+
+    def set_state(self, state):
+        vars(self).update(state)
+
+
+@pytest.mark.parametrize("way", ["call", "file", "during"])
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_callbacks_go_on(way, first, tmp_path):
+    """Also from a file that was written while callbacks behind the one that wrote it had not been told of the epoch."""
+
+    def followers(name):
+        made = [Counts(), EarlyStopping(patience=3, restore_best_weights=True),
+                LearningRateScheduler(lambda epoch, rate: 3 * rate)]  # fmt: skip
+        return [*made[:first], ModelCheckpoint(tmp_path / f"{name}{{epoch}}"), *made[first:]]
+
+    one, other = followers("whole"), followers("part")
+    whole = fit(model("mlp"), "adam", 9, callbacks=one)
+    part = fit(model("mlp"), "adam", 3, callbacks=other)
+    if way != "call":
+        part = through_file(part, tmp_path) if way == "file" else Sequential.load(tmp_path / "part3")
+    other = followers("part")
+    if way != "during":  # the end of the training before went back to the best weights; that is undone here
+        part = Sequential.load(tmp_path / "whole3") if way == "file" else part
+    if way == "call":
+        part.set_weights(Sequential.load(tmp_path / "whole3").get_weights())
+    fit(part, "adam", 9, 3, other)
+    assert part.history.history == whole.history.history
+    assert bits(part) == bits(whole)
+    for a, b in zip(one, other, strict=True):
+        assert {k: str(v) for k, v in a.get_state().items()} == {k: str(v) for k, v in b.get_state().items()}
+
+
+def test_a_training_that_a_callback_had_ended_is_not_gone_on_with(tmp_path):
+    def followers():
+        return [EarlyStopping("loss", mode="max", patience=1), ModelCheckpoint(tmp_path / "last")]
+
+    whole = fit(model("mlp"), "adam", 9, callbacks=followers())
+    part = fit(Sequential.load(tmp_path / "last"), "adam", 9, len(whole.history.epoch), followers())
+    assert len(whole.history.epoch) < 9
+    assert bits(part) == bits(whole)
+
+
+def test_a_state_that_a_file_cannot_hold_names_its_callback(tmp_path):
+    class Odd(Callback):
+        def get_state(self):
+            return {"odd": {1, 2}}
+
+    with pytest.raises(UsageError, match="get_state of the callback Odd gave a set: a file holds"):
+        fit(model("mlp"), "adam", 1, callbacks=[Odd(), ModelCheckpoint(tmp_path / "m")])
+
+
+def test_a_gap_is_refused_where_the_model_knows_its_epochs(tmp_path):
+    made = fit(model("mlp"), "adam", 2)
+    with pytest.raises(UsageError, match=r"initial_epoch=5\) would leave a gap: .* has 2 epochs, .* initial_epoch=2"):
+        fit(made, "adam", 6, 5)
+    made.save(tmp_path / "m")
+    other = model("mlp")
+    other.build()
+    other.load_weights(tmp_path / "m")
+    assert fit(other, "adam", 6, 5).history.epoch == [5]
+
+
+def test_what_compile_was_given_and_the_versions_are_kept(tmp_path, monkeypatch):
+    made = model("mlp", eager=True)
+    made.check_finite, made.jit_compile = False, False
+    again = through_file(fit(made, "adam", 1), tmp_path)
+    assert (again.run_eagerly, again.check_finite, again.jit_compile) == (True, False, False)
+    assert again.facts == {"batch_size": BATCH, "shuffle": True, "versions": state.versions()}
+    monkeypatch.setattr(np, "__version__", "9.9")
+    with pytest.warns(UserWarning, match=r"goes on with chalkgrad .*, numpy 9\.9, and was begun with chalkgrad"):
+        fit(again, "adam", 1)
