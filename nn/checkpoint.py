@@ -20,6 +20,7 @@ from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
 from ..names import OWN, is_ours, name_of_own, registered
 from ..optim import OPTIMIZERS
+from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
 from .finite import is_finite
 from .layers import LAYERS
@@ -56,7 +57,9 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
                 )
     described = Description(model)
     described.try_out(path)
-    state = model.optimizer.state if model.optimizer else {}
+    state = dict(model.optimizer.state) if model.optimizer else {}
+    if model.optimizer and not model.optimizer.averaged:
+        state.pop(RAW, None)
     contents = {name: _plain(w) for name, w in named_weights(model).items()}
     contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
     standing = _standing(model, contents)

@@ -56,6 +56,7 @@ def load(
         raise DataError(f"{path}: its description of the model cannot be used ({error}).") from error
     _fill(model, path, tensors)
     if model.optimizer:
+        model.optimizer.averaged = f"optimizer/{RAW}" in tensors
         for slot in (*model.optimizer.slots, RAW):
             if f"optimizer/{slot}" in tensors:
                 model.optimizer.state[slot] = backend.to_device(tensors[f"optimizer/{slot}"].copy(), model.device)

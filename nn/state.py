@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def changing(model: Sequential) -> dict[str, backend.Array]:
     """What a step changes, by its name in a file: the weights in one, the optimiser's state and the layers'."""
     assert model.optimizer is not None
-    slots = {f"optimizer/{slot}": array for slot, array in model.optimizer.state.items()}
+    slots = {f"optimizer/{slot}": array for slot, array in model.optimizer.state.items() if slot != RAW}
     states = {f"layers/{layer.name}/{key}": w._data for layer in model.layers for key, w in layer.state.items()}
     return {"weights": model.flat.data, **slots, **states}
 
@@ -27,26 +27,28 @@ def changing(model: Sequential) -> dict[str, backend.Array]:
 def show_averages(model: Sequential) -> None:
     """Put the averages of its weights into the model, where there are some, and the raw ones into the optimiser."""
     optimizer = model.optimizer
-    if not optimizer or not optimizer.use_ema or RAW in optimizer.state:
+    if not optimizer or not optimizer.use_ema or optimizer.averaged:
         return
     flat = model.flat
-    optimizer.state[RAW] = flat.data.copy()
+    raw = optimizer.state.setdefault(RAW, flat.data.copy())
     for run in flat.runs():
+        raw[run] = flat.data[run]
         flat.data[run] = optimizer.state[AVERAGE][run]
     flat.changed()
+    optimizer.averaged = True
 
 
 def show_raw(model: Sequential) -> None:
     """Put the raw weights back, from which a training goes on.
 
-    A tensor that is no longer its average was set since, and stays; so does one that is frozen.
+    A tensor that is no longer its average was set since, and stays. So does one that is frozen: its raw weights wait.
     """
-    raw = model.optimizer and model.optimizer.state.pop(RAW, None)
-    if raw is None:
+    optimizer = model.optimizer
+    if not optimizer or not optimizer.averaged:
         return
-    assert model.optimizer is not None
-    flat = model.flat
-    xp, average = backend.namespace_of(raw), model.optimizer.state[AVERAGE]
+    optimizer.averaged = False
+    flat, raw, average = model.flat, optimizer.state[RAW], optimizer.state[AVERAGE]
+    xp = backend.namespace_of(raw)
     for x, own, now, shown in zip(flat.tensors, *map(flat.split, (raw, flat.data, average)), strict=True):
         if x.requires_grad:
             now[...] = xp.where((now == shown).all(), own, now)  # decided on the device, without waiting for it

@@ -24,7 +24,7 @@ from .schedule import Schedule, make_schedule
 AVERAGE = "average"
 """The state that holds the moving average of the parameters."""
 RAW = "raw"
-"""The state that holds the parameters themselves while their averages stand in their place."""
+"""The state that holds the parameters themselves while their averages stand in their place, see `averaged`."""
 
 COMMON: Mapping[str, Any] = {"global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99}
 """What every optimiser takes besides its hyper-parameters."""
@@ -45,7 +45,7 @@ class Optimizer:
     down to where they exceed it; None leaves them. use_ema: also keep an exponential moving average of the parameters,
     a ← μ a + (1 - μ) θ after each update, with μ = ema_momentum, beginning with the parameters as they are at first; it
     is `state["average"]` (Polyak & Juditsky 1992; Keras's arguments). `fit` validates with it, and ends with it; the
-    parameters themselves are then `state["raw"]`, from which the next `fit` goes on.
+    parameters themselves are then `state["raw"]`, from which the next `fit` goes on, and `averaged` is True.
     """
 
     update: Update
@@ -68,6 +68,7 @@ class Optimizer:
         self.hyperparameters = {name: self._checked(name, values[name]) for name in numbers}
         self.iterations = 0
         self.state: dict[str, backend.Array] = {}
+        self.averaged = False
         self._flat: Flat | None = None
         self._scratch: backend.Array = None
         self._varying: dict[int, list[backend.Array]] = {}
