@@ -192,6 +192,7 @@ Examples:
 @_seed("What weights and order are drawn from.")
 @_device
 @click.option("--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/DATASET-TIME]")
+@click.option("--overwrite", is_flag=True, help="Replace the run that is in that folder.")
 @click.option(
     "--verbose", type=Name("verbosity", ("0", "1", "2", "auto")), default="auto", show_default=True,
     help="0: the result alone; 1, auto: a live bar on a terminal; 2: a line an epoch.",
@@ -202,18 +203,18 @@ Examples:
 @click.pass_context
 def train(
     ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], watch: bool,
-    open_page: bool, lang: str, **options: Any,
+    open_page: bool, lang: str, overwrite: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network on handwritten digits and keep it.
 
     DATASET is digits (8×8, comes with chalkgrad) or mnist (28×28, downloaded once).
 
-    The run's folder gets the model of the last whole epoch (also after Ctrl-C), the history as CSV and JSON, the
-    settings, the learning curves, and the test digits that it is most mistaken about.
+    The run's folder gets the model of the last whole epoch (also where it is killed); at the end, also after Ctrl-C,
+    the history as CSV and JSON, the settings, the learning curves, and the test digits that it is most mistaken about.
     """
     settings = Settings(hidden=tuple(size for sizes in hidden for size in sizes), **options)
     shown = Shown(verbose if verbose == "auto" else int(verbose), lang, watch or open_page, open_page)
-    ctx.exit(run_training(settings, out, shown))
+    ctx.exit(run_training(settings, out, shown, overwrite))
 
 
 @cli.command(

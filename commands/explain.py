@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -26,7 +25,7 @@ from ..engine.files import replacing
 from ..errors import DataError, UsageError, unknown_name
 from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
-from .run_folder import SETTINGS, model_path
+from .run_folder import model_path, settings_of
 from .train import Settings, make_model, training_data
 
 WORKED, DIGITS = "worked-example", "digits"
@@ -99,22 +98,21 @@ def _of_function(request: Request) -> Explanation:
 
 def _of_run(request: Request) -> Explanation:
     path = model_path(request.what)
-    settings_file = path.parent / SETTINGS
     try:
-        kept = json.loads(settings_file.read_bytes())
+        kept = settings_of(path.parent)
         settings = Settings(
             kept["dataset"], kept["model"], kept["epochs"], kept["batch_size"], kept["learning_rate"],
             kept["optimizer"], tuple(kept["hidden"]), kept["seed"],
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{settings_file} does not tell how the model was trained ({type(error).__name__}: {error}): "
+            f"{path} does not tell how the model was trained ({type(error).__name__}: {error}): "
             "give the folder of a run, as `chalkgrad train` writes it."
         ) from error
     if request.step is not None:
         return at_step(settings, request.step)
     model = Sequential.load(path)
-    return _step_of(model, settings, kept["epochs_done"] * steps_of(settings), path.parent.name)
+    return _step_of(model, settings, len(model.history.epoch) * steps_of(settings), path.parent.name)
 
 
 def at_step(settings: Settings, step: int) -> Explanation:

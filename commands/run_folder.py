@@ -1,7 +1,8 @@
-"""The folder of a training run: the model, the history as CSV and JSON, the settings, the pictures."""
+"""The folder of a training run: one file is the run, the model's; all others are views of it."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -11,114 +12,227 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 
 from .. import __version__
-from ..engine.files import write_file
+from ..engine.files import is_leftover, sweep, write_file
 from ..engine.json_files import read_json
 from ..errors import DataError
 from ..nn import History, Sequential
+from ..nn.checkpoint import save
+from ..nn.loading import KEY
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 FORMAT = "chalkgrad run 1"
+FACT = "run"
+"""What the run's settings are called among the facts that the model file tells."""
 MODEL, SETTINGS, CURVES, MISTAKES = "model.safetensors", "settings.json", "curves.png", "mistakes.png"
 WATCHED, FEED = "watch.html", "watch.js"
 """The page of a training, and what lies beside it while the training goes on."""
+HISTORY = ("history.csv", "history.json")
+VIEWS = (*HISTORY, SETTINGS, CURVES, MISTAKES, WATCHED, FEED)
+LOCK = ".lock"
+TRAINING, COMPLETE, STOPPED, DIVERGED = "training", "complete", "stopped", "diverged"
+"""The states of a run. A killed one stays "training"."""
 
 
 class RunFolder:
-    """A folder to write one run into. Made, and tried, before the training: an hour's work must find its place.
+    """A folder to write one run into, locked from the beginning to the end of the `with` block.
 
-    path: as the user gave it. settings: what the run was asked to do, as plain values.
-    Raises DataError where the folder cannot be written to, or holds something else than a run.
+    Made, and tried, before the training: an hour's work must find its place. The model file is the run: weights,
+    history and settings. It is replaced after each epoch. What was shown of another epoch is removed just before, and
+    written again at the end, so no two files are of different epochs, whenever the process is killed.
+
+    path: as the user gave it; None for a new folder in runs/. settings: what the run was asked to do, as plain values.
+    overwrite: replace the run that is there, once the new one has its first model. resume: go on with it.
+    Raises DataError where the folder cannot be written to, is in use, or holds something that is not to be replaced.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        self.path, self.settings = path, settings
-        self.replaces = is_run(path)
-        if os.path.lexists(path) and not os.path.isdir(path):  # os.path: False, no error, where looking is forbidden
-            raise DataError(f"{path} is no folder: give --out a new or an empty one.")
-        self._made = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+    def __init__(
+        self, path: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False
+    ) -> None:
+        self.path, self.settings, self._told = path or _default(settings["dataset"]), settings, overwrite or resume
+        self._refuse()
+        self._made: list[Path] = []
         try:
-            if os.path.isdir(path) and not self.replaces and any(path.iterdir()):
-                raise DataError(
-                    f"the folder {path} is not empty and holds no run of chalkgrad, so nothing is written into it: "
-                    "give --out a new or an empty folder."
-                )
-            path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path) as file:
-                file.write(b"a full disk lets files be made, but not filled")
+            self._make(new=path is None)
+            self._lock = _locked(self.path)
         except OSError as error:
-            self.discard_if_empty()
-            raise DataError(f"cannot write to {path}: {error.strerror}. Choose another folder with --out.") from error
+            self._remove_made()
+            raise self._unwritable(error) from error
+        there = os.listdir(self.path)
+        self._saved, self._new = False, SETTINGS not in there and MODEL not in there
+        self.replaces = overwrite and MODEL in there
+        """Whether another run is in the folder, which stays until this one has a model."""
+        try:
+            self._refuse()  # again: another process may have written meanwhile
+            sweep(self.path, (MODEL, *VIEWS))
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"a full disk lets files be made, but not filled")
+            if MODEL not in there:
+                self._write_settings(TRAINING)
+        except OSError as error:
+            self.close()
+            raise self._unwritable(error) from error
+        except BaseException:
+            self.close()
+            raise
 
-    def discard_if_empty(self) -> None:
-        """Remove what was made for this run, if nothing was written into it."""
-        for folder in self._made:
+    def _make(self, new: bool) -> None:
+        """Make the folder. new: under a name that nobody has, also where several processes look for one."""
+        base, number = self.path, 1
+        while True:
+            self._made = [folder for folder in (self.path, *self.path.parents) if not os.path.exists(folder)]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                folder.rmdir()
-            except OSError:  # not empty, or not made
+                self.path.mkdir(exist_ok=not new)
                 return
+            except FileExistsError:
+                number += 1
+                self.path = base.with_name(f"{base.name}-{number}")
 
-    def save(self, model: Sequential, history: History, state: str, test: Mapping[str, float]) -> None:
-        """Write model, history and settings, each file whole or not at all.
+    def __enter__(self) -> Self:
+        return self
 
-        state: "training", "complete", "interrupted" or "diverged". test: loss and accuracy of these weights.
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others use the folder; where nothing was saved into a new one, remove what was made for this run."""
+        with contextlib.suppress(OSError):
+            if self._new and not self._saved:
+                (self.path / SETTINGS).unlink(missing_ok=True)
+            (self.path / LOCK).unlink(missing_ok=True)  # while it is held: who has opened it sees that it is gone
+        self._lock.release()
+        self._remove_made()
+
+    def save(self, model: Sequential) -> None:
+        """Put the model in the place of that of the epoch before."""
+        model.facts[FACT] = {"format": FORMAT, **self.settings}
+        save(model, self.path / MODEL, before=None if self._saved else self._remove_views)
+        if not self._saved:
+            self._saved, self.replaces = True, False
+            self._write_settings(TRAINING)
+
+    def finish(self, history: History, state: str, test: Mapping[str, float]) -> None:
+        """Write what shows the run: its history as CSV and JSON, and the settings with what came of them.
+
+        state: COMPLETE, STOPPED or DIVERGED. test: loss and accuracy of the model that was saved last.
         """
-        model.save(self.path / MODEL)
-        if self.replaces:  # the pictures there show the run before
-            self.replaces = False
-            for name in (CURVES, MISTAKES, WATCHED, FEED):
-                (self.path / name).unlink(missing_ok=True)
         epochs = [epoch + 1 for epoch in history.epoch]  # from 1, as the progress counts them
         columns: dict[str, list[Any]] = {"epoch": epochs, **history.history}
         table = io.StringIO()
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(columns)
         rows.writerows(zip(*columns.values(), strict=True))
-        self.write("history.csv", table.getvalue().encode())
-        self.write("history.json", _json(columns))
-        self.save_settings(state, len(epochs), test)
-
-    def save_settings(self, state: str, epochs_done: int, test: Mapping[str, float]) -> None:
-        """Write settings.json, by which the folder is known as a run."""
-        contents = {
-            "format": FORMAT,
-            **self.settings,
-            "versions": {
-                "chalkgrad": __version__,
-                "numpy": numpy.__version__,
-                "python": platform.python_version(),
-            },
-            "state": state,
-            "epochs_done": epochs_done,
-            "test": dict(test),
-        }
-        self.write(SETTINGS, _json(contents))
+        for name, text in zip(HISTORY, (table.getvalue(), _json(columns)), strict=True):
+            write_file(self.path / name, text)
+        self._write_settings(state, epochs_done=len(epochs), test=dict(test))
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the run, whole or not at all; raises DataError where that fails."""
         write_file(self.path / name, data)
 
+    def _write_settings(self, state: str, **done: Any) -> None:
+        versions = {"chalkgrad": __version__, "numpy": numpy.__version__, "python": platform.python_version()}
+        contents = {"format": FORMAT, **self.settings, "versions": versions, "state": state, **done}
+        write_file(self.path / SETTINGS, _json(contents))
 
-def default_path(dataset: str) -> Path:
-    """runs/<dataset>-<date>-<time>, with a number behind it where that is taken."""
-    base = Path("runs") / f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = base, 1
-    while os.path.lexists(path):
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
+    def _remove_views(self) -> None:
+        for name in VIEWS:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _refuse(self) -> None:
+        """Raise DataError where the folder is none, or holds what is not to be replaced."""
+        path = self.path
+        if os.path.lexists(path) and not os.path.isdir(path):  # os.path: False, no error, where looking is forbidden
+            raise DataError(f"{path} is no folder: give --out a new or an empty one.")
+        try:
+            names = os.listdir(path) if os.path.isdir(path) else []
+        except OSError as error:
+            raise self._unwritable(error) from error
+        run = is_run(path)
+        if MODEL in names and run and not self._told:
+            raise DataError(
+                f"the folder {path} holds a run already: go on with it by `chalkgrad train --resume {path}`, or "
+                "replace it with --overwrite."
+            )
+        if not run and not all(name == LOCK or is_leftover(name, (MODEL, *VIEWS)) for name in names):
+            raise DataError(
+                f"the folder {path} is not empty and holds no run of chalkgrad, so nothing is written into it: "
+                "give --out a new or an empty folder."
+            )
+
+    def _unwritable(self, error: OSError) -> DataError:
+        return DataError(f"cannot write to {self.path}: {error.strerror}. Choose another folder with --out.")
+
+    def _remove_made(self) -> None:
+        """Remove the folders that were made for this run, if nothing is in them."""
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or not made
+                return
+
+
+def _default(dataset: str) -> Path:
+    """runs/<dataset>-<date>-<time>."""
+    return Path("runs", f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def _locked(path: Path) -> BaseFileLock:
+    """The folder's lock, held. Raises DataError where another process holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(path / LOCK), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"another training is writing into {path}: wait for its end, or choose another folder with --out."
+        ) from None
+    return lock
 
 
 def is_run(path: Path) -> bool:
-    """Whether the folder holds a run of chalkgrad."""
+    """Whether the folder holds a run of chalkgrad, or what was there of one when it was killed."""
     try:
-        contents = read_json(path / SETTINGS)
+        return bool(settings_of(path))
     except DataError:
-        return False
-    return isinstance(contents, dict) and contents.get("format") == FORMAT
+        return _described(path / MODEL) is not None
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """What the run in the folder was asked to do: as its model file tells, or settings.json where that does not.
+
+    Raises DataError where neither does.
+    """
+    facts = (_described(path / MODEL) or {}).get("facts")
+    contents = facts.get(FACT) if isinstance(facts, dict) else None
+    if contents is None:
+        contents = read_json(path / SETTINGS)
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        raise DataError(f"{path} holds no run of chalkgrad: its settings do not say {FORMAT!r}.")
+    return contents
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """What a model file says beside its tensors; None where it is none of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = json.loads((file.metadata() or {})[KEY])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def model_path(run: str) -> Path:
@@ -132,5 +246,5 @@ def model_path(run: str) -> Path:
     return path
 
 
-def _json(contents: Mapping[str, Any]) -> bytes:
-    return (json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def _json(contents: Mapping[str, Any]) -> str:
+    return json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import webbrowser
 from collections.abc import Mapping
@@ -14,13 +15,13 @@ import numpy
 
 from .. import datasets
 from ..engine import backend
-from ..errors import DivergenceError, MissingExtraError
+from ..errors import DataError, DivergenceError, MissingExtraError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
 from ..optim import Optimizer, make_optimizer
 from ..signals import held_back
 from .history import print_history
-from .run_folder import CURVES, MISTAKES, WATCHED, RunFolder, default_path
+from .run_folder import COMPLETE, CURVES, DIVERGED, MISTAKES, STOPPED, WATCHED, RunFolder
 from .words import said
 
 DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128}}
@@ -70,7 +71,10 @@ class Settings:
 
 
 class SaveEachEpoch(Callback):
-    """Keep the last whole epoch in the run's folder, so that an end at any moment leaves a model that works."""
+    """Keep the last whole epoch in the run's folder, so that an end at any moment leaves a model that works.
+
+    saved: the history until there, empty before the first.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
@@ -81,15 +85,21 @@ class SaveEachEpoch(Callback):
         if not all(math.isfinite(value) for value in logs.values()):
             self.diverged = self.model.stop_training = True
             return
-        history = self.model.history.before(epoch + 1)
         with held_back():
-            self.folder.save(self.model, history, "training", _test_figures(logs))
-            self.saved = history
+            self.folder.save(self.model)
+            self.saved = self.model.history.before(epoch + 1)
 
     @property
     def test(self) -> dict[str, float]:
         """The test figures of the epoch that was saved last."""
         return _test_figures({name: values[-1] for name, values in self.saved.history.items() if values})
+
+    def finish(self, state: str) -> None:
+        """Write what shows the run, if there is something to show."""
+        if self.saved.epoch:
+            # what ended it otherwise is told, not that there was no room for this as well: the model is whole
+            with held_back(), contextlib.suppress(*([] if state == COMPLETE else [DataError])):
+                self.folder.finish(self.saved, state, self.test)
 
 
 class OpenPage(Callback):
@@ -119,19 +129,16 @@ class Shown:
     in_browser: bool = False
 
 
-def train(settings: Settings, out: str | None, shown: Shown) -> int:
-    """Train as `settings` say; returns the exit code: 0, or 130 after Ctrl-C.
+def train(settings: Settings, out: str | None, shown: Shown, overwrite: bool = False) -> int:
+    """Train as `settings` say; returns the exit code: 0, or 128 + the number of the signal that has ended it.
 
-    out: the run's folder, by default a new one in runs/.
+    out: the run's folder, by default a new one in runs/. overwrite: also where it holds another run.
     Raises ChalkgradError before training where the folder, the data or the device cannot be used, and
     DivergenceError where the loss became NaN or infinite; what was saved until then stays.
     """
     plan = settings.complete()
-    folder = RunFolder(default_path(settings.dataset) if out is None else Path(out), plan)
-    try:
+    with RunFolder(None if out is None else Path(out), plan, overwrite=overwrite) as folder:
         return _train(settings, plan, folder, shown)
-    finally:
-        folder.discard_if_empty()
 
 
 def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown) -> int:
@@ -149,20 +156,24 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
         click.echo(said("watch", lang, page=page.as_uri()))
         if shown.in_browser:
             followers.append(OpenPage(page))
+    state = STOPPED
     try:
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss gone wrong is told below
             model.fit(
                 *data, batch_size=plan["batch_size"], epochs=plan["epochs"], validation_data=test,
                 seed=settings.seed, verbose=shown.verbose, callbacks=followers,
             )  # fmt: skip
-    except KeyboardInterrupt:
-        return _interrupted(folder, keeper, lang)
+        state = DIVERGED if keeper.diverged else COMPLETE
+    except KeyboardInterrupt as stopped:
+        _interrupted(folder, keeper, lang)
+        return getattr(stopped, "code", 130)
     except DivergenceError as error:
+        state = DIVERGED
         raise _divergence(folder, keeper, plan["learning_rate"], lang, error.where) from error
-    done = len(keeper.saved.epoch)
+    finally:
+        keeper.finish(state)
     if keeper.diverged:
         raise _divergence(folder, keeper, plan["learning_rate"], lang)
-    folder.save_settings("complete", done, keeper.test)
     if shown.verbose:
         print_history(keeper.saved, lang)
     click.secho(said("test", lang, **keeper.test), bold=True)
@@ -244,24 +255,19 @@ def _announce(
         click.echo(said("replaces", lang, path=folder.path))
 
 
-def _interrupted(folder: RunFolder, keeper: SaveEachEpoch, lang: str) -> int:
+def _interrupted(folder: RunFolder, keeper: SaveEachEpoch, lang: str) -> None:
     done = len(keeper.saved.epoch)
-    if not done:
-        click.echo(said("interrupted early", lang, kept=_nothing_saved(folder, lang)), err=True)
-        return 130
-    with held_back():
-        folder.save_settings("interrupted", done, keeper.test)
-    accuracy = keeper.test["accuracy"]
-    click.echo(said("interrupted", lang, path=folder.path, epoch=done, accuracy=accuracy), err=True)
-    return 130
+    if done:
+        text = said("interrupted", lang, path=folder.path, epoch=done, accuracy=keeper.test["accuracy"])
+    else:
+        text = said("interrupted early", lang, kept=_nothing_saved(folder, lang))
+    click.echo(text, err=True)
 
 
 def _divergence(
     folder: RunFolder, keeper: SaveEachEpoch, rate: float, lang: str, why: str = ""
 ) -> DivergenceError:  # fmt: skip
     done = len(keeper.saved.epoch)
-    if done:
-        folder.save_settings("diverged", done, keeper.test)
     kept = said("holds", lang, path=folder.path, epoch=done) if done else _nothing_saved(folder, lang)
     return DivergenceError(said("diverged", lang, epoch=done + 1, why=why and f" ({why})", kept=kept, rate=rate))
 

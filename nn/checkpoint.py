@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..engine.files import write_file
+from ..engine.files import replacing
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from .sequential import Sequential
 
 
-def save(model: Sequential, path: str | os.PathLike[str]) -> None:
-    """Write the model to `path`; see Sequential.save."""
+def save(model: Sequential, path: str | os.PathLike[str], before: Callable[[], None] | None = None) -> None:
+    """Write the model to `path`; see Sequential.save, and for `before` engine.files.replacing."""
     from safetensors.numpy import save as serialize
 
     for layer in model.layers:
@@ -64,7 +64,8 @@ def save(model: Sequential, path: str | os.PathLike[str]) -> None:
     contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
     standing = _standing(model, contents)
     description = {"format": FORMAT, **described.plain, **({"standing": standing} if standing else {})}
-    write_file(path, serialize(contents, metadata={KEY: json.dumps(description)}))
+    with replacing(path, before=before) as temporary:
+        temporary.write_bytes(serialize(contents, metadata={KEY: json.dumps(description)}))
 
 
 def _standing(model: Sequential, contents: dict[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,10 @@ def test_a_run(chalkgrad, folder):
     assert "after 90 updates" in chalkgrad("explain", "run").stdout
     assert "after 5 updates" in chalkgrad("explain", "run", "--step", "5").stdout
     (folder / "run" / "settings.json").write_text("{}")
+    assert "after 90 updates" in chalkgrad("explain", "run").stdout  # the model file tells
+    model = cg.Sequential.load(folder / "run" / "model.safetensors")
+    model.facts = {}
+    model.save(folder / "run" / "model.safetensors")
     result = chalkgrad("explain", "run", code=1)
     assert "does not tell how the model was trained" in result.stderr
 

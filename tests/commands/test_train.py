@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 import chalkgrad as cg
-from chalkgrad.commands import run_folder
 from chalkgrad.commands.train import SaveEachEpoch, Settings, make_model
 from chalkgrad.commands.words import WORDS
 from chalkgrad.hints import install_command
@@ -128,16 +127,20 @@ def test_without_matplotlib_it_says_so_and_goes_on(chalkgrad, folder, absent):
     assert {path.name for path in (folder / "run").iterdir()} == FILES - {"curves.png", "mistakes.png"}
 
 
-def test_a_run_is_replaced_a_folder_of_others_is_not(chalkgrad, folder, absent):
+def test_a_run_is_replaced_where_that_is_said_a_folder_of_others_is_not(chalkgrad, folder, absent):
     chalkgrad("train", "--epochs", 1, "--out", "run", "--verbose", 0)
     absent("matplotlib")
-    output = chalkgrad("train", "--epochs", 2, "--out", "run").stdout
+    before = contents(folder / "run")
+    error = chalkgrad("train", "--epochs", 2, "--out", "run", code=1).stderr
+    assert "`chalkgrad train --resume run`, or replace it with --overwrite" in error
+    assert contents(folder / "run") == before
+    output = chalkgrad("train", "--epochs", 2, "--out", "run", "--overwrite").stdout
     assert "will be replaced" in output
     assert {path.name for path in (folder / "run").iterdir()} == FILES - {"curves.png", "mistakes.png"}
 
     (folder / "photos").mkdir()
     (folder / "photos" / "settings.json").write_text('{"theme": "dark"}')
-    error = chalkgrad("train", "--out", "photos", code=1).stderr
+    error = chalkgrad("train", "--out", "photos", "--overwrite", code=1).stderr
     assert error.startswith("error: the folder photos is not empty")
     assert [path.name for path in (folder / "photos").iterdir()] == ["settings.json"]
     assert "is no folder" in chalkgrad("train", "--out", "photos/settings.json", code=1).stderr
@@ -161,7 +164,7 @@ def test_a_disk_that_fills_up_leaves_whole_files(chalkgrad, folder, monkeypatch)
     chalkgrad("train", "--epochs", 1, "--out", "run", "--verbose", 0)
     before = contents(folder / "run")
     monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
-    error = chalkgrad("train", "--epochs", 2, "--out", "run", code=1).stderr
+    error = chalkgrad("train", "--epochs", 2, "--out", "run", "--overwrite", code=1).stderr
     assert "model.safetensors: No space" in error
     assert contents(folder / "run") == before
     chalkgrad("train", "--epochs", 2, "--out", "another", code=1)
@@ -180,8 +183,10 @@ def test_a_disk_that_fills_up_later_keeps_the_model(chalkgrad, folder, monkeypat
     monkeypatch.setattr("pathlib.Path.write_bytes", write)
     assert "No space" in chalkgrad("train", "--epochs", 9, "--out", "run", code=1).stderr
     assert cg.Sequential.load(folder / "run" / "model.safetensors").history.epoch == [0, 1]
-    assert json.loads((folder / "run" / "settings.json").read_text("utf-8"))["epochs_done"] == 2
-    assert not [path for path in (folder / "run").iterdir() if path.name.startswith(".")]
+    assert {path.name for path in (folder / "run").iterdir()} == {"model.safetensors", "settings.json"}
+    settings = json.loads((folder / "run" / "settings.json").read_text("utf-8"))
+    assert settings["state"] == "training"  # there was no room to say more
+    assert "epochs_done" not in settings
 
 
 def test_a_loss_that_is_not_finite(chalkgrad, folder):
@@ -225,7 +230,7 @@ def test_ctrl_c_leaves_the_last_whole_epoch(folder):
     done = int(re.search(r"interrupted: run holds the model after epoch (\d+)", error)[1])
     assert done >= 2
     settings = json.loads((folder / "run" / "settings.json").read_text("utf-8"))
-    assert (settings["state"], settings["epochs_done"]) == ("interrupted", done)
+    assert (settings["state"], settings["epochs_done"]) == ("stopped", done)
     model = cg.Sequential.load(folder / "run" / "model.safetensors")
     assert len(model.history.epoch) == done
     assert figures(model) == [settings["test"]["loss"], settings["test"]["accuracy"]]
@@ -242,16 +247,6 @@ def test_ctrl_c_before_the_first_epoch(chalkgrad, folder, monkeypatch):
     monkeypatch.setattr("chalkgrad.datasets.load", interrupt)
     assert "interrupted" in chalkgrad("train", "--out", "run", code=130).stderr
     assert not (folder / "run").exists()
-
-
-def test_two_runs_of_one_second_have_two_folders(monkeypatch):
-    monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")
-    names = []
-    for _ in range(3):
-        path = run_folder.default_path("digits")
-        path.mkdir(parents=True)
-        names.append(path.name)
-    assert names == [f"digits-20260101-000000{end}" for end in ("", "-2", "-3")]
 
 
 def test_the_network_is_the_documented_one():
@@ -279,7 +274,7 @@ def test_it_is_watched(chalkgrad, folder, absent):
     assert f"观看训练：{page.resolve().as_uri()}" in told
     assert "64-128-10" in page.read_text(encoding="utf-8")
     assert not (folder / "run" / "watch.js").exists()
-    chalkgrad("train", "--out", "run", "--epochs", "1", "--verbose", "0")
+    chalkgrad("train", "--out", "run", "--epochs", "1", "--verbose", "0", "--overwrite")
     assert not page.exists()  # it showed the run before
 
 
