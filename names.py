@@ -6,6 +6,7 @@ which is found again among what was registered, or among what `load` is given as
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
@@ -79,7 +80,7 @@ class Names(dict[str, T]):
             try:
                 kind = self.named(kind)
             except UsageError as error:
-                raise UsageError(f"{error} {_way_out(kind)}") from None
+                raise UsageError(f"{error} {way_out(kind)}") from None
         return kind(**options)
 
 
@@ -118,14 +119,36 @@ def taken_by(kind: type) -> list[str]:
 
     What they were is what the attributes of these names are: so a thing's configuration is read from the thing.
     """
-    taken: dict[str, None] = {}
+    return [*_parameters(kind)]
+
+
+@functools.lru_cache(256)
+def annotations_of(kind: type) -> dict[str, Any]:
+    """What the annotations of these arguments are; `Any` where there is none, or it cannot be evaluated."""
+    found = {}
+    for name, (parameter, function) in _parameters(kind).items():
+        said = parameter.annotation
+        if isinstance(said, str):
+            try:
+                said = eval(
+                    said, inspect.unwrap(function).__globals__
+                )  # the class's own text, as `typing` evaluates it
+            except Exception:
+                said = Any
+        found[name] = Any if said is parameter.empty else said
+    return found
+
+
+def _parameters(kind: type) -> dict[str, tuple[inspect.Parameter, Any]]:
+    taken: dict[str, tuple[inspect.Parameter, Any]] = {}
     for base in kind.__mro__:
-        if "__init__" in vars(base):
-            parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            taken |= {p.name: None for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        if function := vars(base).get("__init__"):
+            parameters = [*inspect.signature(function).parameters.values()][1:]
+            named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+            taken |= {p.name: (p, function) for p in named if p.name not in taken}
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
-    return [*taken]
+    return taken
 
 
 def name_of_own(thing: object) -> str | None:
@@ -153,11 +176,12 @@ def resolved(value: Any, known: Mapping[str, Mapping[str, Any]], own: Mapping[st
         return {key: resolved(each, known, own) for key, each in value.items()} | kinds
     name = value[key]
     if name not in known[key]:
-        raise UsageError(f"{name!r} is not known here. {_way_out(name)}")
+        raise UsageError(f"{name!r} is not known here. {way_out(name)}")
     return known[key][name]
 
 
-def _way_out(name: object) -> str:
+def way_out(name: object) -> str:
+    """What to do about a name from a file that is not known."""
     return (
         f"Where it is one of your own, first import or define it (a function under @nn.register), or give it to "
         f"load(…, custom_objects={{{name!r}: {name}}})."

@@ -10,7 +10,7 @@ from typing import Any
 from ..engine.streams import say
 from ..errors import ChalkgradError, DivergenceError, UsageError
 from .hooks import Callback, History, Logs, takes
-from .loading import read
+from .loading import history_in
 from .metrics import mode_of, without_prefix
 
 __all__ = [
@@ -206,10 +206,10 @@ class ModelCheckpoint(Monitoring):
     def _in_the_file(self) -> float | None:
         """The value of the model that was saved there, if there is one."""
         try:
-            values = read(self.filepath)[0]["history"]["history"][self.monitor]
-            return float(values[-1]) if math.isfinite(values[-1]) else None
-        except (ChalkgradError, KeyError, IndexError, TypeError):
+            values = history_in(self.filepath).history.get(self.monitor, [])
+        except ChalkgradError:
             return None
+        return float(values[-1]) if values and math.isfinite(values[-1]) else None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.save_best_only:

@@ -22,18 +22,23 @@ from ..names import OWN, is_ours, name_of_own, registered
 from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
+from .container import digest_of
 from .finite import is_finite
 from .layers import LAYERS
 from .loading import (
     CHOICES,
+    DIGEST,
     FORMAT,
     KEY,
     PRIMITIVE,
+    STATE,
     TRAINING,
     UNUSABLE,
     difference_of,
+    implied,
     made,
     named_weights,
+    shapes_for,
     shapes_of,
 )
 from .losses import LOSSES, Loss, make_loss
@@ -61,9 +66,10 @@ def save(model: Sequential, path: str | os.PathLike[str], before: Callable[[], N
     if model.optimizer and not model.optimizer.averaged:
         state.pop(RAW, None)
     contents = {name: _plain(w) for name, w in named_weights(model).items()}
-    contents |= {f"optimizer/{slot}": _plain(Tensor(values)) for slot, values in state.items()}
+    contents |= {f"{STATE}{slot}": _plain(Tensor(values)) for slot, values in state.items()}
     standing = _standing(model, contents)
-    description = {"format": FORMAT, **described.plain, **({"standing": standing} if standing else {})}
+    description = {**described.plain, **({"standing": standing} if standing else {})}
+    description[DIGEST] = digest_of(description, contents)
     with replacing(path, before=before) as temporary:
         temporary.write_bytes(serialize(contents, metadata={KEY: json.dumps(description)}))
 
@@ -101,6 +107,7 @@ class Description:
         self.own: dict[str, Any] = {}
         self.notes: list[str] = []
         self.plain: dict[str, Any] = {
+            "format": FORMAT,
             "name": model.name,
             "seed": model.seed,
             "dtype": model.dtype,
@@ -179,8 +186,8 @@ class Description:
                     f"{path} is not written, since no model can be made of it again ({error}). A class whose "
                     "constructor takes other arguments than it keeps says in config() what it is made with."
                 ) from error
-            weights = shapes_of(named_weights(model)), shapes_of(named_weights(again))
-            if difference := difference_of(*weights, "what is made of it"):
+            theirs = implied(again, shapes_for(again, model.shapes))
+            if difference := difference_of(shapes_of(named_weights(model)), theirs, "what is made of it"):
                 raise UsageError(
                     f"{path} is not written, since another model would be made of it: {difference}. A layer keeps what "
                     "its constructor is given under the same names, or says it in config()."

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy
 
+from ..checks import whole
 from ..engine import random
+from ..errors import UsageError
 
 
 @dataclass
@@ -20,6 +24,14 @@ class Stream:
     seed: int = 0
     begin: int = 0
     done: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Stream:
+        """The stream that a file tells of; raises UsageError for what is none."""
+        if values.keys() != {field.name for field in fields(cls)}:
+            raise UsageError(f"a stream of random numbers has {[field.name for field in fields(cls)]}, not {[*values]}")
+        random.generator(values["seed"])  # refuses what is no seed
+        return cls(values["seed"], *(whole("it", name, values[name], 0) for name in ("begin", "done")))
 
     def enter(self, seed: int | None, initial_epoch: int) -> None:
         """A `fit` begins. With a seed the numbers begin anew with that, at `initial_epoch`.

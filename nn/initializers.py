@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy
 import numpy.typing
 
 from ..names import Names
 
-Initializer: TypeAlias = "Callable[[numpy.random.Generator, tuple[int, ...]], numpy.typing.NDArray[Any]]"
+Initializer = Callable[[numpy.random.Generator, tuple[int, ...]], "numpy.typing.NDArray[Any]"]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

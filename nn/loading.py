@@ -2,40 +2,122 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import itertools
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy
+
+from ..checks import is_whole, number, whole
 from ..engine import backend
 from ..engine.primitive import registry
 from ..engine.tensor import Tensor
-from ..errors import ChalkgradError, DataError
+from ..errors import ChalkgradError, DataError, UsageError
 from ..names import OWN, registered, resolved
-from ..optim import make_optimizer
+from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..optim.optimizer import RAW
+from .container import Container, Shape, Values, parsed
 from .draws import Stream
+from .finite import is_finite
 from .hooks import History
-from .layers import make_layer
+from .layers import LAYERS, Layer, make_layer
+from .layers.base import checked_shape
 from .losses import make_loss
+from .schema import check, check_config, shown
 from .state import Standing, from_plain
 
 if TYPE_CHECKING:
     from .sequential import Sequential
 
 KEY = "chalkgrad"
-FORMAT, FORMATS = 2, (1, 2)
-"""What is written, and what is read. 1 knew of no training beside history and optimiser."""
+"""The key of a file's metadata under which the description is."""
+DIGEST = "digest"
+"""The key of the description under which the digests of the rest of it and of the tensors are."""
+FORMAT = 2
+"""What is written. Format 1 has no digest, and knows of no training beside history and optimiser."""
 PRIMITIVE = "primitive"
 """The key under which a file names a primitive; with `names.OWN` of the user's own functions."""
-TRAINING = "training/"
-"""What the names of tensors begin with that belong to the training alone."""
+UNUSABLE = (
+    ChalkgradError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError
+)  # fmt: skip
+"""What a description may raise that says something else than it should."""
+STATE, TRAINING = "optimizer/", "training/"
+"""What the names of an optimiser's state begin with, and of what belongs to the training alone."""
 CHOICES = ("run_eagerly", "jit_compile", "deterministic", "check_finite")
 """What `compile` is given besides optimiser, loss and metrics; files of earlier versions have none of it."""
-UNUSABLE = (ChalkgradError, KeyError, TypeError, ValueError, AttributeError)
-"""What a description may raise that says something else than it should."""
+Parts = tuple[Mapping[str, Shape], Mapping[str, Shape]]
+"""The shapes of a layer's weights and of its state."""
+COMMON = {"input_shape": list[int] | None, "name": str | None, "trainable": bool}
+"""What every layer's configuration may say."""
+
+
+class Epochs(TypedDict):
+    """A history. What is no number stands as null, or as JSON's extension NaN."""
+
+    epoch: list[int]
+    history: dict[str, list[bool | float | None]]
+
+
+class Facts(TypedDict, total=False):
+    """What decides the bits of a training beside what `compile` was given."""
+
+    batch_size: int
+    shuffle: bool
+    versions: dict[str, str]
+
+
+class Stands(TypedDict):
+    """Where a training stands beside weights and optimiser."""
+
+    epochs: int
+    stop: bool
+    callbacks: dict[str, Any]
+
+
+class Later(TypedDict, total=False):
+    """What files of earlier versions do not say of how the model is trained."""
+
+    label_smoothing: float
+    run_eagerly: bool
+    jit_compile: bool | str
+    deterministic: bool
+    check_finite: bool
+
+
+class Compiled(Later):
+    """What a file says of how the model is trained."""
+
+    optimizer: dict[str, Any]
+    iterations: int
+    loss: Any
+    from_logits: bool
+    metrics: list[Any]
+
+
+class Optional(TypedDict, total=False):
+    """What a file may say of a model."""
+
+    stream: dict[str, Any]
+    trainable: bool
+    compile: Compiled
+    facts: Facts
+    standing: Stands
+
+
+class Described(Optional):
+    """What a file says of a model: the schema of `checkpoint.Description`. Layers say what their constructors take."""
+
+    format: int
+    name: str
+    seed: Any
+    dtype: str
+    input_shape: list[int]
+    layers: list[dict[str, Any]]
+    history: Epochs
 
 
 def load(
@@ -45,33 +127,124 @@ def load(
     custom_objects: Mapping[str, Any] | None = None,
     compiled: bool = True,
 ) -> Sequential:
-    """Make a model of the class `cls` from the file; see Sequential.load."""
-    description, tensors = read(path)
-    if not compiled:
-        description.pop("compile", None)
-    standing = description.pop("standing", {})
-    try:
-        model = made(cls, description, custom_objects or {}, device)
-    except UNUSABLE as error:
-        raise DataError(f"{path}: its description of the model cannot be used ({error}).") from error
-    _fill(model, path, tensors)
-    if model.optimizer:
-        model.optimizer.averaged = f"optimizer/{RAW}" in tensors
-        for slot in (*model.optimizer.slots, RAW):
-            if f"optimizer/{slot}" in tensors:
-                model.optimizer.state[slot] = backend.to_device(tensors[f"optimizer/{slot}"].copy(), model.device)
-        if model.optimizer.state:  # else it begins with the first update, an average with the weights of then
-            model.optimizer.prepare(model.flat.data)
-    try:
-        model.standing = Standing(**from_plain(standing, tensors))
-    except (*UNUSABLE, IndexError) as error:
-        raise DataError(f"{path}: what it says of the training cannot be used ({error}).") from error
+    """Make a model of the class `cls` from the file; see Sequential.load.
+
+    First what is said is checked, then the names, dtypes and shapes of the tensors that it implies are compared with
+    those that are there; then their bytes are read to where they stay.
+    """
+    with Container(path) as file:
+        description, digest = described(file)
+        if not compiled:
+            description.pop("compile", None)
+        try:
+            model = made(cls, description, custom_objects or {}, device)
+            shapes = model.infer_shapes(checked_shape("input_shape", description["input_shape"]))
+            parts = shapes_for(model, shapes)
+        except UNUSABLE as error:
+            raise DataError(f"{path}: its description of the model cannot be used ({_line(error)}).") from error
+        _check_tensors(file, model, parts)
+        with _room(file):
+            check_bytes(file, digest)
+            _fill(file, model, shapes, parts)
+            model.standing = _standing(file, description.get("standing"))
     return model
 
 
+def _check_tensors(file: Container, model: Sequential, parts: Sequence[Parts]) -> None:
+    """Raise DataError where the file has not the tensors that the model consists of, nothing of which is there yet."""
+    expected = implied(model, parts)
+    total = sum(math.prod(shape) for learned, _ in parts for shape in learned.values())
+    slots = (*model.optimizer.slots, RAW) if model.optimizer else ()
+    state = {f"{STATE}{slot}": (total,) for slot in slots if f"{STATE}{slot}" in file.entries}
+    apart = TRAINING if model.optimizer else (TRAINING, STATE)
+    kept = {name: entry for name, entry in file.entries.items() if not name.startswith(apart)}
+    if difference := difference_of({**expected, **state}, shapes_of(kept), "the file"):
+        raise DataError(f"{file.path} holds other tensors than it describes: {difference}.")
+    for name, entry in kept.items():
+        if entry.dtype != model.dtype:
+            raise DataError(f"{file.path}: {shown(name)} is of {entry.dtype}, and the model of {model.dtype}.")
+
+
+def shapes_for(model: Sequential, shapes: Sequence[Shape]) -> list[Parts]:
+    """The shapes of each layer's weights and state, by name. shapes: of a sample before each layer."""
+    return [layer.shapes_for(shape) for layer, shape in zip(model.layers, shapes, strict=False)]
+
+
+def implied(model: Sequential, parts: Sequence[Parts]) -> dict[str, Shape]:
+    """The shapes of all weights, by their names in a file, of a model that need not be built."""
+    own = zip(model.layers, parts, strict=True)
+    return {weight_name(layer, key): s for layer, both in own for each in both for key, s in each.items()}
+
+
+def _fill(file: Container, model: Sequential, shapes: Sequence[Shape], parts: Sequence[Parts]) -> None:
+    """Give the model the file's arrays: what is learned lies in one buffer, as `Flat` has it, from the first."""
+    flat = numpy.empty(sum(math.prod(shape) for learned, _ in parts for shape in learned.values()), model.dtype)
+    place, arrays = 0, []
+    for layer, (learned, state) in zip(model.layers, parts, strict=True):
+        own: tuple[dict[str, Values], dict[str, Values]] = (
+            {},
+            {key: numpy.empty(s, flat.dtype) for key, s in state.items()},
+        )
+        for key, shape in learned.items():
+            own[0][key] = flat[place : place + math.prod(shape)].reshape(shape)
+            place += math.prod(shape)
+        for key, array in {**own[0], **own[1]}.items():
+            file.read_into(weight_name(layer, key), array)
+            if not is_finite(array):
+                raise DataError(f"{file.path}: the weight {key!r} of the layer {layer.name!r} is NaN or infinite.")
+        arrays.append(own)
+    model.build_of(shapes, arrays)
+    optimizer = model.optimizer
+    if not optimizer:
+        return
+    optimizer.averaged = f"{STATE}{RAW}" in file.entries
+    for name in (f"{STATE}{slot}" for slot in (*optimizer.slots, RAW) if f"{STATE}{slot}" in file.entries):
+        array = numpy.empty(flat.size, flat.dtype)
+        file.read_into(name, array)
+        if not is_finite(array):
+            tensors = model.flat.tensors, model.flat.split(array)
+            at = next(w.name for w, part in zip(*tensors, strict=True) if not is_finite(part))
+            raise DataError(
+                f"{file.path}: the optimizer's {name.removeprefix(STATE)!r} of {at!r} is NaN or infinite. "
+                "load(…, compile=False) takes the weights without it."
+            )
+        optimizer.state[name.removeprefix(STATE)] = backend.to_device(array, model.device)
+    if optimizer.state:  # else it begins with the first update, an average with the weights
+        optimizer.prepare(model.flat.data)
+
+
+def _standing(file: Container, plain: Mapping[str, Any] | None) -> Standing:
+    """Where the training stands, with the arrays that its callbacks keep."""
+    arrays = {}
+    for name, entry in file.entries.items():
+        if name.startswith(TRAINING):
+            arrays[name] = numpy.empty(entry.shape, entry.dtype)
+            file.read_into(name, arrays[name])
+    try:
+        return Standing(**from_plain(plain, arrays)) if plain else Standing()
+    except KeyError as error:
+        raise DataError(f"{file.path}: what it says of the training names {error}, which is not there.") from error
+
+
+@contextlib.contextmanager
+def _room(file: Container) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(f"{file.path}: the machine has not the memory for {file.size} bytes.") from error
+
+
 def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str, Any], device: str) -> Sequential:
-    """The model that a description tells of, with weights drawn anew. own: what the names of others mean."""
-    description = resolved(description, {OWN: {**registered, **own}, PRIMITIVE: registry}, own)
+    """The model that a description tells of, not built yet. own: what the names of others mean.
+
+    Raises UsageError where it says anything that it should not, before anything is made of it.
+    """
+    things = {OWN: {**registered, **own}, PRIMITIVE: registry}
+    parts = {key: resolved(description[key], things, own) for key in ("layers", "compile") if key in description}
+    description = {**description, **parts}
+    check(description, Described, "it")
+    for config in description["layers"]:
+        check_config(config, "layer", LAYERS, Layer, COMMON)
     model = cls(
         [make_layer(config) for config in description["layers"]],
         seed=description["seed"], dtype=description["dtype"], name=description["name"], device=device,
@@ -81,61 +254,106 @@ def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str
         model.trainable = False
         for layer, value in zip(model.layers, kept, strict=True):
             layer.trainable = value
-    model.build(tuple(description["input_shape"]))
-    model.history = History()
-    model.history.epoch = list(description["history"]["epoch"])
-    model.history.history = dict(description["history"]["history"])
+    model.history = history_of(description["history"])
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
-    model.stream = Stream(**description.get("stream", {"done": done}))  # files of earlier versions have none
     model.facts = dict(description.get("facts", {}))
-    settings = description.get("compile")
-    if settings:
-        smoothing = settings.get("label_smoothing", 0.0)  # files of earlier versions have none
-        loss = replace(make_loss(settings["loss"]), from_logits=settings["from_logits"], label_smoothing=smoothing)
-        optimizer = settings["optimizer"]
-        named = {**optimizer, "name": own.get(optimizer["name"], optimizer["name"])}
-        choices = {name: settings[name] for name in CHOICES if name in settings}
-        model.compile(make_optimizer(named), loss, settings["metrics"], **choices)
-        assert model.optimizer is not None
-        model.optimizer.iterations = settings["iterations"]
+    model.stream = Stream.of({"seed": 0, "begin": 0, "done": done, **description.get("stream", {})})
+    if settings := description.get("compile"):
+        _compile(model, settings, own)
     return model
+
+
+def _compile(model: Sequential, settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    config = settings["optimizer"]
+    config = {**config, "name": own.get(config.get("name"), config.get("name"))}
+    check_config(config, "name", OPTIMIZERS, Optimizer, {})
+    smoothing = number("it", "label_smoothing", settings.get("label_smoothing", 0.0), "[0, 1)")
+    loss = replace(make_loss(settings["loss"]), from_logits=settings["from_logits"], label_smoothing=smoothing)
+    choices = {name: settings[name] for name in CHOICES if name in settings}
+    model.compile(make_optimizer(config), loss, settings["metrics"], **choices)
+    assert model.optimizer is not None
+    model.optimizer.iterations = whole("it", "iterations", settings["iterations"], 0)
+
+
+def history_of(epochs: Epochs) -> History:
+    """The history that a file tells. Raises UsageError where epochs do not rise, or have not one number each."""
+    found = History()
+    found.epoch = list(epochs["epoch"])
+    if any(after <= before for before, after in itertools.pairwise([-1, *found.epoch])):
+        raise UsageError("the epochs of its history do not rise from 0")
+    for name, values in epochs["history"].items():
+        if len(values) != len(found.epoch):
+            raise UsageError(f"its history has {len(found.epoch)} epochs, and {len(values)} values of {shown(name)}")
+        found.history[name] = [math.nan if value is None else value for value in values]
+    return found
+
+
+def described(file: Container) -> tuple[dict[str, Any], str]:
+    """The description in a model file, and the digest of its tensors, "" where it has none.
+
+    Raises DataError where the description is missing, damaged, or of a later format.
+    """
+    text = file.metadata.get(KEY)
+    if text is None:
+        raise DataError(f"{file.path} is a safetensors file, but no model of chalkgrad's: it does not say so.")
+    try:
+        found = parsed(text, file.size)
+    except ValueError as error:
+        raise file.damaged(error) from error
+    if not isinstance(found, dict):
+        raise DataError(f"{file.path}: its description of the model cannot be used (it is a {type(found).__name__}).")
+    kind: Any = found.get("format")
+    if not is_whole(kind) or not 1 <= kind <= FORMAT:
+        raise DataError(
+            f"{file.path} has format {shown(kind)}; this version reads 1 to {FORMAT}. Where a newer chalkgrad wrote "
+            "it, that reads it: pip install --upgrade chalkgrad."
+        )
+    if kind == 1:
+        return found, ""
+    digest = str(found.pop(DIGEST, ""))
+    if next(file.digests(found)) != digest[:64]:
+        raise file.damaged("what it says is not what was written")
+    return found, digest[64:]
+
+
+def check_bytes(file: Container, digest: str) -> None:
+    """Raise DataError where the tensors are not those of which this is the digest."""
+    if digest and [*file.digests({})][1] != digest:
+        raise file.damaged("its tensors are not what was written")
+
+
+def history_in(path: str | os.PathLike[str]) -> History:
+    """The history of the model in a file; raises DataError as `Sequential.load` does."""
+    with Container(path) as file:
+        epochs: Any = described(file)[0].get("history")
+        try:
+            check(epochs, Epochs, "its history")
+            return history_of(epochs)
+        except UsageError as error:
+            raise DataError(f"{path}: {error}.") from error
 
 
 def load_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
     """Take the weights of the file; see Sequential.load_weights."""
-    _fill(model, path, read(path)[1])
-
-
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The description and the arrays of a model file; raises DataError where it is not one."""
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such file.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
-            if text is None:
-                raise DataError(f"{path} is a safetensors file, but no model of chalkgrad's: it does not say so.")
-            description = json.loads(text)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        if isinstance(error, ChalkgradError):
-            raise
-        raise DataError(f"{path} is no model file, or it is damaged ({error}).") from error
-    if not isinstance(description, dict):
-        raise DataError(f"{path}: its description of the model cannot be used (it is a {type(description).__name__}).")
-    if description.get("format") not in FORMATS:
-        raise DataError(f"{path} has format {description.get('format')!r}; this version reads format {FORMAT}.")
-    return description, tensors
-
-
-def _fill(model: Sequential, path: str | os.PathLike[str], tensors: dict[str, Any]) -> None:
-    own = named_weights(model)
-    stored = {name: array for name, array in tensors.items() if not name.startswith(("optimizer/", TRAINING))}
-    if difference := difference_of(shapes_of(own), shapes_of(stored), "the file"):
-        raise DataError(f"{path} holds another architecture: {difference}. Load it with Sequential.load instead.")
-    model.set_weights([stored[name] for name in own])
+    with Container(path) as file:
+        _, digest = described(file)
+        own = named_weights(model)
+        stored = {name: entry for name, entry in file.entries.items() if not name.startswith((STATE, TRAINING))}
+        if difference := difference_of(shapes_of(own), shapes_of(stored), "the file"):
+            raise DataError(f"{path} holds another architecture: {difference}. Load it with Sequential.load instead.")
+        with _room(file):
+            check_bytes(file, digest)
+            arrays = []
+            for name, entry in ((name, stored[name]) for name in own):
+                if not entry.dtype.startswith("float"):
+                    raise DataError(
+                        f"{path}: {shown(name)} is of {entry.dtype}, and weights are floating-point numbers."
+                    )
+                arrays.append(numpy.empty(entry.shape, entry.dtype))
+                file.read_into(name, arrays[-1])
+                if not is_finite(arrays[-1]):
+                    raise DataError(f"{path}: {shown(name)} is NaN or infinite.")
+            model.set_weights(arrays)
 
 
 def shapes_of(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -155,4 +373,16 @@ def difference_of(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str
 
 def named_weights(model: Sequential) -> dict[str, Tensor]:
     """All weights of a model, by their names in a file."""
-    return {f"layers/{layer.name}/{key}": w for layer in model.layers for key, w in layer.variables.items()}
+    return {weight_name(layer, key): w for layer in model.layers for key, w in layer.variables.items()}
+
+
+def weight_name(layer: Layer, key: str) -> str:
+    """What a file calls a layer's weight."""
+    return f"layers/{layer.name}/{key}"
+
+
+def _line(error: BaseException) -> str:
+    """An error on one line, not too long."""
+    text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+    text = " ".join(text.split()).removesuffix(".")
+    return text if len(text) <= 600 else f"{text[:600]}…"

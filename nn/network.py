@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy
@@ -95,9 +95,23 @@ class Network:
                 raise UsageError(f"the layer {layer.name!r} has its weights already: make a new one for this model.")
         for number, (layer, shape) in enumerate(zip(self.layers, shapes, strict=False)):
             layer.build(shape, random.generator(self.seed, f"weights {number}"), self.dtype)
+        self._hold(shapes)
+
+    @on_its_device
+    def build_of(self, shapes: Sequence[Shape], arrays: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+        """Take arrays of the model's dtype as weights, rather than draw any: of each layer weights and state by name.
+
+        shapes: as `infer_shapes` gives them.
+        """
+        for layer, shape, own in zip(self.layers, shapes, arrays, strict=False):
+            layer.hold(shape, *own)
+        self._hold(shapes)
+
+    def _hold(self, shapes: Sequence[Shape]) -> None:
+        for layer in self.layers:
             for weight in layer.variables.values():
                 weight._data = backend.to_device(weight._data, self.device)
-        self.shapes = shapes
+        self.shapes = list(shapes)
         learned = [w for layer in self.layers for w in layer.weights.values()]
         self._flat = Flat(learned) if learned else None
 

@@ -17,10 +17,13 @@ from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
 from ...errors import UsageError
 from ...names import Names, is_ours, taken_by
+from ..initializers import Initializer
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
 Function = Callable[[Tensor], Tensor]
+Beginnings = Mapping[str, tuple[Shape, Initializer]]
+"""Weights by name: the shape of each, and how it begins."""
 
 COMMON = ("input_shape", "name", "trainable")
 """What every layer may be given."""
@@ -122,25 +125,51 @@ class Layer:
         """Make the weights for samples of `input_shape`; returns the shape of one output."""
         input_shape = checked_shape("input_shape", input_shape)
         shape = self.output_shape(input_shape)
-        for name, values in self.make_weights(input_shape, generator).items():
-            self.weights[name] = Tensor(values.astype(dtype), name=f"{self.name}/{name}")
-        for name, values in self.make_state(input_shape, generator).items():
-            self.state[name] = Tensor(values.astype(dtype), name=f"{self.name}/{name}")
+        made = self.make_weights(input_shape, generator), self.make_state(input_shape, generator)
+        self.hold(input_shape, *({name: values.astype(dtype) for name, values in each.items()} for each in made))
+        return shape
+
+    def hold(self, input_shape: Shape, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Be built for samples of `input_shape`, with these arrays by name, rather than with any that are drawn."""
+        for own, arrays in ((self.weights, weights), (self.state, state)):
+            own.update({name: Tensor(values, name=f"{self.name}/{name}") for name, values in arrays.items()})
         self.built_for = tuple(input_shape)
         self.ask_for_gradients()
-        return shape
+
+    def shapes_for(self, input_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """The shapes of weights and state, by name, for samples of `input_shape`.
+
+        A layer of one's own that says them in `make_weights` draws them for it; the package's draw nothing.
+        """
+        self.output_shape(input_shape)
+        found = []
+        for name, declared in (("make_weights", self.weights_for), ("make_state", self.state_for)):
+            if getattr(type(self), name) is getattr(Layer, name):
+                found.append({name: shape for name, (shape, _) in declared(input_shape).items()})
+            else:
+                drawn = getattr(self, name)(input_shape, random.generator(0, self.name))
+                found.append({name: values.shape for name, values in drawn.items()})
+        return found[0], found[1]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for samples of `input_shape`; raises ShapeError where they do not fit."""
         return input_shape
 
+    def weights_for(self, input_shape: Shape) -> Beginnings:
+        """What it learns from samples of `input_shape`."""
+        return {}
+
+    def state_for(self, input_shape: Shape) -> Beginnings:
+        """What it keeps without learning it."""
+        return {}
+
     def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
         """The first values of the weights, as NumPy arrays by name."""
-        return {}
+        return {name: begin(generator, shape) for name, (shape, begin) in self.weights_for(input_shape).items()}
 
     def make_state(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
         """The first values of what it keeps without learning it, as NumPy arrays by name."""
-        return {}
+        return {name: begin(generator, shape) for name, (shape, begin) in self.state_for(input_shape).items()}
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         """The layer's equation on a batch x of shape (batch, …)."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-import numpy
+from typing import ClassVar
 
 from ...checks import whole
 from ...engine.tensor import Tensor
@@ -12,7 +10,7 @@ from ...errors import ShapeError, UsageError
 from ...ops.convolution import convolution, transposed_convolution
 from ...ops.windows import output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Function, Shape, Weights
+from .base import Activated, Beginnings, Function, Shape, Weights
 from .space import data_format_of, padding_named, put_together, taken_apart
 
 Sizes = int | tuple[int, ...]
@@ -74,10 +72,10 @@ class Convolution(Activated, abstract=True):
         """The shape of the kernel, for so many channels."""
         raise NotImplementedError
 
-    def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+    def weights_for(self, input_shape: Shape) -> Beginnings:
         channels, (kernel, bias) = taken_apart(self, input_shape, self.rank, self.data_format)[1], self._initializers
-        weights = {"kernel": kernel(generator, self.kernel_shape(channels))}
-        return weights | ({"bias": bias(generator, (self.outputs(channels),))} if self.use_bias else {})
+        own = {"kernel": (self.kernel_shape(channels), kernel), "bias": ((self.outputs(channels),), bias)}
+        return own if self.use_bias else {"kernel": own["kernel"]}
 
     def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         """w * x + b; without b where that is None."""

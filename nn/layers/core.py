@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy
 
@@ -15,7 +14,7 @@ from ...errors import ShapeError, UsageError, unknown_name
 from ...ops.linalg import affine, affine_relu, matmul
 from ...ops.products import PRECISIONS
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Function, Layer, Shape, Weights
+from .base import Activated, Beginnings, Function, Layer, Shape, Weights
 
 
 class Activation(Activated):
@@ -70,10 +69,10 @@ class Dense(Activated):
             )
         return (*input_shape[:-1], self.units)
 
-    def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+    def weights_for(self, input_shape: Shape) -> Beginnings:
         kernel, bias = self._initializers
-        weights = {"kernel": kernel(generator, (input_shape[-1], self.units))}
-        return weights | ({"bias": bias(generator, (self.units,))} if self.use_bias else {})
+        own = {"kernel": ((input_shape[-1], self.units), kernel), "bias": ((self.units,), bias)}
+        return own if self.use_bias else {"kernel": own["kernel"]}
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         if self.activation == "relu" and self.use_bias and x.device != "cpu":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy
 
@@ -13,7 +13,7 @@ from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
 from ..initializers import Initializer, make_initializer
-from .base import Layer, Shape, Weights
+from .base import Beginnings, Layer, Shape, Weights
 
 
 class Normalization(Layer, abstract=True):
@@ -58,10 +58,10 @@ class Normalization(Layer, abstract=True):
         self.axes(input_shape)
         return input_shape
 
-    def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
+    def weights_for(self, input_shape: Shape) -> Beginnings:
         shape, (gamma, beta) = self.along(input_shape), self._initializers
-        weights = {"gamma": gamma(generator, shape)} if self.scale else {}
-        return weights | ({"beta": beta(generator, shape)} if self.center else {})
+        weights = {"gamma": (shape, gamma)} if self.scale else {}
+        return weights | ({"beta": (shape, beta)} if self.center else {})
 
     def along(self, input_shape: Shape) -> Shape:
         """The lengths of the axes `axis`: the shape of γ and β."""
@@ -128,9 +128,9 @@ class BatchNormalization(Normalization):
         self.moving_variance_initializer = moving_variance_initializer
         self._moving = make_initializer(moving_mean_initializer), make_initializer(moving_variance_initializer)
 
-    def make_state(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
-        mean, variance = (make(generator, self.along(input_shape)) for make in self._moving)
-        return {"moving_mean": mean, "moving_variance": variance}
+    def state_for(self, input_shape: Shape) -> Beginnings:
+        shape, (mean, variance) = self.along(input_shape), self._moving
+        return {"moving_mean": (shape, mean), "moving_variance": (shape, variance)}
 
     def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]

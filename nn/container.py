@@ -1,0 +1,205 @@
+"""A safetensors file as a container: what its header says is checked before anything of the size that it names is made.
+
+Eight bytes give the header's length, the header is JSON (a dtype, a shape and a place for each tensor, texts under
+`__metadata__`), the tensors follow (https://github.com/huggingface/safetensors). The file is read, not mapped into
+memory, so that one which is cut short meanwhile is an error rather than the end of the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import numpy.typing
+
+from ..checks import wholes
+from ..errors import DataError
+
+METADATA = "__metadata__"
+DTYPES = {f"{kind}{bits}": f"{name}{bits}" for kind, name, sizes in (
+    ("F", "float", (16, 32, 64)), ("I", "int", (8, 16, 32, 64)), ("U", "uint", (8, 16, 32, 64)),
+) for bits in sizes} | {"BOOL": "bool"}  # fmt: skip
+"""The dtypes that the format and NumPy both have, by their names in the format."""
+CHUNK = 1 << 20
+"""Bytes that are read at a time where none are kept."""
+ROOM = 90_000_000
+"""Bytes that a header may take once it is read, however small the file: half a million numbers of a history, say."""
+
+Shape = tuple[int, ...]
+Values = numpy.typing.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor's dtype, shape, and where in the file it begins."""
+
+    dtype: str
+    shape: Shape
+    place: int
+
+
+class Container:
+    """A safetensors file, open for reading: its `metadata`, and its tensors' `entries` by name. A context manager.
+
+    Raises DataError where there is no such file, or what is there is no file of this format from its first byte to its
+    last: each tensor begins where another ends, in a dtype of `DTYPES`, and no name stands twice.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self._file = _opened(path)
+        try:
+            self.size = os.fstat(self._file.fileno()).st_size
+            header = self._header()
+            self.metadata: dict[str, str] = header.pop(METADATA, {})
+            if not isinstance(self.metadata, dict) or not all(isinstance(v, str) for v in self.metadata.values()):
+                raise ValueError("its metadata are no texts")
+            self.entries = self._placed(header)
+        except (ValueError, OSError) as error:
+            self._file.close()
+            raise self.damaged(error) from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def damaged(self, why: object) -> DataError:
+        """The error for a file that is not what it should be."""
+        return DataError(f"{self.path} is no model file, or it is damaged ({why}).")
+
+    def _header(self) -> dict[str, Any]:
+        length = int.from_bytes(self._file.read(8), "little")
+        if not 2 <= length <= self.size - 8:
+            raise ValueError(f"it has {self.size} bytes, and its header would have {length}")
+        if length > ROOM + self.size // 8:
+            raise ValueError(f"its header has {length} bytes")
+        header = parsed(str(self._file.read(length), "utf-8"), self.size)
+        self._begin = 8 + length
+        if not isinstance(header, dict):
+            raise ValueError(f"its header is a {type(header).__name__}")
+        return header
+
+    def _placed(self, header: Mapping[str, Any]) -> dict[str, Entry]:
+        entries, ends = {}, {}
+        for name, value in header.items():
+            if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+                raise ValueError(f"its header says {_short(value)} of {_short(name)}")
+            dtype, shape, places = value["dtype"], wholes(value["shape"]), wholes(value["data_offsets"])
+            if not isinstance(dtype, str) or dtype not in DTYPES:
+                raise ValueError(f"{_short(name)} has the dtype {_short(dtype)}, which is none of {[*DTYPES]}")
+            if shape is None or places is None or len(places) != 2 or min((*shape, *places)) < 0:
+                raise ValueError(f"{_short(name)} has no shape and place, but {_short(value)}")
+            if places[1] - places[0] != math.prod(shape) * numpy.dtype(DTYPES[dtype]).itemsize:
+                raise ValueError(f"{_short(name)} has the shape {_short(shape)}, and lies at {_short(places)}")
+            entries[name], ends[name] = Entry(DTYPES[dtype], shape, self._begin + places[0]), self._begin + places[1]
+        place = self._begin
+        for name in sorted(entries, key=lambda name: (entries[name].place, ends[name])):
+            if entries[name].place != place:
+                raise ValueError(f"{_short(name)} begins at {entries[name].place}, where {place} would be right")
+            place = ends[name]
+        if place != self.size:
+            raise ValueError(f"its tensors end at {place}, and the file at {self.size}")
+        return entries
+
+    def read_into(self, name: str, array: Values) -> None:
+        """Read a tensor into a C-contiguous array of its dtype and shape."""
+        try:
+            self._file.seek(self.entries[name].place)
+            if self._file.readinto(array.reshape(-1).view("uint8")) != array.nbytes:
+                raise OSError("it ends too early")
+        except OSError as error:
+            raise self.damaged(error) from error
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """A tensor's bytes, some at a time."""
+        entry = self.entries[name]
+        left = math.prod(entry.shape) * numpy.dtype(entry.dtype).itemsize
+        try:
+            self._file.seek(entry.place)
+            while left and (chunk := self._file.read(min(left, CHUNK))):
+                left -= len(chunk)
+                yield chunk
+        except OSError as error:
+            raise self.damaged(error) from error
+
+    def digests(self, description: Mapping[str, Any]) -> Iterator[str]:
+        """The `digests` of a description and these tensors."""
+        return digests(description, self.entries, self.chunks)
+
+
+def digests(
+    description: Mapping[str, Any], tensors: Mapping[str, Any], bytes_of: Callable[[str], Iterable[Any]]
+) -> Iterator[str]:
+    """SHA-256 over a description and each tensor's name, dtype and shape; then over their bytes, which takes longer.
+
+    tensors: what has dtype and shape, by name; bytes_of: the bytes of one in row-major order, in parts.
+    """
+    names = sorted(tensors)
+    head = json.dumps([description, *([name, str(tensors[name].dtype), *tensors[name].shape] for name in names)])
+    yield hashlib.sha256(head.encode()).hexdigest()
+    found = hashlib.sha256()
+    for name in names:
+        for part in bytes_of(name):
+            found.update(part)
+    yield found.hexdigest()
+
+
+def digest_of(description: Mapping[str, Any], arrays: Mapping[str, Values]) -> str:
+    """The `digests` of a description and C-contiguous arrays, in one."""
+    return "".join(digests(description, arrays, lambda name: [arrays[name]]))
+
+
+def parsed(text: str, size: int) -> Any:
+    """What a JSON text says. Raises ValueError where it is none, nests too deep, has a key twice in one place, or would
+    take more memory than `ROOM` and a file of `size` bytes together.
+    """
+    takes = 8 * len(text) + 30 * text.count('"') + 120 * sum(map(text.count, ":{["))  # at most
+    if takes > ROOM + size:
+        raise ValueError(f"its header would take {takes / 1e6:.0f} MB in memory")
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {_short(twice)} stands twice in one place")
+    return made
+
+
+def _opened(path: str | os.PathLike[str]) -> Any:
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        raise DataError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError(f"{path}: there is no such file: what is there is a folder, a device or a pipe.")
+    return open(handle, "rb")
+
+
+def _short(value: object) -> str:
+    """A value as an error shows it."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a huge number"
+    return text if len(text) <= 60 else f"{text[:57]}…"
