@@ -1,13 +1,13 @@
 """chalkgrad: a neural-net engine that you can read off the blackboard, prove, and run at GPU speed."""
 
+from . import early as _early
+
+if _early.is_command():
+    _early.heed()
+
 import sys as _sys
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
-
-from . import signals as _signals
-
-if _signals.is_command():  # before the rest is imported: Ctrl-C then would show a traceback
-    _signals.heed()
 
 from . import engine, ops
 from .engine.backend import count_transfers, memory, synchronize

@@ -16,11 +16,12 @@ from .blackboard.texts import LANGUAGES
 from .commands.train import DEFAULTS, MODELS, Settings, Shown
 from .commands.train import train as run_training
 from .datasets import LOADERS
+from .early import heed
 from .engine import backend
 from .engine.streams import as_readable
 from .errors import ChalkgradError, UsageError, unknown_name
 from .optim import OPTIMIZERS
-from .signals import heed, stoppable
+from .signals import stoppable
 
 
 class Failure(click.ClickException):

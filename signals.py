@@ -6,12 +6,11 @@ import contextlib
 import os
 import signal
 import stat
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+from .early import NUMBERS, leave
 
 
 class Stopped(KeyboardInterrupt):
@@ -20,25 +19,6 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.code = 128 + number
-
-
-def is_command() -> bool:
-    """Whether this process is the `chalkgrad` command: the script of that name, or `python -m chalkgrad`."""
-    first = getattr(sys, "argv", None) or [""]
-    if first[0] == "-m":  # so it is called while Python looks for the module
-        return "chalkgrad" in sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]
-    return os.path.basename(first[0]).partition(".")[0] in ("chalkgrad", "chalkgrad-script")
-
-
-def heed() -> None:
-    """From now on a signal ends the process at once and quietly; for the time in which there is nothing to lose."""
-    for number in _ours():
-        signal.signal(number, leave)
-
-
-def leave(number: int, frame: Any = None) -> None:
-    """End the process at once. Files are renamed into their places, so none is torn."""
-    os._exit(128 + number)
 
 
 @contextlib.contextmanager

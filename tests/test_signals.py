@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from chalkgrad import signals
-from chalkgrad.signals import NUMBERS, Stopped, held_back, is_command, stoppable
+from chalkgrad.early import NUMBERS, is_command
+from chalkgrad.signals import Stopped, held_back, stoppable
 
 
 @pytest.fixture(autouse=True)
