@@ -11,25 +11,34 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from ..proof.adapters import from_jax, from_torch
+
 Values = NDArray[Any]
 Functions = Mapping[str, Callable[..., Any]]
+Adapted = tuple[Callable[..., Any], Callable[..., tuple[Any, ...]]]
 ELEMENTARY = ("exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh")
 ACTIVATIONS = ("sigmoid", "softplus", "silu", "gelu", "elu")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine. load: imports it and returns its functions. gradient: of one of them, pulled back from gy."""
+    """One engine. load: imports it and returns its functions. adapt: one of them as NumPy f(x) and vjp(gy, x)."""
 
     name: str
     package: str
     load: Callable[[], Functions]
-    pull: Callable[[Callable[[Any], Any], Values, Values | None], tuple[Values, Values]]
+    adapt: Callable[[Callable[[Any], Any]], Adapted]
 
     @cached_property
     def functions(self) -> Functions:
         """Its functions by name; those of rows take one row, cross-entropy a row and a label."""
         return self.load()
+
+    def pull(self, function: Callable[[Any], Any], x: Values, gy: Values | None) -> tuple[Values, Values]:
+        """Its value at x, and its gradient pulled back from gy, by default from ones."""
+        f, vjp = self.adapt(function)
+        y = numpy.asarray(f(x))
+        return y, numpy.asarray(vjp(numpy.ones_like(y) if gy is None else gy, x)[0])
 
     def elementwise(self, name: str, x: Values) -> tuple[Values, Values]:
         """Values and derivatives at every element of x."""
@@ -67,10 +76,9 @@ def _load_ours() -> Functions:
     return functions | {"cross-entropy": cross_entropy}
 
 
-def _pull_ours(function: Callable[[Any], Any], x: Values, gy: Values | None) -> tuple[Values, Values]:
+def _adapt_ours(function: Callable[[Any], Any]) -> Adapted:
     cg = import_module("..", __package__)
-    y, pull = cg.vjp(function, cg.Tensor(x))
-    return y.numpy(), pull(numpy.ones(y.shape, x.dtype) if gy is None else gy)[0].numpy()
+    return lambda x: function(cg.Tensor(x)).numpy(), lambda gy, x: (cg.vjp(function, cg.Tensor(x))[1](gy)[0].numpy(),)
 
 
 def _load_torch() -> Functions:
@@ -86,14 +94,6 @@ def _load_torch() -> Functions:
     }
 
 
-def _pull_torch(function: Callable[[Any], Any], x: Values, gy: Values | None) -> tuple[Values, Values]:
-    torch: Any = import_module("torch")
-    leaf = torch.from_numpy(x.copy()).requires_grad_()
-    y = function(leaf)
-    seed = torch.ones_like(y) if gy is None else torch.from_numpy(gy.copy())
-    return y.detach().numpy(), torch.autograd.grad(y, leaf, seed)[0].numpy()
-
-
 def _load_jax() -> Functions:
     jax: Any = import_module("jax")
     jax.config.update("jax_enable_x64", True)
@@ -107,13 +107,6 @@ def _load_jax() -> Functions:
     }
 
 
-def _pull_jax(function: Callable[[Any], Any], x: Values, gy: Values | None) -> tuple[Values, Values]:
-    jax: Any = import_module("jax")
-    y, pull = jax.vjp(function, jax.numpy.array(x))
-    seed = jax.numpy.ones_like(y) if gy is None else jax.numpy.array(gy)
-    return numpy.asarray(y), numpy.asarray(pull(seed)[0])
-
-
 def _load_autograd() -> Functions:
     np: Any = import_module("autograd.numpy")
     functions: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in ELEMENTARY}
@@ -124,14 +117,13 @@ def _load_autograd() -> Functions:
     return functions | {"sigmoid": special.expit, "erf": special.erf, "logsumexp": special.logsumexp}
 
 
-def _pull_autograd(function: Callable[[Any], Any], x: Values, gy: Values | None) -> tuple[Values, Values]:
-    pull, y = import_module("autograd").make_vjp(function)(x)
-    return numpy.asarray(y), numpy.asarray(pull(numpy.ones_like(y) if gy is None else gy))
+def _adapt_autograd(function: Callable[[Any], Any]) -> Adapted:
+    return function, lambda gy, x: (import_module("autograd").make_vjp(function)(x)[0](gy),)
 
 
 ENGINES = (
-    Engine("chalkgrad", "numpy", _load_ours, _pull_ours),
-    Engine("PyTorch", "torch", _load_torch, _pull_torch),
-    Engine("JAX", "jax", _load_jax, _pull_jax),
-    Engine("autograd", "autograd", _load_autograd, _pull_autograd),
+    Engine("chalkgrad", "numpy", _load_ours, _adapt_ours),
+    Engine("PyTorch", "torch", _load_torch, from_torch),
+    Engine("JAX", "jax", _load_jax, from_jax),
+    Engine("autograd", "autograd", _load_autograd, _adapt_autograd),
 )

@@ -224,15 +224,14 @@ def _transposed_arguments(
     return (x, w, b), {**numbers, "padding": padding, "lengths": lengths}, as_given(transpose, channels_first)
 
 
-TRANSPOSED = (
-    example(
-        (2, 3, 2, 3), (2, 2, 2, 3), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1, lengths=(4, 3)
-    ),
-    example(
-        (1, 3, 3, 2), (3, 2, 1, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=2, lengths=(5, 4)
-    ),
-    example((2, 3, 2), (2, 3, 2), stride=(2,), padding=((0, 0),), dilation=(1,), groups=1, lengths=(7,)),
-)
+def _windows(e):
+    """What `correlation` makes of an example: (batch, *windows, filters)."""
+    (batch, *lengths, _), (*size, _, filters) = e.shapes
+    places = (e.parameters[name] for name in ("stride", "padding", "dilation"))
+    return (batch, *output_lengths(lengths, tuple(size), *places), filters)
+
+
+TRANSPOSED = tuple(example(_windows(e), e.shapes[1], **e.parameters, lengths=e.shapes[0][1:-1]) for e in CORRELATED)
 
 
 @primitive(
@@ -340,18 +339,8 @@ for _made, _text in ((convolution, "gb[k] = sum(gy[n, *i, k], n, *i)"),
     saves=("x", "y", "x.shape"),
     analytic=True,
     whole=False,
-    examples=(
-        example(
-            (2, 4, 3, 2), (2, 3, 2, 3), size=(2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1
-        ),
-        example(
-            (1, 5, 4, 2), (1, 3, 3, 2), size=(3, 2), stride=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 2), groups=2
-        ),
-        example((1, 3, 3, 4), (1, 2, 2, 2), size=(2, 2), stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1),
-                groups=2),
-        example((2, 6, 2), (2, 3, 2), size=(3,), stride=(2,), padding=((1, 0),), dilation=(1,), groups=1),
-    ),
-)  # fmt: skip
+    examples=tuple(example(e.shapes[0], _windows(e), **e.parameters, size=e.shapes[1][:-2]) for e in CORRELATED),
+)
 def kernel_correlation(xp, x, y, *, size, stride, padding, dilation, groups):
     """The adjoint of `correlation` in its kernel: how the windows of x correlate with y, summed over batch and space.
 

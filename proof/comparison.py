@@ -86,7 +86,7 @@ class Comparison(Point):
         u = self.gy.astype("float64")
         vs = [v if n == i else None for n in range(len(self.xs))]
         line = self.along(vs)
-        phi = Differences(line, u, missed=lambda h: line.missed([g] * len(vs), h))
+        phi = Differences(line, u, lambda h: line.missed([g] * len(vs), h))
         if not same(phi.here, self.y64):
             raise Found(Verdict.RANDOM, "calls with the same inputs gave different values")
         # moving x by its own size moves f by about its own size: what rounding makes of that is no derivative

@@ -94,19 +94,14 @@ class Line:
 
 
 class Differences:
-    """h ↦ ⟨u, difference of f at step h⟩, taken element by element, with the rounding error it may have.
+    """h ↦ ⟨u, (f(h) - f(-h)) / 2⟩, taken element by element, with the rounding error it may have.
 
     An element of f that does not depend on the step cancels exactly, and so adds no noise, however large it is; which
-    ones depend is seen far out, at h = ±1 and ±64. side: 0 for (f(h) - f(-h)) / 2, 1 for f(h) - f(0), -1 for
-    f(0) - f(-h). missed: of a step h, what its rounding adds to the derivative.
+    ones depend is seen far out, at h = ±1 and ±64. missed: of a step h, what its rounding adds to the derivative.
     """
 
-    def __init__(
-        self, value: Callable[[float], Values], u: Values, side: int = 0, missed: Callable[[float], float] | None = None
-    ) -> None:
-        self.value, self.u, self.side = value, u, side
-        self.missed = missed or (lambda h: 0.0)
-        self.powers = 1 if side else 2
+    def __init__(self, value: Callable[[float], Values], u: Values, missed: Callable[[float], float]) -> None:
+        self.value, self.u, self.missed = value, u, missed
         self.here = value(0.0)
         depends = numpy.zeros(self.here.shape, dtype=bool)
         for far in (1.0, -1.0, 64.0, -64.0):
@@ -131,18 +126,16 @@ class Differences:
         return self.estimates[row]
 
     def _estimated(self, h: float) -> float:
-        ahead = self.here if self.side < 0 else self.value(h)
-        behind = self.here if self.side > 0 else self.value(-h)
-        if not self.side:
-            bend = (ahead.astype("float64") - self.here) - (self.here.astype("float64") - behind)
-            self.bends.append(float(numpy.abs(self.u * bend).sum()) / h)
+        ahead, behind = self.value(h), self.value(-h)
+        bend = (ahead.astype("float64") - self.here) - (self.here.astype("float64") - behind)
+        self.bends.append(float(numpy.abs(self.u * bend).sum()) / h)
         if not self.change:
             moves = numpy.abs(ahead - self.here) + numpy.abs(self.here - behind)
             change = float(numpy.abs(self.u * moves).sum()) * (LARGEST_STEP / h)
             self.change = change if math.isfinite(change) else 0.0
         if bool((ahead == behind).all()):
             self.flat.add(len(self.estimates))
-        difference = float((self.u * (ahead.astype("float64") - behind)).sum()) / (1 if self.side else 2)
+        difference = float((self.u * (ahead.astype("float64") - behind)).sum()) / 2
         return difference / h - self.missed(h)
 
     @property
@@ -206,7 +199,7 @@ def extrapolated(phi: Differences, first: int = 0, last: int = STEPS, flat_from:
         estimates = [phi.estimate(row)]
         best = Derivative(math.nan, math.inf, h)
         for column in range(1, min(row - first, 6) + 1):
-            weight = FACTOR ** (phi.powers * column)
+            weight = FACTOR ** (2 * column)
             estimates.append((weight * estimates[-1] - table[column - 1]) / (weight - 1))
             spread = max(abs(estimates[-1] - estimates[-2]), abs(estimates[-1] - table[column - 1]))
             error = spread + 2 * phi.noise / h
