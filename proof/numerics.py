@@ -100,7 +100,9 @@ class Differences:
     ones depend is seen far out, at h = ±1 and ±64. missed: of a step h, what its rounding adds to the derivative.
     """
 
-    def __init__(self, value: Callable[[float], Values], u: Values, missed: Callable[[float], float]) -> None:
+    def __init__(
+        self, value: Callable[[float], Values], u: Values, missed: Callable[[float], float] = lambda h: 0.0
+    ) -> None:
         self.value, self.u, self.missed = value, u, missed
         self.here = value(0.0)
         depends = numpy.zeros(self.here.shape, dtype=bool)
