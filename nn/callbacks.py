@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..checks import number
 from ..engine.streams import say
 from ..errors import ChalkgradError, DivergenceError, UsageError
 from .hooks import Callback, History, Logs, takes
@@ -172,8 +174,11 @@ class ModelCheckpoint(Monitoring):
     filepath: where; `{epoch}` (from 1) and names of the logs are filled in, as in "runs/{epoch:03d}-{val_loss:.3f}".
     mode: "min", "max", or "auto" by the name. "Than ever" counts the history of a training that goes on
     (initial_epoch), or where there is none the model that is in the file already. A model that is not finite is not
-    saved, and a line says so.
+    saved, and a line says so. seconds: save within an epoch too, into the same file, when so many have gone since the
+    last time: `fit` of the model in it goes on in the midst of the epoch.
     """
+
+    each_batch = False
 
     def __init__(
         self,
@@ -181,10 +186,33 @@ class ModelCheckpoint(Monitoring):
         monitor: str = "val_loss",
         save_best_only: bool = False,
         mode: str = "auto",
+        seconds: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
         self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
         self._begins = False
+        self.seconds = None if seconds is None else number("ModelCheckpoint", "seconds", seconds, "[0, ∞)")
+        if seconds is not None and save_best_only:
+            raise UsageError("ModelCheckpoint(seconds=…) saves where the training stands, save_best_only where it was.")
+        if seconds is not None:
+            self._last, self._since = "" if "{" in self.filepath else self.filepath, time.monotonic()
+            self.on_train_batch_begin = self._now_and_then  # type: ignore[method-assign]  # none: no time is lost
+
+    def _now_and_then(self, batch: int, logs: Logs | None = None) -> None:
+        """At the begin of a batch, since all callbacks have heard of the end of the one before."""
+        assert self.seconds is not None
+        if self._last and time.monotonic() - self._since >= self.seconds:
+            self._save(self._last, "within the epoch")
+
+    def _save(self, path: str, when: str) -> bool:
+        try:
+            self.model.save(path)
+        except DivergenceError as error:
+            say(f"{when}: {error}")
+            return False
+        finally:
+            self._last, self._since = path, time.monotonic()
+        return True
 
     def get_state(self) -> dict[str, Any]:
         return super().get_state() if self.save_best_only else {}
@@ -228,10 +256,7 @@ class ModelCheckpoint(Monitoring):
         if self.save_best_only:
             self.best = value  # the file holds it, too
         try:
-            self.model.save(path)
-            saved = True
-        except DivergenceError as error:
-            say(f"epoch {epoch + 1}: {error}")
+            saved = self._save(path, f"epoch {epoch + 1}")
         finally:
             if not saved:
                 self.best = before

@@ -5,11 +5,12 @@ Of a function of the user's own the file has the name. `load` finds it among wha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -23,10 +24,8 @@ from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
 from .container import digest_of
-from .finite import is_finite
 from .layers import LAYERS
 from .loading import (
-    CHOICES,
     DIGEST,
     FORMAT,
     KEY,
@@ -43,7 +42,7 @@ from .loading import (
 )
 from .losses import LOSSES, Loss, make_loss
 from .metrics import METRICS, Metric, make_metric
-from .state import to_plain
+from .state import CHOICES, Standing, is_finite, to_plain
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -60,21 +59,24 @@ def save(model: Sequential, path: str | os.PathLike[str], before: Callable[[], N
                     f"{path} is left as it is: the weight {key!r} of the layer {layer.name!r} has become NaN or "
                     "infinite. Load the last good model, and train on with a smaller learning rate."
                 )
-    described = Description(model)
-    described.try_out(path)
-    state = dict(model.optimizer.state) if model.optimizer else {}
-    if model.optimizer and not model.optimizer.averaged:
-        state.pop(RAW, None)
-    contents = {name: _plain(w) for name, w in named_weights(model).items()}
-    contents |= {f"{STATE}{slot}": _plain(Tensor(values)) for slot, values in state.items()}
-    standing = _standing(model, contents)
-    description = {**described.plain, **({"standing": standing} if standing else {})}
-    description[DIGEST] = digest_of(description, contents)
+    with model.under_way.at_begin() if model.under_way else contextlib.nullcontext() as within:
+        described = Description(model)
+        described.try_out(path)
+        state = dict(model.optimizer.state) if model.optimizer else {}
+        if model.optimizer and not model.optimizer.averaged:
+            state.pop(RAW, None)
+        contents = {name: _plain(w) for name, w in named_weights(model).items()}
+        contents |= {f"{STATE}{slot}": _plain(Tensor(values)) for slot, values in state.items()}
+        present = model.present_standing()
+        standing = _standing(replace(present, within=within or present.within), contents)
+        description = {**described.plain, **({"standing": standing} if standing else {})}
+        description[DIGEST] = digest_of(description, contents)
+        data = serialize(contents, metadata={KEY: json.dumps(description)})
     with replacing(path, before=before) as temporary:
-        temporary.write_bytes(serialize(contents, metadata={KEY: json.dumps(description)}))
+        temporary.write_bytes(data)
 
 
-def _standing(model: Sequential, contents: dict[str, Any]) -> dict[str, Any]:
+def _standing(standing: Standing, contents: dict[str, Any]) -> dict[str, Any]:
     """Where the training stands, as plain values; arrays in it go into `contents`."""
 
     def keep(array: Any) -> str:
@@ -82,17 +84,16 @@ def _standing(model: Sequential, contents: dict[str, Any]) -> dict[str, Any]:
         contents[name] = numpy.ascontiguousarray(array)
         return name
 
-    standing = model.present_standing()
-    plain = dict[str, Any]()
-    for name, known in standing.callbacks.items():
-        try:
-            plain[name] = to_plain(known, keep)
-        except TypeError as error:
-            raise UsageError(
-                f"get_state of the callback {name.split()[0]} gave {error}: a file holds numbers, texts, NumPy arrays, "
-                "lists and dicts of them."
-            ) from None
-    return {"epochs": standing.epochs, "stop": standing.stop, "callbacks": plain} if plain or standing.stop else {}
+    if not (standing.callbacks or standing.stop or standing.within):
+        return {}
+    try:
+        parts = {**vars(standing), "within": standing.within and vars(standing.within)}
+        return {name: to_plain(value, keep) for name, value in parts.items() if value is not None}
+    except TypeError as error:
+        raise UsageError(
+            f"get_state of a callback ({', '.join(standing.callbacks)}) gave {error}: a file holds numbers, texts, "
+            "NumPy arrays, lists and dicts of them."
+        ) from None
 
 
 class Description:

@@ -12,15 +12,10 @@ from ..engine.tensor import Tensor
 from ..engine.watching import Application, Watching
 from ..ops.reduction import mean
 from .forward import forward
-from .state import changing
+from .state import changing, is_finite
 
 if TYPE_CHECKING:
     from .sequential import Sequential
-
-
-def is_finite(array: backend.Array) -> bool:
-    """Whether every element is a finite number; waits for the device."""
-    return bool(backend.fetch(backend.namespace_of(array).isfinite(array).all()))
 
 
 def first_changed(model: Sequential, names: Sequence[str]) -> str:

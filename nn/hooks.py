@@ -265,6 +265,12 @@ class Hooks:
                 found[name] = {"told": callback in told, "state": state}
         return found
 
+    def set_states(self, states: Mapping[str, Any]) -> None:
+        """Give the callbacks what `states` gave."""
+        for callback, known in self._by_name(states):
+            if known:
+                callback.set_state(known["state"])
+
     def catch_up(self, states: Mapping[str, Any]) -> bool:
         """Tell of the last epoch the callbacks that had not been told; returns whether one ends the training."""
         logs = {name: values[-1] for name, values in self._histories[0].history.items() if values}

@@ -22,13 +22,12 @@ from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..optim.optimizer import RAW
 from .container import Container, Shape, Values, parsed
 from .draws import Stream
-from .finite import is_finite
 from .hooks import History
 from .layers import LAYERS, Layer, make_layer
 from .layers.base import checked_shape
 from .losses import make_loss
 from .schema import check, check_config, shown
-from .state import Standing, from_plain
+from .state import CHOICES, Standing, from_plain, is_finite
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -47,8 +46,6 @@ UNUSABLE = (
 """What a description may raise that says something else than it should."""
 STATE, TRAINING = "optimizer/", "training/"
 """What the names of an optimiser's state begin with, and of what belongs to the training alone."""
-CHOICES = ("run_eagerly", "jit_compile", "deterministic", "check_finite")
-"""What `compile` is given besides optimiser, loss and metrics; files of earlier versions have none of it."""
 Parts = tuple[Mapping[str, Shape], Mapping[str, Shape]]
 """The shapes of a layer's weights and of its state."""
 COMMON = {"input_shape": list[int] | None, "name": str | None, "trainable": bool}
@@ -70,7 +67,26 @@ class Facts(TypedDict, total=False):
     versions: dict[str, str]
 
 
-class Stands(TypedDict):
+class Inside(TypedDict):
+    """How far an epoch under way had come, see `state.Within`."""
+
+    key: str
+    seen: int
+    arrays: dict[str, Any]
+    iterations: int
+    learning_rate: float | None
+    generator: dict[str, Any]
+    means: Any
+    callbacks: dict[str, Any]
+
+
+class Under(TypedDict, total=False):
+    """What a file says of a training within an epoch."""
+
+    within: Inside
+
+
+class Stands(Under):
     """Where a training stands beside weights and optimiser."""
 
     epochs: int
@@ -146,7 +162,7 @@ def load(
         with _room(file):
             check_bytes(file, digest)
             _fill(file, model, shapes, parts)
-            model.standing = _standing(file, description.get("standing"))
+            model.standing = _standing(file, description.get("standing"), model)
     return model
 
 
@@ -213,17 +229,22 @@ def _fill(file: Container, model: Sequential, shapes: Sequence[Shape], parts: Se
         optimizer.prepare(model.flat.data)
 
 
-def _standing(file: Container, plain: Mapping[str, Any] | None) -> Standing:
-    """Where the training stands, with the arrays that its callbacks keep."""
+def _standing(file: Container, plain: Mapping[str, Any] | None, model: Sequential) -> Standing:
+    """Where the training stands, with the arrays that belong to that."""
     arrays = {}
     for name, entry in file.entries.items():
         if name.startswith(TRAINING):
             arrays[name] = numpy.empty(entry.shape, entry.dtype)
             file.read_into(name, arrays[name])
     try:
-        return Standing(**from_plain(plain, arrays)) if plain else Standing()
-    except KeyError as error:
-        raise DataError(f"{file.path}: what it says of the training names {error}, which is not there.") from error
+        standing = Standing.of(from_plain(plain or {}, arrays))
+        if not model.optimizer:
+            standing.within = None
+        if standing.within:
+            standing.within.check(model)
+    except UNUSABLE as error:
+        raise DataError(f"{file.path}: what it says of the training cannot be used ({_line(error)}).") from error
+    return standing
 
 
 @contextlib.contextmanager

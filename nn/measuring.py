@@ -25,19 +25,20 @@ if TYPE_CHECKING:
 class RunningMeans(Mapping[str, float]):
     """Means over the batches so far, weighted by their size. They stay on the device until one is read.
 
-    finite: whether the sum of the losses is, and what was looked at, as of the last reading.
+    sums: over the samples, and at last how often something was not finite. finite: whether the sum of the losses is,
+    and what was looked at, as of the last reading.
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
-        self._sums = backend.to_device(numpy.zeros(len(names) + 1), device)
-        self._faults = self._sums[-1:].reshape(())
-        self.totals = {name: self._sums[i : i + 1].reshape(()) for i, name in enumerate(names)}
+        self.sums = backend.to_device(numpy.zeros(len(names) + 1), device)
+        self._faults = self.sums[-1:].reshape(())
+        self.totals = {name: self.sums[i : i + 1].reshape(()) for i, name in enumerate(names)}
         self.count, self.finite = 0, True
 
     def reset(self) -> None:
         """Begin anew."""
         self.count, self.finite = 0, True
-        self._sums[...] = 0
+        self.sums[...] = 0
 
     def add(self, values: Sequence[backend.Array], count: int) -> None:
         """Take in the means of a batch of `count` samples; counting them is left to who goes on to the next."""
@@ -53,11 +54,11 @@ class RunningMeans(Mapping[str, float]):
 
     def loss_is_finite(self) -> bool:
         """Whether the sum of the losses is; waits for the device."""
-        return math.isfinite(self._sums[0])
+        return math.isfinite(self.sums[0])
 
     def read(self) -> dict[str, float]:
         """All of them, with one wait for the device."""
-        *values, faults = backend.fetch(self._sums).tolist()
+        *values, faults = backend.fetch(self.sums).tolist()
         self.finite = math.isfinite(values[0]) and not faults
         return {name: value / self.count for name, value in zip(self.totals, values, strict=True)}
 

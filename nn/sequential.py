@@ -64,7 +64,7 @@ class Sequential(Network):
         self.jit_compile: bool | str = "auto"
         self.recorded: dict[str, Captured[..., Any]] = {}
         self.stream, self.standing = Stream(), Standing()
-        self.under_way: Hooks | None = None
+        self.under_way: training.Trainer | None = None
         self.facts: dict[str, Any] = {}
         super().__init__(layers, seed, dtype, device, name)
 
@@ -83,8 +83,7 @@ class Sequential(Network):
 
     def present_standing(self) -> Standing:
         """Where the training under way stands, else the last one."""
-        hooks = self.under_way
-        return Standing(hooks.epochs, self.stop_training, hooks.states()) if hooks else self.standing
+        return self.under_way.standing() if self.under_way else self.standing
 
     # How it is trained
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,11 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from .. import __version__
-from ..engine import backend
+from ..engine import backend, random
+from ..errors import UsageError
 from ..optim.optimizer import AVERAGE, RAW
 
 if TYPE_CHECKING:
+    from .samples import Samples
     from .sequential import Sequential
+
+
+CHOICES = ("run_eagerly", "jit_compile", "deterministic", "check_finite")
+"""What `compile` is given besides optimiser, loss and metrics, by which the steps of a training are computed."""
+
+
+def is_finite(array: backend.Array) -> bool:
+    """Whether every element is a finite number; waits for the device."""
+    return bool(backend.fetch(backend.namespace_of(array).isfinite(array).all()))
 
 
 def changing(model: Sequential) -> dict[str, backend.Array]:
@@ -87,16 +100,78 @@ class Snapshot:
 
 
 @dataclass
+class Within:
+    """How far the epoch had come that was under way when a file was written, of which the model stands at the begin.
+
+    key: see `key_of`; with another model, other samples or settings the epoch begins anew. seen: samples learnt from.
+    arrays, iterations, learning_rate, generator, means, callbacks: what they were then; learning_rate is None where a
+    schedule gives it.
+    """
+
+    key: str
+    seen: int
+    arrays: dict[str, Any]
+    iterations: int
+    learning_rate: float | None
+    generator: dict[str, Any]
+    means: Any
+    callbacks: dict[str, Any]
+
+    def check(self, model: Sequential) -> None:
+        """Raise UsageError, or what NumPy raises for a generator's state, where it is none of this model."""
+        expected = {name: (array.shape, array.dtype) for name, array in changing(model).items()}
+        found = {name: (array.shape, array.dtype) for name, array in self.arrays.items()}
+        if found != expected or self.means.shape != (len(model.metric_names) + 1,) or self.means.dtype != "float64":
+            raise UsageError("within its epoch it holds other tensors than the model has")
+        if min(self.seen, self.iterations) < 0 or not all(map(is_finite, (*self.arrays.values(), self.means))):
+            raise UsageError("within its epoch it holds what is negative, NaN or infinite")
+        random.generator(0).bit_generator.state = self.generator
+        check_states(self.callbacks)
+
+
+@dataclass
 class Standing:
     """Where a training stands beside weights and optimiser: what the `fit` that goes on from there takes up.
 
     epochs: those of its history. stop: whether a callback had ended it. callbacks: their states, see
-    `Callback.get_state`, by class and number.
+    `Callback.get_state`, by class and number. within: how far the epoch after them had come.
     """
 
     epochs: int = 0
     stop: bool = False
     callbacks: dict[str, Any] = field(default_factory=dict)
+    within: Within | None = None
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Standing:
+        """What a file tells of."""
+        within = plain.get("within")
+        check_states(plain.get("callbacks", {}))
+        return cls(**{**plain, "within": within and Within(**within)})
+
+
+def key_of(model: Sequential, described: Mapping[str, Any], samples: Samples, *place: Any) -> str:
+    """What tells an epoch that is to be gone on with from another: by all that it begins with.
+
+    described: the model, as a file has it. place: the epoch's number and what else decides the order. Of the samples
+    it is their number, their dtypes, and a few of them.
+    """
+    told = {name: value for name, value in described.items() if name not in ("history", "stream")}
+    told["compile"] = {name: value for name, value in told.get("compile", {}).items() if name not in CHOICES}
+    key = hashlib.sha256(json.dumps([told, place], sort_keys=True).encode())
+    some = max(1, len(samples) // 64)
+    arrays = {**changing(model), "x": samples.x[::some], "y": samples.y[::some], "": numpy.array(len(samples))}
+    for name, array in arrays.items():
+        key.update(f"{name} {array.dtype} {array.shape}".encode())
+        key.update(numpy.ascontiguousarray(backend.fetch(array)).tobytes())
+    return key.hexdigest()
+
+
+def check_states(states: Any) -> None:
+    """Raise UsageError for what is not as `Hooks.states` gives it."""
+    for name, known in states.items():
+        if not isinstance(known, dict) or known.keys() != {"told", "state"} or not isinstance(known["state"], dict):
+            raise UsageError(f"{name!r} is no state of a callback")
 
 
 def versions() -> dict[str, str]:
@@ -122,8 +197,8 @@ def to_plain(value: Any, keep: Callable[[Any], str]) -> Any:
         return [to_plain(each, keep) for each in value]
     if isinstance(value, numpy.generic):
         return value.item()
-    if isinstance(value, numpy.ndarray):
-        return {"array": keep(value)}
+    if hasattr(value, "nbytes"):
+        return {"array": keep(backend.fetch(value))}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"a {type(value).__name__}")

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..engine import random
+from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
+from ..optim import Constant
 from ..replay.capture import Captured
 from .callbacks import TerminateOnNaN
-from .finite import first_changed, first_fault, is_finite
+from .checkpoint import Description
+from .finite import first_changed, first_fault
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples, rows
-from .state import Snapshot, Standing, changing, show_averages, show_raw, told, versions
+from .state import Snapshot, Standing, Within, changing, is_finite, key_of, show_averages, show_raw, told, versions
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def fit(
     known = model.standing if initial_epoch and model.standing.epochs == initial_epoch else Standing()
     with hooks.training(history.before(initial_epoch), known.callbacks), contextlib.ExitStack() as endings:
         endings.callback(trainer.forget)
-        endings.enter_context(under_way(model, hooks))
+        endings.enter_context(under_way(trainer, hooks))
         if known.stop or hooks.catch_up(known.callbacks):
             epochs = initial_epoch
         if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
@@ -79,13 +81,15 @@ def fit(
             model.stream.enter(seed, initial_epoch)
             endings.callback(show_averages, model)
             show_raw(model)
-            if model.check_finite and not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
-                trainer.check_finite()
+            ends = any(isinstance(callback, TerminateOnNaN) for callback in callbacks)
+            trainer.watch(model.check_finite and not ends)
+        within = model.standing.within
         for epoch in range(initial_epoch, epochs):
             show_raw(model)
-            trainer.begin()
+            within = trainer.begin(epoch, batch_size, shuffle, within)
             hooks("on_epoch_begin", epoch)
-            logs = trainer.means_of(batch_size, epoch, shuffle, hooks)
+            logs = trainer.means_of(hooks, within)
+            within = None
             show_averages(model)
             if evaluate_training:
                 logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
@@ -99,9 +103,10 @@ def fit(
 
 
 @contextlib.contextmanager
-def under_way(model: Sequential, hooks: Hooks) -> Iterator[None]:
+def under_way(trainer: Trainer, hooks: Hooks) -> Iterator[None]:
     """While it lasts, the model's standing is that of the training with these hooks; then it is where that ended."""
-    outer, model.under_way = model.under_way, hooks
+    model = trainer.model
+    outer, model.under_way, trainer.hooks = model.under_way, trainer, hooks
     try:
         yield
     finally:
@@ -134,8 +139,11 @@ class Trainer:
     def take(self, samples: Samples | None, captured: bool) -> None:
         """Train on these samples from now on."""
         self.samples, self.captured = samples, captured
+        self.hooks: Hooks | None = None
         self.before: Snapshot | None = None
+        self.checked = False
         self._finite: tuple[str, ...] = ()
+        self.seen: int | None = None
 
     def _ready(self) -> tuple[Callable[..., Any], list[Tensor]]:
         """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
@@ -159,28 +167,103 @@ class Trainer:
     def _own_name(self) -> str:
         return f"train {id(self)}"
 
-    def check_finite(self) -> None:
-        """From now on end with DivergenceError where the loss, or what was finite until now, is so no longer."""
-        self.before = Snapshot(self.model)
-        self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
+    def watch(self, checked: bool) -> None:
+        """A training begins. Keep what the model is at the begin of each epoch, where that may be asked for.
 
-    def begin(self) -> None:
-        """An epoch begins: keep what the model is then."""
+        checked: end with DivergenceError where the loss, or what was finite until now, is so no longer.
+        """
+        assert self.hooks is not None
+        self.checked = checked
+        if checked or self.hooks.any("on_train_batch_begin", "on_train_batch_end"):
+            self.before = Snapshot(self.model)
+        if checked:
+            self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
+
+    def begin(self, epoch: int, batch_size: int, shuffle: bool, within: Within | None) -> Within | None:
+        """An epoch begins: keep what the model is then. Returns `within` where it is of this epoch."""
+        assert self.hooks is not None
+        self._place = epoch, batch_size, shuffle
+        self._states = self.hooks.states()
         if self.before:
             self.before.take()
+        return within if within and self._key() == within.key else None
+
+    def _key(self) -> str:
+        """Tells the epoch, of which the model stands at the begin, from others."""
+        epoch, *settings = self._place
+        stream, samples = self.model.stream, self.samples
+        assert samples is not None
+        place = stream.seed, stream.begin + epoch, bool(samples.augmentation), *settings
+        return key_of(self.model, Description(self.model).plain, samples, *place)
+
+    def standing(self) -> Standing:
+        """What a file or a copy has of the training, besides the model: within an epoch, as it was at its begin."""
+        assert self.hooks is not None
+        if self.seen is None:
+            return Standing(self.hooks.epochs, self.model.stop_training, self.hooks.states())
+        return Standing(self.hooks.epochs, False, self._states)
+
+    @contextlib.contextmanager
+    def at_begin(self) -> Iterator[Within | None]:
+        """With the model as it was at the begin of the epoch under way; what has come of it since is what is yielded.
+
+        Where there is none under way, or nothing was kept of it, the model is what it is, and that is None.
+        """
+        if self.seen is None or self.before is None:
+            yield None
+            return
+        model, hooks = self.model, self.hooks
+        assert model.optimizer is not None
+        assert hooks is not None
+        now, rate = Snapshot(model), model.optimizer.schedule
+        within = Within(
+            "", self.seen, now.arrays, model.optimizer.iterations,
+            rate.learning_rate if isinstance(rate, Constant) else None,
+            dict(self.generator.bit_generator.state), self.means.sums.copy(), hooks.states(),
+        )  # fmt: skip
+        try:
+            self.before.put_back()
+            within.key = self._key()
+            show_averages(model)
+            yield within
+        finally:
+            show_raw(model)
+            now.put_back()
+
+    def _take_up(self, within: Within) -> int:
+        """Make model, generator, means and callbacks what they were within the epoch; returns how many were seen."""
+        model, hooks = self.model, self.hooks
+        assert model.optimizer is not None
+        assert hooks is not None
+        for name, array in changing(model).items():  # type: str, backend.Array
+            array[...] = backend.to_device(within.arrays[name], model.device)
+        for w in model.weights:
+            w.changed()
+        model.optimizer.iterations = within.iterations
+        if within.learning_rate is not None:
+            model.optimizer.learning_rate = within.learning_rate
+        self.generator.bit_generator.state = within.generator
+        self.means.sums[...] = backend.to_device(within.means, model.device)
+        self.means.count = within.seen
+        hooks.set_states(within.callbacks)
+        return within.seen
 
     def look(self) -> None:
         """Note whether what was finite at first is so still."""
         now = changing(self.model)
         self.means.look_at(now[name] for name in self._finite if name in now)
 
-    def means_of(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> dict[str, float]:
-        """The means of an epoch of training. Raises DivergenceError, with the model as it was at its `begin`."""
-        means = self.epoch(batch_size, epoch, shuffle, hooks)
-        if self.before:
+    def means_of(self, hooks: Hooks, within: Within | None = None) -> dict[str, float]:
+        """The means of the epoch that began. Raises DivergenceError, with the model as it was at its `begin`.
+
+        within: go on from there.
+        """
+        epoch = self._place[0]
+        means = self.epoch(*self._place, hooks, within)
+        if self.checked:
             self.look()
         logs = means.read()
-        if self.before and not means.finite:
+        if self.checked and self.before and not means.finite:
             assert self.model.optimizer is not None
             schedule = self.model.optimizer.schedule
             self.before.put_back()
@@ -188,7 +271,7 @@ class Trainer:
             self.model.stop_training = False
             try:
                 with numpy.errstate(all="ignore"):
-                    Careful(self, epoch).epoch(batch_size, epoch, shuffle, Hooks(self.model))
+                    Careful(self, epoch).epoch(*self._place, Hooks(self.model))
             finally:
                 self.before.put_back()
             raise divergence(
@@ -218,8 +301,10 @@ class Trainer:
             w.grad = None
         self.means.add(values, x.shape[0])
 
-    def epoch(self, batch_size: int, epoch: int, shuffle: bool, hooks: Hooks) -> RunningMeans:
-        """Every sample once."""
+    def epoch(
+        self, epoch: int, batch_size: int, shuffle: bool, hooks: Hooks, within: Within | None = None
+    ) -> RunningMeans:
+        """Every sample once; those that were not seen yet, where it goes on within an epoch."""
         model, samples = self.model, self.samples
         assert samples is not None
         count = len(samples)
@@ -233,8 +318,10 @@ class Trainer:
         step: Any
         step, everything = self._ready()
         ahead = hooks.ahead if model.device != "cpu" and isinstance(step, Captured) else 0
-        start, told = 0, hooks.any("on_train_batch_begin", "on_train_batch_end")
+        start = self.seen = self._take_up(within) if within else 0
+        told = hooks.any("on_train_batch_begin", "on_train_batch_end")
         with contextlib.ExitStack() as endings:
+            endings.callback(setattr, self, "seen", None)
             for taken in given:
                 endings.callback(taken.close)
             while start < count:
@@ -246,8 +333,8 @@ class Trainer:
                     step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
-                start = stop
-                if self.before and model.device == "cpu" and not self.means.loss_is_finite():
+                start = self.seen = stop
+                if self.checked and model.device == "cpu" and not self.means.loss_is_finite():
                     break
                 if told:
                     hooks("on_train_batch_end", (start - 1) // batch_size, logs=self.means)

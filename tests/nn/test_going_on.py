@@ -2,14 +2,16 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import chalkgrad as cg
 from chalkgrad import Sequential, layers
-from chalkgrad.errors import UsageError
-from chalkgrad.nn import state
+from chalkgrad.engine import backend
+from chalkgrad.errors import DataError, UsageError
+from chalkgrad.nn import callbacks, state
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, ModelCheckpoint
 
 RNG = np.random.default_rng(0)
@@ -37,7 +39,7 @@ NETS = {
 }  # fmt: skip
 
 
-def model(net, means="adam", eager=False):
+def model(net, means="adam", eager=True):
     optimizer, _, dropout = copy.deepcopy(MEANS[means])
     made = Sequential([*NETS[net](dropout), layers.Dense(3, "softmax")], seed=1)
     made.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"], run_eagerly=eager)
@@ -54,7 +56,7 @@ def fit(made, means, epochs, begin=0, callbacks=(), **options):
 
 def bits(made):
     """All that a training consists of."""
-    slots = {name: array.tobytes() for name, array in sorted(made.optimizer.state.items())}
+    slots = {name: backend.fetch(array).tobytes() for name, array in sorted(made.optimizer.state.items())}
     return [w.tobytes() for w in made.get_weights()], slots, made.optimizer.iterations
 
 
@@ -72,19 +74,123 @@ def test_calls_files_and_copies_go_on_as_one_longer_call(net, means, tmp_path):
         "pickle": lambda made: pickle.loads(pickle.dumps(made)),
     }  # fmt: skip
     for way in ways:
-        part = ways[way](fit(model(net, means, eager=way != "file"), means, 2))
+        part = ways[way](fit(model(net, means), means, 2))
+        part.run_eagerly = way != "file"
         fit(part, means, 4, 2)
         assert part.history.history == whole.history.history, way
         assert bits(part) == bits(whole), way
-    assert bits(fit(fit(model(net, means, eager=True), means, 2), means, 2)) == bits(whole)
+    assert bits(fit(fit(model(net, means), means, 2), means, 2)) == bits(whole)
+
+
+class SavesWithin(Callback):
+    """Saves the model after a batch of an epoch."""
+
+    def __init__(self, path, epoch, batch):
+        self.path, self.epoch, self.batch = path, epoch, batch
+
+    def on_epoch_begin(self, epoch, logs):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs):
+        if (self.now, batch) == (self.epoch, self.batch):
+            self.model.save(self.path)
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("means", MEANS)
+def test_within_an_epoch_it_goes_on_too(net, means, tmp_path):
+    place = tmp_path / "model"
+    for eager, epoch, batch in [(False, 2, 2), (True, 0, 0), (True, 2, 4)]:
+        seen = SavesWithin(place, epoch, batch)
+        whole = fit(model(net, means, eager), means, 4, callbacks=[seen])
+        begun = fit(model(net, means), means, epoch)
+        part = Sequential.load(place)
+        assert np.array_equal(part.predict(X), begun.predict(X))
+        within = part.standing.within
+        assert (within.seen, part.history.epoch) == ((batch + 1) * BATCH, list(range(epoch)))
+        counted = Batches()
+        part = copy.deepcopy(part)
+        part.run_eagerly = not eager or epoch == 0
+        fit(part, means, 4, epoch, callbacks=[counted])
+        assert counted.first == (batch + 1) % 5
+        assert part.history.history == whole.history.history
+        assert bits(part) == bits(whole)
+
+    anew = fit(Sequential.load(place), means, 3, 2, seed=1)  # another order: the epoch begins anew
+    assert bits(anew) == bits(fit(begun, means, 3, 2, seed=1))
+
+
+class Batches(Callback):
+    """Which was the first it heard of, and the loss after each, of all calls of `fit` together."""
+
+    first = None
+
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs):
+        self.first = batch if self.first is None else self.first
+        self.losses.append(logs["loss"])
+
+    def get_state(self):
+        return {"losses": self.losses}
+
+    def set_state(self, state):
+        self.losses = state["losses"]
+
+
+@pytest.mark.parametrize("how", [{}, {"check_finite": False}])
+def test_a_checkpoint_every_so_many_seconds(tmp_path, monkeypatch, how):
+    now, place = [0.0], tmp_path / "model"
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Clock(Callback):
+        def on_train_batch_begin(self, batch, logs):
+            now[0] += 1
+            if now[0] == 18:
+                raise KeyboardInterrupt
+
+    def made():
+        one = model("mlp", "use_ema")
+        one.check_finite = how.get("check_finite", True)
+        return one
+
+    heard, again = Batches(), Batches()
+    whole = fit(made(), "use_ema", 5, callbacks=[heard])
+    with pytest.raises(KeyboardInterrupt):
+        fit(made(), "use_ema", 5, callbacks=[Clock(), ModelCheckpoint(place, seconds=1.5), Batches()])
+    part = Sequential.load(place)
+    assert (part.history.epoch, part.standing.within.seen) == ([0, 1, 2], BATCH)
+    fit(part, "use_ema", 5, 3, callbacks=[again])
+    assert bits(part) == bits(whole)
+    assert again.losses == heard.losses
+    with pytest.raises(UsageError, match="save_best_only"):
+        ModelCheckpoint(place, save_best_only=True, seconds=1)
+
+
+WRONG = {
+    "generator": {"bit_generator": "MT19937"}, "seen": -1, "means": np.zeros(9), "arrays": {},
+    "callbacks": {"EarlyStopping 1": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_be_the_inside_of_an_epoch_is_refused_when_it_is_read(tmp_path, what):
+    made = model("mlp")
+    fit(made, "adam", 1, callbacks=[SavesWithin(tmp_path / "m", 0, 1)])
+    good = Sequential.load(tmp_path / "m")
+    setattr(good.standing.within, what, WRONG[what])
+    good.save(tmp_path / "m")  # a model that was loaded keeps what it stands within
+    with pytest.raises(DataError, match="what it says of the training cannot be used"):
+        Sequential.load(tmp_path / "m")
 
 
 def test_averages_predict_and_raw_weights_train_on(tmp_path):
     made = fit(model("mlp", "use_ema"), "use_ema", 2)
     again = through_file(made, tmp_path)
     assert np.array_equal(again.predict(X), made.predict(X))
-    average, raw = made.optimizer.state["average"], made.optimizer.state["raw"]
-    assert np.array_equal(made.flat.data, average)
+    average, raw = (backend.fetch(made.optimizer.state[slot]) for slot in ("average", "raw"))
+    assert np.array_equal(backend.fetch(made.flat.data), average)
     assert not np.array_equal(average, raw)
     again.layers[1].weights["kernel"].assign(again.layers[1].weights["kernel"].numpy() + 1)
     state.show_raw(again)
@@ -152,7 +258,7 @@ def test_a_state_that_a_file_cannot_hold_names_its_callback(tmp_path):
         def get_state(self):
             return {"odd": {1, 2}}
 
-    with pytest.raises(UsageError, match="get_state of the callback Odd gave a set: a file holds"):
+    with pytest.raises(UsageError, match=r"get_state of a callback \(Odd 1\) gave a set: a file holds"):
         fit(model("mlp"), "adam", 1, callbacks=[Odd(), ModelCheckpoint(tmp_path / "m")])
 
 
@@ -168,7 +274,7 @@ def test_a_gap_is_refused_where_the_model_knows_its_epochs(tmp_path):
 
 
 def test_what_compile_was_given_and_the_versions_are_kept(tmp_path, monkeypatch):
-    made = model("mlp", eager=True)
+    made = model("mlp")
     made.check_finite, made.jit_compile = False, False
     again = through_file(fit(made, "adam", 1), tmp_path)
     assert (again.run_eagerly, again.check_finite, again.jit_compile) == (True, False, False)
