@@ -65,6 +65,7 @@ class Facts(TypedDict, total=False):
     batch_size: int
     shuffle: bool
     versions: dict[str, str]
+    run: dict[str, Any]
 
 
 class Inside(TypedDict):

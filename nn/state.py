@@ -156,7 +156,7 @@ def key_of(model: Sequential, described: Mapping[str, Any], samples: Samples, *p
     described: the model, as a file has it. place: the epoch's number and what else decides the order. Of the samples
     it is their number, their dtypes, and a few of them.
     """
-    told = {name: value for name, value in described.items() if name not in ("history", "stream")}
+    told = {name: value for name, value in described.items() if name not in ("history", "stream", "facts")}
     told["compile"] = {name: value for name, value in told.get("compile", {}).items() if name not in CHOICES}
     key = hashlib.sha256(json.dumps([told, place], sort_keys=True).encode())
     some = max(1, len(samples) // 64)
