@@ -175,9 +175,8 @@ def library_for(device: str) -> Namespace:
 
 
 def plain(array: Array) -> Array:
-    """The array itself, also while a step is captured."""
-    capture = capturing()
-    return capture.plain(array) if capture else array
+    """The array itself, also while a step is captured, in this thread or in another that has borrowed it."""
+    return array if array.__class__ is numpy.ndarray else getattr(array, "array", array)
 
 
 def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
@@ -301,14 +300,14 @@ def set_items(array: Array, index: Any, value: Any) -> None:
     if capture := capturing():
         capture.set_items(array, index, value)
     else:
-        own: Any = getattr(array, "array", array)  # lent to a capture in another thread, perhaps
-        own[index] = value
+        own = array if array.__class__ is numpy.ndarray else plain(array)
+        own[index] = plain(value)
 
 
 def read(array: Array, what: str) -> Array:
     """The array, of which a value is about to be read on the host; a capture under way hears of it."""
     capture = capturing()
-    return capture.read(array, what) if capture else array
+    return capture.read(array, what) if capture else plain(array)
 
 
 def overlap(a: Array, b: Array) -> bool:

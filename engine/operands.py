@@ -11,7 +11,7 @@ import numpy
 
 from ..errors import ChalkgradError, DtypeError, GraphError, ShapeError, UsageError
 from . import backend
-from .capturing import captures, capturing
+from .capturing import capturing
 from .incoming import as_array
 from .nested import holds_tensors, joined
 from .tensor import Tensor, tensor
@@ -94,8 +94,8 @@ def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[s
     operands = tuple([x if x.__class__ is Tensor else array for x, array in zip(operands, arrays, strict=True)])
     if any([x.__class__ is Tensor for x in arrays]):  # of a list of tensors
         return primitive.compute(operands, parameters)
-    if captures and not trace:  # another thread is recording, and lends its arrays meanwhile
-        arrays = tuple([getattr(x, "array", x) for x in arrays])
+    if not trace:  # another thread may be recording, or have been just now, with some of them borrowed
+        arrays = tuple([backend.plain(x) for x in arrays])
     arrays = _as_arrays(primitive, arrays)
     xp, device = backend.common_namespace(arrays, primitive.name), _device_among(arrays)
     if dtypes := _dtypes(primitive, arrays, parameters):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import GraphError
-from . import backend
+from . import backend, forked
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -23,6 +23,8 @@ Gradient: TypeAlias = Any
 
 clock = [0]
 """Counts the changes in place of any tensor: a node whose stamp is the present count need not look further."""
+ticking = forked.lock()
+"""Held by who sets the clock, so that no count is given twice, and none goes back."""
 
 
 class Node:

@@ -357,8 +357,9 @@ class Tensor(Lent):
 
     def changed(self) -> None:
         """Note a change in place, so that a reverse pass which needs the old elements refuses."""
-        tape.clock[0] += 1
-        self.version_cell()[0] = tape.clock[0]
+        with tape.ticking:
+            tape.clock[0] = now = tape.clock[0] + 1
+        self.version_cell()[0] = now
         if capture := capturing():
             capture.changed.append(self.version_cell())
 
@@ -414,8 +415,9 @@ class Tensor(Lent):
 
 def lifted(x: Tensor) -> Array:
     """The array of a tensor that takes part in what is computed; a capture hears of it."""
-    capture = capturing()
-    return capture.lift(x) if capture else x._data
+    if captures and (capture := capturing()):
+        return capture.lift(x)
+    return x._data if x._data.__class__ is numpy.ndarray else backend.plain(x._data)
 
 
 def _restored(values: Any, requires_grad: bool, name: str | None, device: str, grad: Tensor | None) -> Tensor:

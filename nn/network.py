@@ -10,9 +10,10 @@ from typing import Any, ParamSpec, TypeVar
 import numpy
 import numpy.typing
 
-from ..engine import backend, random
+from ..engine import backend, forked, random
 from ..engine.flat import Flat
 from ..engine.incoming import as_array
+from ..engine.sharing import Sharing, changing, reading
 from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError, UsageError
 from ..names import is_ours
@@ -23,6 +24,7 @@ from .measuring import in_dtype
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_building = forked.lock()
 
 
 def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
@@ -44,6 +46,7 @@ class Network:
 
     def __init__(self, layers: Iterable[Layer], seed: int, dtype: str, device: str, name: str) -> None:
         self.layers: list[Layer] = []
+        self.sharing = Sharing()
         self._trainable = True
         random.generator(seed)  # refuses what is no seed
         self.seed, self.dtype, self.name = int(seed), numpy.dtype(dtype).name, name
@@ -53,6 +56,7 @@ class Network:
         for layer in layers:
             self.add(layer)
 
+    @changing
     def add(self, layer: Layer) -> None:
         """Append a layer. Raises UsageError for what is no layer, or once the model is built."""
         if not isinstance(layer, Layer):
@@ -87,6 +91,11 @@ class Network:
     @on_its_device
     def build(self, input_shape: Shape | None = None) -> None:
         """Draw the weights for samples of `input_shape`, by default the first layer's. Once is enough."""
+        if not self.built:
+            with _building:  # the first predictions of a model may come from several threads
+                self._build(input_shape)
+
+    def _build(self, input_shape: Shape | None) -> None:
         if self.built:
             return
         shapes = self.infer_shapes(None if input_shape is None else checked_shape("input_shape", input_shape))
@@ -111,9 +120,9 @@ class Network:
         for layer in self.layers:
             for weight in layer.variables.values():
                 weight._data = backend.to_device(weight._data, self.device)
-        self.shapes = list(shapes)
         learned = [w for layer in self.layers for w in layer.weights.values()]
         self._flat = Flat(learned) if learned else None
+        self.shapes = list(shapes)  # from now on it is built
 
     def infer_shapes(self, input_shape: Shape | None = None) -> list[Shape]:
         """The shape of a sample before the first layer and after each; raises where a layer cannot take what comes."""
@@ -159,6 +168,7 @@ class Network:
         return self._trainable
 
     @trainable.setter
+    @changing
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
         for layer in self.layers:
@@ -193,10 +203,12 @@ class Network:
         self.build()
         return sum(layer.parameters for layer in self.layers)
 
+    @reading
     def get_weights(self) -> list[numpy.typing.NDArray[Any]]:
         """Copies of all weights as NumPy arrays."""
         return [w.numpy().copy() for w in self.weights]
 
+    @changing
     @on_its_device
     def set_weights(self, values: Sequence[Any]) -> None:
         """Overwrite all weights; before any is changed raises ShapeError where number or shapes differ, and DataError
@@ -212,6 +224,7 @@ class Network:
 
     def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
         """The model's output for a batch, on the tape, so that a loss of it can be differentiated."""
+        self.sharing.check("a call of the model")
         x = x if isinstance(x, Tensor) else tensor(x, device=self.device)
         self.build(x.shape[1:])
         self.check_input(x.shape)

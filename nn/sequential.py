@@ -12,6 +12,7 @@ import numpy.typing
 from ..checks import whole
 from ..engine import random
 from ..engine.absent import checked, unknown_attribute
+from ..engine.sharing import OfThread, changing, reading
 from ..engine.streams import say
 from ..errors import UnknownNameError, UsageError
 from ..names import is_ours
@@ -45,6 +46,9 @@ class Sequential(Network):
     facts: what decides the bits of a training besides what `compile` was given, as plain values; files keep them.
     """
 
+    stop_evaluating = OfThread()
+    stop_predicting = OfThread()
+
     def __init__(
         self,
         layers: Iterable[Layer] = (),
@@ -58,7 +62,7 @@ class Sequential(Network):
         self._loss: Loss | None = None
         self._metrics: tuple[Metric, ...] = ()
         self.history = History()
-        self.stop_training = self.stop_evaluating = self.stop_predicting = False
+        self.stop_training = False
         self.run_eagerly = self.deterministic = False
         self.check_finite = True
         self.jit_compile: bool | str = "auto"
@@ -70,7 +74,7 @@ class Sequential(Network):
 
     def __setattr__(self, name: str, value: Any) -> None:
         made = "_flat" in vars(self)  # which the network's constructor sets last
-        if made and is_ours(type(self)) and name not in vars(self) and not hasattr(type(self), name):
+        if made and name not in vars(self) and not hasattr(type(self), name) and is_ours(type(self)):
             parts = {"optimizer": self._optimizer or Optimizer, "loss": self._loss}
             for place in (place for place, part in parts.items() if hasattr(part, name)):
                 raise UnknownNameError(f"a model has no {name}: it is set by model.{place}.{name} = ….")
@@ -79,6 +83,7 @@ class Sequential(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
+        self.sharing.check("a copy")
         return {**vars(self), "recorded": {}, "under_way": None, "standing": self.present_standing()}
 
     def present_standing(self) -> Standing:
@@ -88,6 +93,7 @@ class Sequential(Network):
     # How it is trained
 
     @checked
+    @changing
     def compile(
         self,
         optimizer: str | Optimizer = "rmsprop",
@@ -124,6 +130,7 @@ class Sequential(Network):
         return self._optimizer
 
     @optimizer.setter
+    @changing
     def optimizer(self, value: str | Optimizer) -> None:
         self._optimizer = make_optimizer(value)
 
@@ -133,6 +140,7 @@ class Sequential(Network):
         return self._loss
 
     @loss.setter
+    @changing
     def loss(self, value: str | Loss | LossFunction) -> None:
         made = make_loss(value)
         try:
@@ -146,6 +154,7 @@ class Sequential(Network):
         return self._metrics
 
     @metrics.setter
+    @changing
     def metrics(self, value: Sequence[str | Metric | MetricFunction]) -> None:
         if self._loss is None:
             raise UsageError("metrics are set before compile: call model.compile(optimizer=…, loss=…, metrics=…).")
@@ -209,6 +218,7 @@ class Sequential(Network):
     # Training, evaluation, prediction
 
     @checked
+    @changing
     @on_its_device
     def fit(
         self,
@@ -287,6 +297,7 @@ class Sequential(Network):
         )  # fmt: skip
 
     @checked
+    @reading
     @on_its_device
     def evaluate(
         self,
@@ -317,6 +328,7 @@ class Sequential(Network):
         return list(results.values()) if self.metrics else results["loss"]
 
     @checked
+    @reading
     @on_its_device
     def predict(
         self,
@@ -380,6 +392,7 @@ class Sequential(Network):
 
         return model_html(self)
 
+    @reading
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model and the whole state of its training into one safetensors file, whole or not at all.
 
@@ -413,6 +426,7 @@ class Sequential(Network):
         """
         return loading.load(cls, path, device, custom_objects, compile)
 
+    @changing
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
         self._built("load_weights")

@@ -62,7 +62,7 @@ def fit(
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
     if not model.trainable_weights:
-        warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=5)
+        warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=6)
     trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
     known = model.standing if initial_epoch and model.standing.epochs == initial_epoch else Standing()
     with hooks.training(history.before(initial_epoch), known.callbacks), contextlib.ExitStack() as endings:
@@ -415,7 +415,8 @@ def evaluate(
     steps: over so many batches instead.
     """
     hooks = hooks or Hooks(model)
-    model.stop_evaluating = False
+    if model.stop_evaluating:
+        model.stop_evaluating = False
     hooks("on_test_begin")
     means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", Measured(model).measured)
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
@@ -436,7 +437,8 @@ def predict(
 ) -> Any:
     """The model's outputs for all samples, or so many batches, as one NumPy array."""
     hooks = hooks or Hooks(model)
-    model.stop_predicting = False
+    if model.stop_predicting:
+        model.stop_predicting = False
     hooks("on_predict_begin")
     step = model.captured("predict", Measured(model).applied)
     outputs = []

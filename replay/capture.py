@@ -18,13 +18,15 @@ import functools
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from ..engine import backend
+from ..engine import backend, forked
 from ..engine.capturing import captures, capturing
 from ..engine.road import watchers
-from ..engine.tape import clock
+from ..engine.tape import clock, ticking
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import install_command
@@ -53,6 +55,7 @@ WORTH_COMPILING = 8.0
 SAMPLED = 20
 """The replay whose time tells when that is; the one it names is timed too, and must say the same."""
 _recording = threading.Lock()
+_all: weakref.WeakSet[Captured[..., Any]] = weakref.WeakSet()
 
 
 class Recording:
@@ -95,6 +98,7 @@ class Captured(Generic[P, R]):
         self.function, self.jit, self.own, self.deterministic = function, jit, own, deterministic
         self.recordings: dict[Any, Recording] = {}
         self._busy = threading.Lock()
+        _all.add(self)
 
     def __reduce__(self) -> Any:
         """A copy begins anew: what was recorded stands for the tensors that this one met."""
@@ -129,6 +133,11 @@ class Captured(Generic[P, R]):
         finally:
             self._busy.release()
         return self.function(*args, **kwargs)
+
+    def alone(self) -> None:
+        """In a forked child: nobody is at work with it but whoever forked."""
+        if not (captures and capturing()):
+            self._busy = threading.Lock()
 
     def _replay(self, recording: Recording, arrays: Sequence[Any], args: Any, kwargs: Any) -> R:
         program = recording.program
@@ -243,9 +252,10 @@ class Captured(Generic[P, R]):
         written = [] if self.own else program.written
 
         def effects(outputs: tuple[Any, ...], call: Any) -> Any:
-            clock[0] += 1
+            with ticking:
+                clock[0] = moment = clock[0] + 1
             for cell in cells:
-                cell[0] = clock[0]
+                cell[0] = moment
             if nothing:
                 return None
             now = [Tensor(array) for array in outputs]
@@ -276,7 +286,10 @@ class Captured(Generic[P, R]):
 
         Times are medians of replays on the inputs that were recorded; what those change is put back.
         """
-        return described(self)
+        if capturing():  # within itself, perhaps
+            return described(self)
+        with self._busy:  # other threads stay on the tape meanwhile
+            return described(self)
 
 
 @overload
@@ -307,6 +320,18 @@ def check_jit(jit: Any) -> None:
         raise UsageError(f"compiling a recorded step: it is True, False or 'auto', not {jit!r}.")
     if jit is True and not fuse.available():
         raise UsageError(f"compiling a recorded step needs Numba, which is not installed: {install_command('jit')}")
+
+
+@forked.in_child
+def _as_if_alone() -> None:
+    """In a forked child: end what the parent's other threads were recording or replaying."""
+    global _recording
+    for trace in [trace for thread, trace in captures.items() if thread != get_ident()]:
+        trace.left_behind()
+    if not captures:
+        _recording = threading.Lock()
+    for captured in _all:
+        captured.alone()
 
 
 def _has_new_gradient(trace: Trace, t: Tensor) -> bool:

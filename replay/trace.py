@@ -8,6 +8,7 @@ run as they are, and what they call is carried out and listed. Where a value is 
 
 from __future__ import annotations
 
+import gc
 import operator
 import random
 import sys
@@ -44,6 +45,7 @@ class Trace:
         self.drawn_elsewhere: str | None = None
         self._streams = {id(g): (g, _state(g)) for g in generators}
         self.thread = get_ident()
+        self._collecting = gc.isenabled()  # it is switched off while code is followed
         self.instructions: list[Instruction] = []
         self.traced: list[Traced] = []
         self.reason: str | None = None
@@ -73,6 +75,10 @@ class Trace:
             captures[self.thread] = self._around
         for generator, state in self._streams.values():
             self._check_stream(generator, state)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Have the tensors hold plain arrays again."""
         for tensor, array in self._arguments + [(t, array) for t, array, _, _ in self.lifted]:
             tensor._data = array
         for tensor in self._noted:
@@ -81,6 +87,13 @@ class Trace:
             node.saved = mapped(node.saved, self.plain)
             if any(x.__class__ is Traced for x in leaves(node.parameters)):
                 node.parameters = mapped(node.parameters, self.plain)
+
+    def left_behind(self) -> None:
+        """End in a forked child, where the thread that it belongs to is not."""
+        captures.pop(self.thread, None)
+        self._give_back()
+        if self._collecting:
+            gc.enable()
 
     # What it hears of
 
@@ -93,7 +106,7 @@ class Trace:
 
     def refuse(self, reason: str) -> None:
         """Note why the list cannot be replayed; the first reason counts."""
-        if self.reason is None:
+        if self.reason is None and get_ident() == self.thread:
             self.reason = f"{reason}{_place_of_caller()}"
 
     def read(self, array: Any, what: str) -> Any:
@@ -172,7 +185,12 @@ class Trace:
         return self._new(array, "input")
 
     def call(self, name: str, function: Callable[..., Any], arguments: Any, options: Any = None) -> Any:
-        """Carry out a call and list it; returns the traced result."""
+        """Carry out a call and list it; returns the traced result.
+
+        A call by another thread, to which a tensor of its own is an array that was borrowed, is carried out alone.
+        """
+        if get_ident() != self.thread:
+            return self._by_another(function, arguments, options)
         options, row = dict(options or {}), CALLS.get(name, UNKNOWN)
         arguments = with_out_named(name, function, tuple(arguments), options)
         if options.get("out", 0) is None:
@@ -233,11 +251,17 @@ class Trace:
 
     def write(self, name: str, function: Callable[..., Any], arguments: Any, target: Any, options: Any = None) -> None:
         """Carry out a call that changes `target`, its first argument, in place, and list it."""
+        if get_ident() != self.thread:
+            self._by_another(function, arguments, options)
+            return
         plain, listed = self._both(arguments)
         plain_options, listed_options = self._both(options or {})
         function(*plain, **plain_options)
         variable = (target if target.__class__ is Traced else self.outside(target)).variable
         self._list(Instruction("write", name, function, listed, listed_options, variable))
+
+    def _by_another(self, function: Callable[..., Any], arguments: Any, options: Any) -> Any:
+        return function(*mapped(tuple(arguments), self.plain), **mapped(dict(options or {}), self.plain))
 
     def _look_at(self, name: str, arguments: Any) -> None:
         """Refuse what a replay would not do again: other settings for warnings, shapes that depend on values."""
