@@ -69,16 +69,21 @@ class Trace:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._around is None:
-            del captures[self.thread]
-        else:
-            captures[self.thread] = self._around
-        for generator, state in self._streams.values():
-            self._check_stream(generator, state)
-        self._give_back()
+        try:
+            for generator, state in self._streams.values():
+                self._check_stream(generator, state)
+            self._give_back()
+        except BaseException:  # an interrupt in the midst of it
+            self._give_back()
+            raise
+        finally:
+            if self._around is None:
+                del captures[self.thread]
+            else:
+                captures[self.thread] = self._around
 
     def _give_back(self) -> None:
-        """Have the tensors hold plain arrays again."""
+        """Have the tensors hold plain arrays again. Done twice it is the same, and a fork may come in between."""
         for tensor, array in self._arguments + [(t, array) for t, array, _, _ in self.lifted]:
             tensor._data = array
         for tensor in self._noted:
@@ -123,11 +128,12 @@ class Trace:
         """The traced array of a tensor that takes part."""
         array = tensor._data
         if array.__class__ is not Traced:
-            tensor._data = self.outside(array)
+            traced = self.outside(array)
             if id(tensor) not in self._noted_ids:
-                if tensor._data.variable.kind == "input":
+                if traced.variable.kind == "input":
                     self.refuse("an argument is also taken from outside")
                 self.lifted.append((tensor, array, tensor._requires_grad, tensor._grad is not None))
+            tensor._data = traced
         return tensor._data
 
     def made(self, tensor: Tensor) -> bool:
@@ -329,7 +335,7 @@ class Trace:
 
     def _nodes(self) -> set[Node]:
         """The nodes of the tape behind the tensors that were made on the way."""
-        found = {t._node for t in self._noted if t._node is not None}
+        found = {node for t in self._noted if (node := getattr(t, "_node", None)) is not None}
         stack = list(found)
         while stack:
             for parent in stack.pop().parents:

@@ -64,14 +64,15 @@ READS = {
     "predict": lambda model: model.predict(X),
     "evaluate": lambda model: model.evaluate(X, Y, verbose=0),
     "get_weights": lambda model: model.get_weights(),
-    "save": lambda model: model.save("never.safetensors"),
+    "save": lambda model: model.save("model.safetensors"),
     "a call of the model": lambda model: model(X),
     "a copy": copy.deepcopy,
 }
 
 
 @pytest.mark.parametrize("name", [*CHANGES, *READS])
-def test_while_one_thread_trains_a_model_no_other_is_at_work_with_it(name):
+def test_while_one_thread_trains_a_model_no_other_is_at_work_with_it(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     model, alone = made(), made()
     work = {**CHANGES, **READS}[name]
     with pytest.raises(cg.errors.UsageError, match=f"^{name}.*'MainThread' is in fit of this model.*deepcopy"):
