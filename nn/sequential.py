@@ -30,6 +30,7 @@ from .network import Network, on_its_device
 from .samples import Augment, Samples, split_off
 from .state import Standing
 from .summary import summary_text
+from .trainer import Trainer
 from .validation import Validation, epochs_with, pair, steps_of
 
 PROGRAMS = 16
@@ -68,7 +69,7 @@ class Sequential(Network):
         self.jit_compile: bool | str = "auto"
         self.recorded: dict[str, Captured[..., Any]] = {}
         self.stream, self.standing = Stream(), Standing()
-        self.under_way: training.Trainer | None = None
+        self.under_way: Trainer | None = None
         self.facts: dict[str, Any] = {}
         super().__init__(layers, seed, dtype, device, name)
 

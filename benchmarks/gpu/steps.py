@@ -16,7 +16,7 @@ from ...nn.hooks import Hooks
 from ...nn.measuring import RunningMeans
 from ...nn.samples import Samples
 from ...nn.sequential import Sequential
-from ...nn.training import Trainer
+from ...nn.trainer import Trainer
 from ...optim import Adam
 from ...replay.gpu import GpuProgram
 

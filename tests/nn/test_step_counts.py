@@ -10,7 +10,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.nn.training import Trainer
+from chalkgrad.nn.trainer import Trainer
 
 ROWS, BATCH = 1024, 128
 

@@ -14,7 +14,7 @@ import chalkgrad as cg
 from chalkgrad import layers, optim
 from chalkgrad.engine import backend
 from chalkgrad.engine import random as streams
-from chalkgrad.nn.training import Trainer
+from chalkgrad.nn.trainer import Trainer
 from chalkgrad.replay.calls import is_elementwise
 
 

@@ -1,0 +1,299 @@
+"""How a model is trained: step by step, epoch by epoch, and what has come of an epoch that is under way."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from ..engine import backend, random
+from ..engine.tensor import Tensor
+from ..errors import DivergenceError, UsageError
+from ..optim import Constant
+from ..replay.capture import Captured
+from .checkpoint import Description
+from .finite import first_changed, first_fault
+from .hooks import Hooks
+from .measuring import RunningMeans, in_dtype, measure
+from .samples import Samples, rows
+from .state import Snapshot, Standing, Within, changing, is_finite, key_of, show_averages, show_raw
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+
+class Trainer:
+    """One step after another: gather a batch, forward, loss, backward, update. Captured, unless run_eagerly says no.
+
+    A model has one, so that what was recorded in one fit serves the next. It holds no samples between them.
+    """
+
+    def __init__(self, model: Sequential, samples: Samples | None, captured: bool) -> None:
+        self.model, self.generator = model, random.generator(0)
+        self.means = RunningMeans(model.metric_names, model.device)
+        self.take(samples, captured)
+
+    @classmethod
+    def of(cls, model: Sequential, samples: Samples | None, captured: bool) -> Trainer:
+        """The model's: the one whose step is recorded, or a new one, also within another training of the model."""
+        recorded = model.recorded.get("train")
+        trainer: Trainer | None = getattr(recorded and recorded.function, "__self__", None)
+        if trainer is None or trainer.samples is not None:
+            return cls(model, samples, captured)
+        trainer.take(samples, captured)
+        if [*trainer.means] != model.metric_names:
+            trainer.means = RunningMeans(model.metric_names, model.device)
+        return trainer
+
+    def take(self, samples: Samples | None, captured: bool) -> None:
+        """Train on these samples from now on."""
+        self.samples, self.captured = samples, captured
+        self.hooks: Hooks | None = None
+        self.before: Snapshot | None = None
+        self.checked = False
+        self._finite: tuple[str, ...] = ()
+        self.seen: int | None = None
+
+    def _ready(self) -> tuple[Callable[..., Any], list[Tensor]]:
+        """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
+
+        A recorded step is the model's, and serves the next fit: it is given all samples, or batch by batch their rows.
+        It is the trainer's alone, and forgotten with the samples, where a training within another takes it, and on a
+        GPU, where all samples have their place in the recorded graph.
+        """
+        model, samples, step = self.model, self.samples, self._step
+        assert samples is not None
+        everything = [] if samples.streamed else [Tensor(samples.x), Tensor(samples.y)]
+        recorded, name = model.recorded.get("train"), "train"
+        if recorded and getattr(recorded.function, "__self__", None) is not self:
+            name = self._own_name
+        if model.device != "cpu" and everything:
+            placed = functools.partial(self._step, *everything)
+            step, name, everything = functools.update_wrapper(placed, self._step), self._own_name, []
+        return (model.captured(name, step) if self.captured else step), everything
+
+    @property
+    def _own_name(self) -> str:
+        return f"train {id(self)}"
+
+    def watch(self, checked: bool) -> None:
+        """A training begins. Keep what the model is at the begin of each epoch, where that may be asked for.
+
+        checked: end with DivergenceError where the loss, or what was finite until now, is so no longer.
+        """
+        assert self.hooks is not None
+        self.checked = checked
+        if checked or self.hooks.any("on_train_batch_begin", "on_train_batch_end"):
+            self.before = Snapshot(self.model)
+        if checked:
+            self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
+
+    def begin(self, epoch: int, batch_size: int, shuffle: bool, within: Within | None) -> Within | None:
+        """An epoch begins: keep what the model is then. Returns `within` where it is of this epoch."""
+        assert self.hooks is not None
+        self._place = epoch, batch_size, shuffle
+        self._states = self.hooks.states()
+        if self.before:
+            self.before.take()
+        return within if within and self._key() == within.key else None
+
+    def _key(self) -> str:
+        """Tells the epoch, of which the model stands at the begin, from others."""
+        epoch, *settings = self._place
+        stream, samples = self.model.stream, self.samples
+        assert samples is not None
+        place = stream.seed, stream.begin + epoch, bool(samples.augmentation), *settings
+        return key_of(self.model, Description(self.model).plain, samples, *place)
+
+    def standing(self) -> Standing:
+        """What a file or a copy has of the training, besides the model: within an epoch, as it was at its begin."""
+        assert self.hooks is not None
+        if self.seen is None:
+            return Standing(self.hooks.epochs, self.model.stop_training, self.hooks.states())
+        return Standing(self.hooks.epochs, False, self._states)
+
+    @contextlib.contextmanager
+    def at_begin(self) -> Iterator[Within | None]:
+        """With the model as it was at the begin of the epoch under way; what has come of it since is what is yielded.
+
+        Where there is none under way, or nothing was kept of it, the model is what it is, and that is None.
+        """
+        if self.seen is None or self.before is None:
+            yield None
+            return
+        model, hooks = self.model, self.hooks
+        assert model.optimizer is not None
+        assert hooks is not None
+        now, rate = Snapshot(model), model.optimizer.schedule
+        within = Within(
+            "", self.seen, now.arrays, model.optimizer.iterations,
+            rate.learning_rate if isinstance(rate, Constant) else None,
+            dict(self.generator.bit_generator.state), self.means.sums.copy(), hooks.states(),
+        )  # fmt: skip
+        try:
+            self.before.put_back()
+            within.key = self._key()
+            show_averages(model)
+            yield within
+        finally:
+            show_raw(model)
+            now.put_back()
+
+    def _take_up(self, within: Within) -> int:
+        """Make model, generator, means and callbacks what they were within the epoch; returns how many were seen."""
+        model, hooks = self.model, self.hooks
+        assert model.optimizer is not None
+        assert hooks is not None
+        for name, array in changing(model).items():  # type: str, backend.Array
+            array[...] = backend.to_device(within.arrays[name], model.device)
+        for w in model.weights:
+            w.changed()
+        model.optimizer.iterations = within.iterations
+        if within.learning_rate is not None:
+            model.optimizer.learning_rate = within.learning_rate
+        self.generator.bit_generator.state = within.generator
+        self.means.sums[...] = backend.to_device(within.means, model.device)
+        self.means.count = within.seen
+        hooks.set_states(within.callbacks)
+        return within.seen
+
+    def look(self) -> None:
+        """Note whether what was finite at first is so still."""
+        now = changing(self.model)
+        self.means.look_at(now[name] for name in self._finite if name in now)
+
+    def means_of(self, hooks: Hooks, within: Within | None = None) -> dict[str, float]:
+        """The means of the epoch that began. Raises DivergenceError, with the model as it was at its `begin`.
+
+        within: go on from there.
+        """
+        epoch = self._place[0]
+        means = self.epoch(*self._place, hooks, within)
+        if self.checked:
+            self.look()
+        logs = means.read()
+        if self.checked and self.before and not means.finite:
+            assert self.model.optimizer is not None
+            schedule = self.model.optimizer.schedule
+            self.before.put_back()
+            self.model.optimizer.schedule = schedule  # which a callback may have set for this epoch
+            self.model.stop_training = False
+            try:
+                with numpy.errstate(all="ignore"):
+                    Careful(self, epoch).epoch(*self._place, Hooks(self.model))
+            finally:
+                self.before.put_back()
+            raise divergence(
+                f"epoch {epoch + 1}, but was when that was gone through again step by step: it depends on what has "
+                "changed meanwhile, such as numbers that a loss reads from outside",
+                self.model, epoch,
+            )  # fmt: skip
+        return logs
+
+    def _step(self, x: Tensor, y: Tensor, indices: Tensor | None = None) -> None:
+        """Learn from a batch: these rows, or those at the indices."""
+        self._learn(x, y) if indices is None else self._learn(rows(x, indices), rows(y, indices))
+
+    def _learn(self, x: Tensor, y: Tensor) -> None:
+        model = self.model
+        assert model.optimizer is not None
+        if [*self.means.totals] != model.metric_names:
+            raise UsageError(
+                f"the metrics were {[*self.means.totals]} when fit began, and are {model.metric_names} now: set them "
+                "between two calls of fit."
+            )
+        loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator)
+        if model.trainable_weights:  # else everything is frozen
+            loss.backward()
+            model.optimizer.step(model.flat)
+        for w in model.weights:
+            w.grad = None
+        self.means.add(values, x.shape[0])
+
+    def epoch(
+        self, epoch: int, batch_size: int, shuffle: bool, hooks: Hooks, within: Within | None = None
+    ) -> RunningMeans:
+        """Every sample once; those that were not seen yet, where it goes on within an epoch."""
+        model, samples = self.model, self.samples
+        assert samples is not None
+        count = len(samples)
+        stream = model.stream
+        order = stream.generator("shuffle", epoch).permutation(count) if shuffle else numpy.arange(count)
+        self.generator.bit_generator.state = stream.generator("dropout", epoch).bit_generator.state
+        self.means.reset()
+        for w in model.weights:
+            w.grad = None
+        given = samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
+        step: Any
+        step, everything = self._ready()
+        ahead = hooks.ahead if model.device != "cpu" and isinstance(step, Captured) else 0
+        start = self.seen = self._take_up(within) if within else 0
+        told = hooks.any("on_train_batch_begin", "on_train_batch_end")
+        with contextlib.ExitStack() as endings:
+            endings.callback(setattr, self, "seen", None)
+            for taken in given:
+                endings.callback(taken.close)
+            while start < count:
+                if told:
+                    hooks("on_train_batch_begin", start // batch_size)
+                whole = min(ahead, (count - start) // batch_size)
+                done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given]) if whole else 0
+                if not done:
+                    step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
+                stop = min(start + max(done, 1) * batch_size, count)
+                self.means.count += stop - start
+                start = self.seen = stop
+                if self.checked and model.device == "cpu" and not self.means.loss_is_finite():
+                    break
+                if told:
+                    hooks("on_train_batch_end", (start - 1) // batch_size, logs=self.means)
+                if model.stop_training:
+                    break
+        stream.trained(epoch)
+        return self.means
+
+    def forget(self) -> None:
+        """Let go of the samples, and of what was recorded for them alone."""
+        self.take(None, captured=False)
+        self.model.forget(self._own_name)
+
+
+class Careful(Trainer):
+    """A trainer that takes an epoch on the tape, and names the first step after which something is not finite."""
+
+    def __init__(self, other: Trainer, epoch: int) -> None:
+        super().__init__(other.model, other.samples, captured=False)
+        self._finite, self._good = other._finite, Snapshot(other.model)
+        self._epoch, self._steps = epoch, 0
+
+    def _learn(self, x: Tensor, y: Tensor) -> None:
+        self._good.take()
+        drawn = self.generator.bit_generator.state
+        super()._learn(x, y)
+        self._steps += 1
+        self.look()
+        self.means.count += len(x)
+        self.means.read()
+        if self.means.finite:
+            return
+        changed = first_changed(self.model, self._finite)
+        self._good.put_back()
+        self.generator.bit_generator.state = drawn
+        fault = first_fault(self.model, in_dtype(self.model, x), y, self.generator)
+        fault = fault or f"the update by {type(self.model.optimizer).__name__}, which makes {changed} infinite or NaN"
+        raise divergence(f"epoch {self._epoch + 1}, step {self._steps}: {fault}", self.model, self._epoch)
+
+
+def divergence(where: str, model: Sequential, epoch: int) -> DivergenceError:
+    """The error for a training that is no longer finite, with the way out."""
+    assert model.optimizer is not None
+    return DivergenceError(
+        f"the training is no longer finite in {where}. The model is what it was before that epoch, from which "
+        f"fit(initial_epoch={epoch}, …) goes on. Try a smaller learning rate than {model.optimizer.learning_rate:g}, "
+        "global_clipnorm=1.0 in the optimizer, or samples of a smaller scale; compile(check_finite=False) trains on "
+        "regardless.",
+        where,
+    )
