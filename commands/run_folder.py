@@ -23,7 +23,8 @@ from ..engine.json_files import read_json
 from ..errors import DataError
 from ..nn import History, Sequential
 from ..nn.checkpoint import save
-from ..nn.loading import KEY
+from ..nn.container import Container
+from ..nn.loading import described
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -223,16 +224,11 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 def _described(path: Path) -> dict[str, Any] | None:
     """What a model file says beside its tensors; None where it is none of ours."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            found = json.loads((file.metadata() or {})[KEY])
-    except (SafetensorError, OSError, KeyError, ValueError):
+        with Container(path) as file:
+            return described(file)[0]
+    except DataError:
         return None
-    return found if isinstance(found, dict) else None
 
 
 def model_path(run: str) -> Path:
