@@ -11,6 +11,7 @@ from typing import Any
 from ..checks import number
 from ..engine.streams import say
 from ..errors import ChalkgradError, DivergenceError, UsageError
+from .container import check_extension
 from .hooks import Callback, History, Logs, takes
 from .loading import history_in
 from .metrics import mode_of, without_prefix
@@ -189,6 +190,7 @@ class ModelCheckpoint(Monitoring):
         seconds: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
+        check_extension(filepath)
         self.filepath, self.save_best_only = os.fspath(filepath), save_best_only
         self._begins = False
         self.seconds = None if seconds is None else number("ModelCheckpoint", "seconds", seconds, "[0, ∞)")

@@ -23,7 +23,7 @@ from ..names import OWN, is_ours, name_of_own, registered
 from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
-from .container import digest_of
+from .container import check_extension, digest_of
 from .layers import LAYERS
 from .loading import (
     DIGEST,
@@ -52,8 +52,9 @@ def save(model: Sequential, path: str | os.PathLike[str], before: Callable[[], N
     """Write the model to `path`; see Sequential.save, and for `before` engine.files.replacing."""
     from safetensors.numpy import save as serialize
 
+    check_extension(path)
     for layer in model.layers:
-        for key, w in layer.weights.items():
+        for key, w in layer.variables.items():
             if not is_finite(w._data):
                 raise DivergenceError(
                     f"{path} is left as it is: the weight {key!r} of the layer {layer.name!r} has become NaN or "

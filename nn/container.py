@@ -20,13 +20,23 @@ import numpy
 import numpy.typing
 
 from ..checks import wholes
-from ..errors import DataError
+from ..errors import DataError, UsageError
 
 METADATA = "__metadata__"
 DTYPES = {f"{kind}{bits}": f"{name}{bits}" for kind, name, sizes in (
     ("F", "float", (16, 32, 64)), ("I", "int", (8, 16, 32, 64)), ("U", "uint", (8, 16, 32, 64)),
 ) for bits in sizes} | {"BOOL": "bool"}  # fmt: skip
 """The dtypes that the format and NumPy both have, by their names in the format."""
+EXTENSION = ".safetensors"
+OTHERS = {
+    extension: whose
+    for whose, extensions in {
+        "Keras's": ".h5 .hdf5 .keras", "PyTorch's": ".bin .pt .pth", "TensorFlow's": ".ckpt .pb .tflite",
+        "NumPy's": ".npy .npz", "pickle's": ".joblib .pickle .pkl", "ONNX's": ".onnx", "JSON's": ".json",
+    }.items()
+    for extension in extensions.split()
+}  # fmt: skip
+"""Extensions that promise another format, and whose."""
 CHUNK = 1 << 20
 """Bytes that are read at a time where none are kept."""
 ROOM = 90_000_000
@@ -159,6 +169,15 @@ def digests(
 def digest_of(description: Mapping[str, Any], arrays: Mapping[str, Values]) -> str:
     """The `digests` of a description and C-contiguous arrays, in one."""
     return "".join(digests(description, arrays, lambda name: [arrays[name]]))
+
+
+def check_extension(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError where a path promises another format than safetensors; one with an unknown extension passes."""
+    stem, extension = os.path.splitext(os.fspath(path))
+    if whose := OTHERS.get(str(extension).lower()):
+        raise UsageError(
+            f"{path}: the extension {extension} is {whose}, and a model file is safetensors: call it {stem}{EXTENSION}."
+        )
 
 
 def parsed(text: str, size: int) -> Any:

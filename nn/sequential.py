@@ -405,8 +405,9 @@ class Sequential(Network):
         A warning says what `load` is to be given then, and what is left out: a loss or a metric without a name.
 
         Raises DataError where it cannot be written, DivergenceError where a weight is not finite (what stood there is
-        kept), UsageError before build, where a layer has a function without a name, or where no such model could be
-        made again from the file.
+        kept), UsageError before build, where a layer has a function without a name, where no such model could be made
+        again from the file, or where the path's extension is another format's (".h5", ".keras", ".pt", ".npz", …): one
+        is ".safetensors", or whatever says nothing else.
         """
         self._built("save")
         checkpoint.save(self, path)
@@ -420,7 +421,10 @@ class Sequential(Network):
         custom_objects: Mapping[str, Any] | None = None,
         compile: bool = True,
     ) -> Sequential:
-        """Make a model from a file that `save` wrote; raises DataError where it is damaged or none of ours.
+        """Make a model from a file that `save` wrote.
+
+        Raises DataError where it is damaged (a digest in it tells), none of ours, of a newer format, or holds NaN. What
+        it says, and the tensors that this implies, are checked before anything is made of them.
 
         custom_objects: the user's own functions and classes by name, as far as they are not registered or imported.
         compile: False makes the model without optimizer, loss and metrics.

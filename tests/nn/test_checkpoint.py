@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import chalkgrad as cg
-from chalkgrad import Sequential, optim
+from chalkgrad import Sequential, callbacks, optim
 from chalkgrad.engine import backend
 from chalkgrad.errors import ChalkgradError, DataError, UsageError
 from chalkgrad.nn.container import digest_of
@@ -257,6 +257,16 @@ def test_a_loss_of_ones_own_is_told_by_more_than_its_name(path, classifier):
     with pytest.raises(DataError, match="'mean_squared_error' is not known here"):
         Sequential.load(path)
     assert Sequential.load(path, custom_objects={"mean_squared_error": mean_squared_error}).loss.targets == "any"
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.KERAS", "m.pt", "m.npz", "m.onnx", "m.pickle"])
+def test_the_extension_says_the_format(tmp_path, fitted, name):
+    with pytest.raises(UsageError, match=r"a model file is safetensors: call it .*/m\.safetensors"):
+        fitted.save(tmp_path / name)
+    with pytest.raises(UsageError, match="safetensors"):
+        callbacks.ModelCheckpoint(tmp_path / name)
+    fitted.save(tmp_path / "m-0.25")
+    assert os.listdir(tmp_path) == ["m-0.25"]
 
 
 # Files that cannot be used
