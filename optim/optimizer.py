@@ -30,8 +30,6 @@ COMMON: Mapping[str, Any] = {"global_clipnorm": None, "use_ema": False, "ema_mom
 """What every optimiser takes besides its hyper-parameters."""
 CLEARED = 16
 """Every so many updates the state is cleared of subnormal numbers, on the CPU, where they are slow."""
-BLOCK = 1 << 16
-"""Numbers that are cleared at a time: they stay in the cache."""
 
 TYPES = {
     "learning_rate": "float | Schedule", "global_clipnorm": "float | None", "use_ema": "bool", "ema_momentum": "float",
@@ -245,10 +243,10 @@ class Optimizer:
             return
         for array in self.state.values():
             if isinstance(array, numpy.ndarray) and array.itemsize > 2:
+                numpy.abs(array, out=self._scratch)
                 least = numpy.finfo(array.dtype).smallest_normal
-                for start in range(0, array.size, BLOCK):
-                    part = array[start : start + BLOCK]
-                    part *= numpy.abs(part) >= least
+                numpy.greater_equal(self._scratch, least, out=self._scratch)
+                numpy.multiply(array, self._scratch, out=array)
 
     def _part(self, array: backend.Array, run: slice) -> backend.Array:
         """A part of an array of the flat buffer's size: itself, or a view, the same one each time, as replays need."""
