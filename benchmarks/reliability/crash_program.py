@@ -11,6 +11,7 @@ finds it there. At its end the number of all its moments goes there.
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -137,11 +138,9 @@ def main() -> None:
         if kind == "program":
             train(*arguments)
         else:
-            from ...cli import main as command
-
             sys.modules["matplotlib"] = None  # type: ignore[assignment]  # pictures take longer than the training
             sys.argv = ["chalkgrad", *arguments]
-            command()
+            runpy.run_module("chalkgrad", run_name="__main__")
     finally:
         ear.say(f"moments {ear.passed}")
 
