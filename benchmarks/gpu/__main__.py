@@ -35,8 +35,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..peers import write
-
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 480.0
 """Seconds for everything."""
@@ -72,7 +70,6 @@ def steps_for(quick: bool, standin: bool) -> list[Step]:
         Step("doctor", (*command, "doctor"), 15, click),
         Step("pytest", _pytest(quick, standin), 100, ("pytest", "hypothesis", "mpmath"), at_root=True),
         Step("prove", (*command, "prove", "--device", "gpu"), 40, (*click, "hypothesis", "mpmath")),
-        Step("agreement", ("-m", f"{here}.agreement", "--json", "agreement.json", *small), 25),
         Step("replays", ("-m", f"{here}.replays", "--json", "replays.json", *small), 25),
         *(
             Step(f"bench {name}", (*command, "bench", "--device", "gpu", "--only", name, "--rounds",
@@ -167,7 +164,7 @@ def gather(folder: Path) -> dict[str, Any] | None:
     if not parts:
         return None
     whole = {**parts[0], "sections": {name: s for part in parts for name, s in part["sections"].items()}}
-    write(str(Path(folder, "gpu.json")), whole)
+    Path(folder, "gpu.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return whole
 
 
@@ -208,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = Path(options.out).resolve()
     Path(folder, "logs").mkdir(parents=True, exist_ok=True)
-    for name in ("gpu.json", "agreement.json", "replays.json", *(f"{section}.json" for section in SECTIONS)):
+    for name in ("gpu.json", "replays.json", *(f"{section}.json" for section in SECTIONS)):
         Path(folder, name).unlink(missing_ok=True)  # of an earlier run
     begin, saved, done = time.monotonic(), 0.0, {}
     with environment() as environ:
@@ -237,8 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     text = re.sub(re.escape(str(folder)), "FOLDER", json.dumps(found, indent=1, ensure_ascii=False))
     text = re.sub(re.escape(str(ROOT)), "CHECKOUT", text)
-    write(str(Path(folder, "summary.json")), text)
-    write(str(Path(folder, "summary.md")), summary(json.loads(text)))
+    Path(folder, "summary.json").write_text(text + "\n", encoding="utf-8")
+    Path(folder, "summary.md").write_text(summary(json.loads(text)), encoding="utf-8")
     _pack(folder)
     print(f"{found['seconds']:.0f} s; see summary.md")
     return int(any(step["status"] in (FAILED, LATE) for step in done.values()))

@@ -8,7 +8,9 @@ device take, and what the host holds, must not grow.
 
 from __future__ import annotations
 
+import argparse
 import gc
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +18,9 @@ from typing import Any
 import numpy
 
 from ...engine import backend
+from ...errors import ChalkgradError
+from ..peers import write
 from ..speed.worker import memory as host_memory
-from .proving import command
 from .steps import Steps, drawn, steps
 
 SIZES, QUICK_SIZES, BATCH = (784, 128, 10), (24, 16, 10), 128
@@ -87,5 +90,22 @@ def prove(device: str, quick: bool) -> dict[str, Any]:
     return {"replays": replays, "right": all(checks.values()), "text": text, "checks": checks, "rows": rows}
 
 
+def main() -> int:
+    """The command; returns its exit code: 0 where all holds, 1 where it does not or cannot be tried."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="the file for what was found")
+    parser.add_argument("--quick", action="store_true", help="tiny: only to see that it runs")
+    parser.add_argument("--device", default="gpu", help="gpu or gpu:N  [default: gpu]")
+    options = parser.parse_args()
+    try:
+        found = prove(backend.resolve_device(options.device), options.quick)
+        if options.json:
+            write(options.json, found)
+    except ChalkgradError as error:
+        parser.exit(1, f"error: {error}\n")
+    print("\n".join([*found["text"], "right" if found["right"] else "WRONG"]))
+    return int(not found["right"])
+
+
 if __name__ == "__main__":
-    command(prove, __doc__)
+    sys.exit(main())

@@ -62,7 +62,7 @@ class Steps:
 
     def epoch(self) -> RunningMeans:
         """The steps of an epoch, enqueued; whoever reads the means waits for them."""
-        means = self.trainer.epoch(self.batch, self.epochs, self.shuffle, Hooks(self.model))
+        means = self.trainer.epoch(self.epochs, self.batch, self.shuffle, Hooks(self.model))
         self.epochs += 1
         return means
 

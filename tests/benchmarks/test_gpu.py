@@ -7,13 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.gpu import __main__ as whole
-from chalkgrad.benchmarks.gpu import agreement, crossover, matmuls, prose, sections, steps
+from chalkgrad.benchmarks.gpu import crossover, matmuls, prose, sections, steps
 from chalkgrad.benchmarks.machine import host
 from chalkgrad.benchmarks.speed import performance
 from chalkgrad.benchmarks.speed.contestants import GPU_CONTESTANTS
@@ -91,17 +90,22 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
 @pytest.mark.deep
 def test_the_command_for_everything(standin, tmp_path):
     only = [
-        part for name in ("doctor", "prove", "agreement", "bench launch", "bench products") for part in ("--only", name)
+        part for name in ("doctor", "prove", "replays", "bench launch", "bench products") for part in ("--only", name)
     ]
     python(standin, whole.ROOT / "benchmarks" / "gpu", "--out", tmp_path, "--quick", *only)
     found = json.loads((tmp_path / "summary.json").read_text())
     assert found["standin"]
-    assert found["steps"]["agreement"]["tail"][-1] == "right"
+    assert found["steps"]["replays"]["tail"][-1] == "right"
     assert {step["status"] for step in found["steps"].values()} <= {"ok", "skipped"}
     assert list(json.loads((tmp_path / "gpu.json").read_text())["sections"]) == ["launch", "products"]
-    assert "| agreement | ok |" in (tmp_path / "summary.md").read_text()
+    assert "| replays | ok |" in (tmp_path / "summary.md").read_text()
     assert str(tmp_path) not in (tmp_path / "summary.json").read_text()
     assert (tmp_path / "gpu-proof.zip").stat().st_size
+
+
+def test_the_command_is_there_where_nothing_is_installed():
+    shown = python(os.environ, "-I", whole.ROOT / "benchmarks" / "gpu", "--help")
+    assert "from a checkout, nothing installed" in shown
 
 
 def test_replays_are_proven(standin, tmp_path):
@@ -174,11 +178,6 @@ def test_where_the_gpu_begins_to_win():
     assert crossover.crossing([10, 1000], [2.0, 10.0]) == 10
     assert crossover.crossing([10, 1000], [0.1, 0.2]) is None
     assert crossover.crossing([], []) is None
-
-
-def test_how_far_two_trainings_are_apart():
-    assert agreement.apart([np.array([1.0, 2.0])], [np.array([1.0, 4.0])]) == [0.5]
-    assert agreement.apart([float("nan")], [1.0]) == [float("inf")]
 
 
 def test_adapters_are_told_of_the_device():
