@@ -56,7 +56,7 @@ class Epochs(TypedDict):
     """A history. What is no number stands as null, or as JSON's extension NaN."""
 
     epoch: list[int]
-    history: dict[str, list[bool | float | None]]
+    history: dict[str, list[Any]]
 
 
 class Facts(TypedDict, total=False):
@@ -306,6 +306,9 @@ def history_of(epochs: Epochs) -> History:
     for name, values in epochs["history"].items():
         if len(values) != len(found.epoch):
             raise UsageError(f"its history has {len(found.epoch)} epochs, and {len(values)} values of {shown(name)}")
+        for value in values:
+            if value is not None and not isinstance(value, float):  # a float may be anything, also NaN
+                check(value, bool | float, f"its history of {shown(name)}")
         found.history[name] = [math.nan if value is None else value for value in values]
     return found
 

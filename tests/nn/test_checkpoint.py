@@ -97,6 +97,16 @@ def test_one_model_gives_one_file_to_the_last_byte(path, fitted):
     assert len(files) == 1
 
 
+def test_what_is_no_number_in_the_history_comes_back(path, fitted):
+    kept = fitted.history.history["loss"]
+    kept[0] = float("inf")
+    fitted.history.history["val_loss"] = [float("nan")] * len(kept)  # a validation that was never due
+    fitted.save(path)
+    found = cg.Sequential.load(path).history.history
+    np.testing.assert_array_equal(found["loss"], kept)
+    assert np.isnan(found["val_loss"]).all()
+
+
 def test_schedules_losses_and_metrics_come_back(path):
     model = Sequential([Dense(3, input_shape=(4,))], dtype="float64")
     schedule = optim.WarmUp(optim.CosineDecay(0.1, 100), 5)
