@@ -247,6 +247,8 @@ class Return:
             values = Values(arrays, self.operand.shape, place, ids, step.parameters.get("axis", ()))
             return _or_none(equation, style, values, names, digits)
         places = _repeated(self.operand.shape, self.incoming.shape, place)
+        if not places:  # the body says something else than its text
+            return None
         chosen = STYLES[style] if isinstance(style, str) else style
         shown: list[str] = []
         for at in places if len(places) <= 6 else [*places[:3], places[-1]]:
@@ -375,7 +377,10 @@ def _or_none(
 
 
 def _repeated(shape: tuple[int, ...], large: tuple[int, ...], place: Place) -> list[Place]:
-    """The places of a `large` array that one element of an operand of `shape` was repeated to."""
-    places = numpy.broadcast_to(numpy.arange(int(numpy.prod(shape))).reshape(shape), large)
+    """The places of a `large` array that one element of an operand of `shape` was repeated to; none of another."""
+    try:
+        places = numpy.broadcast_to(numpy.arange(int(numpy.prod(shape))).reshape(shape), large)
+    except ValueError:
+        return []
     wanted = int(numpy.ravel_multi_index(place, shape)) if shape else 0
     return [tuple(map(int, at)) for at in numpy.argwhere(places == wanted)] if large else [()]

@@ -29,6 +29,8 @@ Array: TypeAlias = Any
 Namespace: TypeAlias = Any
 """An array library (numpy, cupy), or the engine's namespace of primitives."""
 
+REFUSED = (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError)
+"""What array libraries, and Python's numbers, raise where they cannot take their arguments."""
 MANY_ROWS = 4096
 """From which on a sum over rows is a product with ones."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 FLOAT32, FLOAT64 = numpy.dtype("float32"), numpy.dtype("float64")
-REFUSED = (ValueError, IndexError, TypeError, OverflowError)
-"""What array libraries raise where they cannot take their arguments."""
 
 
 def bind(primitive: Primitive, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -119,7 +117,7 @@ def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[s
             return operands, arrays, xp.asarray(primitive.computing(xp, *arrays, **parameters))
     except ChalkgradError:
         raise
-    except REFUSED as error:
+    except backend.REFUSED as error:
         raise refusal(primitive, arrays, parameters, error) from error
 
 

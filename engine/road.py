@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..errors import ChalkgradError
+from .backend import REFUSED
 from .capturing import captures
-from .operands import FLOAT32, FLOAT64, REFUSED, aside, refusal
+from .operands import FLOAT32, FLOAT64, aside, refusal
 from .taping import share_version
 from .tensor import Tensor
 

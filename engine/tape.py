@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import GraphError
+from ..errors import ChalkgradError, GraphError
 from . import backend, forked
 
 if TYPE_CHECKING:
@@ -97,31 +97,39 @@ def reverse(
     found: dict[Any, Gradient] = {}
     ready = [(root, gradient)]
     pop, push, kind = ready.pop, ready.append, gradient.__class__
-    while ready:
-        node, gy = pop()
-        plan = node.plan
-        if node.stamp != clock[0]:
-            plan.check_unchanged(node)
-        pulls = plan.taped_pulls if taped else plan.pulls
-        for parent, pull in zip(node.parents, pulls):  # noqa: B905 (as long as each other; `strict` costs time)
-            if useful is not None and parent not in useful:
-                continue
-            gx = gy if pull is None else pull(xp, node, gy)
-            like: Any = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
-            if gx.__class__ is not kind or gx.dtype is not like.dtype or gx.shape != like.shape:
-                gx = plan.settle(xp, gx, gy, like, pulls.index(pull), taped)
-            if like is not parent or (stops and parent in stops):
-                total = found.get(parent)
-                found[parent] = gx if total is None else total + gx
-            elif parent in uses:
-                arrived[parent] = arrived[parent] + gx if parent in arrived else gx
-                uses[parent] -= 1
-                if not uses[parent]:
-                    push((parent, arrived.pop(parent)))
-            else:
-                push((parent, gx))
-        if not retain:
-            node.saved, node.parents, node.cell = None, (), None
+    try:
+        while ready:
+            node, gy = pop()
+            plan = node.plan
+            if node.stamp != clock[0]:
+                plan.check_unchanged(node)
+            pulls = plan.taped_pulls if taped else plan.pulls
+            for parent, pull in zip(node.parents, pulls):  # noqa: B905 (as long as each other; `strict` costs time)
+                if useful is not None and parent not in useful:
+                    continue
+                gx = gy if pull is None else pull(xp, node, gy)
+                like: Any = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
+                if gx.__class__ is not kind or gx.dtype is not like.dtype or gx.shape != like.shape:
+                    gx = plan.settle(xp, gx, gy, like, pulls.index(pull), taped)
+                if like is not parent or (stops and parent in stops):
+                    total = found.get(parent)
+                    found[parent] = gx if total is None else total + gx
+                elif parent in uses:
+                    arrived[parent] = arrived[parent] + gx if parent in arrived else gx
+                    uses[parent] -= 1
+                    if not uses[parent]:
+                        push((parent, arrived.pop(parent)))
+                else:
+                    push((parent, gx))
+            if not retain:
+                node.saved, node.parents, node.cell = None, (), None
+    except ChalkgradError:
+        raise
+    except backend.REFUSED as error:
+        refused = plan.refusal(pulls.index(pull), error)
+        if refused is None:
+            raise
+        raise refused from error
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..errors import DtypeError, GraphError, ShapeError, UnknownNameError
+from ..errors import DtypeError, EquationError, GraphError, ShapeError, UnknownNameError
 from . import backend
 from .cuda.launch import chosen
 from .tape import Node, clock
@@ -55,6 +55,13 @@ class Plan:
             for x in value if value.__class__ is tuple else (value,):
                 if x.__class__ is Tensor and x._version is not None and x._version[0] > node.stamp:
                     raise _changed(self.primitive, x)
+
+    def refusal(self, place: int, error: Exception) -> EquationError | None:
+        """The error of ours for one of an array library's, where the rule's text is its code; else None."""
+        rule = self.rules[place]
+        if rule.body is not None:
+            return None
+        return EquationError(f"the rule {rule.text!r} of {self.primitive.name} cannot be computed here: {error}")
 
     def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, place: int, taped: bool) -> Any:
         """A gradient that is not of its operand's shape and dtype: un-broadcast and cast, or refused."""

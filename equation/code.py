@@ -26,6 +26,7 @@ from .axes import aligned, back, count_over, front, kept, reduced, shaped
 from .elementwise import Elementwise, Flat, called
 from .indexed import Indexed, OneAxis
 from .language import Equation
+from .syntax import UNUSABLE, unusable
 
 HELPERS = {f.__name__: f for f in (aligned, back, count_over, front, kept, reduced, shaped)}
 """What the code that was made calls."""
@@ -45,14 +46,19 @@ def array_code(
     arrays. place: file and line that a traceback shows.
     Raises EquationError where the text does not say all.
     """
-    writer = _writer(equation, {*arrays}, {*others}, axis, keepdims, shape, functions)
-    lines = [f"def {name}(xp, {signature}):", *(f"    {line}" for line in writer.lines())]
-    tree = ast.parse("\n".join(lines))
-    for node in ast.walk(tree):
-        if hasattr(node, "lineno"):
-            node.lineno = node.end_lineno = place[1]  # type: ignore[attr-defined]
-    scope: dict[str, Any] = {"__name__": __name__, "math": math, **HELPERS, **writer.needed}
-    exec(compile(tree, place[0], "exec"), scope)
+    try:
+        writer = _writer(equation, {*arrays}, {*others}, axis, keepdims, shape, functions)
+        lines = [f"def {name}(xp, {signature}):", *(f"    {line}" for line in writer.lines())]
+        tree = ast.parse("\n".join(lines))
+        for node in ast.walk(tree):
+            if hasattr(node, "lineno"):
+                node.lineno = node.end_lineno = place[1]  # type: ignore[attr-defined]
+        scope: dict[str, Any] = {"__name__": __name__, "math": math, **HELPERS, **writer.needed}
+        exec(compile(tree, place[0], "exec"), scope)
+    except EquationError:
+        raise
+    except UNUSABLE as error:
+        raise unusable(equation.text, "does not say how to compute it by arrays", error) from error
     made: Callable[..., Any] = scope[name]
     made.source = "\n".join(lines)  # type: ignore[attr-defined]
     return made

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy
 
-from ..errors import EquationError
 from .compiled import Multi
 from .functions import REDUCTIONS, STRUCTURAL
 from .indices import Indices
 from .language import Equation, Statement, elements, index_name, is_ellipsis
+from .syntax import UNUSABLE
 
 LONGEST_SUM = 20_000
 """Terms that are looked through for those that are written out."""
@@ -78,8 +78,11 @@ def element(equation: Equation, values: Values, terms: int = TERMS) -> ast.expr:
         raise Elided
     if not equation.elementwise and not statement.indices and values.shape:
         raise Elided
-    work = _Element(equation, values, terms)
-    return work.written(statement.expression, work.at_place(statement))
+    try:
+        work = _Element(equation, values, terms)
+        return work.written(statement.expression, work.at_place(statement))
+    except UNUSABLE as error:  # its text leads nowhere
+        raise Elided from error
 
 
 class _Element:
@@ -90,10 +93,7 @@ class _Element:
         self.known: dict[ast.expr, bool] = {}  # by condition, whether indices alone settle it
         if equation.elementwise:
             return
-        try:
-            self.indices = Indices(equation, {**values.arrays, **self.arrays}, values.shape, values.axis)
-        except (IndexError, EquationError) as error:  # an operand has fewer axes than the equation names
-            raise Elided from error
+        self.indices = Indices(equation, {**values.arrays, **self.arrays}, values.shape, values.axis)
         places = {name: numpy.arange(a.size).reshape(a.shape) for name, a in self.arrays.items()}
         self.sources = {name: self.indices.arranged(name, place) for name, place in places.items()}
 
@@ -250,7 +250,8 @@ class _Element:
         known = dict(at)
         for index, part in zip(statement.indices, parts, strict=True):
             target = index_name(index, self.equation.indices)
-            assert target
+            if target is None:
+                raise Elided
             known[target] = at[target] if is_ellipsis(part) else self.indices.value(part, at)
         return self.written(expression, known)
 

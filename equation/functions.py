@@ -28,7 +28,8 @@ class Function:
     javascript: an expression for it; "" where the page cannot evaluate it.
     latex: its command; "" where its name is set as an operator's. around: what stands to the left and right of its
     argument instead of a name.
-    whole: whether it gives integers for integers. adds: whether it sums, so that rounding adds up.
+    whole: whether it gives integers for integers. adds: whether it sums, so that rounding adds up. takes: how many
+    arguments, where it is no reduction.
     """
 
     array: str = ""
@@ -40,6 +41,7 @@ class Function:
     around: tuple[str, str] | None = None
     whole: bool = False
     adds: bool = False
+    takes: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ ELEMENTWISE: dict[str, Function] = {
                        javascript="Math.asin", latex=r"\arcsin"),
     "arctan": Function(value=lambda mp, x: mp.atan(x), slope=lambda mp, x: 1 / (1 + x**2),
                        javascript="Math.atan", latex=r"\arctan"),
-    "clip": Function(chosen=_clip, whole=True,
+    "clip": Function(chosen=_clip, whole=True, takes=(3,),
                      javascript="(x, a, b) => a !== null && x < a ? a : b !== null && x > b ? b : x"),
     "cos": Function(value=lambda mp, x: mp.cos(x), slope=lambda mp, x: -mp.sin(x),
                     javascript="Math.cos", latex=r"\cos"),
@@ -114,17 +116,17 @@ REDUCTIONS: dict[str, Reduction] = {
 """Functions of an expression over indices; `max` and `min` also of numbers, element by element (`array`)."""
 
 STRUCTURAL: dict[str, Function] = {
-    "argmax": Function(whole=True),
-    "argmin": Function(whole=True),
-    "argsort": Function(whole=True),
+    "argmax": Function(whole=True, takes=(2,)),
+    "argmin": Function(whole=True, takes=(2,)),
+    "argsort": Function(whole=True, takes=(2,)),
     "before": Function(whole=True),
-    "border": Function(whole=True),
-    "concatenate": Function(whole=True),
-    "crop": Function(whole=True),
-    "einsum": Function(whole=True, adds=True),
-    "inside": Function(whole=True),
-    "pad": Function(whole=True),
-    "stack": Function(whole=True),
+    "border": Function(whole=True, takes=(3,)),
+    "concatenate": Function(whole=True, takes=(2,)),
+    "crop": Function(whole=True, takes=(2,)),
+    "einsum": Function(whole=True, adds=True, takes=(2, 3)),
+    "inside": Function(whole=True, takes=(2,)),
+    "pad": Function(whole=True, takes=(3,)),
+    "stack": Function(whole=True, takes=(2,)),
 }
 """Functions of whole arrays."""
 

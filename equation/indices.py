@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -13,7 +13,10 @@ from ..errors import EquationError
 from .compiled import Multi, bounds, expression, functions, place, references
 from .functions import CONSTANTS
 from .language import REST, Equation, is_ellipsis
+from .syntax import UNUSABLE, unusable
 
+LONGEST = 1_000_000
+"""Values that an index runs over by a bound in the text, and turns of the loops of one statement."""
 Array = Any
 """An array of NumPy: of numbers, or of dual numbers as objects."""
 
@@ -82,7 +85,10 @@ class Indices:
         """Tell from the shapes what each index runs over."""
         last = self.equation.statements[-1]
         for name, bound in bounds(self.equation):
-            self._extend(name, self.value(bound, {}))
+            extent = self.value(bound, {})
+            if max(extent if isinstance(extent, tuple) else (extent,), default=0) > LONGEST:
+                raise EquationError(f"{self.equation.text!r}: the index {name} runs over more than {LONGEST:,} values.")
+            self._extend(name, extent)
         for name, parts in references(self.equation):
             array = self.scope.get(name.removesuffix(".flat"))
             if isinstance(array, numpy.ndarray):
@@ -131,11 +137,20 @@ class Indices:
 
     def value(self, node: ast.expr, at: Mapping[str, Any]) -> Any:
         """The value of an expression, where the indices in it have the values `at`."""
-        return eval(expression(node, self.equation.indices), {**self.names, **at})
+        return self._told(lambda: eval(expression(node, self.equation.indices), {**self.names, **at}))
 
     def place(self, parts: tuple[ast.expr, ...], at: Mapping[str, Any]) -> tuple[int, ...]:
         """Where indices lead to, with the values `at` of the names in them."""
-        return tuple(map(int, eval(place(parts, self.equation.indices), {**self.names, **at})))
+        return self._told(lambda: tuple(map(int, eval(place(parts, self.equation.indices), {**self.names, **at}))))
+
+    def _told(self, work: Callable[[], Any]) -> Any:
+        """What work gives; raises EquationError for what is wrong with the text."""
+        try:
+            return work()
+        except EquationError:
+            raise
+        except UNUSABLE as error:
+            raise unusable(self.equation.text, "leads nowhere", error) from error
 
     def _name(self, name: str, value: Any) -> None:
         """Say what a name means in the compiled text: by itself, as an array, and with axes for `...`."""

@@ -15,6 +15,7 @@ from ..errors import EquationError
 from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS
 from .indices import Indices
 from .language import OPERATORS, REST, Equation, Statement, elements, index_name, indices_in, is_ellipsis
+from .syntax import UNUSABLE
 
 Shape = tuple[int, ...]
 Text: TypeAlias = Any
@@ -51,7 +52,7 @@ def script(
     try:
         writer = _Writer(equation, values, shape, axis, shape if sums_to is None else sums_to, varying)
         body = "".join(map(writer.statement, equation.statements))
-    except (EquationError, IndexError) as error:
+    except (EquationError, *UNUSABLE) as error:  # its text leads nowhere
         raise NotWritten from error
     return f"(s, F) => {{ {body}return s.{equation.target}; }}"
 

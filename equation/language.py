@@ -24,13 +24,14 @@ The text says what the textbook says; the kernel beside it may take any road to 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ..errors import EquationError
 from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS, STRUCTURAL
+from .syntax import parsed, unreadable
 
 OPERATORS: dict[type, str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
@@ -43,7 +44,7 @@ REST = "..."
 
 _SYNTAX = (
     *OPERATORS, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp, ast.Constant, ast.Name, ast.Load, ast.Call,
-    ast.Subscript, ast.Tuple, ast.Attribute, ast.Starred,
+    ast.Subscript, ast.Attribute,
 )  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def read_equation(text: str, values: Iterable[str], strict: bool = True) -> Equa
     a name that is not known, an index that is summed over but runs over nothing.
     """
     reader = _Reader(text, frozenset(values), strict)
-    statements = tuple(reader.statement(node) for node in reader.parse())
+    statements = tuple(reader.statement(node) for node in parsed(text))
     return Equation(text, statements, frozenset(reader.used), frozenset(reader.indices))
 
 
@@ -156,18 +157,7 @@ class _Reader:
         self.indices: set[str] = set()
 
     def error(self, why: str) -> EquationError:
-        return EquationError(f"cannot read the equation {self.text!r}: {why}.")
-
-    def parse(self) -> list[ast.stmt]:
-        try:
-            body = ast.parse(self.text).body
-        except SyntaxError as error:
-            raise self.error(f"{error.msg} at column {error.offset}") from None
-        except (UnicodeError, ValueError, RecursionError, MemoryError) as error:  # a lone surrogate, nested too deep
-            raise self.error(str(error) or "it is nested too deep") from None
-        if not body:
-            raise self.error("it is empty")
-        return body
+        return unreadable(self.text, why)
 
     def statement(self, node: ast.stmt) -> Statement:
         adds = isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add)
@@ -185,9 +175,9 @@ class _Reader:
         expression = node.value
         for part in (*indices, expression):
             self.collect_indices(part, inside=part is not expression)
-        for part in (*indices, expression):
-            if part is expression or not is_ellipsis(part):
-                self.check(part)
+        for part in indices:
+            self.check_index(part)
+        self.check(expression)
         self.known.add(target.id)
         return Statement(target.id, indices, expression, adds)
 
@@ -219,13 +209,20 @@ class _Reader:
         if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
             raise self.error(f"{node.value!r} is no number, and `...` stands only in brackets or after what is summed")
         if isinstance(node, ast.Subscript):
+            if not isinstance(node.value, ast.Name | ast.Attribute) or getattr(node.value, "attr", "") == "size":
+                raise self.error(f"{ast.unparse(node)} has brackets after what is no array")
+            if not elements(node.slice):
+                raise self.error(f"{ast.unparse(node)} has no index")
+            if getattr(node.value, "attr", "") == "shape" and not _is_whole(node.slice):
+                raise self.error(f"{ast.unparse(node)} is no length of an axis, as x.shape[-1] is")
             self.check(node.value)
             for part in elements(node.slice):
-                if not is_ellipsis(part):
-                    self.check(part)
+                self.check_index(part)
             return
         if isinstance(node, ast.Attribute) and node.attr not in ("flat", "shape", "size"):
             raise self.error(f".{node.attr} is not part of the language (only .flat, .shape and .size are)")
+        if isinstance(node, ast.Attribute) and not isinstance(node.value, ast.Name):
+            raise self.error(f"{ast.unparse(node)} asks for .{node.attr} of what is no name")
         if isinstance(node, ast.Name):
             if node.id in self.known or not (self.strict or node.id in self.indices):
                 self.used.add(node.id)
@@ -234,15 +231,27 @@ class _Reader:
         for child in ast.iter_child_nodes(node):
             self.check(child)
 
+    def check_index(self, node: ast.expr) -> None:
+        """What stands in brackets, or after what is summed."""
+        if not is_ellipsis(node):
+            self.check(node.value if isinstance(node, ast.Starred) else node)
+
     def check_call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if node.keywords or (self.strict and name not in FUNCTIONS):
             raise self.error(f"{name}(…) is not one of {sorted(FUNCTIONS)}")
         for place, argument in enumerate(node.args):
-            if isinstance(argument, ast.Starred) and not (place and name in REDUCTIONS):
-                raise self.error("Starred is not part of the language outside of brackets and of what is summed over")
-            if not (place and name in REDUCTIONS and is_ellipsis(argument)):
-                self.check(argument)
+            (self.check_index if place and name in REDUCTIONS else self.check)(argument)
+        if name in FUNCTIONS:
+            self.check_count(name, node.args)
+
+    def check_count(self, name: str, arguments: Sequence[ast.expr]) -> None:
+        """Whether it has as many arguments as it takes; of a reduction the others are indices."""
+        over = [index_name(argument, self.indices) is not None for argument in arguments[1:]]
+        if name in REDUCTIONS and not (over and all(over)) and not (over and name in ("max", "min") and not any(over)):
+            raise self.error(f"{name}(…) is of an expression over the indices that are named after it")
+        if name not in REDUCTIONS and len(arguments) not in FUNCTIONS[name].takes:
+            raise self.error(f"{name}(…) takes {' or '.join(map(str, FUNCTIONS[name].takes))}, not {len(arguments)}")
 
 
 def _fractional(node: ast.AST) -> bool:
@@ -253,6 +262,12 @@ def _fractional(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
         return not FUNCTIONS[ast.unparse(node.func)].whole
     return isinstance(getattr(node, "value", None), float) or getattr(node, "id", "") == "pi"
+
+
+def _is_whole(node: ast.expr) -> bool:
+    """Whether it is written as a whole number."""
+    number = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
+    return isinstance(number, ast.Constant) and type(number.value) is int
 
 
 def is_ellipsis(node: ast.AST) -> bool:

@@ -7,17 +7,20 @@ text is Python's own syntax, it is compiled as it stands, its indices as the loo
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy
 
+from ..errors import EquationError
 from .arrays import STRUCTURE, Exact, einsum, part, scatter
 from .compiled import loop, rows
 from .dual import Dual, lift, load_mpmath
 from .functions import CONSTANTS
-from .indices import Indices
-from .language import Equation, Statement
+from .indices import LONGEST, Indices
+from .language import Equation, Statement, indices_in
+from .syntax import UNUSABLE, unusable
 
 
 def exact(values: Any, variable: Any = None) -> Exact:
@@ -35,15 +38,21 @@ def evaluate(equation: Equation, values: Mapping[str, Any], shape: tuple[int, ..
 
     values: operands and gradients as arrays of dual numbers, parameters as they are. axis: what the index after
     `...` runs over, where the primitive has such a parameter; () where it has none.
-    Raises EquationError where an index has no extent, or different ones.
+    Raises EquationError where an index has no extent, or different ones, where the loops would take more than
+    `LONGEST` turns, and where the text says nothing that can be computed, as with a division by 0.
     """
-    loops = Loops(equation, values, shape, axis)
-    for statement in equation.statements:
-        loops.run(statement)
-    result = loops.scope[equation.target]
-    if axis != () and isinstance(result, numpy.ndarray) and result.shape != shape:
-        arranged, result = result, numpy.empty(shape, dtype=object)
-        result.reshape(-1)[loops.places.reshape(-1)] = arranged.reshape(-1)
+    try:
+        loops = Loops(equation, values, shape, axis)
+        for statement in equation.statements:
+            loops.run(statement)
+        result = loops.scope[equation.target]
+        if axis != () and isinstance(result, numpy.ndarray) and result.shape != shape:
+            arranged, result = result, numpy.empty(shape, dtype=object)
+            result.reshape(-1)[loops.places.reshape(-1)] = arranged.reshape(-1)
+    except EquationError:
+        raise
+    except UNUSABLE as error:
+        raise unusable(equation.text, "cannot be evaluated on these operands", error) from error
     return result
 
 
@@ -57,6 +66,9 @@ class Loops(Indices):
 
     def run(self, statement: Statement) -> None:
         """Compute a statement's target."""
+        turns = self._turns(statement)
+        if turns > LONGEST:
+            raise EquationError(f"{self.equation.text!r} takes {turns:,} turns of its loops, more than {LONGEST:,}.")
         if statement.adds:
             result = scatter(
                 self.value(statement.expression, {}), self.value(statement.indices[0], {}), self.places.shape
@@ -68,6 +80,13 @@ class Loops(Indices):
         else:
             result = self._whole(statement.expression)
         self._name(statement.target, result)
+
+    def _turns(self, statement: Statement) -> int:
+        """How often its loops turn: all indices together."""
+        named = {index for part in (*statement.indices, statement.expression)
+                 for index in indices_in(part, self.equation.indices)}  # fmt: skip
+        extents = (self.extents.get(index, ()) for index in named)
+        return math.prod(math.prod(n) if isinstance(n, tuple) else n for n in extents)
 
     def _whole(self, node: ast.expr) -> Exact:
         """A number, or an expression about whole arrays."""

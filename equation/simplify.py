@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 
 from .language import Equation, read_equation
+from .syntax import parsed
 
 
 def simplified(equation: Equation, parameters: Mapping[str, Any], values: set[str]) -> Equation:
@@ -26,7 +27,7 @@ def simplified(equation: Equation, parameters: Mapping[str, Any], values: set[st
         return equation
     work = _AtRest(ones, none)
     kept = []
-    for statement in ast.parse(equation.text).body:
+    for statement in parsed(equation.text):
         border = _border(statement)
         if border and border[2] in none:
             work.renamed[border[0]] = border[1]

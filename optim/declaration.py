@@ -23,7 +23,8 @@ from ..engine.capturing import capturing
 from ..engine.cuda.launch import gpu_of
 from ..equation.functions import CONSTANTS, FUNCTIONS
 from ..equation.language import Equation, Statement, read_equation
-from ..errors import EquationError
+from ..equation.syntax import parsed
+from ..errors import ChalkgradError, EquationError, first_line
 from ..names import Names
 
 FOLDED = ("epsilon", "shrink")
@@ -67,7 +68,7 @@ class Update:
         self.defaults = {p.name: p.default for p in numbers if p.name != "t"}
         if "learning_rate" not in self.defaults or "theta =" not in text:
             raise EquationError(f"{name}, {text!r}: an update changes theta, and learning_rate is one of its numbers.")
-        self.hyperparameters = (*self.defaults, "t") if "t" in _names(ast.parse(text)) else (*self.defaults,)
+        self.hyperparameters = (*self.defaults, *(["t"] if any("t" in _names(part) for part in parsed(text)) else []))
 
     def __reduce__(self) -> Any:
         """Copied and pickled as a function is: by its name, itself."""
@@ -133,15 +134,18 @@ class Computed:
 
     def __init__(self, text: str, hyperparameters: Sequence[str]) -> None:
         known, read, slots = {"theta", "g", "t", *hyperparameters}, set[str](), list[str]()
-        for part in ast.parse(text).body:
+        for part in parsed(text):
             if isinstance(part, ast.Assign):
                 read |= _names(part.value)
                 slots += [name for name in _names(part.targets[0]) & read - known if name not in slots]
         folding, self._steps = _Folding({*hyperparameters, "t"}), list[tuple[str, CodeType]]()
-        for statement in read_equation(text, {*known, *slots}).statements:
+        equation = read_equation(text, {*known, *slots})
+        if not equation.elementwise:
+            raise EquationError(f"{text!r}: an update is elementwise, without indices and functions of whole arrays.")
+        for statement in equation.statements:
             if not folding.names_a_number(statement):
                 self._steps.append((statement.target, _compiled(folding.visit(statement.expression))))
-        self.slots = tuple(slots)
+        self.text, self.slots = text, tuple(slots)
         self.__name__, self.folded = "computed", folding.taken
         self._numbers = [(name, _compiled(expression)) for name, expression in folding.found.items()]
         self.numbers = (*hyperparameters, *self.folded)
@@ -155,7 +159,11 @@ class Computed:
         """The numbers that change from update to update."""
         meaning, found = self._meaning(numpy), dict(values)
         for name, code in self._numbers:
-            found[name] = float(eval(code, meaning, found))
+            try:
+                found[name] = float(eval(code, meaning, found))
+            except (ArithmeticError, TypeError, ValueError) as error:
+                told = ", ".join(f"{key} = {value}" for key, value in values.items())
+                raise EquationError(f"the update {self.text!r} has no numbers for {told}: {error}") from error
         return {name: found[name] for name in self.folded}
 
     def __call__(self, xp: Namespace, theta: Array, g: Array, scratch: Array, *state: Array, **numbers: Any) -> None:
@@ -163,10 +171,15 @@ class Computed:
             theta, g, *state = (trace.outside(trace.plain(array)) for array in (theta, g, *state))  # type: ignore[assignment]
         kept = {"theta": theta, **dict(zip(self.slots, state, strict=True))}
         values, meaning = {**kept, "g": g, **numbers}, self._meaning(xp)
-        for target, code in self._steps:
-            values[target] = eval(code, meaning, values)
-        for name, array in kept.items():
-            backend.set_items(array, ..., values[name])
+        try:
+            for target, code in self._steps:
+                values[target] = eval(code, meaning, values)
+            for name, array in kept.items():
+                backend.set_items(array, ..., values[name])
+        except ChalkgradError:
+            raise
+        except backend.REFUSED as error:
+            raise EquationError(f"the update {self.text!r} cannot be computed here: {first_line(error)}") from error
 
     def _meaning(self, xp: Any) -> dict[str, Any]:
         functions = {name: getattr(xp, array) for name, array in self._functions.items()}

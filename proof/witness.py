@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy
@@ -11,6 +12,7 @@ from ..equation.arrays import Exact
 from ..equation.dual import lift, load_mpmath
 from ..equation.language import read_equation
 from ..equation.loops import evaluate, exact
+from ..errors import EquationError
 from .bounds import Bound
 from .cases import Values
 
@@ -36,7 +38,7 @@ class Witness:
         if left:
             self.shapes[0], self.shape = (1, *self.shapes[0]), (*self.shape[:-1], 1, *self.shape[-1:])
         found = evaluate(primitive.equation, self._values(variables=True), self.shape, self.axis)
-        self.exact_y = _array(found).reshape(self.y.shape)
+        self.exact_y = _reshaped(_array(found), self.y.shape, primitive.text)
         dtype = self.y.dtype if self.y.dtype.kind == "f" else numpy.float64
         self.gy = numpy.asarray(numpy.random.default_rng(seed).uniform(0.5, 2, self.y.shape)).astype(dtype)
 
@@ -67,7 +69,7 @@ class Witness:
         for axis, (n, m) in enumerate(zip(result.shape, shape, strict=True)):
             if n != m:
                 result = result.sum(axis=axis, keepdims=True)
-        return numpy.asarray(result, dtype=object).reshape(self.operands[i].shape)
+        return _reshaped(numpy.asarray(result, dtype=object), self.operands[i].shape, rule.text)
 
     def terms(self, bound: Bound, shape: tuple[int, ...]) -> Exact | None:
         """The size of the terms that a bound counts its ulp at; None where it counts them at the result."""
@@ -105,6 +107,13 @@ class Witness:
         target = self.primitive.equation.target
         y, gy = _constants(self.exact_y), exact(self.gy)
         return {**self._values(), target: y.reshape(self.shape), f"g{target}": gy.reshape(self.shape)}
+
+
+def _reshaped(values: Exact, shape: tuple[int, ...], text: str) -> Exact:
+    """The values in the shape that the code gives; raises EquationError where the text gives another number of them."""
+    if values.size != math.prod(shape):
+        raise EquationError(f"{text!r} gives an array of shape {values.shape}, and the code one of {shape}.")
+    return values.reshape(shape)
 
 
 def _array(values: Any) -> Exact:

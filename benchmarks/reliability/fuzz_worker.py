@@ -39,10 +39,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """An input to try."""
+    """An input to try; with `warm` good ones, by which everything is imported that is imported late."""
 
     target: str
     value: Any
+    warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,20 @@ def serve(pipe: Any, package: str, limits: Limits) -> None:
     for stream in (1, 2):
         os.dup2(silent, stream)
     targets = find_targets(package)
-    warm: set[str] = set()
     base = 0
-    pipe.send(None)
     with TemporaryDirectory(prefix="fuzzing-") as folder, contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             job: Job = pipe.recv()
             target = targets[job.target]
-            if job.target not in warm:  # what is imported late belongs to the process after import, too
-                warm.add(job.target)
-                for value in target.seeds():
+            if job.warm:
+                for value in job.value:
                     run_one(target, value, Path(folder))
                     _empty(folder)
                 base = _status("VmRSS")
                 _guard()
                 _reset_peak()
+                pipe.send(None)
+                continue
             began = time.process_time()
             outcome, error = run_one(target, job.value, Path(folder))
             seconds, peak = time.process_time() - began, _status("VmHWM") - base

@@ -31,6 +31,8 @@ from .fuzz_worker import FINE, Job, Limits, Outcome, cpu_seconds, run_one, serve
 from .targets import TARGETS, Target, find_targets
 
 PACKAGES = ("chalkgrad", "numpy", "safetensors", "click", "pillow", "mpmath")
+WARMING = 5
+"""Good inputs by which a process is made warm."""
 SHOWN = 2_000
 """Characters of an input that are kept."""
 
@@ -62,6 +64,12 @@ class Worker:
         self.package, self.limits = package, limits
         self.process: Any = None
 
+    def turn_to(self, target: Target, seeds: Sequence[Any]) -> None:
+        """Try this target from now on."""
+        self.warming = Job(target.name, seeds[:: len(seeds) // WARMING + 1], warm=True)
+        if self.process is not None:
+            self._warm()
+
     def answer(self, job: Job) -> Outcome:
         """What comes of an input."""
         if self.process is None:
@@ -89,7 +97,11 @@ class Worker:
         self.process = context.Process(target=serve, args=(other, self.package, self.limits), daemon=True)
         self.process.start()
         other.close()
-        self.pipe.recv()  # it has imported everything
+        self._warm()
+
+    def _warm(self) -> None:
+        self.pipe.send(self.warming)
+        self.pipe.recv()
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -121,8 +133,9 @@ def fuzz(
 
 def _tally(target: Target, count: int, seed: int, worker: Worker) -> Tally:
     tally, seeds = Tally(target.name), target.seeds()
+    worker.turn_to(target, seeds)
     known: set[tuple[str, str]] = set()
-    for value in seeds:
+    for value in seeds[:: len(seeds) // (count + 1) + 1]:
         outcome = worker.answer(Job(target.name, value))
         if outcome.kind != "taken":
             tally.finds.append(
@@ -144,7 +157,7 @@ def _tally(target: Target, count: int, seed: int, worker: Worker) -> Tally:
 
 def minimised(worker: Worker, target: Target, value: Any, outcome: Outcome, tries: int = 200) -> Any:
     """A smaller input of which the same comes; what hangs or crashes is tried a few times only."""
-    left = 4 if outcome.kind in ("hang", "crash") else tries
+    left = 2 if outcome.kind in ("hang", "crash") else tries
     shrinks = True
     while shrinks:
         shrinks = False
@@ -212,7 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tallies = fuzz(options.inputs, options.seed, only=options.only, told=lambda line: print(line, flush=True))
         finds = [find for tally in tallies for find in tally.finds]
         for find in finds:
-            print(find)
+            if "input" in find:  # one of each kind
+                print("", *(f"{key}: {value}" for key, value in find.items()), sep="\n  ")
         if options.out:
             write(options.out, {
                 "seed": options.seed, "inputs": sum(tally.counts.total() for tally in tallies),

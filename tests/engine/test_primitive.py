@@ -105,6 +105,15 @@ def test_a_rule_s_equation_gives_the_operand_s_gradient(scaled):
         scaled.vjp("x", "gz = factor * gy")
 
 
+def test_a_rule_s_text_that_cannot_be_computed_is_told(scaled):
+    scaled.vjp("x", "gx = gy[factor]")
+    y = scaled(cg.tensor([1.0], requires_grad=True))
+    with pytest.raises(
+        EquationError, match=r"the rule 'gx = gy\[factor\]' of scaled cannot be computed here: only int"
+    ):
+        y.backward(np.ones(1))
+
+
 def test_a_rule_without_a_body_needs_what_is_saved(scaled):
     scaled.vjp("x", "gx = gy * y")
     x = cg.tensor([1.0], requires_grad=True)

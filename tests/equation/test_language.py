@@ -111,12 +111,61 @@ def test_statements():
         ("y = await x", "Await|await"),
         ("y = x; import os", "target = expression"),
         ("y[lambda: 0] = x", "Lambda is not part"),
+        ("y = (x, a)", "Tuple is not part"),
+        ("y = x[a][b]", "brackets after what is no array"),
+        ("y = x[()]", "has no index"),
+        ("y = x.shape[a]", "no length of an axis"),
+        ("y = (x + a).size", "asks for .size of what is no name"),
+        ("y = exp(x, a)", r"exp\(…\) takes 1, not 2"),
+        ("y = sum(x)", r"sum\(…\) is of an expression over the indices"),
+        ("y = max(x)", r"max\(…\) is of an expression over the indices"),
     ],
 )
 def test_what_it_refuses_and_quotes(text, why):
     with pytest.raises(EquationError, match=why) as error:
         read_equation(text, KNOWN)
     assert f"cannot read the equation {text!r}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("y = x + 9**9**9", r"9\*\*9\*\*9 at column 9 is too large a number"),
+        ("y = 10**200 * 10**200", "at column 5 is too large a number"),
+        ("y = 1e400", "1e400 at column 5 is too large a number"),
+        ("y = " + "9" * 400, "9999 … at column 5 is too large a number"),
+        ("y = " + "9" * 4900, "Exceeds the limit"),
+        ("y = x / (1 / 0)", "1 / 0 at column 10 divides by 0"),
+        ("y = (-1) ** 0.5", "at column 5 is no number"),
+        ("y = " + "-" * 65 + "x", "nested deeper than 64 levels"),
+        ("y = " + "-" * 4000 + "x", "nested too deep"),
+        ("y = " + "(" * 300, "too many nested parentheses"),
+        ("y = " + "+".join("x" * 70), "nested deeper than 64 levels"),
+        ("y = " + " + ".join("x" * 2000), "8,001 characters, and an equation has 5,000 at most"),
+        ("y = \ud800", r"'\\ud800' at column 5 is no character"),
+        ("y = \0", "null bytes"),
+    ],
+    ids=range(14),
+)
+def test_no_text_keeps_the_reader_busy(text, why):
+    with pytest.raises(EquationError, match=why) as error:
+        read_equation(text, KNOWN)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("y = x / (x - x)", "cannot be evaluated on these operands: ZeroDivisionError"),
+        ("y[i] = x[i + 9]", "cannot be evaluated on these operands: IndexError"),
+        ("y[i] = x[k]", "cannot be evaluated on these operands: NameError"),
+        ("y[i] = sum(x[i], j < 10**9)", "the index j runs over more than 1,000,000 values"),
+        ("y[i] = sum(x[i], a < 9999, b < 9999)", "takes 299,940,003 turns of its loops"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told(text, why):
+    with pytest.raises(EquationError, match=why):
+        evaluate_loops(read_equation(text, ["x"]), {"x": exact([1.0, 2.0, 3.0])}, (3,))
 
 
 @pytest.mark.parametrize("constant", ["'text'", "b'bytes'", "None", "True", "1j", "..."])

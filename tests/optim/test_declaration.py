@@ -11,6 +11,7 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers, optim
 from chalkgrad.engine import backend
 from chalkgrad.errors import EquationError, UsageError
+from chalkgrad.optim.declaration import Update
 
 
 @optim.declare("m = beta * m + (1 - beta) * g; theta = theta - learning_rate * sign(m)")
@@ -138,6 +139,23 @@ def test_what_is_no_update_is_refused(text):
         @optim.declare(text)
         def Odd(*, rate=0.01):
             """."""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("theta = theta - learning_rate * g[i]", "an update is elementwise"),
+        ("theta = theta - learning_rate * (g & 1)", "cannot be computed here"),
+        ("theta = theta - learning_rate * g * 2.0**(t * t * t)", "has no numbers for .*t = 1000"),
+        ("theta = theta - learning_rate / (t - 1000) * g", "has no numbers for .*t = 1000: float division by zero"),
+    ],
+)
+def test_what_cannot_be_computed_is_told(text, why):
+    def function(*, learning_rate=0.1):
+        """Odd."""
+
+    with pytest.raises(EquationError, match=why):
+        Update("odd", text, function)(np, np.ones(2), np.ones(2), np.zeros(2), {}, learning_rate=0.1, t=1000)
 
 
 def test_our_names_are_ours():
