@@ -141,7 +141,10 @@ class Indices:
 
     def place(self, parts: tuple[ast.expr, ...], at: Mapping[str, Any]) -> tuple[int, ...]:
         """Where indices lead to, with the values `at` of the names in them."""
-        return self._told(lambda: tuple(map(int, eval(place(parts, self.equation.indices), {**self.names, **at}))))
+        found: tuple[int, ...] = self._told(
+            lambda: tuple(map(int, eval(place(parts, self.equation.indices), {**self.names, **at})))
+        )
+        return found
 
     def _told(self, work: Callable[[], Any]) -> Any:
         """What work gives; raises EquationError for what is wrong with the text."""
