@@ -30,7 +30,7 @@ def stoppable() -> Iterator[None]:
 
     def stop(number: int, frame: Any) -> None:
         for each in before:
-            signal.signal(each, leave if each == signal.SIGINT else _ending)
+            signal.signal(each, _at_once if each == signal.SIGINT else _ending)
         if number == getattr(signal, "SIGHUP", None):
             _let_go_of_terminal()
         raise Stopped(number)
@@ -55,7 +55,7 @@ def held_back() -> Iterator[None]:
 
     def note(number: int, frame: Any) -> None:
         if received and number == signal.SIGINT:
-            leave(number)
+            _at_once(number, frame)
         received.append(number)
 
     before = {number: signal.signal(number, note) for number in _ours()}
@@ -73,6 +73,14 @@ def _ours() -> list[int]:
     if threading.current_thread() is not threading.main_thread():
         return []
     return [number for number in NUMBERS if signal.getsignal(number) not in (None, signal.SIG_IGN)]
+
+
+def _at_once(number: int, frame: Any) -> None:
+    """Leave, with the terminal's cursor shown again, which a live bar hides."""
+    with contextlib.suppress(OSError):
+        if os.isatty(1):
+            os.write(1, b"\x1b[?25h")
+    leave(number)
 
 
 def _ending(number: int, frame: Any) -> None:
