@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -95,7 +95,7 @@ class Augmentation:
         return factors
 
 
-@cache
+@lru_cache(maxsize=16)
 def _basis(height: int, width: int, grid: int) -> Images:
     """What places are made of, (3 + grid², pixels): 1, row and column from the centre, and hats around grid points."""
     row, column = numpy.indices((height, width), dtype="float64").reshape(2, -1)

@@ -16,7 +16,7 @@ import threading
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -66,7 +66,7 @@ class Names:
     dynamic: bool
 
 
-@cache
+@lru_cache(maxsize=1024)  # a notebook, say, makes new code without end
 def names_of(code: types.CodeType) -> Names:
     """The names in a code object, without those of the functions in it."""
     found: dict[str, set[str]] = {"GLOBAL": set(), "ATTR": set(), "IMPORT": set()}
