@@ -42,8 +42,8 @@ def test_each_hostile_input_is_refused(short, found, kind, monkeypatch):
 def test_all_at_once(tmp_path):
     found = Soak(0.5, 1, tmp_path, apart=0.1).run().to_dict()
     assert found["wrong"] == []
-    assert found["predictions"] > 10
-    assert found["trainings"] > 1
+    assert found["predictions"] >= 1
+    assert found["trainings"] >= 1
     assert [reading["threads"] for reading in found["readings"][1:-1]]
 
 
