@@ -13,7 +13,7 @@ import click
 
 from . import __version__
 from .blackboard.texts import LANGUAGES
-from .commands.train import DEFAULTS, MODELS, Settings, Shown
+from .commands.train import DEFAULTS, MODELS, Kept, Settings, Shown, settings_to_resume
 from .commands.train import train as run_training
 from .datasets import LOADERS
 from .early import heed
@@ -170,7 +170,8 @@ Examples:
   chalkgrad train mnist --epochs 5 --device auto
   chalkgrad train mnist --model cnn
   chalkgrad train mnist --watch --open
-  chalkgrad train digits --hidden 64,32 --optimizer rmsprop --seed 7 --out runs/small"""
+  chalkgrad train digits --hidden 64,32 --optimizer rmsprop --seed 7 --out runs/small
+  chalkgrad train --resume runs/small"""
 )
 @click.argument("dataset", type=Name("data set", LOADERS), default="digits")
 @click.option(
@@ -194,6 +195,12 @@ Examples:
 @_device
 @click.option("--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/DATASET-TIME]")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in that folder.")
+@click.option("--resume", "run", metavar="RUN", help="Go on with the run in this folder, with its own settings; more "
+              "--epochs may be asked for.")  # fmt: skip
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(0), metavar="S", default=60, show_default=True,
+    help="Keep how far an epoch has come, too, when so many have gone since the last time.",
+)  # fmt: skip
 @click.option(
     "--verbose", type=Name("verbosity", ("0", "1", "2", "auto")), default="auto", show_default=True,
     help="0: the result alone; 1, auto: a live bar on a terminal; 2: a line an epoch.",
@@ -204,7 +211,7 @@ Examples:
 @click.pass_context
 def train(
     ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], watch: bool,
-    open_page: bool, lang: str, overwrite: bool, **options: Any,
+    open_page: bool, lang: str, overwrite: bool, run: str | None, checkpoint_seconds: float, **options: Any,
 ) -> None:  # fmt: skip
     """Train a network on handwritten digits and keep it.
 
@@ -212,10 +219,21 @@ def train(
 
     The run's folder gets the model of the last whole epoch (also where it is killed); at the end, also after Ctrl-C,
     the history as CSV and JSON, the settings, the learning curves, and the test digits that it is most mistaken about.
+    A run that was killed or stopped goes on with --resume: it ends as one that was not, to the last bit.
     """
-    settings = Settings(hidden=tuple(size for sizes in hidden for size in sizes), **options)
+    options["hidden"] = tuple(size for sizes in hidden for size in sizes)
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if run is not None:
+        for name in given & {"out", "overwrite"}:
+            raise click.UsageError(f"--resume writes into the run's own folder, so it takes no --{name}.", ctx)
+        try:
+            settings = settings_to_resume(run, {name: value for name, value in options.items() if name in given})
+        except UsageError as error:
+            raise click.UsageError(str(error), ctx) from error
+    else:
+        settings = Settings(**options)
     shown = Shown(verbose if verbose == "auto" else int(verbose), lang, watch or open_page, open_page)
-    ctx.exit(run_training(settings, out, shown, overwrite))
+    ctx.exit(run_training(settings, Kept(run or out, overwrite, run is not None, checkpoint_seconds), shown))
 
 
 @cli.command(

@@ -67,9 +67,9 @@ class RunFolder:
             self._remove_made()
             raise self._unwritable(error) from error
         there = os.listdir(self.path)
-        self._saved, self._new = False, SETTINGS not in there and MODEL not in there
+        self.saved, self._new = False, SETTINGS not in there and MODEL not in there
         self.replaces = overwrite and MODEL in there
-        """Whether another run is in the folder, which stays until this one has a model."""
+        """Whether another run is in the folder, which stays until this one has a model: until `saved`."""
         try:
             self._refuse()  # again: another process may have written meanwhile
             sweep(self.path, (MODEL, *VIEWS))
@@ -106,7 +106,7 @@ class RunFolder:
     def close(self) -> None:
         """Let others use the folder; where nothing was saved into a new one, remove what was made for this run."""
         with contextlib.suppress(OSError):
-            if self._new and not self._saved:
+            if self._new and not self.saved:
                 (self.path / SETTINGS).unlink(missing_ok=True)
             (self.path / LOCK).unlink(missing_ok=True)  # while it is held: who has opened it sees that it is gone
         self._lock.release()
@@ -115,10 +115,23 @@ class RunFolder:
     def save(self, model: Sequential) -> None:
         """Put the model in the place of that of the epoch before."""
         model.facts[FACT] = {"format": FORMAT, **self.settings}
-        save(model, self.path / MODEL, before=None if self._saved else self._remove_views)
-        if not self._saved:
-            self._saved, self.replaces = True, False
+        save(model, self.path / MODEL, before=None if self.saved else self._remove_views)
+        if not self.saved:
+            self.saved, self.replaces = True, False
             self._write_settings(TRAINING)
+
+    def model(self, device: str) -> Sequential | None:
+        """The model of the run that is to be gone on with, where it has one already."""
+        if self.replaces or not (self.path / MODEL).exists():
+            return None
+        return Sequential.load(self.path / MODEL, device)
+
+    def state(self) -> str:
+        """What settings.json says of the state of the run that is there."""
+        try:
+            return str(read_json(self.path / SETTINGS)["state"])
+        except (DataError, KeyError, TypeError):
+            return TRAINING
 
     def finish(self, history: History, state: str, test: Mapping[str, float]) -> None:
         """Write what shows the run: its history as CSV and JSON, and the settings with what came of them.

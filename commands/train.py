@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 import webbrowser
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ import click
 import numpy
 
 from .. import datasets
+from ..checks import is_number, is_whole
 from ..engine import backend
-from ..errors import DataError, DivergenceError, MissingExtraError
+from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
 from ..nn import History, Sequential, layers, utils
 from ..nn.callbacks import Callback, Logs
-from ..optim import Optimizer, make_optimizer
+from ..nn.checkpoint import Description
+from ..nn.schema import shown as seen
+from ..nn.state import other_versions, told, versions
+from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..signals import held_back
 from .history import print_history
-from .run_folder import COMPLETE, CURVES, DIVERGED, MISTAKES, STOPPED, WATCHED, RunFolder
+from .run_folder import COMPLETE, CURVES, DIVERGED, MISTAKES, STOPPED, WATCHED, RunFolder, is_run, settings_of
 from .words import said
 
 DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128}}
@@ -31,6 +36,10 @@ CLASSES = 10
 FILTERS = (16, 32)
 """Of the layers of a "cnn"."""
 MODELS = ("mlp", "cnn")
+
+
+def _count(value: Any) -> bool:
+    return is_whole(value) and value >= 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,24 @@ class Settings:
     hidden: tuple[int, ...] = (128,)
     seed: int = 0
     device: str = "cpu"
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], path: Path) -> Settings:
+        """The settings that a run tells of; raises DataError where one of them is none."""
+        right: dict[str, Callable[[Any], bool]] = {
+            "dataset": lambda v: v in DEFAULTS, "model": lambda v: v in MODELS, "optimizer": lambda v: v in OPTIMIZERS,
+            "epochs": _count, "batch_size": _count, "seed": lambda v: v == 0 or _count(v),
+            "learning_rate": lambda v: is_number(v) and 0 < v < math.inf,
+            "hidden": lambda v: isinstance(v, list) and all(map(_count, v)), "device": lambda v: isinstance(v, str),
+        }  # fmt: skip
+        for name, holds in right.items():
+            try:
+                good = holds(values[name])
+            except TypeError:  # a list is looked up among names
+                good = False
+            if not good:
+                raise DataError(f"{path} cannot be gone on with: its {name} is {seen(values[name])}.")
+        return cls(**{**values, "hidden": tuple(values["hidden"])})
 
     def complete(self) -> dict[str, Any]:
         """The same as plain values, with the defaults filled in."""
@@ -70,23 +97,69 @@ class Settings:
         return optimizer
 
 
+def settings_to_resume(run: str, given: Mapping[str, Any]) -> Settings:
+    """The settings of the run in that folder. given: options beside --resume, by name.
+
+    Raises UsageError for one of them that contradicts, DataError for a folder that holds no run or none that can be
+    gone on with.
+    """
+    path = Path(run)
+    if not is_run(path):
+        raise DataError(
+            f"{run} holds no run of chalkgrad: --resume takes the folder of one, as `chalkgrad train` says."
+        )
+    found = settings_of(path)
+    settings = Settings.of({name: found.get(name) for name in Settings().complete()}, path)
+    for name, value in given.items():
+        own = getattr(settings, name)
+        option = "DATASET" if name == "dataset" else f"--{name.replace('_', '-')}"
+        if name == "epochs" and value >= own:
+            settings = replace(settings, epochs=value)
+        elif name == "epochs":
+            raise UsageError(f"--epochs {value}: the run in {run} was to have {own}. More may be asked for, not fewer.")
+        elif (backend.resolve_device(value) if name == "device" else value) != own:
+            raise UsageError(
+                f"{option} {_option(value)} contradicts the run in {run}, which has {_option(own)}: leave it out, or "
+                "begin a run of its own."
+            )
+    return settings
+
+
+def _option(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 class SaveEachEpoch(Callback):
     """Keep the last whole epoch in the run's folder, so that an end at any moment leaves a model that works.
 
-    saved: the history until there, empty before the first.
+    saved: the history until there, empty before the first. seconds: keep how far an epoch has come, too, when so many
+    have gone since the last time.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-        self.saved = History()
+    each_batch = False
+
+    def __init__(self, folder: RunFolder, seconds: float, saved: History) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.saved = saved
         self.diverged = False
+        self.since = time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """All callbacks have heard of the batch before."""
+        if time.monotonic() - self.since >= self.seconds:
+            with held_back(), contextlib.suppress(DivergenceError):  # which is told at the epoch's end
+                self._save()
+
+    def _save(self) -> None:
+        self.folder.save(self.model)
+        self.since = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not all(math.isfinite(value) for value in logs.values()):
             self.diverged = self.model.stop_training = True
             return
         with held_back():
-            self.folder.save(self.model)
+            self._save()
             self.saved = self.model.history.before(epoch + 1)
 
     @property
@@ -129,26 +202,50 @@ class Shown:
     in_browser: bool = False
 
 
-def train(settings: Settings, out: str | None, shown: Shown, overwrite: bool = False) -> int:
+@dataclass(frozen=True)
+class Kept:
+    """Where a run is kept. out: its folder, by default a new one in runs/. overwrite: also where it holds another run.
+
+    resume: go on with the run that is there. seconds: see SaveEachEpoch.
+    """
+
+    out: str | None = None
+    overwrite: bool = False
+    resume: bool = False
+    seconds: float = 60.0
+
+
+def train(settings: Settings, kept: Kept, shown: Shown) -> int:
     """Train as `settings` say; returns the exit code: 0, or 128 + the number of the signal that has ended it.
 
-    out: the run's folder, by default a new one in runs/. overwrite: also where it holds another run.
     Raises ChalkgradError before training where the folder, the data or the device cannot be used, and
     DivergenceError where the loss became NaN or infinite; what was saved until then stays.
     """
-    plan = settings.complete()
-    with RunFolder(None if out is None else Path(out), plan, overwrite=overwrite) as folder:
-        return _train(settings, plan, folder, shown)
+    plan, path = settings.complete(), None if kept.out is None else Path(kept.out)
+    with RunFolder(path, plan, overwrite=kept.overwrite, resume=kept.resume) as folder:
+        return _train(settings, plan, folder, shown, kept.seconds)
 
 
-def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown) -> int:
-    lang = shown.lang
+def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown, seconds: float) -> int:
+    lang, known = shown.lang, folder.model(plan["device"])
+    begin = len(known.history.epoch) if known else 0
+    if begin >= plan["epochs"] and folder.state() == COMPLETE:
+        click.echo(said("complete", lang, path=folder.path, epoch=begin, more=begin + 1))
+        return 0
     (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
-    model = make_model(x.shape[1:], settings, plan["device"])
+    made = make_model(x.shape[1:], settings, plan["device"])
+    if known and _told(known) != _told(made):
+        raise DataError(f"{folder.path} cannot be gone on with: its model is another than its settings say.")
+    model = known or made
     data, test = training_data(x, labels, model), training_data(x_test, test_labels, model)
     if shown.verbose:
         _announce(model, plan, len(x), len(x_test), folder, lang)
-    keeper = SaveEachEpoch(folder)
+    if known is not None:
+        click.echo(said("resumed", lang, path=folder.path, epoch=begin))
+        if others := other_versions(model):
+            click.echo(said("versions", lang, others=told(others), ours=told(versions())))
+            model.facts["versions"] = versions()
+    keeper = SaveEachEpoch(folder, seconds, model.history)
     followers: list[Callback] = [keeper]
     if shown.watch:
         followers.append(_watcher(model, plan, folder, lang, data, (x_test, test_labels, test[0])))
@@ -161,7 +258,7 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
         with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss gone wrong is told below
             model.fit(
                 *data, batch_size=plan["batch_size"], epochs=plan["epochs"], validation_data=test,
-                seed=settings.seed, verbose=shown.verbose, callbacks=followers,
+                initial_epoch=begin, seed=settings.seed, verbose=shown.verbose, callbacks=followers,
             )  # fmt: skip
         state = DIVERGED if keeper.diverged else COMPLETE
     except KeyboardInterrupt as stopped:
@@ -182,6 +279,12 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
     if shown.verbose:
         click.echo(said("next", lang, path=folder.path))
     return 0
+
+
+def _told(model: Sequential) -> list[Any]:
+    """What a file tells of a model that training does not change."""
+    plain = Description(model).plain
+    return [plain["layers"], plain["input_shape"], plain["dtype"], {**plain.get("compile", {}), "iterations": 0}]
 
 
 def _watcher(
@@ -259,6 +362,9 @@ def _interrupted(folder: RunFolder, keeper: SaveEachEpoch, lang: str) -> None:
     done = len(keeper.saved.epoch)
     if done:
         text = said("interrupted", lang, path=folder.path, epoch=done, accuracy=keeper.test["accuracy"])
+        text += " " + said("goes on", lang, path=folder.path)
+    elif folder.saved:
+        text = said("interrupted early", lang, kept=said("goes on", lang, path=folder.path))
     else:
         text = said("interrupted early", lang, kept=_nothing_saved(folder, lang))
     click.echo(text, err=True)

@@ -35,6 +35,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "interrupted before the first epoch was whole: {kept}.",
         "第一轮结束之前中断：{kept}。",
     ),
+    "goes on": ("`chalkgrad train --resume {path}` goes on", "`chalkgrad train --resume {path}` 可继续训练"),
+    "resumed": ("{path} is gone on with, after epoch {epoch}", "继续 {path} 的训练，已完成 {epoch} 轮"),
+    "complete": (
+        "the run in {path} is complete, with {epoch} epochs: --epochs {more} would go on",
+        "{path} 中的训练已完成，共 {epoch} 轮；--epochs {more} 可继续",
+    ),
+    "versions": (
+        "it was begun with {others}, and goes on with {ours}: it may have other bits than one that was not interrupted",
+        "它以 {others} 开始，现以 {ours} 继续：结果可能与不中断的训练在末位上不同",
+    ),
     "diverged": (
         "the loss became NaN or infinite in epoch {epoch}, so training ended{why}; {kept}. "
         "Try a smaller --learning-rate than {rate:g}.",

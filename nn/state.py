@@ -179,6 +179,12 @@ def versions() -> dict[str, str]:
     return {"chalkgrad": __version__, "numpy": numpy.__version__}
 
 
+def other_versions(model: Sequential) -> dict[str, str]:
+    """Those with which the model was trained so far, where they are others."""
+    found: dict[str, str] = model.facts.get("versions", {})
+    return {} if found == versions() else found
+
+
 def told(versions: Mapping[str, str]) -> str:
     """Versions as a line has them."""
     return ", ".join(f"{name} {version}" for name, version in versions.items())

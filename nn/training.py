@@ -16,7 +16,7 @@ from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples
-from .state import Standing, show_averages, show_raw, told, versions
+from .state import Standing, other_versions, show_averages, show_raw, told, versions
 from .trainer import Trainer
 from .validation import Validation
 
@@ -65,8 +65,7 @@ def fit(
         if known.stop or hooks.catch_up(known.callbacks):
             epochs = initial_epoch
         if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
-            others = model.facts.get("versions", versions())
-            if others != versions():
+            if others := other_versions(model):
                 warnings.warn(
                     f"this training goes on with {told(versions())}, and was begun with {told(others)}: from here on "
                     "it may have other bits than one that was not interrupted.", stacklevel=5,
