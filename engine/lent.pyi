@@ -18,34 +18,21 @@ class Lent:
         """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
     def softmax(self, axis: int | tuple[int, ...] | None = -1) -> Tensor:
         """Positive numbers that sum to 1 along `axis`, in the ratio of their exponentials."""
-    def __add__(self, b: TensorLike) -> Tensor:
-        """Sum, elementwise. a, b: shapes that broadcast."""
-    def __radd__(self, b: TensorLike) -> Tensor:
-        """Sum, elementwise. a, b: shapes that broadcast."""
-    def __sub__(self, b: TensorLike) -> Tensor:
-        """Difference, elementwise. a, b: shapes that broadcast."""
-    def __rsub__(self, b: TensorLike) -> Tensor:
-        """Difference, elementwise. a, b: shapes that broadcast."""
-    def __mul__(self, b: TensorLike) -> Tensor:
-        """Product, elementwise. a, b: shapes that broadcast."""
-    def __rmul__(self, b: TensorLike) -> Tensor:
-        """Product, elementwise. a, b: shapes that broadcast."""
-    def __truediv__(self, b: TensorLike) -> Tensor:
-        """Quotient, elementwise. a, b: shapes that broadcast."""
-    def __rtruediv__(self, b: TensorLike) -> Tensor:
-        """Quotient, elementwise. a, b: shapes that broadcast."""
-    def __neg__(self) -> Tensor:
-        """Negative, elementwise."""
+    def __add__(self, b: TensorLike) -> Tensor: ...
+    def __radd__(self, b: TensorLike) -> Tensor: ...
+    def __sub__(self, b: TensorLike) -> Tensor: ...
+    def __rsub__(self, b: TensorLike) -> Tensor: ...
+    def __mul__(self, b: TensorLike) -> Tensor: ...
+    def __rmul__(self, b: TensorLike) -> Tensor: ...
+    def __truediv__(self, b: TensorLike) -> Tensor: ...
+    def __rtruediv__(self, b: TensorLike) -> Tensor: ...
+    def __neg__(self) -> Tensor: ...
     def negative(self) -> Tensor:
         """Negative, elementwise."""
-    def __pos__(self) -> Tensor:
-        """The same values, elementwise."""
-    def __pow__(self, b: TensorLike) -> Tensor:
-        """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
-    def __rpow__(self, b: TensorLike) -> Tensor:
-        """Power, elementwise; a negative a takes an integer b. a, b: shapes that broadcast."""
-    def __abs__(self) -> Tensor:
-        """Absolute value, elementwise. At 0 the gradient is 0."""
+    def __pos__(self) -> Tensor: ...
+    def __pow__(self, b: TensorLike) -> Tensor: ...
+    def __rpow__(self, b: TensorLike) -> Tensor: ...
+    def __abs__(self) -> Tensor: ...
     def absolute(self) -> Tensor:
         """Absolute value, elementwise. At 0 the gradient is 0."""
     def sign(self) -> Tensor:
@@ -54,18 +41,12 @@ class Lent:
         """x limited to [min, max], elementwise; None is no limit. The gradient passes where x is within, ends included."""
     def astype(self, dtype: Any) -> Tensor:
         """The same values in another dtype; the gradient goes back to x's own."""
-    def __eq__(self, b: TensorLike) -> Tensor:  # type: ignore[override]
-        """Whether a = b, elementwise: bool, without gradient."""
-    def __ne__(self, b: TensorLike) -> Tensor:  # type: ignore[override]
-        """Whether a ≠ b, elementwise: bool, without gradient."""
-    def __lt__(self, b: TensorLike) -> Tensor:
-        """Whether a < b, elementwise: bool, without gradient."""
-    def __le__(self, b: TensorLike) -> Tensor:
-        """Whether a ≤ b, elementwise: bool, without gradient."""
-    def __gt__(self, b: TensorLike) -> Tensor:
-        """Whether a > b, elementwise: bool, without gradient."""
-    def __ge__(self, b: TensorLike) -> Tensor:
-        """Whether a ≥ b, elementwise: bool, without gradient."""
+    def __eq__(self, b: TensorLike) -> Tensor: ...  # type: ignore[override]
+    def __ne__(self, b: TensorLike) -> Tensor: ...  # type: ignore[override]
+    def __lt__(self, b: TensorLike) -> Tensor: ...
+    def __le__(self, b: TensorLike) -> Tensor: ...
+    def __gt__(self, b: TensorLike) -> Tensor: ...
+    def __ge__(self, b: TensorLike) -> Tensor: ...
     def exp(self) -> Tensor:
         """Exponential, elementwise."""
     def expm1(self) -> Tensor:
@@ -94,12 +75,9 @@ class Lent:
         """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
     def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
         """Without the axes of length 1 (all of them, or those of `axis`)."""
-    def __getitem__(self, index: Any) -> Tensor:
-        """Elements by index, slice, mask or integer arrays, as NumPy has it; an element taken twice gets both gradients."""
-    def __matmul__(self, b: TensorLike) -> Tensor:
-        """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
-    def __rmatmul__(self, b: TensorLike) -> Tensor:
-        """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
+    def __getitem__(self, index: Any) -> Tensor: ...
+    def __matmul__(self, b: TensorLike) -> Tensor: ...
+    def __rmatmul__(self, b: TensorLike) -> Tensor: ...
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """Sum over the axes `axis` (all by default)."""
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
@@ -122,31 +100,19 @@ class Lent:
         """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
     def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
-    def __and__(self, b: TensorLike) -> Tensor:
-        """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
-    def __rand__(self, b: TensorLike) -> Tensor:
-        """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
-    def __or__(self, b: TensorLike) -> Tensor:
-        """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
-    def __ror__(self, b: TensorLike) -> Tensor:
-        """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
-    def __xor__(self, b: TensorLike) -> Tensor:
-        """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
-    def __rxor__(self, b: TensorLike) -> Tensor:
-        """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
-    def __invert__(self) -> Tensor:
-        """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
+    def __and__(self, b: TensorLike) -> Tensor: ...
+    def __rand__(self, b: TensorLike) -> Tensor: ...
+    def __or__(self, b: TensorLike) -> Tensor: ...
+    def __ror__(self, b: TensorLike) -> Tensor: ...
+    def __xor__(self, b: TensorLike) -> Tensor: ...
+    def __rxor__(self, b: TensorLike) -> Tensor: ...
+    def __invert__(self) -> Tensor: ...
     def floor(self) -> Tensor:
         """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
-    def __round__(self, decimals: int = 0) -> Tensor:
-        """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
+    def __round__(self, decimals: int = 0) -> Tensor: ...
     def round(self, decimals: int = 0) -> Tensor:
         """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
-    def __floordiv__(self, b: TensorLike) -> Tensor:
-        """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
-    def __rfloordiv__(self, b: TensorLike) -> Tensor:
-        """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
-    def __mod__(self, b: TensorLike) -> Tensor:
-        """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""
-    def __rmod__(self, b: TensorLike) -> Tensor:
-        """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""
+    def __floordiv__(self, b: TensorLike) -> Tensor: ...
+    def __rfloordiv__(self, b: TensorLike) -> Tensor: ...
+    def __mod__(self, b: TensorLike) -> Tensor: ...
+    def __rmod__(self, b: TensorLike) -> Tensor: ...

@@ -74,8 +74,11 @@ def _room(name: str, place: str) -> str:
 
 
 def _function(name: str, arguments: str, result: str, p: Any, ignore: str = "", indent: str = "") -> str:
-    summary = (p.__doc__ or "").strip().splitlines()[0]
-    return f'{indent}def {name}{arguments} -> {result}:{ignore}\n{indent}    """{summary}"""\n'
+    """What an editor shows of it; of an operator it shows nothing."""
+    head = f"{indent}def {name}{arguments} -> {result}:"
+    if name.startswith("__"):
+        return f"{head} ...{ignore}\n"
+    return f'{head}\n{indent}    """{(p.__doc__ or "").strip().splitlines()[0]}"""\n'
 
 
 def _arguments(p: Primitive) -> str:
