@@ -11,72 +11,56 @@ from ..errors import UnknownNameError, nearest
 
 T = TypeVar("T")
 
-PENALTY = "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own."
-WEIGHTED = "Put the weights into a column of y, and weigh in a loss of your own, a function (y_true, y_pred)."
-STEPS = "One call of fit goes over all samples in each epoch: give it the samples of an epoch, and call it again."
-LOADED = "Data are loaded by whom you like; an augmentation is prepared by a thread beside the training."
-CLIPPING = "Gradients are clipped by their common norm: global_clipnorm=…"
-CONSTRAINT = "Set the weights in a callback, with weight.assign(…)."
-MOMENTUM = "It is optim.Momentum(momentum=…, nesterov=…)."
-DTYPE = "A model has one dtype: Sequential(…, dtype=…)."
-
-KERAS: Mapping[str, tuple[Any, str]] = {
-    "sample_weight": (None, WEIGHTED),
-    "class_weight": (None, WEIGHTED),
-    "steps_per_epoch": (None, STEPS),
-    "workers": (1, LOADED),
-    "use_multiprocessing": (False, LOADED),
-    "max_queue_size": (10, LOADED),
-    "loss_weights": (None, "There is one output and one loss; multiply in a loss of your own."),
-    "weighted_metrics": (None, WEIGHTED),
-    "steps_per_execution": (1, "Steps are recorded and replayed without it."),
-    "auto_scale_loss": (True, "float16 is not scaled: train in float32."),
-    "sample_weight_mode": (None, WEIGHTED),
-    "kernel_regularizer": (None, PENALTY),
-    "bias_regularizer": (None, PENALTY),
-    "activity_regularizer": (None, PENALTY),
-    "beta_regularizer": (None, PENALTY),
-    "gamma_regularizer": (None, PENALTY),
-    "depthwise_regularizer": (None, PENALTY),
-    "kernel_constraint": (None, CONSTRAINT),
-    "bias_constraint": (None, CONSTRAINT),
-    "beta_constraint": (None, CONSTRAINT),
-    "gamma_constraint": (None, CONSTRAINT),
-    "depthwise_constraint": (None, CONSTRAINT),
-    "lora_rank": (None, "Freeze layers with layer.trainable = False."),
-    "lora_alpha": (None, "Freeze layers with layer.trainable = False."),
-    "quantization_config": (None, "Dense has precision=…"),
-    "synchronized": (False, "A model lives on one device."),
-    "renorm": (False, "There is no such normalisation."),
-    "rms_scaling": (False, "There is no such normalisation."),
-    "autocast": (True, DTYPE),
-    "dtype": (None, DTYPE),
-    "dtype_policy": (None, DTYPE),
-    "noise_shape": (None, "Each element is dropped by itself."),
-    "seed": (None, "Dropout draws from the stream of the training: fit(…, seed=…)."),
-    "input_dim": (None, "Give input_shape=(n,)."),
-    "batch_input_shape": (None, "Give input_shape, the shape of one sample."),
-    "batch_size": (None, "Batches have the size that fit, evaluate and predict are given."),
-    "weights": (None, "Build the model, then call model.set_weights(…)."),
-    "clipnorm": (None, CLIPPING),
-    "clipvalue": (None, CLIPPING),
-    "ema_overwrite_frequency": (None, "The averages are taken at the end of fit."),
-    "loss_scale_factor": (None, "float16 is not scaled: train in float32."),
-    "gradient_accumulation_steps": (None, "Give fit a larger batch_size."),
-    "amsgrad": (False, "There is no such variant of Adam."),
-    "centered": (False, "There is no such variant of RMSprop."),
-    "weight_decay": (0, "Weights decay with optim.AdamW(weight_decay=…)."),
-    "name": (None, "Files call it by its class."),
-    "momentum": (0, MOMENTUM),
-    "nesterov": (False, MOMENTUM),
-    "lr": (None, "It is called learning_rate."),
-    "verbose": (0, "What fit prints says fit(…, verbose=…)."),
-    "save_weights_only": (False, "The whole model is saved; model.load_weights takes the weights alone."),
-    "save_freq": ("epoch", "The model is saved at the end of epochs."),
-    "reduction": ("sum_over_batch_size", "A loss is the mean over the batch; write another as a function of your own."),
-    "decay": (0, "Give a schedule as learning_rate, such as optim.CosineDecay(…)."),
-}
-"""What Keras gives a meaning and this engine does not: the value that changes nothing, and the way out."""
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "Put the weights into a column of y, and weigh in a loss of your own, a function (y_true, y_pred).": {
+        "sample_weight": None, "class_weight": None, "weighted_metrics": None, "sample_weight_mode": None,
+    },
+    "One call of fit goes over all samples in each epoch: give it the samples of an epoch, and call it again.": {
+        "steps_per_epoch": None,
+    },
+    "Data are loaded by whom you like; an augmentation is prepared by a thread beside the training.": {
+        "workers": 1, "use_multiprocessing": False, "max_queue_size": 10,
+    },
+    "There is one output and one loss; multiply in a loss of your own.": {"loss_weights": None},
+    "Steps are recorded and replayed without it.": {"steps_per_execution": 1},
+    "float16 is not scaled: train in float32.": {"auto_scale_loss": True, "loss_scale_factor": None},
+    "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own.": {
+        "kernel_regularizer": None, "bias_regularizer": None, "activity_regularizer": None, "beta_regularizer": None,
+        "gamma_regularizer": None, "depthwise_regularizer": None,
+    },
+    "Set the weights in a callback, with weight.assign(…).": {
+        "kernel_constraint": None, "bias_constraint": None, "beta_constraint": None, "gamma_constraint": None,
+        "depthwise_constraint": None,
+    },
+    "Freeze layers with layer.trainable = False.": {"lora_rank": None, "lora_alpha": None},
+    "Dense has precision=…": {"quantization_config": None},
+    "A model lives on one device.": {"synchronized": False},
+    "There is no such normalisation.": {"renorm": False, "rms_scaling": False},
+    "A model has one dtype: Sequential(…, dtype=…).": {"autocast": True, "dtype": None, "dtype_policy": None},
+    "Each element is dropped by itself.": {"noise_shape": None},
+    "Dropout draws from the stream of the training: fit(…, seed=…).": {"seed": None},
+    "Give input_shape=(n,).": {"input_dim": None},
+    "Give input_shape, the shape of one sample.": {"batch_input_shape": None},
+    "Batches have the size that fit, evaluate and predict are given.": {"batch_size": None},
+    "Build the model, then call model.set_weights(…).": {"weights": None},
+    "Gradients are clipped by their common norm: global_clipnorm=…": {"clipnorm": None, "clipvalue": None},
+    "The averages are taken at the end of fit.": {"ema_overwrite_frequency": None},
+    "Give fit a larger batch_size.": {"gradient_accumulation_steps": None},
+    "There is no such variant of Adam.": {"amsgrad": False},
+    "There is no such variant of RMSprop.": {"centered": False},
+    "Weights decay with optim.AdamW(weight_decay=…).": {"weight_decay": 0},
+    "Files call it by its class.": {"name": None},
+    "It is optim.Momentum(momentum=…, nesterov=…).": {"momentum": 0, "nesterov": False},
+    "It is called learning_rate.": {"lr": None},
+    "What fit prints says fit(…, verbose=…).": {"verbose": 0},
+    "The whole model is saved; model.load_weights takes the weights alone.": {"save_weights_only": False},
+    "The model is saved at the end of epochs.": {"save_freq": "epoch"},
+    "A loss is the mean over the batch; write another as a function of your own.": {"reduction": "sum_over_batch_size"},
+    "Give a schedule as learning_rate, such as optim.CosineDecay(…).": {"decay": 0},
+}  # fmt: skip
+"""The way out, and what Keras gives a meaning that this engine does not, with the value that changes nothing."""
+KERAS: Mapping[str, tuple[Any, str]] = {n: (value, way) for way, names in WAYS.items() for n, value in names.items()}
+"""By the argument's name."""
 
 
 def refuse(who: str, others: Mapping[str, Any], known: Iterable[str]) -> None:
