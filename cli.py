@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ from .commands.train import train as run_training
 from .datasets import LOADERS
 from .early import heed
 from .engine import backend
-from .engine.streams import as_readable
+from .engine.streams import as_readable, plain
 from .errors import ChalkgradError, UsageError, unknown_name
 from .optim import OPTIMIZERS
 from .signals import stoppable
@@ -29,7 +29,7 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print it to stderr."""
-        _say_last(f"{click.style('error:', fg='red')} {self.message}")
+        _say_last(f"{click.style('error:', fg='red')} {plain(self.message)}")
 
 
 def _say_last(text: str) -> None:
@@ -38,12 +38,26 @@ def _say_last(text: str) -> None:
         click.echo(text, err=True)
 
 
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """What click says of wrong usage quotes what was typed: as it is shown."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = plain(error.message)
+        raise
+
+
 class Commands(click.Group):
     """A group whose commands end with exit code 1 for errors of ours, and quietly by a signal."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _shown():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with stoppable():
+            with stoppable(), _shown():
                 return super().invoke(ctx)
         except ChalkgradError as error:
             raise Failure(str(error)) from error

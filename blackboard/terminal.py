@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ..engine.streams import as_readable
+from ..engine import streams
 from ..equation.symbols import number_text
 from .scenes import Grid, Paragraph, Scene, Telling
 
@@ -32,7 +31,7 @@ def show(
 
     wait: called after each scene; the telling ends where it returns False.
     """
-    console = console or Console(file=as_readable(sys.stdout), highlight=False)
+    console = console or streams.console()
     for _, drawn in Terminal(lang).parts(scenes):
         console.print(Group(*drawn))
         if wait and not wait():

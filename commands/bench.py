@@ -22,6 +22,7 @@ from ..benchmarks.speed.growth import measure_growth
 from ..benchmarks.speed.results import OK, Results, ratio_text, read, steadiness, unfinished
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
+from ..engine import streams
 from ..engine.files import replacing
 from ..errors import UsageError
 from ..hints import missing_extra
@@ -141,19 +142,22 @@ def _compared(old: Results, results: Results, request: Request) -> int:
         if change.before and change.now:
             told = f"{ratio_text(change.before.median)} → {ratio_text(change.now.median)} × {YARDSTICK}"
         mark = "WORSE" if change.worse else "as it was" if change.now else "–"
-        click.secho(f"{change.workload}, {change.contestant}: {told}  {mark}", fg="red" if change.worse else None)
+        click.secho(
+            streams.plain(f"{change.workload}, {change.contestant}: {told}  {mark}"), fg="red" if change.worse else None
+        )
     if not changes:
-        click.echo(f"nothing to compare: {request.old_file} has no contestant of ours in common with this.")
+        click.echo(
+            f"nothing to compare: {streams.plain(request.old_file)} has no contestant of ours in common with this."
+        )
     return int(any(change.worse for change in changes))
 
 
 @contextlib.contextmanager
 def _console() -> Iterator[tuple[Tell, Show]]:
     """What tells, on a terminal, what is going on, where it does not stay; and what shows paragraphs of Markdown."""
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console()
+    console = streams.console()
 
     def show(*paragraphs: str) -> None:
         console.print(Markdown("\n\n".join(paragraphs)))

@@ -16,6 +16,7 @@ from .. import __version__, datasets
 from ..benchmarks.machine import THREADS, blas, given_threads, usable_cores
 from ..benchmarks.peers import version
 from ..datasets import mnist
+from ..engine.streams import plain
 from ..errors import DataError, first_line
 from ..hints import extras, install_command, pip
 from .doctor_gpu import MISSING, OK, WRONG, Finding, gpu_findings
@@ -35,9 +36,9 @@ def doctor(as_json: bool) -> None:
         width = max(len(found.name) for found in findings)
         for found in findings:
             mark = click.style(f"{found.state:<7}", fg=COLOURS[found.state])
-            click.echo(f"  {mark}  {found.name:<{width}}  {found.value}")
+            click.echo(f"  {mark}  {found.name:<{width}}  {plain(found.value)}")
             if found.command:
-                click.echo(f"  {'':<7}  {'':<{width}}  → " + click.style(found.command, bold=True))
+                click.echo(f"  {'':<7}  {'':<{width}}  → " + click.style(plain(found.command), bold=True))
     states = [found.state for findings in sections.values() for found in findings]
     if WRONG in states:
         click.echo(f"{states.count(WRONG)} wrong: see above.")

@@ -22,6 +22,7 @@ from ..blackboard.terminal import show
 from ..blackboard.texts import check_language, text
 from ..engine import random
 from ..engine.files import replacing
+from ..engine.streams import plain
 from ..errors import DataError, UsageError, unknown_name
 from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
@@ -186,7 +187,7 @@ def _write(request: Request, scenes: Iterable[Scene], explanation: Explanation |
     path = Path(request.out or f"{name}{ENDINGS[request.form]}")
     with replacing(path) as temporary:
         temporary.write_text(_written(request, scenes, explanation), encoding="utf-8")
-    click.echo(str(path))
+    click.echo(plain(path))
     if request.open_page:
         webbrowser.open(path.resolve().as_uri())
 

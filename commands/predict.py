@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 import numpy
 
+from ..engine.streams import plain
 from ..errors import ChalkgradError, DataError, MissingExtraError
 from ..nn import Sequential
 from .images import read_image
@@ -23,19 +24,20 @@ def predict(run: str, images: Sequence[str]) -> int:
     path = model_path(run)
     model = Sequential.load(path)
     side = input_side(model, path)
-    width = max(len("image"), *map(len, images))
+    names = [plain(image) for image in images]
+    width = max(len("image"), *map(len, names))
     rows = []
-    for image in images:
+    for image, name in zip(images, names, strict=True):
         try:
             ink = read_image(image, side)
         except MissingExtraError:  # no image could be read
             raise
         except ChalkgradError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {plain(error)}", err=True)
             continue
         outputs = model.predict(ink.reshape(1, *model.shapes[0]))[0]
         first, second = numpy.argsort(-outputs, kind="stable")[:2]
-        rows.append(f"{image:<{width}}  {first:>5}  {outputs[first]:>11.1%}  {second} ({outputs[second]:.1%})")
+        rows.append(f"{name:<{width}}  {first:>5}  {outputs[first]:>11.1%}  {second} ({outputs[second]:.1%})")
     if rows:
         click.echo(f"{'image':<{width}}  digit  probability  runner-up")
         click.echo("\n".join(rows))

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy
 
+from ..engine import streams
 from ..engine.files import replacing
 from ..engine.primitive import Primitive
 from ..proof.report import Report, Verdict
@@ -56,10 +57,9 @@ def prove(what: Sequence[str], options: Options, json_file: str | None = None, h
 
 def _run(targets: Sequence[Target], options: Options) -> list[Proof]:
     """Prove each target and show it by a line; on a terminal below them a live one of what is proven now."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(highlight=False)
+    console = streams.console()
     deadline = time.perf_counter() + (options.max_seconds or math.inf)
     width = max([len(target.name) for target in targets if isinstance(target, Primitive)], default=0)
     columns = (TextColumn("proving {task.fields[name]:<32}", markup=False), BarColumn(), MofNCompleteColumn())
@@ -161,4 +161,4 @@ def _tell(proofs: Sequence[Proof], seconds: float) -> None:
     line = f"{headline(proofs)}, in {seconds:.1f} s{':' if untold else ''}"
     click.secho(line, fg="red" if failures else None, bold=True)
     for report in untold:
-        click.echo(f"\n{report}")
+        click.echo(f"\n{streams.plain(report)}")

@@ -16,6 +16,7 @@ from ..drawing import BLUE, FAINT, GREY, INK, Curve
 from ..engine.files import write_file
 from ..engine.json_files import read_json
 from ..engine.markup import rendered
+from ..engine.streams import plain
 from ..errors import MissingExtraError
 from . import experiments
 from .experiments import CLASSES, EXPERIMENTS
@@ -50,7 +51,7 @@ def write_report(results: Results, judged: str, quick: bool, out: Path, path: Pa
         pictures=pictures, caption=_caption, why=_why([run["curves"] for run in results.get("documented", ())]),
     )  # fmt: skip
     write(str(path), text)
-    click.echo(f"\n{told}\n\nwritten to {path}")
+    click.echo(f"\n{told}\n\nwritten to {plain(path)}")
 
 
 def _told(results: Results, judged: str) -> str:

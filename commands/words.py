@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..blackboard import texts
+from ..engine.streams import plain
 
 WORDS: dict[str, tuple[str, str]] = {
     "images": (
@@ -67,5 +68,5 @@ WORDS: dict[str, tuple[str, str]] = {
 
 
 def said(key: str, lang: str, **values: object) -> str:
-    """A text in a language, filled in."""
-    return texts.said(WORDS, key, lang, **values)
+    """A text in a language, filled in; names as they are shown."""
+    return texts.said(WORDS, key, lang, **{n: v if isinstance(v, float | int) else plain(v) for n, v in values.items()})

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..engine.files import opened, text_of, write_file
+from ..engine.streams import console
 from ..errors import DataError
 from .idx import GZIP, Bytes, Split, parse_idx, unpack
 
@@ -218,11 +219,10 @@ def _bar(url: str, show: bool) -> Iterator[Any]:
     if not show:
         yield False
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, TimeRemainingColumn(), console=console(file=None, stderr=True)) as progress:
         yield _RichBar(progress, url.rpartition("/")[2])
 
 

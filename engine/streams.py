@@ -1,15 +1,19 @@
-"""What is printed, on any code page: what a stream cannot hold becomes readable ASCII, here and nowhere else."""
+"""What is printed: what a stream cannot hold becomes readable ASCII, and what would command a terminal is shown."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 READABLE = "chalkgrad-readable"
 """The name of the error handler, for `str.encode` and `reconfigure(errors=…)`."""
@@ -22,6 +26,18 @@ ASCII = {
 }  # fmt: skip
 
 
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Characters that command a terminal, change the direction of others, or cannot be seen; not lines and tabs."""
+
+
+def plain(text: object) -> str:
+    """The text as it is shown: an escape in a name, say, as `\\x1b`, so that a terminal takes it for text."""
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], str(text))
+
+
 def readable(text: str, stream: Any) -> str:
     """The text as the stream's encoding can hold it; unchanged where it says none."""
     encoding = getattr(stream, "encoding", None)
@@ -29,8 +45,28 @@ def readable(text: str, stream: Any) -> str:
 
 
 def say(text: str, flush: bool = False) -> None:
-    """Print a line."""
-    print(readable(text, sys.stdout), flush=flush)
+    """Print a text, as it is shown."""
+    print(readable(plain(text), sys.stdout), flush=flush)
+
+
+def console(**options: Any) -> Console:
+    """A console of rich's on stdout that shows names as they are: it takes none for its markup, and escapes none.
+
+    options: as rich's own takes them.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class Plain(Console):
+        def render_str(self, text: str, **kwargs: Any) -> Text:  # before it is measured
+            return super().render_str(plain(text), **kwargs)
+
+        def render(self, *args: Any, **kwargs: Any) -> Iterator[Segment]:
+            for part in super().render(*args, **kwargs):
+                yield part if part.control else Segment(plain(part.text), part.style)
+
+    return Plain(**{"file": as_readable(sys.stdout), "markup": False, "highlight": False, "emoji": False, **options})
 
 
 class Readable:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from ..engine.streams import as_readable, say
+from ..engine.streams import console, say
 from ..errors import UsageError
 from .hooks import Callback, Logs
 
@@ -36,12 +35,11 @@ class BarProgress(LineProgress):
     each_batch = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"), transient=True, console=Console(file=as_readable(sys.stdout)),
+            TextColumn("{task.fields[numbers]}", markup=False), transient=True, console=console(),
         )  # fmt: skip
         self.progress.start()
         self.task: Any = None
@@ -75,7 +73,5 @@ def progress_for(verbose: int | str) -> Callback | None:
     if not verbose:
         return None
     if verbose in (1, "auto"):
-        from rich.console import Console
-
-        return BarProgress() if Console().is_terminal else LineProgress()
+        return BarProgress() if console().is_terminal else LineProgress()
     return LineProgress()

@@ -21,6 +21,21 @@ def test_version_and_help(chalkgrad):
 
 
 @pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("{}", 2), ("--{}", 2), ("train {}", 2), ("train --{}", 2), ("train --epochs {}", 2), ("train digits {}", 2),
+        ("predict {} x.png", 1), ("explain {}", 1), ("explain {}.py:f", 1), ("prove {}", 2), ("prove {}.py:{}", 2),
+        ("bench --only {}", 2), ("bench --compare {}", 1), ("reproduce --only {}", 1), ("doctor {}", 2),
+    ],
+)  # fmt: skip
+def test_what_was_typed_is_shown_not_sent(chalkgrad, command, code):
+    words = (word.replace("{}", "\x1b]0;x\x07\u202e") for word in command.split())
+    output = chalkgrad(*words, code=code).output
+    assert "x1b]0;x\\x07\\u202e" in output
+    assert not set("\x1b\x07\u202e") & set(output)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["trane"], "did you mean 'train'?"),

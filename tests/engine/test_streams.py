@@ -9,10 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from rich.table import Table
 
 import chalkgrad as cg
 from chalkgrad import hints
-from chalkgrad.engine.streams import Readable, readable, say
+from chalkgrad.engine.streams import Readable, console, plain, readable, say
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,49 @@ def test_the_command_on_ascii(arguments, tmp_path):
     )
     assert done.stdout.decode("ascii")
     assert done.stderr == b""
+
+
+HOSTILE = "a\x1b[31m\x07\x9b2J\r\u202e\u2066\ud800[red]"
+SHOWN = r"a\x1b[31m\x07\x9b2J\r\u202e\u2066\ud800[red]"
+
+
+def test_what_commands_a_terminal_is_shown(capsys):
+    assert plain(HOSTILE) == SHOWN
+    assert plain("é 中文 \u3000\xa0😀\tx\n👨\u200d👩") == "é 中文 \u3000\xa0😀\tx\n👨\u200d👩", (
+        "what is seen is as it was"
+    )
+    say(HOSTILE)
+    assert capsys.readouterr().out == f"{SHOWN}\n"
+
+
+def test_a_console_shows_names_and_keeps_its_own_colours():
+    stream = io.StringIO()
+    shown = console(file=stream, width=200, force_terminal=True, color_system="standard")
+    table = Table(title=HOSTILE)
+    table.add_column(HOSTILE)
+    table.add_row(HOSTILE)
+    shown.print(HOSTILE, style="red")
+    shown.print(table)
+    text = stream.getvalue()
+    assert text.startswith("\x1b[31ma\\x1b[31m")
+    assert text.count(SHOWN) == 4
+    assert not any(sign in text for sign in "\x07\x9b\r\u202e\u2066\ud800")
+
+
+def test_the_names_of_layers_and_metrics_are_shown(capsys):
+    def metric(xp, y_true, y_pred):
+        return abs(y_true - y_pred).mean()
+
+    metric.__name__ = HOSTILE
+    model = cg.Sequential([cg.layers.Dense(1, name=HOSTILE)])
+    model.compile("adam", "mse", [metric])
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    model.fit(x, y, verbose=2)
+    model.evaluate(x, y)
+    model.summary()
+    out = capsys.readouterr().out
+    assert out.count(SHOWN) == 3
+    assert "\x1b" not in out
 
 
 def test_a_hint_names_the_running_python_and_what_is_there(monkeypatch, tmp_path):
