@@ -44,7 +44,7 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = plain(error.message)
+        vars(error).update(message=plain(error.message))
         raise
 
 
