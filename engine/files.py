@@ -130,7 +130,8 @@ def _pour(temporary: Path, path: Path) -> None:
     if number is None:
         handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
     else:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
         handle = os.dup(number)
     with open(handle, "wb") as into, open(temporary, "rb") as source:
         shutil.copyfileobj(source, into)

@@ -73,13 +73,14 @@ class Ear:
 
 @dataclass(frozen=True)
 class Program:
-    """A training: how its layers are made, what `compile` and `fit` are given besides."""
+    """A training: how its layers are made, what `compile` and `fit` are given besides. seconds: ModelCheckpoint's."""
 
     layers: Callable[[], list[nn.Layer]]
     optimizer: Mapping[str, Any]
     epochs: int = 5
     augmentation: Augmentation | None = None
     callbacks: Callable[[], list[Callback]] = list
+    seconds: float | None = None
 
 
 def _dense(*between: nn.Layer) -> list[nn.Layer]:
@@ -107,6 +108,10 @@ PROGRAMS: dict[str, Program] = {
         {**ADAM, "learning_rate": StepDecay(0.01, every=10, factor=0.5), "use_ema": True, "ema_momentum": 0.9},
         epochs=4, augmentation=DISTORTED, callbacks=lambda: [EarlyStopping("loss", patience=5)],
     ),
+    "within epochs": Program(
+        lambda: _dense(nn.Dropout(0.3)), {**ADAM, "use_ema": True, "ema_momentum": 0.9}, epochs=2,
+        augmentation=DISTORTED, seconds=0.0,
+    ),
 }  # fmt: skip
 """By name."""
 
@@ -125,7 +130,8 @@ def train(name: str, path: str) -> None:
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
     model.fit(
         x, y, batch_size=BATCH, epochs=program.epochs, initial_epoch=done, seed=1, verbose=0,
-        augmentation=program.augmentation, callbacks=[*program.callbacks(), ModelCheckpoint(path)],
+        augmentation=program.augmentation,
+        callbacks=[*program.callbacks(), ModelCheckpoint(path, seconds=program.seconds)],
     )  # fmt: skip
     model.save(path)
 

@@ -60,9 +60,9 @@ class Kind:
         return self.first[0] == "command"
 
 
-def _command(name: str, *options: str) -> Kind:
+def _command(name: str, *options: str, seconds: int = 60) -> Kind:
     asked = ("--out", "run", "--hidden", "16", *options)
-    call = ("command", "train", "--verbose", "0")
+    call = ("command", "train", "--verbose", "0", "--checkpoint-seconds", str(seconds))
     return Kind(f"train {name}", (*call, *asked), (*call, "--resume", "run"))
 
 
@@ -75,6 +75,7 @@ KINDS = (
     _command("mlp", "--epochs", "6"),
     _command("cnn", "--model", "cnn", "--epochs", "2", "--batch-size", "128"),
     _command("watched", "--epochs", "3", "--watch", "--optimizer", "momentum"),
+    _command("within epochs", "--epochs", "2", "--batch-size", "256", seconds=0),
     *map(_program, PROGRAMS),
 )
 
@@ -95,6 +96,7 @@ class Found:
 
     kills: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     trials: int = 0
+    pairs: int = 0
     early: int = 0
     faults: list[dict[str, Any]] = field(default_factory=list)
 
@@ -106,7 +108,8 @@ class Found:
                 counter[part] += count
         sorts = Counter(fault["sort"] for fault in self.faults)
         return {
-            "kills": self.kills.total(), "trials": self.trials, "before our first line": self.early,
+            "kills": self.kills.total(), "trials": self.trials, "pairs": self.pairs,
+            "before our first line": self.early,
             **{f"by {name}": dict(sorted(counter.items())) for name, counter in zip(("kind", "signal", "moment"), by,
                                                                                   strict=True)},
             **{sort: sorts[sort] for sort in ("torn", "mixed", "unusable", "different", "told wrongly")},
@@ -204,6 +207,9 @@ class Suite:
                 self.references[kind.name] = result
             for done in [pool.submit(self._work) for _ in range(at_once)]:
                 done.result()
+        for number in range(self.wanted // 25):
+            with TemporaryDirectory() as folder:
+                self.pair(number, Path(folder))
         return self.found
 
     def _work(self) -> None:
@@ -245,6 +251,21 @@ class Suite:
             self._fault(number, kind, "unusable", f"not swept: {left_over}")
         with self._lock:
             self.found.trials += 1
+
+    def pair(self, number: int, folder: Path) -> None:
+        """Two trainings into one folder at once: one works, the other is refused, and what is there is the one's."""
+        kind, other = self.kinds[0], folder / "other"
+        for made in (other, folder / "run"):
+            made.mkdir()
+        (other / "run").symlink_to(folder / "run")
+        both = [Process(place, kind.first) for place in (folder, other)]
+        codes = sorted(process.end() for process in both)
+        whole = self.references[kind.name]
+        if codes != [0, 1]:
+            self._fault(number, kind, "mixed", f"two at once end with {codes}")
+        elif any((folder / "run" / name).read_bytes() != data for name, data in whole.files.items()):
+            self._fault(number, kind, "mixed", "two at once make another run")
+        self.found.pairs += 1
 
     def _done(self, run: Path) -> int:
         try:

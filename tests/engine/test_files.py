@@ -1,5 +1,6 @@
 """Writing files: whole or not at all, through links, into devices, and never over what is no file."""
 
+import ast
 import errno
 import os
 import stat
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import chalkgrad as cg
 from chalkgrad.engine.files import is_leftover, replacing, sweep, write_file
 from chalkgrad.errors import DataError
 
@@ -129,3 +131,26 @@ def test_leftovers_are_swept_and_nothing_else(tmp_path):
     sweep(tmp_path, ["file"])
     assert set(os.listdir(tmp_path)) == kept
     assert not is_leftover(".fxle.0123456789abcdef", ["f.le"])
+
+
+WRITE = {"write_text", "write_bytes", "mkstemp"}
+
+
+def writes(node):
+    """Whether a call writes a file by itself."""
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    modes = [a.value for a in [*node.args[:2], *(k.value for k in node.keywords)] if isinstance(a, ast.Constant)]
+    return called in WRITE or (called == "open" and any(isinstance(m, str) and set(m) <= set("wax+bt") for m in modes))
+
+
+def test_what_writes_files_does_so_through_here():
+    root = Path(cg.__file__).parent
+    for path in root.rglob("*.py"):
+        room = path.relative_to(root).parts[0]
+        if room in {"tests", "benchmarks", "docs", "examples"} or room.startswith(".") or path.name == "files.py":
+            continue
+        text = path.read_text("utf-8")
+        assert "replacing(" in text or not any(map(writes, ast.walk(ast.parse(text)))), path
+    assert any(map(writes, ast.walk(ast.parse("open(name, 'wb')"))))
