@@ -286,13 +286,14 @@ class Suite:
     ) -> None:  # fmt: skip
         """Count the kill, and note an end that is not as promised."""
         said = process.said()
-        early = sent is not None and code in (1, -sent) and ROOT not in said and not inside
+        at_start = kind.is_command and not inside and ROOT not in said  # Python itself starts, and is not yet ours
+        early = sent in (signal.SIGTERM, signal.SIGINT) and code in (1, -sent) and at_start
         if sent is None and code:
             self._fault(number, kind, "unusable", f"it ends with {code}: {said[-1000:]}")
         if sent is not None and code != 0:
             with self._lock:
                 self.found.kills[kind.name, sent.name, "in a save" if inside else "anywhere"] += 1
-                self.found.early += early and sent != signal.SIGKILL
+                self.found.early += early
             if kind.is_command and sent != signal.SIGKILL and not early and (code != 128 + sent or "Traceback" in said):
                 self._fault(number, kind, "told wrongly", f"after {sent.name} it ends with {code}: {said[-1000:]}")
 
