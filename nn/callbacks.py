@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from .container import check_extension
 from .hooks import Callback, History, Logs, takes
 from .loading import history_in
 from .metrics import mode_of, without_prefix
+from .schema import check
 
 __all__ = [
     "Callback",
@@ -45,8 +47,16 @@ class Monitoring(Callback):
         return {"monitor": self.monitor, "best": self.best}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        if state.get("monitor") == self.monitor:
+        if self._fits(state, {"best": float | None}):
             self.best = state["best"]
+
+    def _fits(self, state: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
+        """Whether a state is one of following that number; raises UsageError where it holds something else."""
+        if state.get("monitor") != self.monitor:
+            return False
+        for name, kind in kinds.items():
+            check(state.get(name, "missing"), kind, f"{name} in the state of {type(self).__name__}")
+        return True
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if any(metric.name == without_prefix(self.monitor) for metric in getattr(self.model, "metrics", ())):
@@ -88,7 +98,7 @@ class Monitoring(Callback):
         return [(epoch, value) for epoch, value in pairs if math.isfinite(value)]
 
 
-_COUNTED = ("best_epoch", "stopped_epoch", "_to_beat", "_waited")
+_COUNTED = {"best_epoch": int, "stopped_epoch": int, "_to_beat": float | None, "_waited": int}
 """What an EarlyStopping counts, by attribute."""
 
 
@@ -124,9 +134,9 @@ class EarlyStopping(Monitoring):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         super().set_state(state)
-        if state.get("monitor") == self.monitor:
+        if self._fits(state, {**_COUNTED, "kept": list[Any] | None}):
             vars(self).update({name: state[name] for name in _COUNTED})
-            self._kept = state["kept"] and tuple(state["kept"])
+            self._kept = state["kept"] and _of_three(state["kept"])
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         super().on_train_begin()
@@ -167,6 +177,13 @@ class EarlyStopping(Monitoring):
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self._kept is not None:
             self.model.set_weights(self._kept[2])
+
+
+def _of_three(kept: list[Any]) -> tuple[int, float, list[Any]]:
+    """The epoch, the value and the weights that an EarlyStopping keeps, of which a file tells."""
+    for value, kind in itertools.zip_longest(kept, (int, float, list[Any])):
+        check(value, kind, "what the state of EarlyStopping keeps")
+    return kept[0], kept[1], kept[2]
 
 
 class ModelCheckpoint(Monitoring):

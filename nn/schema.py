@@ -60,7 +60,8 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is str:
         return isinstance(value, str) and _is_text(value)
     if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+        whole = isinstance(value, int) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+        return whole or (kind is float and isinstance(value, float))
     if origin in (tuple, list, Sequence):
         return isinstance(value, (list, tuple)) and all(fits(each, inner[0]) for each in value)
     if origin is Callable:
