@@ -10,12 +10,20 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+process = [object()]
+"""Holds another object in each child: what is kept beside it tells whether it is of this process."""
+
 
 def in_child(function: Callable[[], None]) -> Callable[[], None]:
     """Have a function called in each child as soon as it is forked. Also a decorator."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
     return function
+
+
+@in_child
+def _another_process() -> None:
+    process[0] = object()
 
 
 def lock() -> Any:

@@ -18,7 +18,6 @@ import functools
 import threading
 import time
 import types
-import weakref
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -55,7 +54,7 @@ WORTH_COMPILING = 8.0
 SAMPLED = 20
 """The replay whose time tells when that is; the one it names is timed too, and must say the same."""
 _recording = threading.Lock()
-_all: weakref.WeakSet[Captured[..., Any]] = weakref.WeakSet()
+_renewing = forked.lock()
 
 
 class Recording:
@@ -97,8 +96,7 @@ class Captured(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function, self.jit, self.own, self.deterministic = function, jit, own, deterministic
         self.recordings: dict[Any, Recording] = {}
-        self._busy = threading.Lock()
-        _all.add(self)
+        self._busy: tuple[object, threading.Lock] = (forked.process[0], threading.Lock())
 
     def __reduce__(self) -> Any:
         """A copy begins anew: what was recorded stands for the tensors that this one met."""
@@ -112,7 +110,10 @@ class Captured(Generic[P, R]):
         """Call the function, by replay where there is one."""
         if (captures and capturing()) or watchers:
             return self.function(*args, **kwargs)  # part of a larger step, or each operation is looked at
-        if not self._busy.acquire(blocking=False):
+        of, busy = self._busy
+        if of is not forked.process[0]:
+            busy = self._free()
+        if not busy.acquire(blocking=False):
             return self.function(*args, **kwargs)  # in use by another thread
         try:
             arrays, key = signature(args, kwargs)
@@ -131,13 +132,15 @@ class Captured(Generic[P, R]):
                 finally:
                     _recording.release()
         finally:
-            self._busy.release()
+            busy.release()
         return self.function(*args, **kwargs)
 
-    def alone(self) -> None:
-        """In a forked child: nobody is at work with it but whoever forked."""
-        if not (captures and capturing()):
-            self._busy = threading.Lock()
+    def _free(self) -> threading.Lock:
+        """The lock; in a forked child a new one, since a thread of the parent may have held it."""
+        with _renewing:
+            if self._busy[0] is not forked.process[0]:
+                self._busy = forked.process[0], threading.Lock()
+            return self._busy[1]
 
     def _replay(self, recording: Recording, arrays: Sequence[Any], args: Any, kwargs: Any) -> R:
         program = recording.program
@@ -288,7 +291,7 @@ class Captured(Generic[P, R]):
         """
         if capturing():  # within itself, perhaps
             return described(self)
-        with self._busy:  # other threads stay on the tape meanwhile
+        with self._free():  # other threads stay on the tape meanwhile
             return described(self)
 
 
@@ -330,8 +333,6 @@ def _as_if_alone() -> None:
         trace.left_behind()
     if not captures:
         _recording = threading.Lock()
-    for captured in _all:
-        captured.alone()
 
 
 def _has_new_gradient(trace: Trace, t: Tensor) -> bool:
