@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,11 +16,11 @@ from ..engine.flat import Flat
 from ..engine.incoming import as_array
 from ..engine.sharing import Sharing, changing, reading
 from ..engine.tensor import Tensor, tensor
-from ..errors import ShapeError, UsageError
+from ..errors import DeviceMemoryError, ShapeError, UsageError
 from ..names import is_ours
 from .forward import forward
 from .layers import Layer
-from .layers.base import Shape, Weights, checked_shape
+from .layers.base import LARGEST, Shape, Weights, checked_shape
 from .measuring import in_dtype
 
 P = ParamSpec("P")
@@ -28,13 +29,18 @@ _building = forked.lock()
 
 
 def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
-    """A method of a model, carried out with the model's device as the current one."""
+    """A method of a model, carried out with its device as the current one; DeviceMemoryError where that is full."""
 
     @functools.wraps(method)
     def there(*args: P.args, **kwargs: P.kwargs) -> R:
         model: Any = args[0]
         if model.device == "cpu":
-            return method(*args, **kwargs)
+            try:
+                return method(*args, **kwargs)
+            except DeviceMemoryError:
+                raise
+            except MemoryError as error:
+                raise DeviceMemoryError(f"{method.__name__}: the machine has not the memory ({error}).") from error
         with backend.working(model.device, method.__name__):
             return method(*args, **kwargs)
 
@@ -139,6 +145,8 @@ class Network:
         shapes: list[Shape] = [tuple(shape)]
         for layer in self.layers:
             shapes.append(layer.output_shape(shapes[-1]))
+            if math.prod(shapes[-1]) > LARGEST:
+                raise ShapeError(f"{layer.name}: a sample of shape {shapes[-1]} is more than any machine holds.")
         return shapes
 
     @property

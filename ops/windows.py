@@ -55,7 +55,17 @@ def padding_of(what: str, padding: Any, lengths: Lengths, size: Lengths, stride:
 
 def _same(length: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
     total = max((-(-length // stride) - 1) * stride + reach(size, dilation) - length, 0)
+    check_border(total, length)
     return total // 2, total - total // 2
+
+
+def check_border(width: int, length: int) -> None:
+    """Raise ShapeError for a border that is far longer than the axis within: all of it would be computed with."""
+    if width > 100 + 10 * length:
+        raise ShapeError(
+            f"a window reaches {width} beyond an axis of length {length}: take a smaller size or dilation, or "
+            "padding='valid'."
+        )
 
 
 def reach(size: int, dilation: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -15,9 +16,10 @@ from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
-from ...errors import UsageError
+from ...errors import ShapeError, UsageError
 from ...names import Names, is_ours, taken_by
 from ..initializers import Initializer
+from ..losses import check_arguments
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
@@ -25,6 +27,8 @@ Function = Callable[[Tensor], Tensor]
 Beginnings = Mapping[str, tuple[Shape, Initializer]]
 """Weights by name: the shape of each, and how it begins."""
 
+LARGEST = 1 << 48
+"""Numbers in one array, beyond which none is asked for."""
 COMMON = ("input_shape", "name", "trainable")
 """What every layer may be given."""
 
@@ -165,11 +169,11 @@ class Layer:
 
     def make_weights(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
         """The first values of the weights, as NumPy arrays by name."""
-        return {name: begin(generator, shape) for name, (shape, begin) in self.weights_for(input_shape).items()}
+        return _drawn(self, self.weights_for(input_shape), generator)
 
     def make_state(self, input_shape: Shape, generator: numpy.random.Generator) -> dict[str, Any]:
         """The first values of what it keeps without learning it, as NumPy arrays by name."""
-        return {name: begin(generator, shape) for name, (shape, begin) in self.state_for(input_shape).items()}
+        return _drawn(self, self.state_for(input_shape), generator)
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         """The layer's equation on a batch x of shape (batch, …)."""
@@ -254,12 +258,23 @@ class Activated(Layer, abstract=True):
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         z = self.linear(weights, x)
-        return self.function(z) if self.function else z
+        if self.function is None:
+            return z
+        a = self.function(z)
+        if a.shape != z.shape:
+            raise ShapeError(f"{self.name}: an activation keeps the shape, and this made {a.shape} of {z.shape}.")
+        return a
 
 
 def make_activation(value: str | Function | None) -> Function | None:
     """An activation function of its name ("relu", "softmax", …), itself, or None for the identity ("linear")."""
-    return value if value is None or callable(value) else ACTIVATIONS.named(value)
+    if value is not None and not callable(value):
+        value = ACTIVATIONS.named(value)
+    if isinstance(value, Primitive) and [*inspect.signature(value).parameters][:1] != [*value.operands]:
+        raise UsageError(f"the primitive {value.name!r} takes {value.operands}: an activation takes one tensor.")
+    if value is not None:
+        check_arguments("activation", value, "x")
+    return value
 
 
 def activation_name(function: Function | None) -> str | None:
@@ -274,6 +289,13 @@ def make_layer(config: Mapping[str, Any]) -> Layer:
     if config.get("input_shape") is not None:
         vars(layer)["input_shape"] = checked_shape("input_shape", config["input_shape"])
     return layer
+
+
+def _drawn(layer: Layer, wanted: Beginnings, generator: numpy.random.Generator) -> dict[str, Any]:
+    for name, (shape, _) in wanted.items():
+        if math.prod(shape) > LARGEST:
+            raise ShapeError(f"{layer.name}: its {name} of shape {shape} is more than any machine holds.")
+    return {name: begin(generator, shape) for name, (shape, begin) in wanted.items()}
 
 
 def default_name(kind: type[Layer]) -> str:

@@ -8,7 +8,7 @@ from ...checks import whole
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.convolution import convolution, transposed_convolution
-from ...ops.windows import output_lengths, padding_of, per_axis, reach
+from ...ops.windows import check_border, output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer
 from .base import Activated, Beginnings, Function, Shape, Weights
 from .space import data_format_of, padding_named, put_together, taken_apart
@@ -158,7 +158,9 @@ class Conv1D(Conv2D):
 
     def border(self, lengths: Shape) -> tuple[tuple[int, int], ...]:
         if self.padding == "causal":
-            return ((reach(*self.kernel_size, *self.dilation_rate) - 1, 0),)
+            before = reach(*self.kernel_size, *self.dilation_rate) - 1
+            check_border(before, *lengths)
+            return ((before, 0),)
         return super().border(lengths)
 
 

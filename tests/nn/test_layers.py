@@ -352,3 +352,29 @@ def test_a_layer_of_ones_own_learns():
 def test_a_shape_may_be_any_sequence_of_whole_numbers():
     assert Dense(3, input_shape=np.array([2, 4])).input_shape == (2, 4)
     assert Reshape(np.array([4, -1])).target_shape == (4, -1)
+
+
+@pytest.mark.parametrize("function", [cg.add, cg.einsum, lambda x, y: x])
+def test_an_activation_takes_one_tensor(function):
+    with pytest.raises(UsageError, match="activation"):
+        Dense(2, function)
+
+
+def test_an_activation_keeps_the_shape():
+    with pytest.raises(ShapeError, match=r"dense: an activation keeps the shape, and this made \(\) of \(3, 2\)"):
+        Dense(2, cg.sum)(np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (Dense(10**15), (4,)),
+        (Conv2DTranspose(1, 2, 10**9), (6, 6, 1)),
+        (MaxPooling2D(10**4, padding="same"), (6, 6, 1)),
+        (Conv1D(1, 2, padding="causal", dilation_rate=10**6), (6, 1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_no_machine_holds_is_refused_before_it_is_made(layer, shape):
+    with pytest.raises(ShapeError, match=r"more than any machine holds|reaches .* beyond an axis of length 6"):
+        cg.Sequential([layer]).build(shape)

@@ -68,7 +68,7 @@ def _written(number: int, path: Path) -> None:
     """Write one of the models whose files are the good ones."""
     schedule = optim.WarmUp(optim.CosineDecay(0.01, 100), 5)
     stopping = callbacks.EarlyStopping("loss", restore_best_weights=True)
-    parts, shape, optimizer, options = [
+    models: list[tuple[Any, tuple[int, ...], Any, dict[str, Any]]] = [
         ([layers.Dense(5, "relu"), layers.Dropout(0.2), layers.Dense(3, "softmax")], (4,), "adam", {}),
         ([
             layers.Rescaling(0.5), layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization(),
@@ -82,7 +82,8 @@ def _written(number: int, path: Path) -> None:
             layers.Reshape((3, 2, 1)), layers.Conv2DTranspose(2, 2, 2), layers.GlobalMaxPooling2D(), layers.Dense(3),
         ], (12,), optim.RMSprop(optim.StepDecay(0.01, 3)), {"dtype": "float64"}),
         ([layers.Dense(4, "tanh"), layers.BatchNormalization(), layers.Dense(3, "softmax")], (4,), "adam", {}),
-    ][number]  # fmt: skip
+    ]  # fmt: skip
+    parts, shape, optimizer, options = models[number]
     model = Sequential(parts, seed=1, **options)
     linear = getattr(parts[-1], "activation", None) is None
     loss = losses.CategoricalCrossentropy(linear, 0.1) if linear else "categorical_crossentropy"
@@ -100,7 +101,7 @@ def _data(shape: tuple[int, ...]) -> tuple[Any, Any]:
 @cache
 def _seeds() -> list[dict[str, Any]]:
     """Files of models, and whether they are as they were written."""
-    found = []
+    found: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         for number in range(WITHIN + 1):
