@@ -41,6 +41,7 @@ ROOT = str(Path(__file__).parents[2])
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MODEL = "model.safetensors"
 COMPARED = (MODEL, "history.csv", "history.json", "settings.json")
+OVER = 5
 PATIENCE = 120.0
 """Seconds that a process may take."""
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
@@ -48,11 +49,15 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
 
 @dataclass(frozen=True)
 class Kind:
-    """What is trained, in the folder "run": how it is begun, and how it is gone on with."""
+    """What is trained, in the folder "run": how it is begun, and how it is gone on with.
+
+    over: the kind of the whole run that is in the folder before, and that this one, with the seed OVER, replaces.
+    """
 
     name: str
     first: tuple[str, ...]
     again: tuple[str, ...]
+    over: str = ""
 
     @property
     def is_command(self) -> bool:
@@ -60,10 +65,10 @@ class Kind:
         return self.first[0] == "command"
 
 
-def _command(name: str, *options: str, seconds: int = 60) -> Kind:
+def _command(name: str, *options: str, seconds: int = 60, over: str = "") -> Kind:
     asked = ("--out", "run", "--hidden", "16", *options)
     call = ("command", "train", "--verbose", "0", "--checkpoint-seconds", str(seconds))
-    return Kind(f"train {name}", (*call, *asked), (*call, "--resume", "run"))
+    return Kind(f"train {name}", (*call, *asked), (*call, "--resume", "run"), over)
 
 
 def _program(name: str) -> Kind:
@@ -76,6 +81,7 @@ KINDS = (
     _command("cnn", "--model", "cnn", "--epochs", "2", "--batch-size", "128"),
     _command("watched", "--epochs", "3", "--watch", "--optimizer", "momentum"),
     _command("within epochs", "--epochs", "2", "--batch-size", "256", seconds=0),
+    _command("over another", "--epochs", "3", "--overwrite", "--seed", str(OVER), over="train mlp"),
     *map(_program, PROGRAMS),
 )
 
@@ -226,9 +232,13 @@ class Suite:
         rng = numpy.random.default_rng([self.seed, number])
         kind = self.kinds[number % len(self.kinds)]
         whole, run = self.references[kind.name], folder / "run"
+        if kind.over:
+            run.mkdir()
+            for name, data in self.references[kind.over].files.items():
+                (run / name).write_bytes(data)
         for _ in range(int(rng.integers(1, 4))):
             number_of_signal, inside = SIGNALS[rng.integers(3)], bool(rng.integers(2))
-            left = 1 - self._done(run) / whole.epochs
+            left = 1 - self._done(kind, run) / whole.epochs
             moment = int(rng.integers(1, max(2, round(whole.moments * left)))) if inside else 0
             process = Process(folder, self._call(kind, run, rng), moment, real=kind.is_command and not inside)
             alive = process.wait_until(None if inside else float(rng.uniform(0, whole.seconds)))
@@ -267,15 +277,19 @@ class Suite:
             self._fault(number, kind, "mixed", "two at once make another run")
         self.found.pairs += 1
 
-    def _done(self, run: Path) -> int:
+    def _done(self, kind: Kind, run: Path) -> int:
+        """How many epochs are done of the training, 0 where the folder has no model of it."""
         try:
-            return len(Sequential.load(run / MODEL).history.epoch)
+            model = Sequential.load(run / MODEL)
         except ChalkgradError:
             return 0
+        return 0 if kind.over and model.facts["run"]["seed"] != OVER else len(model.history.epoch)
 
     def _call(self, kind: Kind, run: Path, rng: numpy.random.Generator) -> tuple[str, ...]:
         """How to go on: a folder without a model may be begun anew as well."""
-        if (run / MODEL).exists() or ((run / "settings.json").exists() and rng.integers(2)):
+        if self._done(kind, run) or (not kind.over and (run / "settings.json").exists() and rng.integers(2)):
+            return kind.again
+        if kind.name.endswith("within epochs") and (run / MODEL).exists():
             return kind.again
         if not kind.is_command and run.exists():
             shutil.rmtree(run)
@@ -294,6 +308,8 @@ class Suite:
             with self._lock:
                 self.found.kills[kind.name, sent.name, "in a save" if inside else "anywhere"] += 1
                 self.found.early += early
+                if self.found.kills.total() % 50 == 0:
+                    print(f"{self.found.kills.total()} kills, {len(self.found.faults)} faults", flush=True)
             if kind.is_command and sent != signal.SIGKILL and not early and (code != 128 + sent or "Traceback" in said):
                 self._fault(number, kind, "told wrongly", f"after {sent.name} it ends with {code}: {said[-1000:]}")
 
