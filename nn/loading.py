@@ -279,7 +279,7 @@ def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str
     model.history = history_of(description["history"])
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
     model.facts = dict(description.get("facts", {}))
-    model.stream = Stream.of({"seed": 0, "begin": 0, "done": done, **description.get("stream", {})})
+    model.stream = Stream.of(description.get("stream", {"seed": 0, "begin": 0, "done": done}))
     if settings := description.get("compile"):
         _compile(model, settings, own)
     return model

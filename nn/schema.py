@@ -84,7 +84,7 @@ def check_config(
     if depth > DEPTH:
         raise UsageError(f"there are more than {DEPTH} of kind {kinds.kind} within each other")
     kind: Any = config[key]
-    if not isinstance(kind, type):
+    if isinstance(kind, str):
         try:
             kind = kinds.named(kind)
         except UsageError as error:
