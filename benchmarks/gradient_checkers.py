@@ -16,19 +16,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from ..errors import unknown_name
 from .gradient_cases import CASES, RIGHT, Case, Kind
 from .gradient_contestants import CHECKERS, GOOD, OURS, Answer, Checker, Outcome, ask, judge
+from .memory import limit_memory
 from .peers import table, version, versions, write
-from .processes import LateError, Process, StoppedError
+from .processes import IMPORTS, LateError, Process, StoppedError
 
 MEMORY = 8 << 30
 """Bytes of address space that a checker may use beyond what its package has taken at the start."""
-IMPORTS = 600.0
-"""Seconds that importing its package may take."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ class Worker:
         if self.process is None:
             self.process = Process(serve, CHECKERS.index(self.checker), self.seed, limit=IMPORTS)
             self.process.answer()
-        started, self.process.limit = time.perf_counter(), self.limit
+        started = time.perf_counter()
         try:
-            answer: tuple[Answer, float] = self.process.ask(CASES.index(case))
+            answer: tuple[Answer, float] = self.process.ask(CASES.index(case), self.limit)
         except StoppedError as error:
             self.stop()
             late = isinstance(error, LateError)
@@ -81,20 +79,11 @@ def serve(pipe: Any, place: int, seed: int) -> None:
     checker = CHECKERS[place]
     logging.disable(logging.CRITICAL)  # JAX logs what a callback raises; it is in the answer
     ask(checker, RIGHT[0])  # imports and compiles, so that no case pays for it
-    _limit_memory()
+    limit_memory(MEMORY)
     pipe.send("ready")
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(ask(checker, CASES[pipe.recv()], seed))
-
-
-def _limit_memory() -> None:
-    if sys.platform != "linux":
-        return
-    import resource
-
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def compare(checkers: Sequence[Checker], cases: Sequence[Case], limit: float = 20.0, seed: int = 0) -> Iterator[Pair]:

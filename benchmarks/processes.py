@@ -6,9 +6,13 @@ import contextlib
 import multiprocessing
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+IMPORTS = 600.0
+"""Seconds that a process may take to begin, with all that it imports and compiles."""
 
 
 class StoppedError(Exception):
@@ -35,23 +39,39 @@ class Process:
         self.process.start()
         theirs.close()
 
-    def ask(self, request: Any) -> Any:
-        """Send a request; its answer. One that is gone is found out by its answer."""
+    def ask(self, request: Any, limit: float | None = None) -> Any:
+        """Send a request; its answer."""
+        self.send(request)
+        return self.answer(limit)
+
+    def send(self, request: Any) -> None:
+        """Send a request; a process that is gone is found out by its answer."""
         with contextlib.suppress(OSError):
             self._pipe.send(request)
-        return self.answer()
 
-    def answer(self) -> Any:
-        """Its next answer; an exception that it sent is raised. Raises StoppedError, with the reason."""
+    def answer(self, limit: float | None = None) -> Any:
+        """Its next answer; an exception that it sent is raised. Raises StoppedError, with the reason.
+
+        limit: other seconds than usual.
+        """
+        seconds = self.limit if limit is None else limit
         try:
-            if not self._pipe.poll(self.limit):
-                raise LateError(f"no answer within {self.limit:g} s")
+            if not self._pipe.poll(seconds):
+                raise LateError(f"no answer within {seconds:g} s")
             found = self._pipe.recv()
         except (EOFError, OSError):
             raise StoppedError(self._last_words()) from None
         if isinstance(found, Exception):
             raise found
         return found
+
+    def cpu_seconds(self) -> float:
+        """The seconds that it has computed; where the system does not tell, those of the clock."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return time.monotonic()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _last_words(self) -> str:
         """The last line that it printed, and its exit code."""

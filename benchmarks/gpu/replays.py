@@ -19,8 +19,8 @@ import numpy
 
 from ...engine import backend
 from ...errors import ChalkgradError
+from ..memory import memory
 from ..peers import write
-from ..speed.worker import memory as host_memory
 from .steps import Steps, drawn, steps
 
 SIZES, QUICK_SIZES, BATCH = (784, 128, 10), (24, 16, 10), 128
@@ -54,7 +54,7 @@ def run(
             now = backend.memory(device)
             rows.append({
                 "steps": training.epochs * training.count, "loss": loss, "seconds": seconds, "used_bytes": now.used,
-                "kept_bytes": now.kept, "free_bytes": now.free, "host_bytes": host_memory()["held_bytes"],
+                "kept_bytes": now.kept, "free_bytes": now.free, "host_bytes": memory()["held_bytes"],
             })  # fmt: skip
         return weights_of(training), rows, training.standing() if captured else "tape"
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
-import sys
 import time
 import traceback
 import warnings
@@ -16,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...errors import ChalkgradError
+from ..memory import forget_peak, limit_memory, memory
 from .targets import Target, find_targets
 
 FINE = ("taken", "refused")
@@ -94,7 +93,7 @@ def _place(error: BaseException) -> str:
 def serve(pipe: Any, package: str, limits: Limits) -> None:
     """Answer each job that comes through the pipe, until it is closed."""
     warnings.simplefilter("ignore")
-    silent = os.open(os.devnull, os.O_WRONLY)
+    silent = os.open(os.devnull, os.O_WRONLY)  # what inputs print would fill the log
     for stream in (1, 2):
         os.dup2(silent, stream)
     targets = find_targets(package)
@@ -107,14 +106,14 @@ def serve(pipe: Any, package: str, limits: Limits) -> None:
                 for value in job.value:
                     run_one(target, value, Path(folder))
                     _empty(folder)
-                base = _status("VmRSS")
-                _guard()
-                _reset_peak()
+                base = memory()["held_bytes"]
+                limit_memory(ROOM)
+                forget_peak()
                 pipe.send(None)
                 continue
             began = time.process_time()
             outcome, error = run_one(target, job.value, Path(folder))
-            seconds, peak = time.process_time() - began, _status("VmHWM") - base
+            seconds, peak = time.process_time() - began, memory()["peak_bytes"] - base
             if error is not None:  # its frames hold what they worked on
                 traceback.clear_frames(error.__traceback__)
                 del error
@@ -125,7 +124,7 @@ def serve(pipe: Any, package: str, limits: Limits) -> None:
                 kind, why = "memory", f"{peak / 1e6:.0f} MB for an input of {size_of(job.value):,} bytes"
             _empty(folder)
             if peak > limits.megabytes * 1e6 / 2:
-                _reset_peak()
+                forget_peak()
             pipe.send(Outcome(kind, outcome.place, why, seconds, max(peak, 0)))
 
 
@@ -136,34 +135,3 @@ def _empty(folder: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 os.unlink(entry.path)
-
-
-def _guard() -> None:
-    if sys.platform == "linux":
-        import resource  # Unix alone has it
-
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + ROOM, hard))
-
-
-def _status(field: str) -> int:
-    """A figure of this process, in bytes; 0 where the system does not tell."""
-    try:
-        found = re.search(rf"{field}:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return 0
-    return int(found[1]) * 1024 if found else 0
-
-
-def _reset_peak() -> None:
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def cpu_seconds(pid: int) -> float:
-    """The seconds that a process has computed; where the system does not tell, those of the clock."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return time.monotonic()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

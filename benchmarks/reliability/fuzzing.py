@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +25,8 @@ from typing import Any
 from ...errors import ChalkgradError
 from ..machine import host
 from ..peers import versions, write
-from .fuzz_worker import FINE, Job, Limits, Outcome, cpu_seconds, run_one, serve
+from ..processes import IMPORTS, LateError, Process, StoppedError
+from .fuzz_worker import FINE, Job, Limits, Outcome, run_one, serve
 from .targets import TARGETS, Target, find_targets
 
 PACKAGES = ("chalkgrad", "numpy", "safetensors", "click", "pillow", "mpmath")
@@ -62,53 +61,39 @@ class Worker:
 
     def __init__(self, package: str, limits: Limits) -> None:
         self.package, self.limits = package, limits
-        self.process: Any = None
+        self.process: Process | None = None
 
     def turn_to(self, target: Target, seeds: Sequence[Any]) -> None:
         """Try this target from now on."""
         self.warming = Job(target.name, seeds[:: len(seeds) // WARMING + 1], warm=True)
         if self.process is not None:
-            self._warm()
+            self.process.ask(self.warming, IMPORTS)
 
     def answer(self, job: Job) -> Outcome:
         """What comes of an input."""
         if self.process is None:
-            self._start()
-        with contextlib.suppress(OSError):  # a worker that is gone is found out below
-            self.pipe.send(job)
-        began, waited = cpu_seconds(self.process.pid), 0.0
-        while not self.pipe.poll(self.limits.seconds):
-            waited += self.limits.seconds
-            if cpu_seconds(self.process.pid) - began > self.limits.seconds or waited > 10 * self.limits.seconds:
+            self.process = Process(serve, self.package, self.limits, limit=self.limits.seconds)
+            self.process.ask(self.warming, IMPORTS)
+        self.process.send(job)
+        began, waited = self.process.cpu_seconds(), 0.0
+        while True:
+            try:
+                outcome: Outcome = self.process.answer()
+            except LateError as error:
+                waited += self.limits.seconds
+                if max(self.process.cpu_seconds() - began, waited / 10) > self.limits.seconds:
+                    self.close()
+                    return Outcome("hang", "", str(error))
+            except StoppedError as error:
                 self.close()
-                return Outcome("hang", "", f"no answer after {self.limits.seconds:g} s")
-        try:
-            outcome: Outcome = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            code = self.process.exitcode
-            self.close()
-            return Outcome("crash", "", f"the process ended with exit code {code}")
-        return outcome
-
-    def _start(self) -> None:
-        context = get_context("spawn")
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other, self.package, self.limits), daemon=True)
-        self.process.start()
-        other.close()
-        self._warm()
-
-    def _warm(self) -> None:
-        self.pipe.send(self.warming)
-        self.pipe.recv()
+                return Outcome("crash", "", str(error))
+            else:
+                return outcome
 
     def close(self) -> None:
         """End the process, whatever it does."""
         if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.pipe.close()
+            self.process.close()
             self.process = None
 
 

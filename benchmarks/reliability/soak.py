@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -34,6 +35,7 @@ from ...errors import ChalkgradError, DataError, DivergenceError, UsageError
 from ...nn import Sequential, layers
 from ...nn.callbacks import Callback, ModelCheckpoint
 from ..machine import host
+from ..memory import memory
 from ..peers import versions, write
 from .disturbing import disturbed_bytes
 
@@ -351,13 +353,10 @@ def _bits(model: Sequential) -> list[bytes]:
 
 def reading() -> dict[str, int]:
     """What the process holds: bytes of memory, threads, open files; the last two where the system tells."""
-    try:
-        size = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return {"bytes": size, "threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd"))}
-    except OSError:
-        import resource
-
-        return {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "threads": threading.active_count()}
+    found = {"bytes": memory()["held_bytes"], "threads": threading.active_count()}
+    with contextlib.suppress(OSError):
+        found["files"] = len(os.listdir("/proc/self/fd"))
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

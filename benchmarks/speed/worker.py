@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import sys
 import time
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
+from ..memory import forget_peak, memory
 from .problems import data_bytes, make_problem
 from .stand import Figures, UnavailableError
 from .workloads import Task
@@ -41,31 +39,6 @@ class Timed:
         self.pipe.send({"seconds": seconds, "figures": [float(value) for value in figures()]})
 
 
-def memory() -> dict[str, int]:
-    """How much memory this process holds, and the most that it has held, in bytes; 0 where that cannot be told."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return _memory_elsewhere()
-    sizes = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
-    return {"held_bytes": 1024 * int(sizes["VmRSS"]), "peak_bytes": 1024 * int(sizes["VmHWM"])}
-
-
-def _memory_elsewhere() -> dict[str, int]:
-    try:
-        import resource
-    except ImportError:
-        return {"held_bytes": 0, "peak_bytes": 0}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"held_bytes": peak, "peak_bytes": peak}
-
-
-def _forget_peak() -> None:
-    """Let the peak begin anew, so that what making the data took does not count; not possible everywhere."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 def work(pipe: Any, module: str, variant: str, task: Task, device: str) -> None:
     """Prepare, answer for each repetition, and tell the memory; what stops it is told.
 
@@ -78,7 +51,7 @@ def work(pipe: Any, module: str, variant: str, task: Task, device: str) -> None:
         imported = memory()["held_bytes"]
         problem = make_problem(task)
         held = {"imported_bytes": imported, "data_bytes": data_bytes(problem), "prepared_bytes": memory()["held_bytes"]}
-        _forget_peak()
+        forget_peak()
         pipe.send({"source": problem.source, **held})
         adapter.ADAPTERS[task.kind](problem, Timed(pipe), variant, *place)
     except (ImportError, UnavailableError) as error:
