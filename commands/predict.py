@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import click
 import numpy
 
+from ..datasets.images import read_image
 from ..engine.streams import plain
 from ..errors import ChalkgradError, DataError, MissingExtraError
 from ..nn import Sequential
-from .images import read_image
 from .run_folder import model_path
 
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
-import struct
-import warnings
-import zlib
-from typing import TYPE_CHECKING, Any
 
 import numpy
 import numpy.typing
 
 from ..errors import DataError
-from ..hints import missing_extra
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .picture_files import read_brightness
+from .segmentation import find_digit
 
 Ink = numpy.typing.NDArray[numpy.float32]
 
@@ -29,12 +23,29 @@ MARGIN_FROM = 16
 def read_image(path: str, side: int) -> Ink:
     """The digit in the image file, as a model with inputs of `side` × `side` takes it: ink from 0 to 1.
 
-    Light on dark or dark on light is told by the border. An image that already has this size is one of a data set
-    and stays as it is; any other is cropped to the digit and fitted. Raises DataError where there is no image,
-    or nothing on it.
+    Light on dark or dark on light is told by the border; frames, lines and shadows are left out. An image that already
+    has this size, and no frame, is one of a data set and stays as it is; any other is cropped to the digit and fitted.
+    Raises DataError where there is no image, or nothing on it.
     """
-    ink = _ink(_brightness(path), path)
-    return ink if ink.shape == (side, side) else fit_square(ink, side)
+    brightness = read_brightness(path)
+    given = brightness.shape == (side, side)
+    found = None if given and side < MARGIN_FROM else find_digit(_enlarged(brightness))
+    if given and (found is None or not found[1]):
+        return _ink(brightness, path)
+    if found is None:
+        raise DataError(f"{path} is of one even colour: there is no digit to be seen on it.")
+    return fit_square(found[0], side)
+
+
+def _enlarged(brightness: Ink) -> Ink:
+    """Small images in large, so that a frame of one pixel is one of several."""
+    factor = 112 // max(brightness.shape)
+    if factor < 2:
+        return brightness
+    from PIL import Image
+
+    size = (brightness.shape[1] * factor, brightness.shape[0] * factor)
+    return numpy.asarray(Image.fromarray(brightness).resize(size, Image.Resampling.BILINEAR))
 
 
 def fit_square(ink: Ink, side: int) -> Ink:
@@ -79,38 +90,3 @@ def _ink(brightness: Ink, path: str) -> Ink:
         raise DataError(f"{path} is of one even colour: there is no digit to be seen on it.")
     ink: Ink = numpy.maximum(-difference if darker > lighter else difference, 0).astype(numpy.float32)
     return ink
-
-
-def _brightness(path: str) -> Ink:
-    """The image's brightness from 0 to 1, whatever its mode."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise missing_extra("reading images", "pillow", "plot") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                return _grey(ImageOps.exif_transpose(file))
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file.") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is too large an image for one digit ({error}).") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:  # what damaged files raise
-        reason = getattr(error, "strerror", None) or "no image, or a damaged one"
-        raise DataError(f"{path} cannot be read as an image: {reason}. PNG and JPEG are understood.") from error
-
-
-def _grey(image: Image.Image) -> Ink:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: Pillow would clip them to 8
-        values: Any = numpy.asarray(image, numpy.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-9)
-        return numpy.asarray(numpy.clip(values / top, 0, 1), numpy.float32)
-    if image.has_transparency_data:
-        layers = numpy.asarray(image.convert("RGBA"), numpy.float32) / 255
-        grey = layers[..., :3] @ numpy.array([0.299, 0.587, 0.114], numpy.float32)  # as Pillow's own mode L
-        opaque = layers[..., 3]
-        drawn = float((grey * opaque).sum() / max(float(opaque.sum()), 1e-9))
-        ground = 0.0 if drawn > 0.5 else 1.0  # so that white ink on a transparent ground can be seen as well
-        return numpy.asarray(grey * opaque + ground * (1 - opaque), numpy.float32)
-    return numpy.asarray(numpy.asarray(image.convert("L"), numpy.float32) / 255, numpy.float32)
