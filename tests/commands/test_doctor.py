@@ -163,5 +163,5 @@ def test_mnist_is_looked_for_and_not_downloaded(chalkgrad, machine, monkeypatch,
 def test_extras_that_are_missing(chalkgrad, monkeypatch):
     monkeypatch.setattr(doctor_module, "version", lambda name: None if name == "matplotlib" else "1.0")
     found = facts(chalkgrad, "extras")["plot"]
-    assert found["value"] == "matplotlib missing, pillow 1.0"
+    assert found["value"] == "matplotlib missing, pillow 1.0, scipy 1.0"
     assert found["command"] == install_command("plot")
