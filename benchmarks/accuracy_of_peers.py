@@ -7,7 +7,6 @@ The exact results are the equations' own, at 100 digits, at the very points that
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from ..engine.primitive import Example, registry
 from ..equation.dual import DIGITS, load_mpmath
 from ..proof.witness import Witness
 from .accuracy_engines import ENGINES, Engine
-from .peers import table, version, versions, write
+from .peers import command_line, table, version, versions, write
 
 Values = NDArray[Any]
 DTYPES = ("float64", "float32")
@@ -278,7 +277,7 @@ def _places(results: Sequence[Worst]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m chalkgrad.benchmarks.accuracy_of_peers", description=__doc__)
+    parser = command_line("accuracy_of_peers", __doc__)
     parser.add_argument("--out", required=True, help="the page to write (Markdown)")
     parser.add_argument("--json", required=True, help="the file to write every result to")
     parser.add_argument("--points", type=int, default=400, help="of the grid, and as many random ones (default: 400)")

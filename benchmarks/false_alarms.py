@@ -10,7 +10,6 @@ where it was stopped. `--merge A.json B.json` puts what was run apart together.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -28,7 +27,7 @@ from ..engine.json_files import read_json
 from ..errors import ChalkgradError, DataError
 from ..proof.cases import chosen
 from ..proof.registry import prove
-from .peers import table, write
+from .peers import command_line, table, write
 
 DTYPES = ("float64", "float32")
 SAMPLES = 1
@@ -216,11 +215,7 @@ def _end_with_parent() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where there was an alarm."""
-    about, _, usage = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.false_alarms", description=about, epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("false_alarms", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="keeps the result; an earlier one goes on")
     parser.add_argument("--first-order", type=_count, default=0, metavar="N", help="prove the seeds 0 … N - 1")
     parser.add_argument("--second-order", type=_count, default=0, metavar="N", help="the same at second order")

@@ -7,7 +7,6 @@ Every checker runs in a process of its own, with a limit on memory and, for each
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import statistics
@@ -22,7 +21,7 @@ from ..errors import unknown_name
 from .gradient_cases import CASES, RIGHT, Case, Kind
 from .gradient_contestants import CHECKERS, GOOD, OURS, Answer, Checker, Outcome, ask, judge
 from .memory import limit_memory
-from .peers import table, version, versions, write
+from .peers import command_line, table, version, versions, write
 from .processes import IMPORTS, LateError, Process, StoppedError
 
 MEMORY = 8 << 30
@@ -190,7 +189,7 @@ def _notes(pairs: Sequence[Pair]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where chalkgrad's own checker errs."""
-    parser = argparse.ArgumentParser(prog="python -m chalkgrad.benchmarks.gradient_checkers", description=__doc__)
+    parser = command_line("gradient_checkers", __doc__)
     parser.add_argument("--out", required=True, help="the page to write (Markdown)")
     parser.add_argument("--json", required=True, help="the file to write every result to")
     parser.add_argument("--only", metavar="NAME", action="append", help="one case; may be given several times")

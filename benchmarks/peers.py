@@ -1,7 +1,8 @@
-"""What the comparisons share: which peers are installed, and how results are written."""
+"""What the comparisons share: their command lines, which peers are installed, and how results are written."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.files import write_file
+
+
+def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
+    """The command line of `python -m chalkgrad.benchmarks.NAME`; about: what its help says, the module's docstring."""
+    what, _, more = (about or "").partition("\n\n")
+    return argparse.ArgumentParser(
+        prog=f"python -m {__package__}.{name}", description=what, epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
 
 
 def version(package: str) -> str | None:

@@ -8,7 +8,6 @@ device take, and what the host holds, must not grow.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 import time
@@ -20,7 +19,7 @@ import numpy
 from ...engine import backend
 from ...errors import ChalkgradError
 from ..memory import memory
-from ..peers import write
+from ..peers import command_line, write
 from .steps import Steps, drawn, steps
 
 SIZES, QUICK_SIZES, BATCH = (784, 128, 10), (24, 16, 10), 128
@@ -92,7 +91,7 @@ def prove(device: str, quick: bool) -> dict[str, Any]:
 
 def main() -> int:
     """The command; returns its exit code: 0 where all holds, 1 where it does not or cannot be tried."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line("gpu.replays", __doc__)
     parser.add_argument("--json", help="the file for what was found")
     parser.add_argument("--quick", action="store_true", help="tiny: only to see that it runs")
     parser.add_argument("--device", default="gpu", help="gpu or gpu:N  [default: gpu]")

@@ -9,7 +9,6 @@ its folder, goes on each time, and compares what comes of it with the same train
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import json
@@ -33,7 +32,7 @@ import numpy
 from ...errors import ChalkgradError
 from ...nn import Sequential
 from ..machine import host
-from ..peers import versions, write
+from ..peers import command_line, versions, write
 from .crash_program import PROGRAMS
 
 PROGRAM = "chalkgrad.benchmarks.reliability.crash_program"
@@ -321,11 +320,7 @@ class Suite:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where something was found."""
-    about, _, usage = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.reliability.crashes", description=about, epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("reliability.crashes", __doc__)
     parser.add_argument("--kills", type=int, default=20, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help=", ".join(kind.name for kind in KINDS))

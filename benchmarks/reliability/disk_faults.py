@@ -9,7 +9,6 @@ read-only is a small one in memory, which takes root to mount; without, a limit 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
@@ -25,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..machine import host
-from ..peers import versions, write
+from ..peers import command_line, versions, write
 from .crashes import ENVIRONMENT, wrong_in
 
 OLD = b"what was there before\n"
@@ -248,11 +247,7 @@ def possible(fault: Fault) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where something is not as it should be."""
-    about, _, usage = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.reliability.disk_faults", description=about, epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("reliability.disk_faults", __doc__)
     parser.add_argument("--only", nargs="+", default=(), metavar="FAULT")
     parser.add_argument("--out", metavar="FILE", help="keep the result (JSON)")
     options = parser.parse_args(arguments)

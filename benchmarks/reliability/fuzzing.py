@@ -11,7 +11,6 @@ index): `--again TARGET INDEX` shows that input and what comes of it. One of eac
 
 from __future__ import annotations
 
-import argparse
 import base64
 import sys
 import traceback
@@ -24,7 +23,7 @@ from typing import Any
 
 from ...errors import ChalkgradError
 from ..machine import host
-from ..peers import versions, write
+from ..peers import command_line, versions, write
 from ..processes import IMPORTS, LateError, Process, StoppedError
 from .fuzz_worker import FINE, Job, Limits, Outcome, run_one, serve
 from .targets import TARGETS, Target, find_targets
@@ -191,11 +190,7 @@ def again(target: Target, seed: int, index: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where something was found."""
-    about, _, usage = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.reliability.fuzzing", description=about, epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("reliability.fuzzing", __doc__)
     parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="of all targets together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", metavar="FILE", help="keep the result (JSON)")

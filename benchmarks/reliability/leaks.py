@@ -9,7 +9,6 @@ the memory of the process and the time an item are noted. What happens for the f
 
 from __future__ import annotations
 
-import argparse
 import gc
 import statistics
 import sys
@@ -26,7 +25,7 @@ from ...engine.tensor import tensor
 from ...nn import Sequential, layers
 from ...replay.capture import capture
 from ..machine import host
-from ..peers import versions, write
+from ..peers import command_line, versions, write
 from .soak import Planned, Raising, reading
 
 MOMENTS, WARM = 10, 3
@@ -117,11 +116,7 @@ def measured(kind: str, count: int, folder: Path) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    about, _, usage = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.reliability.leaks", description=about, epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("reliability.leaks", __doc__)
     parser.add_argument("--count", type=int, default=100, metavar="N", help="of each kind")
     parser.add_argument("--out", metavar="FILE", help="keep the result (JSON)")
     options = parser.parse_args(arguments)

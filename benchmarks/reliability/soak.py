@@ -12,7 +12,6 @@ files are noted each minute.
 from __future__ import annotations
 
 import _thread
-import argparse
 import contextlib
 import json
 import os
@@ -36,7 +35,7 @@ from ...nn import Sequential, layers
 from ...nn.callbacks import Callback, ModelCheckpoint
 from ..machine import host
 from ..memory import memory
-from ..peers import versions, write
+from ..peers import command_line, versions, write
 from .disturbing import disturbed_bytes
 
 SERVING = 2
@@ -361,11 +360,7 @@ def reading() -> dict[str, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where something was not as expected."""
-    about, _, usage = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.reliability.soak", description=about, epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("reliability.soak", __doc__)
     parser.add_argument("--minutes", type=float, default=1.0, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", metavar="FILE", help="keep the result (JSON)")

@@ -8,7 +8,6 @@ without it is gpu.json beside SPEED.json.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from ...engine.files import write_file
 from ...errors import ChalkgradError
 from ..charts import pictures
 from ..gpu import prose
-from ..peers import table, write
+from ..peers import command_line, table, write
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
 from .results import (
@@ -279,7 +278,7 @@ def _repeat(growth: bool) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.performance", description=__doc__)
+    parser = command_line("speed.performance", __doc__)
     parser.add_argument("--results", required=True, help="what `chalkgrad bench --json` wrote")
     parser.add_argument("--growth", help="what `chalkgrad bench --growth --json` wrote")
     parser.add_argument("--gpu", help="what `chalkgrad bench --device gpu --json` wrote")
