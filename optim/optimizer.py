@@ -233,13 +233,18 @@ class Optimizer:
                 xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
                 xp.add(average, scratch, out=average)
 
+    @property
+    def clears(self) -> bool:
+        """Whether the next update begins with that."""
+        return (self.iterations + 1) % CLEARED == 0
+
     def clear(self) -> None:
         """Where the next update is a 16th, make 0 of the state's subnormal numbers: |x| < 1.2e-38 in float32.
 
         What has no gradient any more decays into them and stays there, since 0.9 of the least rounds to itself; many
         processors are many times slower on them. Those of float16 are left: there such numbers are common, and count.
         """
-        if (self.iterations + 1) % CLEARED:
+        if not self.clears:
             return
         for array in self.state.values():
             if isinstance(array, numpy.ndarray) and array.itemsize > 2:
@@ -315,6 +320,16 @@ class Numbers:
         self.latest.update(self.optimizer._next_numbers())
         for name, array in zip(self.optimizer.update.varying, self.arrays, strict=True):
             array[...] = self.latest[name]
+
+    @property
+    def clears(self) -> bool:
+        """Whether the next update begins with clearing `states`."""
+        return self.optimizer.clears
+
+    @property
+    def states(self) -> Sequence[backend.Array]:
+        """The arrays that are cleared then."""
+        return [*self.optimizer.state.values()]
 
     def values(self) -> list[float]:
         """The numbers of the next update, instead of writing them: for a device that is handed many at once."""

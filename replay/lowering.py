@@ -118,8 +118,7 @@ def as_array(number: Any, function: Any, dtypes: Iterable[Any]) -> Any:
 
 def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:
     """A sum, a mean or an extreme over axes, as the ufunc's own reduction."""
-    names = ("x", "axis", "dtype", "out")
-    options = dict(zip(names, instruction.arguments, strict=False)) | dict(instruction.options)
+    options = reduction_options(instruction)
     x, axis, out = options.pop("x"), options.pop("axis", None), instruction.out
     keepdims, dtype = options.pop("keepdims", False), options.pop("dtype", None)
     if options or not isinstance(x, Variable) or dtype is not None:
@@ -143,6 +142,12 @@ def _reduction(instruction: Instruction, xp: Any) -> list[Call] | None:
         (numpy.add.reduce, (x, axis, wide, out, keepdims), {}),
         (numpy.true_divide, (out, count, out), {}),
     ]
+
+
+def reduction_options(instruction: Instruction) -> dict[str, Any]:
+    """What a sum, a mean or an extreme is given, by name."""
+    names = ("x", "axis", "dtype", "out")
+    return dict(zip(names, instruction.arguments, strict=False)) | dict(instruction.options)
 
 
 def _copy_reshaped(out: Any, x: Any) -> None:

@@ -1,0 +1,56 @@
+"""Products of matrices by the BLAS that NumPy brings, called by its address: without Python, on the caller's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+SYMBOLS = {"float32": "scipy_cblas_sgemm64_", "float64": "scipy_cblas_dgemm64_"}
+"""cblas's product of matrices with 64-bit sizes, as NumPy's wheels name it."""
+THREADS = "scipy_openblas_{}_num_threads64_"
+_lock = threading.Lock()
+_users = [0, 0]
+
+
+@functools.cache
+def library() -> Any:
+    """NumPy's own OpenBLAS; None where it has another (conda, Debian, macOS' Accelerate), or a sign is missing."""
+    here = Path(numpy.__file__).parent
+    places = here.parent / "numpy.libs", here / ".dylibs"
+    for path in sorted(file for place in places if place.is_dir() for file in place.glob("*openblas64_*")):
+        with contextlib.suppress(OSError):
+            found = ctypes.CDLL(str(path))
+            names = (*SYMBOLS.values(), THREADS.format("get"), THREADS.format("set"))
+            if all(hasattr(found, name) for name in names):
+                return found
+    return None
+
+
+def address(dtype: Any) -> int:
+    """Where the product of that dtype begins."""
+    return ctypes.cast(getattr(library(), SYMBOLS[numpy.dtype(dtype).name]), ctypes.c_void_p).value or 0
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """With products on the calling thread alone; what was set before comes back when the last that asked has left."""
+    get, put = (getattr(library(), THREADS.format(what)) for what in ("get", "set"))
+    with _lock:
+        _users[0] += 1
+        if _users[0] == 1:
+            _users[1] = get()
+            put(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users[0] -= 1
+            if not _users[0]:
+                put(_users[1])
