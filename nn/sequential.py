@@ -108,13 +108,15 @@ class Sequential(Network):
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
-        same to the last bit. jit_compile: whether a recorded step is compiled with Numba; see `cg.capture`.
+        same to the last bit. jit_compile: whether a recorded step is compiled with Numba, see `cg.capture`; "auto" and
+        True also let a large training of dense layers run many steps in one call on all cores, whose last digits are
+        its own (docs/replay.md); "exact" compiles, and keeps the bits of the tape.
         deterministic: on a GPU, refuse a step with a call whose results may differ from run to run (adding to places
         named by arrays); all others repeat to the last bit anyhow, as everything does on the CPU. check_finite: end
         `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
         callbacks ends it without an error instead.
         """
-        check_jit(jit_compile)
+        check_jit("auto" if jit_compile == "exact" else jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
         chosen, made = make_optimizer(optimizer), make_loss(loss)
@@ -201,9 +203,10 @@ class Sequential(Network):
         if self.run_eagerly:
             return step
         kept, own = self.recorded.get(name), self.loss is None or self.loss.targets != "any"
-        settings = self.jit_compile, own, self.deterministic
+        jit = "auto" if self.jit_compile == "exact" else self.jit_compile
+        settings = jit, own, self.deterministic
         if kept is None or len(kept.recordings) > PROGRAMS or (kept.jit, kept.own, kept.deterministic) != settings:
-            kept = Captured(step, self.jit_compile, own=own, deterministic=self.deterministic)
+            kept = Captured(step, jit, own=own, deterministic=self.deterministic)
             self.recorded[name] = kept
         return kept
 

@@ -13,7 +13,7 @@ from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
 from ..optim import Constant
-from ..replay.capture import Captured
+from .ahead import steps_ahead
 from .checkpoint import Description
 from .finite import first_changed, first_fault
 from .hooks import Hooks
@@ -229,7 +229,7 @@ class Trainer:
         given = samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
         step: Any
         step, everything = self._ready()
-        ahead = hooks.ahead if model.device != "cpu" and isinstance(step, Captured) else 0
+        ahead = 1
         start = self.seen = self._take_up(within) if within else 0
         told = hooks.any("on_train_batch_begin", "on_train_batch_end")
         with contextlib.ExitStack() as endings:
@@ -239,8 +239,11 @@ class Trainer:
             while start < count:
                 if told:
                     hooks("on_train_batch_begin", start // batch_size)
-                whole = min(ahead, (count - start) // batch_size)
-                done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given]) if whole else 0
+                whole = (count - start) // batch_size
+                if ahead and whole:
+                    ahead = steps_ahead(self, step, everything, given, start, batch_size, hooks)
+                columns = [taken.batches(start, min(ahead, whole), batch_size) for taken in given]
+                done = step.enqueue(columns, everything) if ahead and whole else 0
                 if not done:
                     step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
                 stop = min(start + max(done, 1) * batch_size, count)

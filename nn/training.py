@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..engine.tensor import Tensor
+from .ahead import runs_epochs
 from .callbacks import TerminateOnNaN
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
@@ -55,6 +56,7 @@ def fit(
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
+    worth_it = worth_it or runs_epochs(model, samples)
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=6)
     trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)

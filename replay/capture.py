@@ -160,13 +160,16 @@ class Captured(Generic[P, R]):
                 recording.look_at = max(pays_at, recording.replays + 1)
         return recording.effects(outputs, (args, kwargs))  # type: ignore[no-any-return]
 
-    def enqueue(self, columns: Sequence[Any]) -> int:
-        """Call it with each row of the columns, one on the host for each argument, all at once; returns how many
-        calls were done.
+    def enqueue(self, columns: Sequence[Any], given: Sequence[Tensor] = ()) -> int:
+        """Call it with what is given and each row of the columns, one on the host for each argument, all at once;
+        returns how many calls were done.
 
-        That is how an epoch runs on a GPU without waiting for it: only where the step is a CUDA graph that gives
-        nothing back. 0 were done where it is none, or not yet: call it one by one.
+        That is how an epoch runs on a GPU without waiting for it, where the step is a CUDA graph, and on a CPU in one
+        compiled call, where it is in parts (`parts`); it must give nothing back. 0 were done where it is neither, or
+        not yet: call it one by one.
         """
+        if given:
+            return self._in_parts(columns, given)
         for recording in self.recordings.values():
             program = recording.program
             if isinstance(program, GpuProgram) and program.takes_rows_of(columns):
@@ -178,6 +181,55 @@ class Captured(Generic[P, R]):
                     recording.effects((), None)
                 return done
         return 0
+
+    def _in_parts(self, columns: Sequence[Any], given: Sequence[Tensor]) -> int:
+        """The calls as `enqueue` does them on a CPU: as many as take some tenths of a second."""
+        if (captures and capturing()) or watchers or not self._busy.acquire(blocking=False):
+            return 0
+        try:
+            arrays, recording = self._standing((*given, Tensor(columns[0][:1][0])))
+            epoch = recording.program.epoch if recording and recording.program else None
+            if recording is None or epoch is None or not recording.gives_nothing:
+                return 0
+            rows = columns[0][: epoch.most]
+            epoch.run(*arrays[: len(given)], rows)
+            recording.replays += len(rows)
+            recording.effects((), None)
+            return len(rows)
+        finally:
+            self._busy.release()
+
+    def _standing(self, args: Sequence[Tensor]) -> tuple[list[Any], Recording | None]:
+        """The arrays of a call, and its recording where that has a program that holds."""
+        arrays, key = signature(args, {})
+        recording = self.recordings.get(key)
+        holds = recording is not None and recording.program is not None and recording.holds(arrays)
+        return arrays, recording if holds else None
+
+    def is_in_parts(self, *args: Tensor) -> bool:
+        """Whether many such calls can be done at once on a CPU."""
+        recording = self._standing(args)[1]
+        if recording is None or recording.program is None or not recording.gives_nothing:
+            return False
+        return recording.program.device == "cpu" and recording.program.epoch is not None
+
+    def is_settled(self, *args: Tensor) -> bool:
+        """Whether such a call is replayed, or is known to stay on the tape."""
+        recording = self._standing(args)[1] or self.recordings.get(signature(args, {})[1])
+        if recording is None or (recording.program and not self._standing(args)[1]):
+            return False
+        return bool(recording.program or recording.reason or recording.attempts >= recording.most)
+
+    def record(self, *args: Any) -> None:
+        """Call the function, with all its effects, until such a call is recorded or is known to stay on the tape."""
+        with self._busy:
+            while not (captures and capturing()) and not watchers and not self.is_settled(*args):
+                arrays, key = signature(args, {})
+                recording = self.recordings.setdefault(key, Recording())
+                if recording.program is not None:
+                    recording.renew()
+                with _recording:
+                    self._record(recording, arrays, key, args, {})
 
     def _record(self, recording: Recording, arrays: Sequence[Any], key: Any, args: Any, kwargs: Any) -> R:
         """Run the function under trace, and make a program where the trace is the same as the one before."""

@@ -16,6 +16,7 @@ import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from .parts import FLAT, ROWS, Operation, Parts, Place, size
 
 ALIGNED = 64
 """Elements that a part's arrays are apart, so that no two cores write to one line of the cache."""
+CALL = 0.3
+"""Seconds of a call, about."""
 KINDS = ("float", "int", "uint", "bool")
 _compiled: dict[str, Any] = {}
 
@@ -40,6 +43,12 @@ class Epoch:
         self.text = Text(parts, inputs[:2])
         self._function: Any = None
         self._room: list[Any] = []
+        self._pace = 0.0
+
+    @property
+    def most(self) -> int:
+        """Steps that are done in one call, so that Ctrl-C is heard: at first few."""
+        return max(1, int(CALL / self._pace)) if self._pace else 32
 
     def prepare(self) -> None:
         """Compile it, and make room for what the parts keep."""
@@ -63,11 +72,13 @@ class Epoch:
         given += self._room
         strides = [array.shape[-1] for array in self._room[len(parts.flats) + len(parts.kept) :]]
         values = [steps, self.rows, *(array.ctypes.data for array in given), *strides]
+        begin = time.perf_counter()
         self._move(inwards=True)
         with blas.one_thread():
             done = together(self._function, threads or self._threads(), values)
         if done:
             self._move(inwards=False)
+            self._pace = (time.perf_counter() - begin) / steps
         elif parts.host:
             parts.host.optimizer.iterations = counts
 

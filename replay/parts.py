@@ -477,6 +477,11 @@ class Splitting:
             at += size(segment.shape) // (parts.count if segment.axis is not None else 1)
 
 
+def split(instructions: Sequence[Instruction], inputs: Sequence[Variable]) -> Parts:
+    """The step of a list in parts; raises Unfit where that cannot be."""
+    return Splitting(instructions, inputs).parts
+
+
 def _is_made(v: Variable) -> bool:
     return root(v).kind == "made"
 

@@ -17,10 +17,12 @@ from ..engine import backend
 from . import passes
 from .buffers import ALIGNMENT, planned
 from .calls import is_elementwise
+from .epoch import Epoch
 from .exchange import exchange
 from .fuse import Loop, fused
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, lower, lower_write
+from .parts import Unfit, split
 from .trace import Trace
 
 SMALL = 1 << 20
@@ -40,6 +42,8 @@ class Program:
         instructions = passes.fold(trace, instructions, kept)  # constants that are alike are one by now
         instructions = passes.share(instructions, kept, returned)
         instructions = passes.drop_unused(instructions, returned)
+        self._listed, self._epoch = tuple(instructions), list[Any]()
+        self.not_in_parts = ""
         instructions = exchange(instructions, kept)
         instructions, placed = passes.place(instructions, kept)
         self.recorded = len(trace.instructions)
@@ -129,6 +133,18 @@ class Program:
         if value.__class__ is not Variable:
             return value
         return self._bound.get(value.number, value.array)
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The step in parts, of which many run in one compiled call; None where it cannot be, as `not_in_parts` says."""
+        if not self._epoch:
+            try:
+                self._epoch.append(Epoch(split(self._listed, self.inputs), self.inputs))
+            except Unfit as error:
+                self.not_in_parts = str(error)
+                self._epoch.append(None)
+        found: Epoch | None = self._epoch[0]
+        return found
 
     def fuse(self) -> None:
         """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
@@ -221,7 +237,9 @@ class Program:
     @property
     def standing(self) -> str:
         """In a sentence, how it is replayed, where that is not by the text."""
-        return ""
+        if self.not_in_parts:
+            return f"many steps in one call: not, since {self.not_in_parts}."
+        return f"many steps in one call: in {self._epoch[0].parts.count} parts." if self._epoch else ""
 
     def examples(self) -> list[Any]:
         """Inputs to measure with: those that were recorded; zeros, where these were large and so were not kept."""

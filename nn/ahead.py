@@ -1,0 +1,63 @@
+"""Many steps of a training at once: how many, and on a CPU whether the model's step runs so at all.
+
+Whether it does is a matter of model, samples and what is installed, never of how many epochs there are or who looks
+on: so a training that is interrupted and taken up again has the same bits. That is also why the step is recorded
+before the first of them, on a batch whose effects are undone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..replay import blas, fuse
+from ..replay.capture import Captured
+from .state import Snapshot
+
+if TYPE_CHECKING:
+    from ..engine.tensor import Tensor
+    from .hooks import Hooks
+    from .samples import Samples, Taken
+    from .sequential import Sequential
+    from .trainer import Trainer
+
+WORTH = 1 << 30
+"""Samples times parameters, from which on an epoch is worth compiling: some 0.05 seconds each."""
+
+
+def runs_epochs(model: Sequential, samples: Samples) -> bool:
+    """Whether a training may run many steps in one compiled call."""
+    if model.device != "cpu" or model.run_eagerly or model.jit_compile not in (True, "auto") or samples.streamed:
+        return False
+    large = len(samples) * model.flat.data.size >= WORTH
+    return large and fuse.available() and blas.library() is not None
+
+
+def steps_ahead(
+    trainer: Trainer, step: Any, everything: list[Tensor], given: list[Taken], start: int, batch_size: int, hooks: Hooks
+) -> int:
+    """How many steps may run before the callbacks hear of the last of them; 0: each by itself, by the list.
+
+    everything, given: what the step is called with; the next whole batch begins at `start`.
+    """
+    if not isinstance(step, Captured):
+        return 0
+    if trainer.model.device != "cpu":
+        return hooks.ahead
+    if not trainer.samples or not runs_epochs(trainer.model, trainer.samples):
+        return 0
+    batch = [*everything, *[taken.tensor(start, start + batch_size) for taken in given]]
+    if not step.is_settled(*batch):
+        _record(trainer, step, batch)
+    return max(1, hooks.ahead) if step.is_in_parts(*batch) else 0
+
+
+def _record(trainer: Trainer, step: Captured[..., Any], batch: list[Tensor]) -> None:
+    """Record the step, and leave everything as it was."""
+    before, means = Snapshot(trainer.model), trainer.means.sums.copy()
+    drawn = trainer.generator.bit_generator.state
+    try:
+        step.record(*batch)
+    finally:
+        before.put_back()
+        trainer.means.sums[...] = means
+        trainer.generator.bit_generator.state = drawn
