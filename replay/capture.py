@@ -192,7 +192,8 @@ class Captured(Generic[P, R]):
             if recording is None or epoch is None or not recording.gives_nothing:
                 return 0
             rows = columns[0][: epoch.most]
-            epoch.run(*arrays[: len(given)], rows)
+            x, y = arrays[: len(given)]
+            epoch.run(x, y, rows)
             recording.replays += len(rows)
             recording.effects((), None)
             return len(rows)

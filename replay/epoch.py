@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +86,21 @@ class Epoch:
     def _move(self, inwards: bool) -> None:
         """Take the weights and what goes with them into the parts' own memory, or give them back."""
         parts, count = self.parts, self.parts.count
-        for v, own in zip(parts.flats, self._room, strict=False):
+        for flat, own in zip([v.array for v in parts.flats], self._room, strict=False):
+            assert flat is not None
             for s in parts.segments:
-                there = v.array[s.offset : s.offset + size(s.shape)].reshape(s.shape)
+                there = flat[s.offset : s.offset + size(s.shape)].reshape(s.shape)
                 shape = [n // count if axis == s.axis else n for axis, n in enumerate(s.shape)]
                 for part in range(count if s.axis is not None or inwards else 1):
                     mine = own[part, s.local : s.local + size(shape)].reshape(shape)
                     theirs = there if s.axis is None else numpy.split(there, count, s.axis)[part]
                     numpy.copyto(*((mine, theirs) if inwards else (theirs, mine)))
-        for v, own in zip(parts.kept, self._room[len(parts.flats) :], strict=False):
+        for kept, own in zip([v.array for v in parts.kept], self._room[len(parts.flats) :], strict=False):
+            assert kept is not None
             if inwards:
-                own[:, 0] = v.array
+                own[:, 0] = kept
             else:
-                v.array[...] = own[0, 0]
+                kept[...] = own[0, 0]
 
     def _threads(self) -> int:
         most = min(self.parts.count, cores())
@@ -318,6 +321,9 @@ class Text:
                 return load(f"{_type(dtype)}({constant}[0])", 0)
             if not isinstance(item, Place):
                 return repr(item)
+            if item.buffer in self.parts.given and item.dims:  # so that the text holds for batches of any length
+                dims = place.dims[count - len(item.dims) :]
+                item = replace(item, dims=tuple("1" if d == "1" else n for d, n in zip(item.dims, dims, strict=True)))
             number = item.buffer.number
             if number in values and item.dims == place.dims:
                 return values[number]
@@ -420,7 +426,8 @@ class Text:
         dtype = _type(out.buffer.dtype)
 
         def loops(axes: Sequence[int], lines: Sequence[str], begin: int = 0) -> list[str]:
-            heads = [f"{'    ' * n}for i{a} in range({'1, ' if begin else ''}{lengths[a]}):" for n, a in enumerate(axes)]
+            first = "1, " if begin else ""
+            heads = [f"{'    ' * n}for i{a} in range({first}{lengths[a]}):" for n, a in enumerate(axes)]
             return [*heads, *(f"{'    ' * len(axes)}{line}" for line in lines)]
 
         total, best, at, now = (f"{name}{group}" for name in ("total", "best", "at", "now"))
@@ -430,10 +437,11 @@ class Text:
             look = [f"{now} = {element}", f"if {now} {sign} {best} or ({now} != {now} and {best} == {best}):",
                     f"    {best}, {at} = {now}, i{axis}"]  # fmt: skip
             found = at if operation.kind == "argmax" else best
-            inside = [f"{best}, {at} = {first}, 0", *loops([axis], look, begin=1), f"{target}[{place}] = {dtype}({found})"]
-            return loops(left, inside)
+            inside = [f"{best}, {at} = {first}, 0", *loops([axis], look, begin=1)]
+            return loops(left, [*inside, f"{target}[{place}] = {dtype}({found})"])
         if operation.axes == (0,) and count > 1:  # row after row
-            lines = [*loops(left, [f"{target}[{place}] = 0"]), *loops(range(count), [f"{target}[{place}] += {element}"])]
+            lines = loops(left, [f"{target}[{place}] = 0"])
+            lines += loops(range(count), [f"{target}[{place}] += {element}"])
             return [*lines, *loops(left, [f"{target}[{place}] /= {mean[3:]}"])] if mean else lines
         wide = "float64" if mean or not left else dtype
         inside = [f"{total} = {wide}(0)", *loops(operation.axes, [f"{total} += {element}"])]
@@ -498,21 +506,22 @@ def _grouped(operations: Sequence[Operation]) -> list[list[Operation]]:
 
 
 def _joins(group: Sequence[Operation], operation: Operation) -> bool:
-    first = group[0]
-    if first.kind != "element" or operation.kind != "element":
-        return False
-    if (first.out.dims, first.out.axis) != (operation.out.dims, operation.out.axis):
+    """Whether an operation may stand in the loop of these: one shape, and what it shares with them lies alike."""
+    out = operation.out
+    if group[0].kind != "element" or operation.kind != "element" or _lay(group[0].out)[:2] != _lay(out)[:2]:
         return False
     written = {o.out.buffer.number: o.out for o in group}
-    for p in (*operation.reads, operation.out):
-        if isinstance(p, Place) and p.buffer.number in written:
-            other = written[p.buffer.number]
-            if (p.dims, p.axis, p.segment) != (other.dims, other.axis, other.segment):
-                return False
+    for p in (*operation.reads, out):
+        if isinstance(p, Place) and p.buffer.number in written and _lay(p) != _lay(written[p.buffer.number]):
+            return False
     if operation.picks and operation.reads[0].buffer.number in written:
         return False
-    read = [p for o in group for p in o.reads if isinstance(p, Place) and p.buffer is operation.out.buffer]
-    return all((p.dims, p.axis, p.segment) == (operation.out.dims, operation.out.axis, operation.out.segment) for p in read)
+    read = [p for o in group for p in o.reads if isinstance(p, Place) and p.buffer is out.buffer]
+    return all(_lay(p) == _lay(out) for p in read)
+
+
+def _lay(place: Place) -> tuple[Any, ...]:
+    return place.dims, place.axis, place.segment
 
 
 def _after(at: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
@@ -540,9 +549,10 @@ def _type(dtype: Any) -> str:
 def compiled(source: str, dtype: str) -> Any:
     """The machine code of a text: made once for a machine, and kept in the user's cache, where that can be written."""
     if source not in _compiled:
-        import llvmlite.binding
+        import llvmlite.binding  # type: ignore[import-untyped]
         import numba
         from numba import types
+        from numba.np.numpy_support import carray
 
         from . import meeting
 
@@ -551,7 +561,7 @@ def compiled(source: str, dtype: str) -> Any:
         long, whole = types.int64, types.int32
         signature = types.void(*[whole] * 3, *[long] * 3, real, long, long, long, long, real, long, long)
         space: dict[str, Any] = {n: getattr(numpy, n) for n in dir(numpy) if n.rstrip("0123456789_") in KINDS}
-        space |= {n: getattr(math, n) for n in dir(math) if n[0] != "_"} | {"carray": numba.carray}
+        space |= {n: getattr(math, n) for n in dir(math) if n[0] != "_"} | {"carray": carray}
         space |= {"gemm": types.ExternalFunction(name, signature), "__name__": __name__}
         space |= {"meet": meeting.meet, "pointer": meeting.pointer}
         file = _kept(source, Path(meeting.__file__).read_text("utf-8"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -18,7 +18,7 @@ SPINS = 2000
 _give_away = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _come(typing: Any, counter: Any) -> Any:
     """Count one more at the address."""
 
@@ -30,7 +30,7 @@ def _come(typing: Any, counter: Any) -> Any:
     return types.void(types.int64), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _count(typing: Any, counter: Any) -> Any:
     """What the counter at the address says."""
 
@@ -41,7 +41,7 @@ def _count(typing: Any, counter: Any) -> Any:
     return types.int64(types.int64), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pointer(typing: Any, address: Any) -> Any:
     """An address as a pointer, of which `carray` makes an array."""
 
@@ -51,10 +51,10 @@ def pointer(typing: Any, address: Any) -> Any:
     return types.voidptr(types.int64), code
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def meet(counter: Any, all_here: int) -> None:
     """Count this thread at the counter, an address, and go on when it says that all are here."""
-    _come(counter)
+    _come(counter)  # type: ignore[call-arg]
     spins = 0
     while _count(counter) < all_here:
         spins += 1

@@ -22,8 +22,10 @@ from .lowering import reduction_options
 
 ROWS, FLAT = "rows", "flat"
 """Lengths that are no numbers in the text: of the batch, and of a part of the flat buffers."""
-MOST, LEAST_UNITS = 8, 64
-"""Parts at most, and units that a part has at least."""
+MOST, LEAST, FEWEST = 8, 64, 16
+"""Parts at most, and units that a part has at least: of more than two parts, and of two."""
+RESHAPES = ("reshape", "getitem", "ravel", "expand_dims", "squeeze")
+"""Views that may hold the same elements in the same order."""
 
 
 class Unfit(Exception):
@@ -38,7 +40,7 @@ class Segment:
 
     offset: int
     shape: tuple[int, ...]
-    axis: int | None | str
+    axis: Any
     local: int = 0
 
 
@@ -132,7 +134,8 @@ class Splitting:
         factors = {v.storage for i in self.instructions if i.name == "matmul" for v in i.reads()}
         for i in self.instructions:
             v = i.out
-            if i.kind == "write" and v is not None and v.kind == "outside" and len(v.shape) == 1 and v.storage in factors:
+            written = i.kind == "write" and v is not None and v.kind == "outside" and len(v.shape) == 1
+            if written and v is not None and v.storage in factors:
                 return v
         raise Unfit("no flat buffer of weights is updated")
 
@@ -142,17 +145,20 @@ class Splitting:
         for i in self.instructions:
             if i.name == "matmul" and len(i.arguments) == 2:
                 w = i.arguments[1]
-                if w.__class__ is Variable and w.kind == "outside" and w.storage == self.theta.storage and w not in found:
+                if w.__class__ is Variable and self._is_weight(w) and w not in found:
                     found.append(w)
         if not found:
             raise Unfit("it has no layer of weights")
         return found
 
+    def _is_weight(self, v: Variable) -> bool:
+        return v.kind == "outside" and v.storage == self.theta.storage
+
     def _count(self, weights: Sequence[Variable]) -> int:
         lengths = [w.shape[axis] for w, axis in self._axes(weights)]
         hidden = [w.shape[1] for w in weights[:-1]] or lengths
         count = MOST
-        while count > 1 and (any(n % count for n in lengths) or min(hidden) < count * LEAST_UNITS):
+        while count > 1 and (any(n % count for n in lengths) or min(hidden) < count * (LEAST if count > 2 else FEWEST)):
             count //= 2
         return count
 
@@ -165,10 +171,10 @@ class Splitting:
         reads = [v for i in self.instructions for v in i.reads()]
         found: dict[int, tuple[tuple[int, ...], Any]] = {}
         for v in reads:
-            if v.kind == "outside" and v.storage == self.theta.storage and v is not self.theta:
-                begin = (backend.address_of(v.array) - backend.address_of(self.theta.array)) // v.array.itemsize
+            if self._is_weight(v) and v is not self.theta:
+                begin = _begin(v, self.theta)
                 axis = axes.get(v.number, "open" if len(v.shape) == 1 else None)
-                if found.setdefault(begin, (v.shape, axis))[0] != v.shape or not v.array.flags.c_contiguous:
+                if found.setdefault(begin, (v.shape, axis))[0] != v.shape or not _lies_plainly(v):
                     raise Unfit("a weight is looked at in two ways")
         end, whole = 0, self.parts.count == 1
         for begin in sorted(found):
@@ -183,15 +189,15 @@ class Splitting:
     def _segment(self, v: Variable) -> Segment | None:
         """The segment that an array from outside is, in one of the flat buffers."""
         for flat in self.parts.flats:
-            if v.storage == flat.storage and v.array.itemsize == flat.array.itemsize:
-                begin = (backend.address_of(v.array) - backend.address_of(flat.array)) // v.array.itemsize
+            if v.storage == flat.storage and v.dtype == flat.dtype:
+                begin = _begin(v, flat)
                 for segment in self.parts.segments:
-                    if segment.offset == begin and segment.shape == v.shape and v.array.flags.c_contiguous:
+                    if segment.offset == begin and segment.shape == v.shape and _lies_plainly(v):
                         return segment
         return None
 
     def _is_flat(self, v: Variable) -> bool:
-        return v.shape == self.theta.shape
+        return bool(v.shape == self.theta.shape)
 
     # How variables lie
 
@@ -214,7 +220,7 @@ class Splitting:
         if v.kind != "outside" or v.array is None:
             raise Unfit(f"{v} is not known")
         if self._is_flat(v):
-            if v.dtype != self.theta.dtype or not v.array.flags.c_contiguous:
+            if v.dtype != self.theta.dtype or not _lies_plainly(v):
                 raise Unfit("flat buffers differ in dtype")
             self.parts.flats.append(v)
             return Place(v, (FLAT,))
@@ -224,7 +230,7 @@ class Splitting:
             if segment.axis == "open":
                 segment.axis = axis
             flat = next(f for f in self.parts.flats if f.storage == v.storage)
-            return Place(flat, tuple(map(str, v.shape)), segment.axis, segment=segment)  # type: ignore[arg-type]
+            return Place(flat, tuple(map(str, v.shape)), segment.axis, segment=segment)
         if v.storage == self.theta.storage:
             raise Unfit("weights are looked at in another way")
         if v in self.parts.numbers:
@@ -234,7 +240,7 @@ class Splitting:
                 raise Unfit("it changes an array that is no state of the update")
             self.parts.kept.append(v)
             return Place(v, ())
-        if not v.array.flags.c_contiguous or len(v.shape) > 2:
+        if not _lies_plainly(v) or len(v.shape) > 2:
             raise Unfit("a constant lies in steps")
         if any(v.storage == f.storage for f in self.parts.flats):
             raise Unfit("a part of the weights' state is looked at")
@@ -294,18 +300,19 @@ class Splitting:
         place = self._whole(source)
         if out.shape == source.shape and i.name in ("reshape", "getitem", "ravel"):
             self.parts.places[out.number] = place
-        elif i.name == "transpose" and len(source.shape) == 2 and len(i.arguments) == 1 and not i.options:
+        elif i.name == "transpose" and len(source.shape) == 2 and i.arguments[1:] in ((), ((1, 0),)) and not i.options:
             axis = None if place.axis is None else 1 - place.axis
             self.parts.places[out.number] = Place(
                 place.buffer, place.dims[::-1], axis, not place.swapped, place.segment
             )
-        elif i.name in ("reshape", "getitem", "ravel", "expand_dims", "squeeze") and self._is_reshaped(source, out, place):
+        elif i.name in RESHAPES and self._is_reshaped(source, out, place):
             self.parts.places[out.number] = Place(place.buffer, _dims(source.shape, place.dims, out.shape), None, False)
         else:
-            raise Unfit(f"{i.name} has no rule")
+            raise Unfit(f"{i.name} has no rule: {i!r}")
 
     def _is_reshaped(self, source: Variable, out: Variable, place: Place) -> bool:
-        return size(source.shape) == size(out.shape) and place.axis is None and not place.swapped and bool(size(out.shape))
+        whole = place.axis is None and not place.swapped
+        return whole and size(source.shape) == size(out.shape) > 0
 
     def _gather(self, i: Instruction) -> None:
         out, (x, at) = i.out, i.arguments[:2]
@@ -345,7 +352,7 @@ class Splitting:
         return 1 if products and out.shape[1] % self.parts.count == 0 else None
 
     def _weight_segment(self, w: Any) -> Segment | None:
-        if w.__class__ is Variable and w.kind == "outside" and w.storage == self.theta.storage:
+        if w.__class__ is Variable and self._is_weight(w):
             self._know_flats(w)
             return self._segment(w)
         return None
@@ -374,7 +381,8 @@ class Splitting:
         assert out is not None
         place = self._whole(x)
         axis = i.options.get("axis", i.arguments[1] if len(i.arguments) > 1 else None)
-        if i.options.keys() - {"axis"} or len(i.arguments) > 2 or len(x.shape) != 2 or axis not in (-1, 1) or place.swapped:
+        fits = len(i.arguments) <= 2 and len(x.shape) == 2 and axis in (-1, 1) and not place.swapped
+        if i.options.keys() - {"axis"} or not fits:
             raise Unfit("argmax over other axes than the last of two")
         if place.axis == 1:
             raise Unfit("argmax over split units")
@@ -416,9 +424,8 @@ class Splitting:
         places = [self._whole(v) if v.__class__ is Variable and self._open(v) is None else v for v in reads]
         known = [(v, p) for v, p in zip(reads, places, strict=True) if isinstance(p, Place)]
         target = None
-        if i.kind == "write":
-            if self._open(out) is None:
-                target = self._place(out)
+        if i.kind == "write" and self._open(out) is None:
+            target = self._place(out)
         count = len(out.shape)
         axis = self._common_axis(known, count, out)
         if target is not None and out.kind != "made" and target.dims:
@@ -435,9 +442,7 @@ class Splitting:
             target = self._place(out, axis)
             if target.axis != axis and target.dims and target.dims != (FLAT,):
                 raise Unfit("an array is written in another split than it lies")
-            self.parts.operations.append(
-                Operation("element", target, tuple(resolved), text, computes)
-            )
+            self.parts.operations.append(Operation("element", target, tuple(resolved), text, computes))
             return
         pairs = [(v, p) for v, p in zip(reads, resolved, strict=True) if isinstance(p, Place)]
         dims = tuple(self._dim(n, out, pairs) for n in range(count))
@@ -465,7 +470,9 @@ class Splitting:
         }
         return next((d for d in sorted(found) if not d.isdigit()), str(out.shape[axis]))
 
-    def _emit(self, out: Variable, kind: str, place: Place, reads: tuple[Any, ...], text: str = "", **more: Any) -> None:
+    def _emit(
+        self, out: Variable, kind: str, place: Place, reads: tuple[Any, ...], text: str = "", **more: Any
+    ) -> None:
         self.parts.operations.append(Operation(kind, place, reads, text, **more))
         self.parts.places[out.number] = place
 
@@ -480,6 +487,15 @@ class Splitting:
 def split(instructions: Sequence[Instruction], inputs: Sequence[Variable]) -> Parts:
     """The step of a list in parts; raises Unfit where that cannot be."""
     return Splitting(instructions, inputs).parts
+
+
+def _begin(v: Variable, flat: Variable) -> int:
+    """Where an array begins in a flat buffer."""
+    return int((backend.address_of(v.array) - backend.address_of(flat.array)) // v.dtype.itemsize)
+
+
+def _lies_plainly(v: Variable) -> bool:
+    return v.array is not None and bool(v.array.flags.c_contiguous)
 
 
 def _is_made(v: Variable) -> bool:

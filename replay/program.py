@@ -136,7 +136,7 @@ class Program:
 
     @property
     def epoch(self) -> Epoch | None:
-        """The step in parts, of which many run in one compiled call; None where it cannot be, as `not_in_parts` says."""
+        """The step in parts, of which many run in one compiled call; None where it cannot be: see `not_in_parts`."""
         if not self._epoch:
             try:
                 self._epoch.append(Epoch(split(self._listed, self.inputs), self.inputs))

@@ -1,0 +1,204 @@
+"""Many steps of `fit` in one compiled call: near the list, the same bits each time, and the list where it cannot be."""
+
+import ctypes
+import time
+
+import numpy as np
+import pytest
+
+from chalkgrad import Sequential, layers, optim
+from chalkgrad.errors import DivergenceError
+from chalkgrad.nn import ahead
+from chalkgrad.nn.callbacks import Callback
+from chalkgrad.replay import blas, epoch, fuse
+
+pytest.importorskip("numba")
+pytestmark = [
+    pytest.mark.cpu_only("a GPU has its own road"),
+    pytest.mark.skipif(blas.library() is None, reason="NumPy has no BLAS of its own here"),
+]
+LABELS = "sparse_categorical_crossentropy"
+
+
+@pytest.fixture(autouse=True)
+def small_ones_too(monkeypatch, tmp_path_factory):
+    """Also where it would not pay; what is compiled is kept for this session alone."""
+    monkeypatch.setattr(ahead, "WORTH", 1)
+    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
+
+
+@pytest.fixture
+def samples(digits):
+    x, y, *_ = digits
+    return x[:200].reshape(-1, 64), y[:200]
+
+
+def dense(*units, activation="relu", last="softmax", dtype="float32", **options):
+    middle = [layers.Dense(n, activation, **options) for n in units]
+    return Sequential([*middle, layers.Dense(10, last)], dtype=dtype)
+
+
+def trained(x, y, model=None, jit="auto", optimizer="adam", loss=LABELS, metrics=("accuracy",), check=True, **fitted):
+    model = model or dense(32)
+    if model.loss is None:
+        model.compile(optimizer, loss, metrics, jit_compile=jit, check_finite=check)
+    model.fit(x, y, **{"batch_size": 16, "epochs": 2, "verbose": 0, "seed": 3} | fitted)
+    return model
+
+
+def bits(model):
+    return [model.flat.data.tobytes(), *(a.tobytes() for a in model.optimizer.state.values()), model.history.history]
+
+
+def said(model):
+    return model.recorded["train"].explain()
+
+
+def averaged_momentum():
+    return optim.Momentum(0.1, nesterov=True, use_ema=True)
+
+
+CASES = {
+    "labels": {},
+    "deep": {
+        "model": lambda: dense(32, 32, activation="tanh", last="sigmoid", dtype="float64", use_bias=False),
+        "targets": "float64", "loss": "mse", "metrics": (), "optimizer": averaged_momentum,
+    },
+}  # fmt: skip
+LONG = {
+    "bytes, one-hot": {
+        "bytes": True, "targets": "float32", "loss": "categorical_crossentropy", "optimizer": "adamw",
+    },
+    "one layer": {"model": dense, "optimizer": "rmsprop"},
+    "binary": {
+        "model": lambda: dense(32, activation="silu", last="sigmoid"), "targets": "float32",
+        "loss": "binary_crossentropy",
+    },
+    "four": {
+        "model": lambda: dense(32, 64, 48, activation="elu"), "optimizer": lambda: optim.Adam(bias_correction=False),
+    },
+    "schedule": {"optimizer": lambda: optim.GradientDescent(optim.CosineDecay(0.1, steps=20))},
+}  # fmt: skip
+
+
+def near_the_list(x, y, targets="", bytes=False, **case):
+    y = np.eye(10, dtype=targets)[y] if targets else y
+    x = (x * 255).astype("uint8") if bytes else x
+    make = {name: case.pop(name) for name in ("model", "optimizer") if callable(case.get(name))}
+    runs = [trained(x, y, jit=jit, epochs=1, **{n: f() for n, f in make.items()}, **case) for jit in ("exact", "auto")]
+    assert "in 2 parts" in said(runs[1]) or "in 4 parts" in said(runs[1])
+    assert "parts" not in said(runs[0])
+    bound = 1e-4 if runs[0].dtype == "float32" else 1e-12  # Adam makes much of a gradient that is rounding alone
+    for a, b in zip(*(r.get_weights() for r in runs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound * np.abs(a).max())
+    np.testing.assert_allclose(*(r.history.history["loss"] for r in runs), rtol=1e-6)
+    assert runs[0].optimizer.iterations == runs[1].optimizer.iterations == 13
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_near_the_list(samples, case):
+    near_the_list(*samples, **CASES[case])
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("case", LONG)
+def test_others_near_the_list(samples, case):
+    near_the_list(*samples, **LONG[case])
+
+
+class Looks(Callback):
+    """Wants to be told of each batch."""
+
+    def on_train_batch_end(self, batch, logs):
+        assert np.isfinite(logs["loss"])
+
+
+def test_the_same_bits_each_time(samples, monkeypatch):
+    """With one thread or two, in one call or step by step, in one fit or in two."""
+    expected = bits(trained(*samples))
+    assert bits(trained(*samples, callbacks=[Looks()])) == expected
+    for cores in (1, 2):
+        monkeypatch.setattr(epoch, "cores", lambda cores=cores: cores)
+        assert bits(trained(*samples)) == expected
+    begun = trained(*samples, epochs=1)
+    again = trained(*samples, model=begun, epochs=2, initial_epoch=1, seed=None)
+    assert bits(again) == expected
+
+
+def test_taken_up_from_a_file(samples, tmp_path):
+    begun = trained(*samples, epochs=1)
+    begun.save(tmp_path / "model.safetensors")
+    loaded = Sequential.load(tmp_path / "model.safetensors")
+    assert bits(trained(*samples, model=loaded, initial_epoch=1, seed=None)) == bits(trained(*samples))
+
+
+def test_an_optimizer_changed_between_epochs(samples):
+    class Change(Callback):
+        def on_epoch_begin(self, epoch):
+            if epoch == 1:
+                self.model.optimizer.beta_1, self.model.optimizer.learning_rate = 0.5, 0.01
+
+    runs = [trained(*samples, jit=jit, callbacks=[Change()]) for jit in ("exact", "auto")]
+    for a, b in zip(*(r.get_weights() for r in runs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-3)
+
+
+def test_what_is_not_finite_goes_the_same_way(samples):
+    def run(**options):
+        with np.errstate(all="ignore"):
+            return trained(*samples, optimizer=optim.Adam(1e30), epochs=1, **options)
+
+    runs = [run(jit=jit, check=False) for jit in (False, "auto")]
+    for a, b in zip(*(r.get_weights() for r in runs), strict=True):
+        assert np.isnan(a).any()
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+    assert np.isnan(runs[1].history.history["loss"]).all()
+    with pytest.raises(DivergenceError, match="epoch 1, step"):
+        run()
+
+
+def test_no_subnormals_stay(samples):
+    x = np.zeros((5000, 64), "float32")
+    x[:4] = 1e-3
+    model = trained(x, np.zeros(5000, "int64"), batch_size=4, epochs=1, shuffle=False)
+    state = np.concatenate([*model.optimizer.state.values()])
+    assert "2 parts" in said(model)
+    assert not np.count_nonzero(state[np.abs(state) < np.finfo("f").smallest_normal])
+
+
+@pytest.mark.parametrize("absent", ["Numba", "BLAS", "size"])
+def test_without_what_it_needs_it_is_the_list(samples, monkeypatch, absent):
+    expected = bits(trained(*samples, jit="exact"))
+    if absent == "Numba":
+        monkeypatch.setattr(fuse, "available", lambda: False)
+    if absent == "BLAS":
+        monkeypatch.setattr(blas, "library", lambda: None)
+    if absent == "size":
+        monkeypatch.setattr(ahead, "WORTH", 1 << 40)
+    assert bits(trained(*samples)) == expected
+
+
+def test_a_step_that_it_does_not_take_is_the_list(samples):
+    def make():
+        return Sequential([layers.Dense(32, "relu"), layers.Dropout(0.2), layers.Dense(10, "softmax")])
+
+    model = trained(*samples, model=make())
+    assert bits(model) == bits(trained(*samples, model=make(), jit="exact"))
+    assert "not, since random" in said(model)
+
+
+def test_who_is_interrupted_lets_the_others_go():
+    def waits(thread, threads, counter):
+        if thread == 0:
+            raise KeyboardInterrupt
+        while ctypes.c_int64.from_address(counter).value < threads:
+            time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        epoch.together(waits, 3, [])
+
+
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "file")
+    assert epoch._kept("text", "") is None
