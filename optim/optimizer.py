@@ -220,7 +220,7 @@ class Optimizer:
         if self.global_clipnorm is not None:
             scale_to_norm(xp, gradient, self.global_clipnorm)
         trace = capturing()
-        if not trace:
+        if not trace and self.clears:
             self.clear()
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
         for run in runs:
@@ -235,17 +235,15 @@ class Optimizer:
 
     @property
     def clears(self) -> bool:
-        """Whether the next update begins with that."""
+        """Whether the next update begins with `clear`."""
         return (self.iterations + 1) % CLEARED == 0
 
     def clear(self) -> None:
-        """Where the next update is a 16th, make 0 of the state's subnormal numbers: |x| < 1.2e-38 in float32.
+        """Make 0 of the state's subnormal numbers, |x| < 1.2e-38 in float32, as each 16th update does first.
 
         What has no gradient any more decays into them and stays there, since 0.9 of the least rounds to itself; many
         processors are many times slower on them. Those of float16 are left: there such numbers are common, and count.
         """
-        if not self.clears:
-            return
         for array in self.state.values():
             if isinstance(array, numpy.ndarray) and array.itemsize > 2:
                 numpy.abs(array, out=self._scratch)
@@ -316,7 +314,8 @@ class Numbers:
         self.latest: dict[str, Any] = {}
 
     def __call__(self) -> None:
-        self.optimizer.clear()
+        if not (self.optimizer.iterations + 1) % CLEARED:  # `clears`, without the cost of asking
+            self.optimizer.clear()
         self.latest.update(self.optimizer._next_numbers())
         for name, array in zip(self.optimizer.update.varying, self.arrays, strict=True):
             array[...] = self.latest[name]
