@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from ..engine import forked
+
 SYMBOLS = {"float32": "scipy_cblas_sgemm64_", "float64": "scipy_cblas_dgemm64_"}
 """cblas's product of matrices with 64-bit sizes, as NumPy's wheels name it."""
 THREADS = "scipy_openblas_{}_num_threads64_"
-_lock = threading.Lock()
+_lock = forked.lock()
 _users = [0, 0]
+"""How many ask for one thread at present, and how many threads there were before."""
 
 
 @functools.cache
@@ -54,3 +56,11 @@ def one_thread() -> Iterator[None]:
             _users[0] -= 1
             if not _users[0]:
                 put(_users[1])
+
+
+@forked.in_child
+def _as_if_alone() -> None:
+    """In a forked child: nobody asks any longer; who forks is in no call itself."""
+    if _users[0]:
+        getattr(library(), THREADS.format("set"))(_users[1])
+        _users[0] = 0

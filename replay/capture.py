@@ -184,7 +184,8 @@ class Captured(Generic[P, R]):
 
     def _in_parts(self, columns: Sequence[Any], given: Sequence[Tensor]) -> int:
         """The calls as `enqueue` does them on a CPU: as many as take some tenths of a second."""
-        if (captures and capturing()) or watchers or not self._busy.acquire(blocking=False):
+        busy = self._free()
+        if (captures and capturing()) or watchers or not busy.acquire(blocking=False):
             return 0
         try:
             arrays, recording = self._standing((*given, Tensor(columns[0][:1][0])))
@@ -198,7 +199,7 @@ class Captured(Generic[P, R]):
             recording.effects((), None)
             return len(rows)
         finally:
-            self._busy.release()
+            busy.release()
 
     def _standing(self, args: Sequence[Tensor]) -> tuple[list[Any], Recording | None]:
         """The arrays of a call, and its recording where that has a program that holds."""
@@ -223,7 +224,7 @@ class Captured(Generic[P, R]):
 
     def record(self, *args: Any) -> None:
         """Call the function, with all its effects, until such a call is recorded or is known to stay on the tape."""
-        with self._busy:
+        with self._free():
             while not (captures and capturing()) and not watchers and not self.is_settled(*args):
                 arrays, key = signature(args, {})
                 recording = self.recordings.setdefault(key, Recording())
