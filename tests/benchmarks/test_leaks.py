@@ -7,8 +7,8 @@ from chalkgrad.benchmarks.reliability import leaks
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """To collect garbage takes long in a process that holds a suite of tests."""
+def quick(monkeypatch, declare):
+    """To collect garbage takes long where a suite of tests is held. What is declared is forgotten afterwards."""
     monkeypatch.setattr(leaks.gc, "collect", lambda: 0)
 
 
