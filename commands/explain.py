@@ -23,11 +23,11 @@ from ..blackboard.texts import check_language, text
 from ..engine import random
 from ..engine.files import replacing
 from ..engine.streams import plain
-from ..errors import DataError, UsageError, unknown_name
+from ..errors import UsageError, unknown_name
 from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
-from .run_folder import model_path, settings_of
-from .train import Settings, make_model, training_data
+from .run_folder import model_path
+from .train import Settings, make_model, settings_in, training_data
 
 WORKED, DIGITS = "worked-example", "digits"
 FORMATS = ("terminal", "html", "markdown", "latex", "notebook")
@@ -99,17 +99,7 @@ def _of_function(request: Request) -> Explanation:
 
 def _of_run(request: Request) -> Explanation:
     path = model_path(request.what)
-    try:
-        kept = settings_of(path.parent)
-        settings = Settings(
-            kept["dataset"], kept["model"], kept["epochs"], kept["batch_size"], kept["learning_rate"],
-            kept["optimizer"], tuple(kept["hidden"]), kept["seed"],
-        )  # fmt: skip
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} does not tell how the model was trained ({type(error).__name__}: {error}): "
-            "give the folder of a run, as `chalkgrad train` writes it."
-        ) from error
+    settings = settings_in(path.parent)
     if request.step is not None:
         return at_step(settings, request.step)
     model = Sequential.load(path)

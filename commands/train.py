@@ -57,7 +57,7 @@ class Settings:
     device: str = "cpu"
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], path: Path) -> Settings:
+    def of(cls, values: Mapping[str, Any]) -> Settings:
         """The settings that a run tells of; raises DataError where one of them is none."""
         right: dict[str, Callable[[Any], bool]] = {
             "dataset": lambda v: v in DEFAULTS, "model": lambda v: v in MODELS, "optimizer": lambda v: v in OPTIMIZERS,
@@ -71,7 +71,7 @@ class Settings:
             except TypeError:  # a list is looked up among names
                 good = False
             if not good:
-                raise DataError(f"{path} cannot be gone on with: its {name} is {seen(values[name])}.")
+                raise DataError(f"its {name} is {seen(values[name])}")
         return cls(**{**values, "hidden": tuple(values["hidden"])})
 
     def complete(self) -> dict[str, Any]:
@@ -97,6 +97,18 @@ class Settings:
         return optimizer
 
 
+def settings_in(run: Path) -> Settings:
+    """The settings of the run in a folder; raises DataError where it tells of none."""
+    try:
+        found = settings_of(run)
+        return Settings.of({name: found.get(name) for name in Settings().complete()})
+    except DataError as error:
+        raise DataError(
+            f"{run} does not tell how the model was trained ({str(error).removesuffix('.')}): give the folder of a "
+            "run, as `chalkgrad train` writes it."
+        ) from error
+
+
 def settings_to_resume(run: str, given: Mapping[str, Any]) -> Settings:
     """The settings of the run in that folder. given: options beside --resume, by name.
 
@@ -108,8 +120,7 @@ def settings_to_resume(run: str, given: Mapping[str, Any]) -> Settings:
         raise DataError(
             f"{run} holds no run of chalkgrad: --resume takes the folder of one, as `chalkgrad train` says."
         )
-    found = settings_of(path)
-    settings = Settings.of({name: found.get(name) for name in Settings().complete()}, path)
+    settings = settings_in(path)
     for name, value in given.items():
         own = getattr(settings, name)
         option = "DATASET" if name == "dataset" else f"--{name.replace('_', '-')}"

@@ -202,11 +202,11 @@ class Hooks:
         history: History | None = None,
     ) -> None:
         self.callbacks = list(callbacks)
-        self._model, self._told = model, len(self.callbacks)
+        self._model, self._params, self._told = model, dict(params or {}), len(self.callbacks)
         self._histories = [history, *[c for c in callbacks if isinstance(c, History)]] if history else []
         self._found: dict[str, list[Callable[..., Any]]] = {}
         for callback in (*self._histories[:1], *self.callbacks):
-            callback.set_params(dict(params or {}))
+            callback.set_params(dict(self._params))
             callback.set_model(model)
 
     def __call__(self, hook: str, *place: int, logs: Any = None) -> None:
@@ -273,7 +273,9 @@ class Hooks:
 
     def catch_up(self, states: Mapping[str, Any]) -> bool:
         """Tell of the last epoch the callbacks that had not been told; returns whether one ends the training."""
-        logs = {name: values[-1] for name, values in self._histories[0].history.items() if values}
+        history, due = self._histories[0], self._params.get("validation_freq", 1) == 1
+        last = {name: values[-1] for name, values in history.history.items() if values}
+        logs = {name: value for name, value in last.items() if due or not math.isnan(value)}  # as it was told then
         for callback, known in self._by_name(states):
             if known and not known["told"] and (function := _own(callback, "on_epoch_end", 1)):
                 function(self.epochs - 1, logs)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .sequential import Sequential
 
 
+BATCH = "on_train_batch_begin", "on_train_batch_end"
+"""The hooks in which a callback may save the model within an epoch."""
+
+
 class Trainer:
     """One step after another: gather a batch, forward, loss, backward, update. Captured, unless run_eagerly says no.
 
@@ -86,7 +90,7 @@ class Trainer:
         """
         assert self.hooks is not None
         self.checked = checked
-        if checked or self.hooks.any("on_train_batch_begin", "on_train_batch_end"):
+        if checked or self.hooks.any(*BATCH):
             self.before = Snapshot(self.model)
         if checked:
             self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
@@ -95,7 +99,7 @@ class Trainer:
         """An epoch begins: keep what the model is then. Returns `within` where it is of this epoch."""
         assert self.hooks is not None
         self._place = epoch, batch_size, shuffle
-        self._states = self.hooks.states()
+        self._states = self.hooks.states() if self.hooks.any(*BATCH) else {}
         if self.before:
             self.before.take()
         return within if within and self._key() == within.key else None
@@ -231,7 +235,7 @@ class Trainer:
         step, everything = self._ready()
         ahead = 1
         start = self.seen = self._take_up(within) if within else 0
-        told = hooks.any("on_train_batch_begin", "on_train_batch_end")
+        told = hooks.any(*BATCH)
         with contextlib.ExitStack() as endings:
             endings.callback(setattr, self, "seen", None)
             for taken in given:

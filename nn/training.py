@@ -70,7 +70,7 @@ def fit(
             if others := other_versions(model):
                 warnings.warn(
                     f"this training goes on with {told(versions())}, and was begun with {told(others)}: from here on "
-                    "it may have other bits than one that was not interrupted.", stacklevel=5,
+                    "it may have other bits than one that was not interrupted.", stacklevel=6,
                 )  # fmt: skip
             model.facts = {"batch_size": batch_size, "shuffle": bool(shuffle), "versions": versions()}
             model.stream.enter(seed, initial_epoch)

@@ -127,7 +127,7 @@ def test_what_cannot_be_gone_on_with(chalkgrad, folder):
         model.facts["run"] = {**run, name: value}
         model.save(place)
         told = chalkgrad("train", "--resume", "run", code=1).stderr
-        assert f"run cannot be gone on with: its {name} is {value!r}" in told
+        assert f"run does not tell how the model was trained (its {name} is {value!r})" in told
     model.facts["run"] = {**run, "hidden": [9], "epochs": 3}
     model.save(place)
     assert "its model is another than its settings say" in chalkgrad("train", "--resume", "run", code=1).stderr

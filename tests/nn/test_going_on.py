@@ -11,7 +11,7 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers
 from chalkgrad.engine import backend
 from chalkgrad.errors import DataError, UsageError
-from chalkgrad.nn import callbacks, state
+from chalkgrad.nn import callbacks, checkpoint, state
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, ModelCheckpoint
 
 RNG = np.random.default_rng(0)
@@ -166,6 +166,23 @@ def test_a_checkpoint_every_so_many_seconds(tmp_path, monkeypatch, how):
     assert again.losses == heard.losses
     with pytest.raises(UsageError, match="save_best_only"):
         ModelCheckpoint(place, save_best_only=True, seconds=1)
+
+
+@pytest.mark.parametrize("at", ["digest_of", "replacing"])
+def test_a_save_within_an_epoch_that_fails_leaves_the_training_as_it_was(tmp_path, monkeypatch, at):
+    def full(*args, **options):
+        raise DataError("no room")
+
+    class Tries(Callback):
+        def on_train_batch_end(self, batch, logs):
+            with pytest.raises(DataError, match="no room"):
+                self.model.save(tmp_path / "m")
+
+    whole = fit(model("cnn", "use_ema"), "use_ema", 2)
+    monkeypatch.setattr(checkpoint, at, full)
+    part = fit(model("cnn", "use_ema"), "use_ema", 2, callbacks=[Tries()])
+    assert bits(part) == bits(whole)
+    assert not list(tmp_path.iterdir())
 
 
 WRONG = {
