@@ -16,7 +16,7 @@ from ..engine.flat import Flat
 from ..engine.incoming import as_array
 from ..engine.sharing import Sharing, changing, reading
 from ..engine.tensor import Tensor, tensor
-from ..errors import DeviceMemoryError, ShapeError, UsageError
+from ..errors import DeviceMemoryError, DtypeError, ShapeError, UsageError
 from ..names import is_ours
 from .forward import forward
 from .layers import Layer
@@ -47,6 +47,17 @@ def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
     return there
 
 
+def _floating(dtype: Any) -> str:
+    """The name of a dtype that a model can have; raises DtypeError for any other."""
+    try:
+        found = numpy.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in ("float16", "float32", "float64"):
+        raise DtypeError(f"dtype={dtype!r}: a model computes in float16, float32 or float64.")
+    return str(found)
+
+
 class Network:
     """Layers one after another, with weights, and what they compute. `Sequential` says what its arguments mean."""
 
@@ -55,26 +66,31 @@ class Network:
         self.sharing = Sharing()
         self._trainable = True
         random.generator(seed)  # refuses what is no seed
-        self.seed, self.dtype, self.name = int(seed), numpy.dtype(dtype).name, name
+        self.seed, self.dtype, self.name = int(seed), _floating(dtype), name
         self.device = backend.resolve_device(device)
         self.shapes: list[Shape] = []
         self._flat: Flat | None = None
+        names, known = set[str](), set[int]()
         for layer in layers:
-            self.add(layer)
+            self._append(layer, names, known)
 
     @changing
     def add(self, layer: Layer) -> None:
         """Append a layer. Raises UsageError for what is no layer, or once the model is built."""
+        self._append(layer, {other.name for other in self.layers}, {id(other) for other in self.layers})
+
+    def _append(self, layer: Layer, taken: set[str], known: set[int]) -> None:
         if not isinstance(layer, Layer):
             raise UsageError(f"a model consists of layers, not of {type(layer).__name__} ({layer!r}).")
         if self.built:
             raise UsageError("the model is built already: its weights have their shapes. Make a new Sequential.")
-        if layer in self.layers:
+        if id(layer) in known:
             raise UsageError(f"the layer {layer.name!r} is in the model already: make a second one.")
-        taken = {other.name for other in self.layers}
         base, number = layer.name, 1
         while layer.name in taken:
             layer.name, number = f"{base}_{number}", number + 1
+        taken.add(layer.name)
+        known.add(id(layer))
         layer.ask_for_gradients(self._trainable)
         self.layers.append(layer)
 

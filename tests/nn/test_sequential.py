@@ -6,7 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential
 from chalkgrad.engine import backend
-from chalkgrad.errors import ShapeError, UsageError
+from chalkgrad.errors import DtypeError, ShapeError, UsageError
 from chalkgrad.nn.layers import Activation, Dense, Dropout, Flatten
 
 # Building
@@ -291,3 +291,9 @@ def test_what_the_weights_were_made_with_is_fixed(name, value):
     with pytest.raises(UsageError, match=rf"model\.{name} = .*Make a new Sequential"):
         setattr(model, name, value)
     assert getattr(model, name) != value
+
+
+@pytest.mark.parametrize("dtype", ["int32", "complex64", "float31", "O"])
+def test_a_model_computes_in_a_floating_dtype(dtype):
+    with pytest.raises(DtypeError, match="a model computes in float16, float32 or float64"):
+        Sequential([], dtype=dtype)
