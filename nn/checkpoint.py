@@ -24,18 +24,16 @@ from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
 from .container import check_extension, digest_of
+from .description import PRIMITIVE, UNUSABLE, made
 from .layers import LAYERS
 from .loading import (
     DIGEST,
     FORMAT,
     KEY,
-    PRIMITIVE,
     STATE,
     TRAINING,
-    UNUSABLE,
     difference_of,
     implied,
-    made,
     named_weights,
     shapes_for,
     shapes_of,

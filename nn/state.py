@@ -211,9 +211,9 @@ def to_plain(value: Any, keep: Callable[[Any], str]) -> Any:
 
 
 def from_plain(value: Any, arrays: Any) -> Any:
-    """The state again. arrays: by the names that stand for them."""
+    """The state again. arrays: by the names that stand for them, out of which each is taken once."""
     if isinstance(value, dict):
         if value.keys() == {"array"}:
-            return numpy.array(arrays[value["array"]])
+            return arrays.pop(value["array"])
         return {key: from_plain(each, arrays) for key, each in value.items()}
     return [from_plain(each, arrays) for each in value] if isinstance(value, list) else value

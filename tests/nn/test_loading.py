@@ -206,6 +206,7 @@ def test_what_is_not_finite_is_named(path, good, name):
 @pytest.mark.parametrize(("tensors", "named"), [
     ({BIAS: np.zeros(3)}, "is of float64, and the model of float32"),
     ({"layers/dense/more": np.zeros(3, "float32")}, "'layers/dense/more' has shape none in the model"),
+    ({"training/0": np.zeros(3)}, "does not say what 'training/0' is"),
     ({"optimizer/momentum": np.zeros(3, "float32")}, "'optimizer/momentum' has shape none in the model"),
 ])  # fmt: skip
 def test_the_tensors_are_those_of_the_description(path, good, tensors, named):

@@ -85,7 +85,7 @@ def path(tmp_path):
 def known(monkeypatch):
     """The functions are registered, in this test alone."""
     monkeypatch.setattr(names, "registered", dict(names.registered))
-    for module in ("checkpoint", "loading"):
+    for module in ("checkpoint", "description"):
         monkeypatch.setattr(f"chalkgrad.nn.{module}.registered", names.registered)
     for function in FUNCTIONS.values():
         cg.nn.register(function)

@@ -20,9 +20,10 @@ from .... import callbacks, losses, optim
 from ....engine.primitive import registry
 from ....nn import Sequential, layers
 from ....nn.container import digests, parsed
+from ....nn.description import UNUSABLE, made
 from ....nn.initializers import INITIALIZERS
 from ....nn.layers import ACTIVATIONS, LAYERS
-from ....nn.loading import DIGEST, KEY, STATE, TRAINING, UNUSABLE, implied, made, shapes_for
+from ....nn.loading import DIGEST, KEY, STATE, TRAINING, implied, shapes_for
 from ....nn.losses import LOSSES
 from ....nn.metrics import METRICS
 from ....optim import OPTIMIZERS

@@ -1,0 +1,175 @@
+"""What a model file says of a model: its schema, and the model that comes of it. `checkpoint` writes it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ..checks import number, whole
+from ..engine.primitive import registry
+from ..errors import ChalkgradError, UsageError
+from ..names import OWN, registered, resolved
+from ..optim import OPTIMIZERS, Optimizer, make_optimizer
+from .draws import Stream
+from .hooks import History
+from .layers import LAYERS, Layer, make_layer
+from .losses import make_loss
+from .schema import check, check_config, shown
+from .state import CHOICES
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+PRIMITIVE = "primitive"
+"""The key under which a file names a primitive; with `names.OWN` of the user's own functions."""
+UNUSABLE = (
+    ChalkgradError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError
+)  # fmt: skip
+"""What a description may raise that says something else than it should."""
+COMMON = {"input_shape": list[int] | None, "name": str | None, "trainable": bool}
+"""What every layer's configuration may say."""
+
+
+class Epochs(TypedDict):
+    """A history. What is no number stands as null, or as JSON's extension NaN."""
+
+    epoch: list[int]
+    history: dict[str, list[Any]]
+
+
+class Facts(TypedDict, total=False):
+    """What decides the bits of a training beside what `compile` was given."""
+
+    batch_size: int
+    shuffle: bool
+    versions: dict[str, str]
+    run: dict[str, Any]
+
+
+class Inside(TypedDict):
+    """How far an epoch under way had come, see `state.Within`."""
+
+    key: str
+    seen: int
+    arrays: dict[str, Any]
+    iterations: int
+    learning_rate: float | None
+    generator: dict[str, Any]
+    means: Any
+    callbacks: dict[str, Any]
+
+
+class Under(TypedDict, total=False):
+    """What a file says of a training within an epoch."""
+
+    within: Inside
+
+
+class Stands(Under):
+    """Where a training stands beside weights and optimiser."""
+
+    epochs: int
+    stop: bool
+    callbacks: dict[str, Any]
+
+
+class Later(TypedDict, total=False):
+    """What files of earlier versions do not say of how the model is trained."""
+
+    label_smoothing: float
+    run_eagerly: bool
+    jit_compile: bool | str
+    deterministic: bool
+    check_finite: bool
+
+
+class Compiled(Later):
+    """What a file says of how the model is trained."""
+
+    optimizer: dict[str, Any]
+    iterations: int
+    loss: Any
+    from_logits: bool
+    metrics: list[Any]
+
+
+class Optional(TypedDict, total=False):
+    """What a file may say of a model."""
+
+    stream: dict[str, Any]
+    trainable: bool
+    compile: Compiled
+    facts: Facts
+    standing: Stands
+
+
+class Described(Optional):
+    """What a file says of a model: the schema of `checkpoint.Description`. Layers say what their constructors take."""
+
+    format: int
+    name: str
+    seed: Any
+    dtype: str
+    input_shape: list[int]
+    layers: list[dict[str, Any]]
+    history: Epochs
+
+
+def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str, Any], device: str) -> Sequential:
+    """The model that a description tells of, not built yet. own: what the names of others mean.
+
+    Raises UsageError where it says anything that it should not, before anything is made of it.
+    """
+    things = {OWN: {**registered, **own}, PRIMITIVE: registry}
+    parts = {key: resolved(description[key], things, own) for key in ("layers", "compile") if key in description}
+    description = {**description, **parts}
+    check(description, Described, "it")
+    for config in description["layers"]:
+        check_config(config, "layer", LAYERS, Layer, COMMON)
+    model = cls(
+        [make_layer(config) for config in description["layers"]],
+        seed=description["seed"], dtype=description["dtype"], name=description["name"], device=device,
+    )  # fmt: skip
+    if not description.get("trainable", True):
+        kept = [layer.trainable for layer in model.layers]
+        model.trainable = False
+        for layer, value in zip(model.layers, kept, strict=True):
+            layer.trainable = value
+    model.history = history_of(description["history"])
+    done = model.history.epoch[-1] + 1 if model.history.epoch else 0
+    model.facts = dict(description.get("facts", {}))
+    model.stream = Stream.of(description.get("stream", {"seed": 0, "begin": 0, "done": done}))
+    if settings := description.get("compile"):
+        _compile(model, settings, own)
+    return model
+
+
+def _compile(model: Sequential, settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    config = settings["optimizer"]
+    config = {**config, "name": own.get(config.get("name"), config.get("name"))}
+    check_config(config, "name", OPTIMIZERS, Optimizer, {})
+    smoothing = number("it", "label_smoothing", settings.get("label_smoothing", 0.0), "[0, 1)")
+    loss = replace(make_loss(settings["loss"]), from_logits=settings["from_logits"], label_smoothing=smoothing)
+    choices = {name: settings[name] for name in CHOICES if name in settings}
+    model.compile(make_optimizer(config), loss, settings["metrics"], **choices)
+    assert model.optimizer is not None
+    model.optimizer.iterations = whole("it", "iterations", settings["iterations"], 0)
+
+
+def history_of(epochs: Epochs) -> History:
+    """The history that a file tells. Raises UsageError where epochs do not rise, or have not one number each."""
+    found = History()
+    found.epoch = list(epochs["epoch"])
+    if any(after <= before for before, after in itertools.pairwise([-1, *found.epoch])):
+        raise UsageError("the epochs of its history do not rise from 0")
+    for name, values in epochs["history"].items():
+        if len(values) != len(found.epoch):
+            raise UsageError(f"its history has {len(found.epoch)} epochs, and {len(values)} values of {shown(name)}")
+        for value in values:
+            if value is not None and not isinstance(value, float):  # a float may be anything, also NaN
+                check(value, bool | float, f"its history of {shown(name)}")
+        found.history[name] = [math.nan if value is None else value for value in values]
+    return found
