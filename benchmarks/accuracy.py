@@ -5,12 +5,9 @@ python -m chalkgrad.benchmarks.accuracy --out docs/accuracy.md
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from ..engine.files import replacing
 from ..proof.bounds import ELEMENTS, NAMED, SUMS, Accuracy
 from ..proof.exactness import accuracy
+from .peers import command_line, write
 
 HEAD = """# How exact each primitive is
 
@@ -54,11 +51,9 @@ def _reason(name: str, of: str, *found: Accuracy) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
-    with replacing(out) as temporary:
-        temporary.write_text(table(accuracy()), "utf-8")
+    parser = command_line("accuracy", __doc__)
+    parser.add_argument("--out", required=True)
+    write(parser.parse_args().out, table(accuracy()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m chalkgrad.benchmarks.convolution_roads        # prints a table in Mark
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..engine import random
 from ..ops.convolution import correlation, kernel_correlation, transposed_correlation
+from .peers import command_line, table
 from .timing import in_turns
 
 Array = numpy.typing.NDArray[Any]
@@ -96,24 +96,22 @@ def timed(group: Mapping[str, Road], rounds: int) -> dict[str, float]:
     return in_turns(group, rounds)
 
 
-def table(rounds: int) -> str:
+def compared(rounds: int) -> str:
     """All cases, as Markdown; the first road of each group is the one that is taken."""
-    lines = ["| batch 128, 3×3 | road | ms | × ours |", "|---|---|---|---|"]
+    rows = []
     for case, sizes in CASES.items():
         for what, group in roads(*sizes).items():
             times = timed(group, rounds)
             ours = next(iter(times.values()))
-            lines += [
-                f"| {case}: {what} | {name} | {1e3 * own:.2f} | {own / ours:.2f} |" for name, own in times.items()
-            ]
-    return "\n".join(lines)
+            rows += [(f"{case}: {what}", name, f"{1e3 * own:.2f}", f"{own / ours:.2f}") for name, own in times.items()]
+    return table(["batch 128, 3×3", "road", "ms", "× ours"], rows)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("convolution_roads", __doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    print(table(parser.parse_args().rounds))
+    print(compared(parser.parse_args().rounds))
 
 
 if __name__ == "__main__":

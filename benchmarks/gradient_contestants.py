@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -62,7 +63,7 @@ def _check_with_ours(case: Case, inputs: tuple[Values, ...]) -> Answer:
     )
 
 
-def _check_with_torch(case: Case, inputs: tuple[Values, ...], fast: bool) -> None:
+def _check_with_torch(case: Case, inputs: tuple[Values, ...], fast: bool = False) -> None:
     torch: Any = import_module("torch")
     once = import_module("torch.autograd.function").once_differentiable
 
@@ -79,14 +80,6 @@ def _check_with_torch(case: Case, inputs: tuple[Values, ...], fast: bool) -> Non
     torch.manual_seed(0)
     tensors = [torch.from_numpy(x.copy()).requires_grad_() for x in inputs]
     torch.autograd.gradcheck(wrapped.apply, tensors, fast_mode=fast)
-
-
-def _check_with_torch_slow(case: Case, inputs: tuple[Values, ...]) -> None:
-    _check_with_torch(case, inputs, fast=False)
-
-
-def _check_with_torch_fast(case: Case, inputs: tuple[Values, ...]) -> None:
-    _check_with_torch(case, inputs, fast=True)
 
 
 def _check_with_jax(case: Case, inputs: tuple[Values, ...]) -> None:
@@ -140,10 +133,10 @@ def _check_with_autograd(case: Case, inputs: tuple[Values, ...]) -> None:
 OURS = "chalkgrad"
 CHECKERS = (
     Checker(OURS, "numpy", "`gradcheck(f, *inputs, vjp=vjp)`", _check_with_ours),
-    Checker("PyTorch", "torch", "`torch.autograd.gradcheck`, the whole Jacobian (its default)", _check_with_torch_slow,
+    Checker("PyTorch", "torch", "`torch.autograd.gradcheck`, the whole Jacobian (its default)", _check_with_torch,
             single=False),
-    Checker("PyTorch, fast", "torch", "`torch.autograd.gradcheck(…, fast_mode=True)`", _check_with_torch_fast,
-            single=False),
+    Checker("PyTorch, fast", "torch", "`torch.autograd.gradcheck(…, fast_mode=True)`",
+            partial(_check_with_torch, fast=True), single=False),
     Checker("JAX", "jax", "`jax.test_util.check_grads(…, order=1, modes=[\"rev\"])`", _check_with_jax),
     Checker("autograd", "autograd", "`autograd.test_util.check_grads(…, modes=[\"rev\"], order=1)`",
             _check_with_autograd, single=False),

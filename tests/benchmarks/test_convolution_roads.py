@@ -9,7 +9,7 @@ from chalkgrad.benchmarks import convolution_roads
 def test_the_table_has_every_road(monkeypatch):
     monkeypatch.setattr(convolution_roads, "CASES", {"little": (6, 2, 3)})
     monkeypatch.setattr(convolution_roads, "BATCH", 2)
-    lines = convolution_roads.table(rounds=1).splitlines()
+    lines = convolution_roads.compared(rounds=1).splitlines()
     assert len(lines) == 2 + 9
     assert sum(line.endswith("| 1.00 |") for line in lines) >= 3
 
