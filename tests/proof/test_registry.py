@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ def test_value_and_gradients_are_exact_to_the_ulp(name):
     }
     for one in found:
         assert one.holds, one
+
+
+def test_the_page_of_accuracies_has_every_primitive():
+    page = (Path(bounds.__file__).parents[1] / "docs" / "accuracy.md").read_text("utf-8")
+    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert told == set(NAMES), "run `python -m chalkgrad.benchmarks.accuracy --out docs/accuracy.md`"
 
 
 def test_only_what_needs_it_is_held_to_its_terms():
