@@ -38,9 +38,12 @@ def replacing(
     Raises `DataError` where it cannot be written: before the block, as far as that can be known then; `UsageError` for
     what is no path.
     """
-    path = Path(text_of(path))
+    asked = text_of(path)
+    path = Path(asked)
     try:
         target, there = _target(path)
+        if asked.endswith(os.sep):  # names a folder, also where there is none
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         temporary = _made(target or Path(tempfile.gettempdir(), path.name), there)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}. Choose a folder that can be written to.") from error

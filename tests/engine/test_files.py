@@ -66,7 +66,7 @@ def test_what_is_standard_output_is_written_to(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        (".", "Is a directory. Choose"), ("file/below", "Not a directory. Choose"),
+        (".", "Is a directory. Choose"), ("new/", "Is a directory. Choose"), ("file/below", "Not a directory. Choose"),
         ("x" * 256, "name too long. Choose"), ("a\0b", "is no path"),
         ("\ud800", "is no path"), ("circle", "symbolic links. Choose"),
     ],
@@ -74,7 +74,7 @@ def test_what_is_standard_output_is_written_to(tmp_path, capfd):
 def test_what_cannot_be_written_is_refused_before_the_work(name, why, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "circle").symlink_to("circle")
-    with pytest.raises(DataError, match=why), replacing(tmp_path / name):
+    with pytest.raises(DataError, match=why), replacing(f"{tmp_path}/{name}"):
         pytest.fail("it worked")
     assert sorted(os.listdir(tmp_path)) == ["circle", "file"]
 
