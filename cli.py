@@ -1,23 +1,32 @@
-"""The `chalkgrad` command: its options and their texts. What they do is in commands/."""
+"""The `chalkgrad` command: its commands and their texts. What they do is in commands/, and what their options take."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from . import __version__
-from .blackboard.texts import LANGUAGES
-from .commands.train import DEFAULTS, MODELS, Kept, Settings, Shown, settings_to_resume
+from .commands.options import (
+    Name,
+    Sizes,
+    Whole,
+    by_dataset,
+    check_device,
+    check_rate,
+    device_option,
+    lang_option,
+    seed_option,
+    shape_option,
+)
+from .commands.train import MODELS, Kept, Settings, Shown, settings_to_resume
 from .commands.train import train as run_training
 from .datasets import LOADERS
 from .early import heed
-from .engine import backend
 from .engine.streams import as_readable, plain
 from .errors import ChalkgradError, UsageError, unknown_name
 from .optim import OPTIMIZERS
@@ -74,99 +83,6 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Name(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
-    """One of several names; an unknown one is answered with the nearest."""
-
-    def __init__(self, kind: str, known: Any) -> None:
-        super().__init__(list(known))
-        self.kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.choices:
-            self.fail(str(unknown_name(self.kind, value, self.choices)), param, ctx)
-        return str(value)
-
-
-class Whole(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.2
-    """A whole number of `least` or more."""
-
-    name = "whole number"
-
-    def __init__(self, least: int) -> None:
-        self.least = least
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            number = self.least - 1
-        if number < self.least:
-            self.fail(f"{value!r} is not a whole number of {self.least} or more.", param, ctx)
-        return number
-
-
-class Sizes(click.ParamType):  # type: ignore[type-arg]
-    """Sizes of hidden layers: "128", or several as in "128,64"."""
-
-    name = "sizes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        return tuple(Whole(1).convert(part, param, ctx) for part in str(value).split(","))
-
-
-def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """The device's full name; a name that is none is wrong usage, a GPU that is not there an error of ours."""
-    try:
-        return backend.resolve_device(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-
-
-class Shape(click.ParamType):  # type: ignore[type-arg]
-    """A shape: "3x4", "5", and "1" or "()" for a number."""
-
-    name = "shape"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple) or value in ("1", "()"):
-            return value if isinstance(value, tuple) else ()
-        return tuple(Whole(0).convert(part, param, ctx) for part in str(value).replace("×", "x").split("x"))
-
-
-def _check_rate(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not 0 < value < math.inf:  # false for NaN as well
-        raise click.BadParameter(f"{value} is not a number greater than 0.", ctx, param)
-    return value
-
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _seed(what: str = "What all is drawn from.") -> Decorator:
-    return click.option("--seed", type=Whole(0), metavar="N", default=0, show_default=True, help=what)
-
-
-def _lang(what: str) -> Decorator:
-    return click.option(
-        "--lang", type=Name("language", LANGUAGES), metavar="NAME", default="en", show_default=True, help=what
-    )
-
-
-_device = click.option(
-    "--device", metavar="NAME", default="cpu", show_default=True, callback=_check_device,
-    help="cpu, gpu, gpu:N, or auto: a GPU where one works, else cpu.",
-)  # fmt: skip
-_shapes = click.option(
-    "--shape", "shapes", type=Shape(), metavar="3x4", multiple=True,
-    help="Shape of a function's argument, once for each; 1 or () for a number.",
-)  # fmt: skip
-
-
-def _by_dataset(option: str) -> str:
-    """The default that each data set has for the option, as the help shows it."""
-    return "  [default: " + ", ".join(f"{values[option]} for {name}" for name, values in DEFAULTS.items()) + "]"
-
-
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -192,10 +108,10 @@ Examples:
     "--model", type=Name("model", MODELS), metavar="NAME", default="mlp", show_default=True,
     help="mlp: dense layers; cnn: two layers of convolutions before them.",
 )  # fmt: skip
-@click.option("--epochs", type=Whole(1), metavar="N", help=f"Passes over the data.{_by_dataset('epochs')}")
-@click.option("--batch-size", type=Whole(1), metavar="N", help=f"Images an update.{_by_dataset('batch_size')}")
+@click.option("--epochs", type=Whole(1), metavar="N", help=f"Passes over the data.{by_dataset('epochs')}")
+@click.option("--batch-size", type=Whole(1), metavar="N", help=f"Images an update.{by_dataset('batch_size')}")
 @click.option(
-    "--learning-rate", type=float, metavar="α", callback=_check_rate, help="Step size.  [default: the optimizer's own]"
+    "--learning-rate", type=float, metavar="α", callback=check_rate, help="Step size.  [default: the optimizer's own]"
 )
 @click.option(
     "--optimizer", type=Name("optimizer", OPTIMIZERS), metavar="NAME", default="adam", show_default=True,
@@ -205,8 +121,8 @@ Examples:
     "--hidden", type=Sizes(), metavar="N,…", multiple=True, default=("128",),
     help="Units of each hidden layer, as in 128,64.  [default: 128]",
 )  # fmt: skip
-@_seed("What weights and order are drawn from.")
-@_device
+@seed_option("What weights and order are drawn from.")
+@device_option
 @click.option("--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/DATASET-TIME]")
 @click.option("--overwrite", is_flag=True, help="Replace the run that is in that folder.")
 @click.option("--resume", "run", metavar="RUN", help="Go on with the run in this folder, with its own settings; more "
@@ -221,7 +137,7 @@ Examples:
 )  # fmt: skip
 @click.option("--watch", is_flag=True, help="Write a page, watch.html, that shows the training while it goes on.")
 @click.option("--open", "open_page", is_flag=True, help="Open that page in a browser.")
-@_lang("The language of the messages, and that the page opens with.")
+@lang_option("The language of the messages, and that the page opens with.")
 @click.pass_context
 def train(
     ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], watch: bool,
@@ -318,13 +234,13 @@ Examples:
     "--dtype", type=Name("dtype", ("float64", "float32")), metavar="NAME",
     help="float64 or float32.  [default: both for a primitive, that of its inputs for a function]",
 )  # fmt: skip
-@_shapes
-@_seed()
+@shape_option
+@seed_option()
 @click.option(
     "--kinks", type=Name("way", ("report", "accept")), metavar="report|accept", default="report", show_default=True,
     help="accept: a function's inputs may stand on kinks, where its gradient is then one of its slopes.",
 )  # fmt: skip
-@click.option("--max-seconds", type=float, metavar="S", callback=_check_rate, help="Time for everything together.")
+@click.option("--max-seconds", type=float, metavar="S", callback=check_rate, help="Time for everything together.")
 @click.option("--json", "json_file", metavar="FILE", help="All reports; - for standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="One page with every proof, for a browser.")
 @click.pass_context
@@ -366,12 +282,12 @@ Examples:
     "--format", "form", type=Name("format", ("terminal", "html", "markdown", "latex", "notebook")), metavar="NAME",
     default="terminal", show_default=True, help="terminal, html, markdown, latex or notebook.",
 )  # fmt: skip
-@_lang("Language of the words: en or zh.")
+@lang_option("Language of the words: en or zh.")
 @click.option("--out", metavar="FILE", help="Where to write.  [default: WHAT with the format's ending]")
 @click.option("--open", "open_page", is_flag=True, help="Show the page in a browser.")
 @click.option("--step-by-step", is_flag=True, help="In a terminal: wait for a key after each step.")
-@_shapes
-@_seed()
+@shape_option
+@seed_option()
 def explain(**options: Any) -> None:
     """Show the documented equations with live numbers.
 
@@ -429,13 +345,13 @@ Examples:
 )
 @click.option("--quick", is_flag=True, help="About a minute: smaller, fewer workloads and rounds.")
 @click.option(
-    "--device", metavar="NAME", default="cpu", show_default=True, callback=_check_device,
+    "--device", metavar="NAME", default="cpu", show_default=True, callback=check_device,
     help="cpu, gpu or gpu:N. On a GPU: MNIST beside PyTorch and JAX, launches, large products, CPU against GPU.",
 )  # fmt: skip
 @click.option("--only", metavar="WORKLOAD", multiple=True, help="This workload; may be given several times.")
 @click.option("--contestants", metavar="NAME,…", default="", help="These alone, and numpy, which all are held against.")
 @click.option("--rounds", type=Whole(1), metavar="N", help="Timed repetitions of each contestant.  [default: 9; 5]")
-@_seed("What the turns are drawn from.")
+@seed_option("What the turns are drawn from.")
 @click.option("--growth", is_flag=True, help="Instead: how the cost grows with batch, width, depth, samples, length.")
 @click.option(
     "--json", "json_file", metavar="[FILE]", is_flag=False, flag_value="",
