@@ -262,7 +262,7 @@ class Hooks:
         found, told = dict[str, Any](), self.callbacks[: self._told]
         for name, callback in self._names().items():
             if type(callback).get_state is not Callback.get_state and (state := callback.get_state()):
-                found[name] = {"told": callback in told, "state": state}
+                found[name] = {"told": callback in told, "state": copy.deepcopy(state)}  # as it is now
         return found
 
     def set_states(self, states: Mapping[str, Any]) -> None:
