@@ -100,9 +100,10 @@ def _of_function(request: Request) -> Explanation:
 def _of_run(request: Request) -> Explanation:
     path = model_path(request.what)
     settings = settings_in(path.parent)
+    model = Sequential.load(path)
+    settings.check_fits(model, path)
     if request.step is not None:
         return at_step(settings, request.step)
-    model = Sequential.load(path)
     return _step_of(model, settings, len(model.history.epoch) * steps_of(settings), path.parent.name)
 
 

@@ -74,6 +74,13 @@ class Settings:
                 raise DataError(f"its {name} is {seen(values[name])}")
         return cls(**{**values, "hidden": tuple(values["hidden"])})
 
+    def check_fits(self, model: Sequential, path: Path) -> None:
+        """Raise DataError where a model has other layers than these settings make; none is made to see that."""
+        dense = [layer.units for layer in model.layers if isinstance(layer, layers.Dense)]
+        filters = [layer.filters for layer in model.layers if isinstance(layer, layers.Conv2D)]
+        if (dense, filters) != ([*self.hidden, CLASSES], [*FILTERS] * (self.model == "cnn")):
+            raise DataError(f"{path} cannot be gone on with: its model is another than its settings say.")
+
     def complete(self) -> dict[str, Any]:
         """The same as plain values, with the defaults filled in."""
         defaults = DEFAULTS[self.dataset]
@@ -243,6 +250,8 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
     if begin >= plan["epochs"] and folder.state() == COMPLETE:
         click.echo(said("complete", lang, path=folder.path, epoch=begin, more=begin + 1))
         return 0
+    if known:
+        settings.check_fits(known, folder.path)
     (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
     made = make_model(x.shape[1:], settings, plan["device"])
     if known and _told(known) != _told(made):

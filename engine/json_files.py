@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
-from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from .files import opened
 
 LARGEST = 3_000_000
 """Bytes of a file: what they become takes up to thirty times as much memory."""
@@ -23,23 +22,11 @@ def read_json(path: str | os.PathLike[str], largest: int = LARGEST) -> Any:
 
     Raises DataError for what is no file, cannot be read, is larger than `largest` bytes, or is refused by `parse_json`.
     """
-    try:
-        with open(path, "rb", opener=_regular) as file:
-            data = file.read(largest + 1)
-    except (OSError, ValueError) as error:  # a NUL in the path
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"cannot read {os.fspath(path)}: {why}.") from error
-    if len(data) > largest:
+    with opened(path) as (file, size):
+        data = file.read(largest + 1) if size <= largest else b""
+    if max(size, len(data)) > largest:
         raise DataError(f"cannot read {os.fspath(path)}: it is larger than {largest:,} bytes.")
-    return parse_json(data, os.fspath(path))
-
-
-def _regular(path: str, flags: int) -> int:
-    """Open a file; no pipe, which might never say a word, and no device."""
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(0, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
-    return os.open(path, flags)
+    return parse_json(data, str(os.fspath(path)))
 
 
 def parse_json(text: str | bytes, where: str) -> Any:

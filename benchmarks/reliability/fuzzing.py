@@ -29,7 +29,7 @@ from .fuzz_worker import FINE, Job, Limits, Outcome, run_one, serve
 from .targets import TARGETS, Target, find_targets
 
 PACKAGES = ("chalkgrad", "numpy", "safetensors", "click", "pillow", "mpmath")
-WARMING = 5
+WARMING = 3
 """Good inputs by which a process is made warm."""
 SHOWN = 2_000
 """Characters of an input that are kept."""
@@ -119,7 +119,7 @@ def _tally(target: Target, count: int, seed: int, worker: Worker) -> Tally:
     tally, seeds = Tally(target.name), target.seeds()
     worker.turn_to(target, seeds)
     known: set[tuple[str, str]] = set()
-    for value in seeds[:: len(seeds) // (count + 1) + 1]:
+    for value in seeds[:: len(seeds) // (count // 4 + 1) + 1]:
         outcome = worker.answer(Job(target.name, value))
         if outcome.kind != "taken":
             tally.finds.append(
@@ -173,10 +173,12 @@ def pieces(value: Any) -> Iterator[Any]:
             yield from (value | {key: smaller} for smaller in pieces(part))
 
 
-def shown(value: Any) -> str:
-    """An input as text: bytes in base64, the middle of long ones left out."""
+def shown(value: Any, most: int = SHOWN) -> str:
+    """An input as text: bytes in base64, of long ones the middle left out, of dictionaries of each part."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {shown(part, most // len(value))}" for key, part in value.items())
     text = "base64:" + base64.b64encode(value).decode() if isinstance(value, bytes) else repr(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {len(text):,} characters … {text[-SHOWN // 2 :]}"
+    return text if len(text) <= most else f"{text[: most // 2]} … {len(text):,} characters … {text[-most // 2 :]}"
 
 
 def again(target: Target, seed: int, index: int) -> str:

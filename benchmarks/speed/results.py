@@ -102,7 +102,7 @@ def read(path: str, kind: str = KIND) -> dict[str, Any]:
         raise DataError(f"{path} has format {found.get('format')!r}, this version reads {FORMAT}: make it anew.")
     try:
         _check(found, kind)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DataError(f"{path} is a damaged report of `{made}`: {error!r}.") from error
     return found
 
@@ -127,10 +127,14 @@ def _check(found: dict[str, Any], kind: str) -> None:
 
 
 def _check_record(record: Record) -> None:
-    record["title"], record["unit"], float(record["count"]), float(record["bound"]["seconds"])
+    record["title"], record["unit"], record["task"], float(record["bound"]["seconds"])
     for name, entry in record["contestants"].items():
         if entry["status"] == OK:
             time_of(record, name)
+            for other in finished(record):
+                ratio(record, name, other)
+        else:
+            entry["reason"]
 
 
 def seconds_text(seconds: float) -> str:

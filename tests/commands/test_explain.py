@@ -132,6 +132,10 @@ def test_a_run(chalkgrad, folder):
     model.save(folder / "run" / "model.safetensors")
     result = chalkgrad("explain", "run", code=1)
     assert "does not tell how the model was trained" in result.stderr
+    asked = Settings(hidden=(10**9,)).complete()
+    (folder / "run" / "settings.json").write_text(json.dumps({"format": "chalkgrad run 1", **asked}))
+    result = chalkgrad("explain", "run", "--step", "5", code=1)
+    assert "its model is another than its settings say" in result.stderr
 
 
 FUNCTION = """

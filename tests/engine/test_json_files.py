@@ -47,8 +47,8 @@ def test_what_is_no_file_is_refused(tmp_path):
     with open(tmp_path / "sparse", "wb") as file:
         file.truncate(10 << 30)
     for name, why in {
-        "none": "No such file", "loop": "Too many levels|symbolic", "pipe": "no regular file", ".": "it is a folder",
-        "sparse": "larger than 3,000,000 bytes", "a\0b": "null byte", "a" * 300: "too long",
+        "none": "No such file", "loop": "Too many levels|symbolic", "pipe": "it is a pipe", ".": "it is a folder",
+        "sparse": "larger than 3,000,000 bytes", "a\0b": "is no path", "a" * 300: "too long",
     }.items():  # fmt: skip
-        with pytest.raises(DataError, match=f"cannot read .*({why})"):
+        with pytest.raises(DataError, match=why):
             read_json(tmp_path / name)
