@@ -111,7 +111,7 @@ def _seeds() -> list[dict[str, Any]]:
             if number < 2:  # as versions before the digest wrote it
                 header, data = _apart(found[-1]["file"])
                 description = json.loads(header["__metadata__"][KEY])
-                old = {key: value for key, value in description.items() if key not in (DIGEST, "facts", "standing")}
+                old = {key: value for key, value in description.items() if key not in (DIGEST, "facts")}
                 header["__metadata__"][KEY] = json.dumps({**old, "format": 1})
                 found.append({"model": str(number), "file": _joined(json.dumps(header).encode(), data), "sealed": ""})
     return found
