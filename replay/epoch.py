@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy
 
+from ..engine.files import write_file
+from ..errors import DataError
 from . import blas
 from .listing import Variable
 from .parts import FLAT, ROWS, Operation, Parts, Place, size
@@ -584,10 +586,8 @@ def _kept(source: str, more: str) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            written = path.with_suffix(f".{os.getpid()}")
-            written.write_text(source, "utf-8")
-            written.replace(path)
+            write_file(path, source)
         (path.parent / "__pycache__").mkdir(exist_ok=True)
         return path if os.access(path.parent / "__pycache__", os.W_OK) else None
-    except OSError:
+    except (DataError, OSError):
         return None
