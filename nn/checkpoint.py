@@ -23,7 +23,7 @@ from ..names import OWN, is_ours, name_of_own, registered
 from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
-from .container import check_extension, digest_of
+from .container import check_extension, check_header, digest_of
 from .description import PRIMITIVE, UNUSABLE, made
 from .layers import LAYERS
 from .loading import (
@@ -71,6 +71,10 @@ def save(model: Sequential, path: str | os.PathLike[str], before: Callable[[], N
         description = {**described.plain, **({"standing": standing} if standing else {})}
         description[DIGEST] = digest_of(description, contents)
         data = serialize(contents, metadata={KEY: json.dumps(description)})
+    try:
+        check_header(data)
+    except ValueError as error:
+        raise UsageError(f"{path} is not written: {error}. Begin a new history: model.history = History().") from None
     with replacing(path, before=before) as temporary:
         temporary.write_bytes(data)
 
@@ -171,27 +175,28 @@ class Description:
         return {OWN: name}
 
     def try_out(self, path: str | os.PathLike[str]) -> None:
-        """Make a model of it, where it holds more than ours; say what reading it back takes.
+        """Make a model of it; say what reading it back takes.
 
         Raises UsageError where no such model comes of it.
         """
         model, optimizer = self.model, self.model.optimizer
         parts = [*model.layers, *([optimizer, optimizer.schedule] if optimizer else [])]
         kinds = {type(part).__name__: type(part) for part in parts if not is_ours(type(part))}
-        if self.own or kinds:
-            try:
-                again = made(_kind(model), json.loads(json.dumps(self.plain)), {**self.own, **kinds}, "cpu")
-            except UNUSABLE as error:
-                raise UsageError(
-                    f"{path} is not written, since no model can be made of it again ({error}). A class whose "
-                    "constructor takes other arguments than it keeps says in config() what it is made with."
-                ) from error
-            theirs = implied(again, shapes_for(again, model.shapes))
-            if difference := difference_of(shapes_of(named_weights(model)), theirs, "what is made of it"):
-                raise UsageError(
-                    f"{path} is not written, since another model would be made of it: {difference}. A layer keeps what "
-                    "its constructor is given under the same names, or says it in config()."
-                )
+        try:
+            again = made(_kind(model), json.loads(json.dumps(self.plain)), {**self.own, **kinds}, "cpu")
+        except UNUSABLE as error:
+            why = (
+                " A class whose constructor takes other arguments than it keeps says in config() what it is made with."
+            )
+            raise UsageError(
+                f"{path} is not written, since no model can be made of it again ({error}).{why if kinds else ''}"
+            ) from error
+        theirs = implied(again, shapes_for(again, model.shapes))
+        if difference := difference_of(shapes_of(named_weights(model)), theirs, "what is made of it"):
+            raise UsageError(
+                f"{path} is not written, since another model would be made of it: {difference}. A layer keeps what "
+                "its constructor is given under the same names, or says it in config()."
+            )
         known = [*registered.values(), *LAYERS.values(), *OPTIMIZERS.values(), *SCHEDULES.values()]
         unknown = [name for name, thing in (self.own | kinds).items() if not any(thing is each for each in known)]
         if unknown:

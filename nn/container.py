@@ -93,7 +93,7 @@ class Container:
         length = int.from_bytes(self._file.read(8), "little")
         if not 2 <= length <= self.size - 8:
             raise ValueError(f"it has {self.size} bytes, and its header would have {length}")
-        if length > ROOM + self.size // 8:
+        if length > (ROOM + self.size) // 4:
             raise ValueError(f"its header has {length} bytes")
         header = parsed(str(self._file.read(length), "utf-8"), self.size)
         self._begin = 8 + length
@@ -184,13 +184,23 @@ def parsed(text: str, size: int) -> Any:
     """What a JSON text says. Raises ValueError where it is none, nests too deep, has a key twice in one place, or would
     take more memory than `ROOM` and a file of `size` bytes together.
     """
-    takes = 8 * len(text) + 30 * text.count('"') + 120 * sum(map(text.count, ":{["))  # at most
-    if takes > ROOM + size:
-        raise ValueError(f"its header would take {takes / 1e6:.0f} MB in memory")
+    check_room(text, size)
     try:
         return json.loads(text, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("it nests too deep") from None
+
+
+def check_room(text: str, size: int) -> None:
+    """Raise ValueError for a JSON text that would take more memory than `ROOM` and a file of `size` bytes together."""
+    takes = 4 * len(text) + 40 * text.count(",") + 30 * text.count('"') + 120 * sum(map(text.count, ":{["))  # at most
+    if takes > ROOM + size or len(text) > (ROOM + size) // 4:
+        raise ValueError(f"its header of {len(text):,} characters would take {takes / 1e6:.0f} MB in memory")
+
+
+def check_header(data: bytes) -> None:
+    """Raise ValueError for a file whose header is longer than a `Container` takes."""
+    check_room(str(data[8 : 8 + int.from_bytes(data[:8], "little")], "utf-8"), len(data))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str], required: Iterab
     for key in config:
         if key not in known:
             raise UsageError(f"{where} has no {shown(key)}: {nearest(key, known)}")
-    for key in required:
+    for key in sorted(required):
         if key not in config:
             raise UsageError(f"{where} lacks {key!r}")
 

@@ -238,6 +238,18 @@ def test_a_primitive_as_activation_comes_back_or_is_refused(path):
     Sequential.load(path)
 
 
+@pytest.mark.parametrize(("change", "named"), [
+    (lambda model: setattr(model, "name", 3), r"\['name'\] is 3"),
+    (lambda model: model.history.history.update(loss=[1.0]), "2 epochs, and 1 values of 'loss'"),
+    (lambda model: setattr(model.optimizer, "iterations", -1), "iterations"),
+])  # fmt: skip
+def test_nothing_is_written_that_would_not_be_read(path, fitted, change, named):
+    change(fitted)
+    with pytest.raises(UsageError, match=f"is not written, since no model can be made of it again .*{named}"):
+        fitted.save(path)
+    assert not path.exists()
+
+
 def test_a_layer_may_be_called_optimizer(path):
     Sequential([Dense(3, input_shape=(4,), name="optimizer")]).save(path)
     Sequential.load(path)
