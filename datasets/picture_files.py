@@ -24,7 +24,7 @@ Grey = numpy.typing.NDArray[numpy.float32]
 SIDE = 512
 """About the longest side that is worked with; larger pictures are reduced."""
 MOST_BYTES = 64 << 20
-MOST_PIXELS = {"JPEG": 100_000_000, "PNG": 12_500_000, "GIF": 12_500_000, "BMP": 12_500_000,
+MOST_PIXELS = {"JPEG": 175_000_000, "PNG": 12_500_000, "GIF": 12_500_000, "BMP": 12_500_000,
                "PPM": 12_500_000, "TIFF": 5_000_000, "WEBP": 5_000_000}  # fmt: skip
 """What is read, and up to how many pixels: JPEG is decoded in small, others take 4 bytes a pixel, some three times."""
 MOST_SCANS = 100

@@ -61,7 +61,7 @@ def find_digit(brightness: Grey) -> tuple[Grey, bool] | None:
         from scipy import ndimage  # type: ignore[import-untyped]
     except ImportError:
         raise missing_extra("finding a digit on a picture", "scipy", "plot") from None
-    found = _look(ndimage, brightness, NESTED)
+    found = _look(ndimage, numpy.pad(brightness, 1, mode="edge"), NESTED)  # a line has no slope
     return found if found is None else (_ink(ndimage, found), found.framed)
 
 

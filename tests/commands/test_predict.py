@@ -192,3 +192,14 @@ def test_models_of_square_images(chalkgrad, shape, digits):
 
 def test_model_path_takes_folder_and_file(run):
     assert model_path(str(run)) == model_path(str(run / "model.safetensors")) == run / "model.safetensors"
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (2, 3), (1, 1)])
+def test_pictures_of_a_line_or_a_point(folder, shape):
+    pixels = np.full(shape, 255, np.uint8)
+    pixels.ravel()[len(pixels.ravel()) // 3 :: 2] = 0
+    Image.fromarray(pixels).save("line.png")
+    try:
+        assert read_image("line.png", 28).shape == (28, 28)
+    except cg.errors.DataError as error:
+        assert "of one even colour" in str(error)
