@@ -194,12 +194,9 @@ def test_model_path_takes_folder_and_file(run):
     assert model_path(str(run)) == model_path(str(run / "model.safetensors")) == run / "model.safetensors"
 
 
-@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (2, 3), (1, 1)])
-def test_pictures_of_a_line_or_a_point(folder, shape):
+@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (2, 3)])
+def test_pictures_of_a_line(folder, shape):
     pixels = np.full(shape, 255, np.uint8)
-    pixels.ravel()[len(pixels.ravel()) // 3 :: 2] = 0
+    pixels.ravel()[pixels.size // 3 : pixels.size // 2] = 0
     Image.fromarray(pixels).save("line.png")
-    try:
-        assert read_image("line.png", 28).shape == (28, 28)
-    except cg.errors.DataError as error:
-        assert "of one even colour" in str(error)
+    assert read_image("line.png", 28).shape == (28, 28)

@@ -66,7 +66,7 @@ def _disturbed(rng: Generator, data: bytes) -> bytes:
         data[:-3],
         zlib.compress(data),
     )
-    return data + one_of(rng, tails)
+    return data + bytes(one_of(rng, tails))
 
 
 def _write_and_read(value: bytes, folder: Path) -> Any:

@@ -94,7 +94,7 @@ def _disturbed_field(rng: Generator, data: bytes, within: int) -> bytes:
     """Data with a number of 1, 2 or 4 bytes, among the first so many, set to an extreme."""
     size = int(one_of(rng, (1, 2, 4)))
     at = int(rng.integers(max(1, within - size + 1)))
-    number = (int(one_of(rng, EXTREMES)) % 256**size).to_bytes(size, one_of(rng, ("little", "big")))
+    number = int(one_of(rng, EXTREMES) % 256**size).to_bytes(size, one_of(rng, ("little", "big")))
     return data[:at] + number + data[at + size :]
 
 
