@@ -77,6 +77,7 @@ def _program(name: str) -> Kind:
 
 KINDS = (
     _command("mlp", "--epochs", "6"),
+    _command("wide", "--epochs", "5", "--hidden", "128", "--batch-size", "128"),
     _command("cnn", "--model", "cnn", "--epochs", "2", "--batch-size", "128"),
     _command("watched", "--epochs", "3", "--watch", "--optimizer", "momentum"),
     _command("within epochs", "--epochs", "2", "--batch-size", "256", seconds=0),
