@@ -251,7 +251,7 @@ def prove(
     """Prove that gradients are derivatives.
 
     WHAT is a primitive, or FILE.py:FUNCTION for a function of yours; all primitives where it is left out. A primitive
-    that your file declares is proven as our own are.
+    that your file declares is proven as our own are. The file is run, with all that it does, as by `python FILE.py`.
 
     Exit code 0: everything is proven. 1: something is not. 2: wrong usage.
     """
@@ -292,8 +292,9 @@ def explain(**options: Any) -> None:
     """Show the documented equations with live numbers.
 
     WHAT is worked-example (the documented net, every equation D1-D17), digits (a training on digits), the folder of a
-    run, or FILE.py:FUNCTION for a function of yours. Each step forward and backward stands there with its equation,
-    the same with the numbers put in, the result, and the derivative taken by numbers beside the gradient.
+    run, or FILE.py:FUNCTION for a function of yours; the file is run, with all that it does. Each step forward and
+    backward stands there with its equation, the same with the numbers put in, the result, and the derivative taken by
+    numbers beside the gradient.
     """
     from .commands.explain import Request, explain
 

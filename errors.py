@@ -76,5 +76,8 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """An error's message, on one line."""
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # of an error that somebody else has made
+        lines = []
     return lines[0].strip() if lines else type(error).__name__

@@ -89,12 +89,13 @@ def explanation_of(request: Request) -> Explanation:
 
 
 def _of_function(request: Request) -> Explanation:
-    from .prove_targets import Function, Options, find_targets
+    from .prove_targets import Function, Options, find_targets, running
 
     target = find_targets([request.what], Options(seed=request.seed, shapes=request.shapes))[0]
     if not isinstance(target, Function) or target.gradient:
         raise UsageError(f"{request.what} is no function of chalkgrad's tensors.")
-    return explained(target.function, *target.inputs, title=target.name)
+    with running(target.label, target.path):
+        return explained(target.function, *target.inputs, title=target.name)
 
 
 def _of_run(request: Request) -> Explanation:

@@ -97,7 +97,9 @@ def _prove_function(target: Function, options: Options, deadline: float) -> Repo
     settings |= target.gradient
     try:
         return gradcheck(target.function, *target.inputs, name=target.name, **settings)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if not target.gradient and _computes_with_arrays(target):
             raise no_gradient(target) from error
         raise failure(target.label, target.path, error) from error
@@ -107,7 +109,9 @@ def _computes_with_arrays(target: Function) -> bool:
     """Whether the function makes NumPy values of NumPy arrays, and so is none that the tape differentiates."""
     try:
         y = target.function(*(x if hasattr(x, "dtype") else numpy.asarray(x) for x in target.inputs))
-    except (Exception, SystemExit):
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return False
     return isinstance(y, (float, numpy.ndarray, numpy.generic))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -81,7 +82,8 @@ def _find(what: str, options: Options, modules: dict[str, ModuleType]) -> Target
     full = os.path.realpath(path)
     if full not in modules:
         modules[full] = _load(path)
-    found = _member(modules[full], path, name)
+    with running(what, path):
+        found = _member(modules[full], path, name)
     return found if isinstance(found, Primitive) else _function(what, path, name, found, modules[full], options)
 
 
@@ -107,9 +109,8 @@ def _load(path: str) -> ModuleType:
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise failure(path, path, error) from error
+        with running(path, path):
+            spec.loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = writes_bytecode
     return module
@@ -130,15 +131,11 @@ def _member(module: ModuleType, path: str, name: str) -> Callable[..., Any]:
 def _function(
     label: str, path: str, name: str, function: Callable[..., Any], module: ModuleType, options: Options
 ) -> Function:
-    gradient = _gradient(function, module, name)
-    if gradient and options.order == 2:
-        raise UsageError(f"--order 2 is for chalkgrad functions; {label} is one of NumPy arrays.")
-    try:
+    with running(label, path):
+        gradient = _gradient(function, module, name)
+        if gradient and options.order == 2:
+            raise UsageError(f"--order 2 is for chalkgrad functions; {label} is one of NumPy arrays.")
         given, drawn = _inputs(label, name, function, module, options)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise failure(label, path, error) from error
     inputs = tuple(_of_dtype(x, options.dtype) for x in given)
     return Function(name, label, path, function, inputs, drawn, gradient)
 
@@ -239,14 +236,31 @@ def _of_dtype(x: Any, dtype: str | None) -> Any:
     return numpy.asarray(x.numpy() if isinstance(x, Tensor) else x).astype(dtype)
 
 
+@contextlib.contextmanager
+def running(label: str, path: str) -> Iterator[None]:
+    """Run code of the reader's file: whatever it raises, but Ctrl-C, becomes an error of ours in one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, UsageError) and not _passed(path, error):
+            raise
+        raise failure(label, path, error) from error
+
+
+def _passed(path: str, error: BaseException) -> list[traceback.FrameSummary]:
+    """The lines of the reader's file that an error came by."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == os.path.abspath(path)]
+
+
 def failure(label: str, path: str, error: BaseException) -> ChalkgradError:
     """The error of the reader's code in one line, with the last line of theirs that it passed."""
     what = f"{type(error).__name__}: {first_line(error)}"
     full = os.path.abspath(path)
-    if isinstance(error, SyntaxError) and error.filename == full:
+    if isinstance(error, SyntaxError) and error.filename == full and error.lineno:
         line = (error.text or "").strip()
         return FunctionError(f"{path}, line {error.lineno}: {line}: {type(error).__name__}: {error.msg}")
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == full]
-    if lines:
+    if lines := _passed(path, error):
         return FunctionError(f"{path}, line {lines[-1].lineno}, in {lines[-1].name}: {lines[-1].line}: {what}")
     return FunctionError(f"{label}: {first_line(error) if isinstance(error, ChalkgradError) else what}")

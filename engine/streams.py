@@ -106,9 +106,10 @@ def _told(stream: Any) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except OSError as error:
-        name = getattr(stream, "name", "a stream").strip("<>")
-        raise DataError(f"cannot write to {name}: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        name = str(getattr(stream, "name", "a stream")).strip("<>")
+        why = getattr(error, "strerror", None) or str(error).removesuffix(".")
+        raise DataError(f"cannot write to {name}: {why}.") from error
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:

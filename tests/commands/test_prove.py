@@ -248,6 +248,24 @@ def test_wrong_usage(chalkgrad, write, code, arguments, message):
         ("raise SystemExit(3)", "f.py, line 3, in <module>: raise SystemExit(3): SystemExit: 3"),
         ("def f(:", "f.py, line 3: def f(:: SyntaxError: invalid syntax"),
         ("def f(x):\n    return x\ndef f_inputs():\n    return 1 / 0", "f.py, line 6, in f_inputs: return 1 / 0: Zero"),
+        (
+            "import sys\ndef f(x): pass\ndef f_inputs(): sys.exit(3)",
+            "f.py, line 5, in f_inputs: def f_inputs(): sys",
+        ),
+        ("def f(x=1.0): return f(x)", "f.py, line 3, in f: def f(x=1.0): return f(x): RecursionError: maximum"),
+        (
+            "def f(x=1.0): import no_module_x",
+            "f.py, line 3, in f: def f(x=1.0): import no_module_x: Mod",
+        ),
+        ("def f(x=1.0): raise BaseException(3)", "f.py, line 3, in f: def f(x=1.0): raise BaseException(3): Base"),
+        (
+            "def __getattr__(name): raise KeyError(name)",
+            "f.py, line 3, in __getattr__: def __getattr__(name): rai",
+        ),
+        (
+            "def f(x=1.0): raise ValueError('\\x1b[31m')",
+            "f.py, line 3, in f: def f(x=1.0): raise ValueError('\\x",
+        ),
         ("def f(x=1.0): pass", "f.py:f: f returned nothing"),
         ("def f(x, y): pass\nf.inputs = 1.0", "f.py:f: TypeError: f() missing 1 required positional argument: 'y'"),
     ],
@@ -257,6 +275,13 @@ def test_errors_of_the_file_name_the_line(chalkgrad, write, code, line):
     stderr = chalkgrad("prove", "f.py:f", code=1).stderr
     assert stderr.startswith(f"error: {line}")
     assert stderr.count("\n") == 1
+    if "in f:" in line:
+        assert chalkgrad("explain", "f.py:f", code=1).stderr.startswith(f"error: {line}")
+
+
+@pytest.mark.parametrize("command", ["prove", "explain"])
+def test_the_help_says_that_a_file_is_run(chalkgrad, command):
+    assert "the file is run, with all that it does" in " ".join(chalkgrad(command, "--help").stdout.split()).lower()
 
 
 def test_a_file_imports_its_neighbours_and_leaves_nothing_behind(chalkgrad, write, folder):
