@@ -7,6 +7,7 @@ before the first of them, on a batch whose effects are undone.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ..replay import blas, fuse
@@ -49,6 +50,11 @@ def steps_ahead(
     if not step.is_settled(*batch):
         _record(trainer, step, batch)
     return max(1, hooks.ahead) if step.is_in_parts(*batch) else 0
+
+
+def alone(ahead: int) -> contextlib.AbstractContextManager[None]:
+    """While the list takes a step among those that run ahead on a CPU: its products on one thread, as theirs are."""
+    return blas.one_thread() if ahead and blas.library() else contextlib.nullcontext()
 
 
 def _record(trainer: Trainer, step: Captured[..., Any], batch: list[Tensor]) -> None:

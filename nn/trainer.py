@@ -13,7 +13,7 @@ from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
 from ..optim import Constant
-from .ahead import steps_ahead
+from .ahead import alone, steps_ahead
 from .checkpoint import Description
 from .finite import first_changed, first_fault
 from .hooks import Hooks
@@ -233,8 +233,8 @@ class Trainer:
         given = samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
         step: Any
         step, everything = self._ready()
-        ahead = 1
         start = self.seen = self._take_up(within) if within else 0
+        ahead = int(start + batch_size <= count)
         told = hooks.any(*BATCH)
         with contextlib.ExitStack() as endings:
             endings.callback(setattr, self, "seen", None)
@@ -249,7 +249,8 @@ class Trainer:
                 columns = [taken.batches(start, min(ahead, whole), batch_size) for taken in given]
                 done = step.enqueue(columns, everything) if ahead and whole else 0
                 if not done:
-                    step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
+                    with alone(ahead):
+                        step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = self.seen = stop

@@ -34,6 +34,8 @@ ALIGNED = 64
 """Elements that a part's arrays are apart, so that no two cores write to one line of the cache."""
 CALL = 0.3
 """Seconds of a call, about."""
+BUSY, FREE = 0.75, 0.9
+"""Of its time a thread has a core: below the first the machine is busy, above the second it is free again."""
 KINDS = ("float", "int", "uint", "bool")
 _compiled: dict[str, Any] = {}
 
@@ -47,6 +49,7 @@ class Epoch:
         self._function: Any = None
         self._room: list[Any] = []
         self._pace = 0.0
+        self._busy = False
 
     @property
     def most(self) -> int:
@@ -75,13 +78,15 @@ class Epoch:
         given += self._room
         strides = [array.shape[-1] for array in self._room[len(parts.flats) + len(parts.kept) :]]
         values = [steps, self.rows, *(array.ctypes.data for array in given), *strides]
-        begin = time.perf_counter()
+        begin, own = time.perf_counter(), time.thread_time()
         self._move(inwards=True)
         with blas.one_thread():
             done = together(self._function, threads or self._threads(), values)
         if done:
             self._move(inwards=False)
-            self._pace = (time.perf_counter() - begin) / steps
+            taken = time.perf_counter() - begin
+            self._pace, share = taken / steps, (time.thread_time() - own) / taken
+            self._busy = share < (FREE if self._busy else BUSY)
         elif parts.host:
             parts.host.optimizer.iterations = counts
 
@@ -105,7 +110,8 @@ class Epoch:
                 kept[...] = own[0, 0]
 
     def _threads(self) -> int:
-        most = min(self.parts.count, cores())
+        """As many as there are cores and parts; one where the machine is busy, since all wait for the slowest."""
+        most = 1 if self._busy else min(self.parts.count, cores())
         while self.parts.count % most:
             most -= 1
         return most

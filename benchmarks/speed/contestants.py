@@ -10,7 +10,7 @@ from ..peers import version
 
 YARDSTICK = "numpy"
 """The contestant that all others are held against: in loss, and in time."""
-OURS = ("eager", "captured", "jit")
+OURS = ("eager", "captured", "jit", "fit by fit")
 """The contestants that are chalkgrad."""
 
 PLACE = f"{__package__}.adapters"
@@ -56,7 +56,10 @@ _ALL = (
     Contestant("captured", f"{PLACE}.ours", "captured", ("numpy",),
                "chalkgrad, the step captured once and replayed on NumPy: `jit_compile=False`", WITH_IMAGES),
     Contestant("jit", f"{PLACE}.ours", "jit", ("numpy", "numba"),
-               "chalkgrad, captured, elementwise groups compiled by Numba: `jit_compile=True`", WITH_IMAGES),
+               "chalkgrad as README installs it, with Numba: elementwise groups compiled, epochs of a large net in one "
+               "call: `jit_compile=True`", WITH_IMAGES),
+    Contestant("fit by fit", f"{PLACE}.ours", "fit by fit", ("numpy", "numba"),
+               "the same, with a call of `fit(epochs=1)` for each epoch", kinds=("training",)),
     Contestant("pytorch eager", f"{PLACE}.pytorch", "eager", ("torch",),
                "batches by index from tensors, `Adam(fused=True)`", WITH_IMAGES),
     Contestant("pytorch compiled", f"{PLACE}.pytorch", "compiled", ("torch",),

@@ -77,11 +77,12 @@ def best_of_ours(record: Record) -> str | None:
 
 
 def _summary(results: Results) -> str:
-    head = ["time of one …", f"`{YARDSTICK}` by hand", *(f"`{name}`" for name in OURS), "fastest peer"]
+    own = [name for name in OURS if any(name in record["contestants"] for record in results["workloads"].values())]
+    head = ["time of one …", f"`{YARDSTICK}` by hand", *(f"`{name}`" for name in own), "fastest peer"]
     rows = []
     for name, record in results["workloads"].items():
         peer = next((n for n in by_time(record) if n not in (*OURS, YARDSTICK, "numpy+numba")), None)
-        cells = [_timed(record, own, YARDSTICK if own != YARDSTICK else None) for own in (YARDSTICK, *OURS)]
+        cells = [_timed(record, n, YARDSTICK if n != YARDSTICK else None) for n in (YARDSTICK, *own)]
         cells.append(f"{_timed(record, peer, YARDSTICK)} `{peer}`" if peer else "–")
         rows.append([f"{record['unit']} of `{name}`", *cells])
     return table(head, rows) + f"\n\n×: as many times as long as `{YARDSTICK}`."

@@ -25,11 +25,12 @@ from ..problems import SEED, CrossEntropyProblem, TrainingProblem, UpdateProblem
 from ..stand import Stand, UnavailableError, serve
 from .differentiated import Run, differentiated
 
-EAGER, CAPTURED, JIT = "eager", "captured", "jit"
+EAGER, CAPTURED, JIT, FIT_BY_FIT = "eager", "captured", "jit", "fit by fit"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     EAGER: {"run_eagerly": True},
     CAPTURED: {"jit_compile": False},
     JIT: {"jit_compile": True},
+    FIT_BY_FIT: {"jit_compile": True},
 }
 """What each variant hands to `compile`."""
 FOREVER = 1 << 30
@@ -75,7 +76,7 @@ def replayed(step: Captured[..., Any]) -> None:
 
 
 def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
-    """`fit` of a Sequential."""
+    """`fit` of a Sequential, which measures the accuracy as well."""
     *hidden, classes = problem.task.sizes[1:]
     parts: list[layers.Layer] = []
     for filters in problem.filters:
@@ -85,7 +86,16 @@ def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "c
     model = Sequential(parts, device=device)
     model.build(problem.x.shape[1:])
     model.set_weights(problem.weights)
-    model.compile(Adam(problem.task.rate), "sparse_categorical_crossentropy", **OPTIONS[variant])
+    model.compile(Adam(problem.task.rate), "sparse_categorical_crossentropy", ["accuracy"], **OPTIONS[variant])
+    if variant == FIT_BY_FIT:
+        model.stream.seed = SEED
+
+        def repeat(number: int) -> Any:
+            losses = model.fit(problem.x, problem.labels, problem.task.batch, epochs=1, verbose=0).history["loss"]
+            return lambda: losses
+
+        serve(stand, repeat)
+        return
     with contextlib.suppress(Finished):
         model.fit(
             problem.x, problem.labels, batch_size=problem.task.batch, epochs=FOREVER, verbose=0,
@@ -160,7 +170,7 @@ def start(variant: str, device: str = "cpu") -> None:
         backend.resolve_device(device)
     except DeviceError as error:
         raise UnavailableError(str(error)) from error
-    if variant == JIT:
+    if variant in (JIT, FIT_BY_FIT):
         try:
             import_module("numba")
         except ImportError as error:
