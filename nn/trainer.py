@@ -246,8 +246,9 @@ class Trainer:
                 whole = (count - start) // batch_size
                 if ahead and whole:
                     ahead = steps_ahead(self, step, everything, given, start, batch_size, hooks)
-                columns = [taken.batches(start, min(ahead, whole), batch_size) for taken in given]
-                done = step.enqueue(columns, everything) if ahead and whole else 0
+                whole, done = min(ahead, whole), 0
+                if whole:
+                    done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
                 if not done:
                     with alone(ahead):
                         step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
