@@ -21,6 +21,7 @@ import numpy
 
 from ..errors import DeviceError, DeviceMemoryError, UsageError
 from ..hints import install_command
+from . import forked
 from .capturing import capturing
 
 Array: TypeAlias = Any
@@ -63,6 +64,11 @@ class Cupy:
 @cache
 def load_cupy() -> Cupy:
     """Import cupy and see that it has a device; raises DeviceError that says what is missing and what to do."""
+    if _left_behind:
+        raise DeviceError(
+            "this process was forked from one that has used a GPU, and CUDA does not survive that: start it by "
+            "multiprocessing.get_context('spawn'), or fork before the first use of a GPU."
+        )
     try:
         cupy = importlib.import_module("cupy")
     except Exception as error:  # a broken installation raises what it likes: ImportError, OSError, AttributeError
@@ -81,6 +87,17 @@ def load_cupy() -> Cupy:
     if not devices:
         raise DeviceError("CuPy and the driver work, but no CUDA device is visible: see CUDA_VISIBLE_DEVICES.")
     return Cupy(cupy)
+
+
+_left_behind: list[Cupy] = []
+"""CuPy as a forked child finds it, where its parent had loaded it."""
+
+
+@forked.in_child
+def _leave_cuda_behind(load: Any = load_cupy) -> None:
+    if load.cache_info().currsize:
+        _left_behind.append(load())
+        load.cache_clear()
 
 
 @cache

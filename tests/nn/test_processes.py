@@ -20,6 +20,9 @@ X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
 Y = np.arange(48) % 3
 
 
+on_the_cpu = pytest.mark.cpu_only("CUDA does not survive a fork")
+
+
 @pytest.fixture
 def forking():
     """Forking is asked for, where Python can."""
@@ -81,6 +84,7 @@ class Waiting:
         self.thread.join()
 
 
+@on_the_cpu
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.usefixtures("forking")
 def test_a_forked_child_predicts_and_trains_as_its_parent_does(jit):
@@ -93,6 +97,7 @@ def test_a_forked_child_predicts_and_trains_as_its_parent_does(jit):
     assert child == trained(model)
 
 
+@on_the_cpu
 @pytest.mark.usefixtures("forking")
 def test_a_fork_in_the_midst_of_the_recording_of_another_thread():
     w, x = cg.tensor([1.0, 2.0], requires_grad=True), cg.tensor([3.0, 4.0])
@@ -122,6 +127,7 @@ def test_a_fork_in_the_midst_of_the_recording_of_another_thread():
     assert captured(x).tolist() == [3, 8]
 
 
+@on_the_cpu
 @pytest.mark.usefixtures("forking")
 def test_a_model_that_another_thread_was_training_is_half_done_in_a_forked_child():
     class Held(cg.callbacks.Callback):
@@ -138,6 +144,7 @@ def test_a_model_that_another_thread_was_training_is_half_done_in_a_forked_child
         assert forked(lambda: trained(other)) == trained(made())
 
 
+@on_the_cpu
 @pytest.mark.usefixtures("forking")
 def test_a_model_that_another_thread_was_reading_is_free_in_a_forked_child():
     class Held(cg.callbacks.Callback):
@@ -154,6 +161,7 @@ def test_a_model_that_another_thread_was_reading_is_free_in_a_forked_child():
         assert forked(lambda: trained(model)) == trained(made())
 
 
+@on_the_cpu
 def test_models_and_tensors_go_to_spawned_processes_and_errors_come_back():
     model = made()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -164,6 +172,16 @@ def test_models_and_tensors_go_to_spawned_processes_and_errors_come_back():
             pool.submit(model.predict, X[:, :2]).result()
     assert (back.tolist(), back.dtype.name, back.requires_grad) == ([2.0, 4.0], "float64", False)
     assert t.grad is None
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_gpu_that_was_used_is_no_more_in_a_forked_child(device):
+    if device == "cpu":
+        pytest.skip("for a device: pytest --device standin, or -m gpu")
+    model = made()
+    trained(model)
+    assert "multiprocessing.get_context('spawn')" in forked(lambda: model.predict(X))
+    assert forked(lambda: cg.tensor([1.0], device="auto").device) == "cpu"
 
 
 def doubled(t):
