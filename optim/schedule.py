@@ -8,7 +8,7 @@ from typing import Any, dataclass_transform
 
 import numpy
 
-from ..checks import is_number, whole
+from ..checks import is_number, number, whole
 from ..engine.absent import checked
 from ..errors import UsageError
 from ..names import Names, taken_by
@@ -69,9 +69,13 @@ class StepDecay(Schedule):
 
     def __post_init__(self) -> None:
         self._set(learning_rate=_rate(self.learning_rate), every=whole("StepDecay", "every", self.every))
+        self._set(factor=number("StepDecay", "factor", self.factor, "[0, ∞)"))
 
     def __call__(self, step: int) -> float:
-        return float(self.learning_rate * self.factor ** (step // self.every))
+        try:
+            return self.learning_rate * self.factor ** (step // self.every)
+        except OverflowError:
+            return math.inf
 
 
 class CosineDecay(Schedule):

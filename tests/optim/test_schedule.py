@@ -111,3 +111,13 @@ def test_warm_up_to_a_number():
 def test_the_base_class_has_no_rate():
     with pytest.raises(NotImplementedError):
         Schedule()(0)
+
+
+@pytest.mark.parametrize("factor", [-1, "0.1", True, float("nan"), float("inf")])
+def test_a_factor_is_a_number_of_0_or_more(factor):
+    with pytest.raises(UsageError, match=r"StepDecay\(factor="):
+        StepDecay(0.1, 1, factor)
+
+
+def test_a_factor_beyond_1_grows_without_end_and_at_once():
+    assert StepDecay(0.1, 1, 10)(2**62) == float("inf")  # whole numbers would be computed to their last digit

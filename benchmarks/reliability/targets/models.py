@@ -34,19 +34,21 @@ from . import Target
 WITHIN = 4
 """The number of the model whose file is written within an epoch."""
 LARGE = 100_000
-"""Numbers in a layer's output beyond which a model is loaded, and not used."""
+"""Numbers in a layer's output beyond which a model, as one of 100 layers or more, is loaded and not used."""
 NAMES = (*LAYERS, *ACTIVATIONS, *INITIALIZERS, *OPTIMIZERS, *SCHEDULES, *LOSSES, *METRICS, *[*registry][:20])
 WORDS = (
-    "same",
-    "valid",
-    "causal",
-    "channels_first",
-    "channels_last",
-    "float16",
-    "float32",
-    "float64",
-    "auto",
-    "accuracy",
+    *[
+        "same",
+        "valid",
+        "causal",
+        "channels_first",
+        "channels_last",
+        "float16",
+        "float32",
+        "float64",
+        "auto",
+        "accuracy",
+    ],
 )
 BITS = {"F16": 16, "F32": 32, "F64": 64, "BF16": 16, "I64": 64, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "f32": 32}
 
@@ -331,7 +333,8 @@ def _same_weights(value: dict[str, Any], result: Any) -> str | None:
 def _usable(use: Callable[[Sequential], Any]) -> Callable[[dict[str, Any], Path], Any]:
     def run(value: dict[str, Any], folder: Path) -> Any:
         model, _ = _load(value, folder)
-        return use(model) if max(map(math.prod, model.shapes)) <= LARGE else None
+        small = len(model.layers) < 100 and max(map(math.prod, model.shapes)) <= LARGE
+        return use(model) if small else None
 
     return run
 
