@@ -38,7 +38,7 @@ OTHERS = (
     (0, b"<!doctype", "a web page"), (4, b"ftypavif", "an AVIF picture"), (4, b"ftyp", "a HEIC photograph or a film"),
 )  # fmt: skip
 """What people take for pictures, by the bytes at a place."""
-SMALLER = "Save it smaller."
+SMALLER = "Save it smaller, or as a JPEG."
 KNOWN = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
 
 
@@ -121,11 +121,10 @@ def _scaled(values: Any) -> Grey:
     if not numpy.isfinite(values).all():
         odd = int(values.size - numpy.isfinite(values).sum())
         raise DataError(f"has {odd:,} pixels, of {values.size:,}, that are NaN or infinite: they have no brightness.")
-    values = _reduced(values, numpy.float64)
     low, high = min(float(values.min()), 0.0), float(values.max())
-    if values.dtype.kind != "f" and high > 1:
-        high = max(high, 65535.0)
-    return numpy.asarray((values - low) / max(high - low, 1e-9), numpy.float32)
+    if values.dtype.kind != "f":
+        high = max(high, 65535.0 if high > 255 else 255.0)
+    return numpy.asarray((_reduced(values, numpy.float64) - low) / max(high - low, 1e-9), numpy.float32)
 
 
 def _reduced(values: Any, dtype: Any = numpy.float32) -> Any:

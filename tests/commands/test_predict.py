@@ -155,6 +155,15 @@ def test_without_pillow(chalkgrad, run, absent):
     assert error == f"error: reading images needs pillow, which is not installed: {install_command('plot')}\n"
 
 
+def test_without_scipy(chalkgrad, run, digits, absent):
+    resized(digits[0][0]).save("digit.png")
+    absent("scipy")
+    error = chalkgrad("predict", run, "digit.png", code=1).stderr
+    assert (
+        error == f"error: finding a digit on a picture needs scipy, which is not installed: {install_command('plot')}\n"
+    )
+
+
 def test_runs_that_are_none(chalkgrad, folder):
     (folder / "empty").mkdir()
     (folder / "text.safetensors").write_text("none")

@@ -60,6 +60,12 @@ def test_every_mode_gives_the_same_brightness(tmp_path, mode):
     np.testing.assert_allclose((found - found.min()) / np.ptp(found), GREY / 255, atol=0.015)
 
 
+@pytest.mark.parametrize(("top", "dtype"), [(255, np.int32), (65535, np.int32), (65535, np.uint16)])
+def test_whole_numbers_have_a_fixed_scale(tmp_path, top, dtype):
+    half = Image.fromarray((GREY / 255 * top / 2).astype(dtype))
+    np.testing.assert_allclose(read(tmp_path, encoded(half, "TIFF")), GREY / 510, atol=0.005)
+
+
 def test_one_bit(tmp_path):
     image = Image.fromarray(GREY > 127)
     np.testing.assert_array_equal(read(tmp_path, encoded(image)), GREY > 127)
