@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -23,8 +24,10 @@ from .tensor import Tensor
 if TYPE_CHECKING:
     from .primitive import Primitive
 
-watchers: list[Callable[..., None]] = []
-"""Who looks on is called with each application of a primitive: it, its operands and parameters, and the result."""
+watchers: dict[int, tuple[Callable[..., None], ...]] = {}
+"""By thread, who looks on: is called with each application of a primitive, its operands and parameters, and the result.
+Empty almost always, which is the quick question.
+"""
 NONE: dict[str, Any] = {}
 
 TEMPLATE = """
@@ -67,7 +70,7 @@ def made_for(primitive, plans):
             if plan.ruled:
                 plan.note(result, {operands}, parameters)
         if watchers:
-            for tell in watchers:
+            for tell in watchers.get(get_ident(), ()):
                 tell(primitive, {operands}, parameters, result)
         return result
 
@@ -123,6 +126,7 @@ def _factory(count: int, parameters: bool, numbers: bool) -> Callable[..., Calla
     pieces["named"] = ", **parameters" if parameters else ""
     scope: dict[str, Any] = {
         "__name__": __name__, "numpy": numpy, "ndarray": numpy.ndarray, "captures": captures, "watchers": watchers,
+        "get_ident": get_ident,
         "Tensor": Tensor, "FLOAT32": FLOAT32, "FLOAT64": FLOAT64, "REFUSED": REFUSED, "ChalkgradError": ChalkgradError,
         "aside": aside, "refusal": refusal, "share_version": share_version, "NONE": NONE,
         "new": object.__new__,

@@ -59,21 +59,21 @@ class Watching:
     def __init__(self) -> None:
         self.applications: list[Application] = []
         self.sent: list[Sent] = []
-        self._watched = threading.get_ident()
 
     def __enter__(self) -> Watching:
-        watchers.append(self.applied)
+        self._watched = threading.get_ident()
+        watchers[self._watched] = (*watchers.get(self._watched, ()), self.applied)
         return self
 
     def __exit__(self, *error: object) -> None:
-        watchers.remove(self.applied)
+        watchers[self._watched] = tuple(each for each in watchers[self._watched] if each != self.applied)
+        if not watchers[self._watched]:
+            del watchers[self._watched]
 
     def applied(
         self, primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[str, Any], result: Tensor
     ) -> None:
         """Note an application; called by the primitive."""
-        if threading.get_ident() != self._watched:
-            return
         application = Application(len(self.applications), primitive, operands, parameters, result)
         self.applications.append(application)
         if result._node is not None:

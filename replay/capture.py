@@ -108,7 +108,7 @@ class Captured(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, by replay where there is one."""
-        if (captures and capturing()) or watchers:
+        if (captures and capturing()) or (watchers and get_ident() in watchers):
             return self.function(*args, **kwargs)  # part of a larger step, or each operation is looked at
         of, busy = self._busy
         if of is not forked.process[0]:
@@ -185,7 +185,7 @@ class Captured(Generic[P, R]):
     def _in_parts(self, columns: Sequence[Any], given: Sequence[Tensor]) -> int:
         """The calls as `enqueue` does them on a CPU: as many as take some tenths of a second."""
         busy = self._free()
-        if (captures and capturing()) or watchers or not busy.acquire(blocking=False):
+        if (captures and capturing()) or get_ident() in watchers or not busy.acquire(blocking=False):
             return 0
         try:
             arrays, recording = self._standing((*given, Tensor(columns[0][:1][0])))
@@ -225,7 +225,7 @@ class Captured(Generic[P, R]):
     def record(self, *args: Any) -> None:
         """Call the function, with all its effects, until such a call is recorded or is known to stay on the tape."""
         with self._free():
-            while not (captures and capturing()) and not watchers and not self.is_settled(*args):
+            while not (captures and capturing()) and get_ident() not in watchers and not self.is_settled(*args):
                 arrays, key = signature(args, {})
                 recording = self.recordings.setdefault(key, Recording())
                 if recording.program is not None:

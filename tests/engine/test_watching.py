@@ -1,5 +1,7 @@
 """Watching a computation tells what the engine did, and changes nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 import chalkgrad as cg
@@ -72,3 +74,13 @@ def test_afterwards_nothing_is_noted():
         pass
     cg.tensor([1.0]).exp()
     assert not seen.applications
+
+
+def test_what_another_thread_does_is_not_watched_and_is_replayed_as_ever():
+    captured, x = cg.capture(lambda x: (x * 2).sum()), cg.tensor([1.0, 2.0])
+    for _ in range(3):
+        captured(x)
+    with Watching() as seen, ThreadPoolExecutor(1) as pool:
+        pool.submit(captured, x).result()
+    assert seen.applications == []
+    assert [recording.replays for recording in captured.recordings.values()] == [2]
