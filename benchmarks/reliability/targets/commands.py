@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 from functools import cache
@@ -16,6 +17,7 @@ import click
 import numpy
 from numpy.random import Generator
 
+from .... import early
 from ....errors import UsageError
 from ....nn import Sequential, layers
 from ...speed import results
@@ -49,6 +51,7 @@ def _called(folder: Path, *words: str) -> None:
     """Run the command in a folder; raises UsageError where it ends with an error; it may not command a terminal."""
     said = io.StringIO()
     before = sys.argv, sys.stdout, sys.stderr, os.getcwd()
+    handlers = {number: signal.getsignal(number) for number in early.NUMBERS}  # the command takes them for good
     os.chdir(folder)
     sys.argv, sys.stdout, sys.stderr = ["chalkgrad", *words], said, said
     try:
@@ -61,6 +64,8 @@ def _called(folder: Path, *words: str) -> None:
     finally:
         sys.argv, sys.stdout, sys.stderr, place = before
         os.chdir(place)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _parsed(value: list[str], folder: Path) -> Any:
