@@ -14,7 +14,7 @@ from ..engine.json_files import read_json
 from ..errors import DataError, UsageError, unknown_name
 from . import experiments
 from .experiments import EXPERIMENTS, Experiment
-from .reproduce_report import write_report
+from .reproduce_report import can_be_told, write_report
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,11 @@ class Request:
         except DataError as error:
             raise DataError(f"{error} Delete it, and that seed is run again.") from error
         settings = self.settings(experiment, seed)
-        same = isinstance(result, dict) and all(result.get(name) == value for name, value in settings.items())
-        return result if same else None
+        if not isinstance(result, dict) or any(result.get(name) != value for name, value in settings.items()):
+            return None
+        if not can_be_told(result):
+            raise DataError(f"{path} is damaged: it lacks figures. Delete it, and that seed is run again.")
+        return result
 
     def path(self, out: Path, experiment: Experiment, seed: int) -> Path:
         """Where the result of a run is kept."""

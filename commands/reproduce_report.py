@@ -12,18 +12,21 @@ import numpy
 
 from .. import drawing
 from ..benchmarks.peers import table, write
+from ..checks import is_number, is_whole
 from ..drawing import BLUE, FAINT, GREY, INK, Curve
 from ..engine.files import write_file
 from ..engine.json_files import read_json
 from ..engine.markup import rendered
 from ..engine.streams import plain
-from ..errors import MissingExtraError
+from ..errors import DataError, MissingExtraError
 from . import experiments
 from .experiments import CLASSES, EXPERIMENTS
 from .pictures import mistaken
 
 Runs = Sequence[Mapping[str, Any]]
 Results = Mapping[str, Runs]
+IMAGES = 10_000
+"""That a result is judged by."""
 TRIALS = "trials.json"
 """In the folder of results: what was tried beforehand."""
 
@@ -90,12 +93,32 @@ def _spread(name: str, values: Sequence[float]) -> str:
     return f"{mean} ± {100 * deviation:.2f}" if "accuracy" in name else f"{mean} ± {deviation:.4f}"
 
 
+def can_be_told(run: Mapping[str, Any]) -> bool:
+    """Whether a result that was read from a file has all that a report tells of it."""
+    try:
+        curves = [run["curves"][name] for name in ("loss", "accuracy", "val_loss")]
+        numbers = [run[name] for name in (*FIGURES, "cpu_seconds", "parameters")]
+        numbers += [*run["confusion"], *(number for values in (*curves, *run["worst"]) for number in values)]
+        lengths = {len(values) for values in curves}
+        return (
+            all(map(is_number, numbers)) and len(lengths) == 1 and min(lengths) > 0
+            and len(run["confusion"]) == CLASSES**2 and sum(run["confusion"]) > 0
+            and all(len(row) == 4 and is_whole(row[0]) and 0 <= row[0] < IMAGES for row in run["worst"])
+            and isinstance(run["machine"], str) and isinstance(run["versions"], str)
+        )  # fmt: skip
+    except (KeyError, TypeError):
+        return False
+
+
 def _trials(out: Path) -> str:
     """What was tried beforehand, if the folder has it."""
     if not (out / TRIALS).exists():
         return ""
-    trials = read_json(out / TRIALS)
-    rows = [[t["what"], t["epochs"], f"{t['loss']:.4f}", f"{t['accuracy']:.2%}"] for t in trials]
+    try:
+        trials = read_json(out / TRIALS)
+        rows = [[t["what"], t["epochs"], f"{t['loss']:.4f}", f"{t['accuracy']:.2%}"] for t in trials]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{out / TRIALS} holds no trials: {error}. Delete it, or make it anew.") from error
     return table(["trial", "epochs", "validation loss", "validation accuracy"], rows)
 
 

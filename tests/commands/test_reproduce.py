@@ -122,6 +122,19 @@ def test_a_damaged_result_is_named(tmp_path):
     assert "cnn-0.json is no JSON that can be used" in result.output.replace("\n", " ")
 
 
+def test_a_result_without_its_figures_is_named(tmp_path):
+    asked = ("--only", "documented", "--epochs", 1, "--seed", 0, "--out", tmp_path)
+    assert call(*asked).exit_code == 0
+    file = tmp_path / "documented-0.json"
+    good = json.loads(file.read_text())
+    worst = [[10**6, 1, 2, 0.5]]
+    for change in ({"loss": "x"}, {"curves": {}}, {"confusion": [1]}, {"worst": worst}, {"machine": None}):
+        file.write_text(json.dumps(good | change))
+        result = call(*asked)
+        assert result.exit_code == 1
+        assert "documented-0.json is damaged: it lacks figures" in result.output.replace("\n", " ")
+
+
 def test_a_trial_is_judged_by_training_images_and_told_of(tmp_path, monkeypatch):
     name, experiment, _ = reproduce_trials.ALL[-2]
     found = reproduce_trials.trial(name, experiment, 1)
