@@ -5,7 +5,10 @@ None of it changes a bit of the result: calls are left out, never reordered or r
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy
@@ -139,6 +142,14 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
     placed: dict[int, Any] = {}
     left: list[Instruction] = []
     made_at = {x.out.number: n for n, x in enumerate(instructions) if x.kind == "make" and x.out is not None}
+    bounds: dict[int, tuple[int, int]] = {}
+    hosts = [n for n, x in enumerate(instructions) if x.kind == "host"]
+    touches: dict[int, list[tuple[int, str, Variable]]] = defaultdict(list)  # by storage: when, how, and where
+    for n, x in enumerate(instructions):
+        for v in x.reads():
+            touches[v.storage].append((n, "read", v))
+        if x.out is not None:
+            touches[x.out.storage].append((n, x.kind, x.out))
     for n, copy in enumerate(instructions):
         made = _copied(copy)
         start = None if made is None else made_at.get(made.number)
@@ -147,15 +158,18 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
             continue
         target = copy.out
         assert target is not None
-        before, after = instructions[start:n], instructions[n + 1 :]
-        if any(x.kind == "host" for x in before):  # a check that may fail comes first
+        if bisect_left(hosts, start) < bisect_left(hosts, n):  # a check that may fail comes first
             left.append(copy)
             continue
-        touched = any(_overlaps(v, target) for x in before for v in (*x.reads(), *([x.out] if x.out else [])))
-        rewritten = any(x.kind == "write" and x.out is not None and x.out.storage == made.storage for x in instructions)
-        read_later = any(v.storage == made.storage for x in after for v in x.reads())
-        changed_later = any(x.kind == "write" and x.out is not None and _overlaps(x.out, target) for x in after)
-        if touched or rewritten or (read_later and changed_later):
+        there, own = touches[target.storage], touches[made.storage]
+        begin, end, after = (bisect_left(there, m, key=itemgetter(0)) for m in (start, n, n + 1))
+        touched = any(_overlaps(v, target, bounds) for _, _, v in there[begin:end])
+        rewritten = any(how == "write" for _, how, _ in own)
+        read_later = own[-1][0] > n and any(m > n and how == "read" for m, how, _ in own)
+        changed_later = read_later and any(
+            how == "write" and _overlaps(v, target, bounds) for _, how, v in there[after:]
+        )
+        if touched or rewritten or changed_later:
             left.append(copy)
         else:
             placed[made.storage] = target.array
@@ -173,10 +187,17 @@ def _copied(instruction: Instruction) -> Variable | None:
     return source if alike else None
 
 
-def _overlaps(a: Variable, b: Variable) -> bool:
-    """Whether two variables may share memory."""
+def _overlaps(a: Variable, b: Variable, bounds: dict[int, tuple[int, int]]) -> bool:
+    """Whether two variables may share memory. bounds: of arrays that lie in one piece, as far as they are known."""
     if a.storage != b.storage:
         return False
     if a.array is None or b.array is None:
         return True
+    for v in (a, b):
+        if v.number not in bounds and v.array is not None:
+            begin = backend.address_of(v.array) if v.array.flags.c_contiguous else -1
+            bounds[v.number] = begin, begin + v.nbytes
+    (a_begin, a_end), (b_begin, b_end) = bounds[a.number], bounds[b.number]
+    if a_begin >= 0 and b_begin >= 0:
+        return a_begin < b_end and b_begin < a_end
     return backend.overlap(a.array, b.array)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad import layers
+from chalkgrad import layers, optim
 from chalkgrad.nn.trainer import Trainer
 
 ROWS, BATCH = 1024, 128
@@ -111,3 +111,25 @@ def test_a_replay_is_not_slower_than_the_tape(documented, patience):
     assert any(
         ratio < 1.3 for ratio in ratios
     )  # it is about 0.85; a machine that does other things besides is not to fail this
+
+
+def test_recording_a_step_grows_as_its_length():
+    """The third call makes the program, which takes some calls of Python for each layer, not for each pair of them."""
+
+    def made(count):
+        weights, optimizer = [cg.tensor(np.eye(3), requires_grad=True) for _ in range(count)], optim.Adam()
+
+        def step(x):
+            for w in weights:
+                x = cg.tanh(x @ w)
+            x.sum().backward()
+            optimizer.step(weights)
+            for w in weights:
+                w.grad = None
+
+        captured, x = cg.capture(step), cg.tensor(np.ones((2, 3)))
+        captured(x), captured(x)
+        return frames(lambda: captured(x))
+
+    few, many = made(25), made(100)
+    assert many < 5 * few
