@@ -26,7 +26,7 @@ from .commands.options import (
 from .commands.train import MODELS, Kept, Settings, Shown, settings_to_resume
 from .commands.train import train as run_training
 from .datasets import LOADERS
-from .early import heed
+from .early import heed, is_command
 from .engine.streams import as_readable, plain
 from .errors import ChalkgradError, UsageError, unknown_name
 from .optim import OPTIMIZERS
@@ -390,7 +390,8 @@ def main() -> None:
     Exit codes: 0, 1 an error or a pipe that its reader has closed, 2 wrong usage, 128 + the number of the signal that
     has ended it: 130 after Ctrl-C.
     """
-    heed()
+    if is_command():  # a program that calls this keeps its signals
+        heed()
     sys.stdout, sys.stderr = as_readable(sys.stdout), as_readable(sys.stderr)
     try:
         try:
