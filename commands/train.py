@@ -19,10 +19,11 @@ from ..checks import is_number, is_whole
 from ..engine import backend
 from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
 from ..nn import History, Sequential, layers, utils
+from ..nn.ahead import computing
 from ..nn.callbacks import Callback, Logs
 from ..nn.checkpoint import Description
 from ..nn.schema import shown as seen
-from ..nn.state import other_versions, told, versions
+from ..nn.state import told
 from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..signals import held_back
 from .history import print_history
@@ -262,9 +263,10 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
         _announce(model, plan, len(x), len(x_test), folder, lang)
     if known is not None:
         click.echo(said("resumed", lang, path=folder.path, epoch=begin))
-        if others := other_versions(model):
-            click.echo(said("versions", lang, others=told(others), ours=told(versions())))
-            model.facts["versions"] = versions()
+        here = computing(model, len(x))
+        if (others := model.facts.get("versions", here)) != here:
+            click.echo(said("versions", lang, others=told(others), ours=told(here)))
+            model.facts["versions"] = here
     keeper = SaveEachEpoch(folder, seconds, model.history)
     followers: list[Callback] = [keeper]
     if shown.watch:

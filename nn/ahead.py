@@ -8,16 +8,17 @@ before the first of them, on a batch whose effects are undone.
 from __future__ import annotations
 
 import contextlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ..replay import blas, fuse
 from ..replay.capture import Captured
-from .state import Snapshot
+from .state import Snapshot, versions
 
 if TYPE_CHECKING:
     from ..engine.tensor import Tensor
     from .hooks import Hooks
-    from .samples import Samples, Taken
+    from .samples import Taken
     from .sequential import Sequential
     from .trainer import Trainer
 
@@ -25,12 +26,17 @@ WORTH = 1 << 30
 """Samples times parameters, from which on an epoch is worth compiling: some 0.05 seconds each."""
 
 
-def runs_epochs(model: Sequential, samples: Samples) -> bool:
-    """Whether a training may run many steps in one compiled call."""
-    if model.device != "cpu" or model.run_eagerly or model.jit_compile not in (True, "auto") or samples.streamed:
+def runs_epochs(model: Sequential, count: int, streamed: bool = False) -> bool:
+    """Whether a training on so many samples may run many steps in one compiled call."""
+    if model.device != "cpu" or model.run_eagerly or model.jit_compile not in (True, "auto") or streamed:
         return False
-    large = len(samples) * model.flat.data.size >= WORTH
+    large = count * model.flat.data.size >= WORTH
     return large and fuse.available() and blas.library() is not None
+
+
+def computing(model: Sequential, count: int, streamed: bool = False) -> dict[str, str]:
+    """What computes a training on so many samples, as far as other versions of it may give other bits."""
+    return {**versions(), **({"numba": version("numba")} if runs_epochs(model, count, streamed) else {})}
 
 
 def steps_ahead(
@@ -44,7 +50,8 @@ def steps_ahead(
         return 0
     if trainer.model.device != "cpu":
         return hooks.ahead
-    if not trainer.samples or not runs_epochs(trainer.model, trainer.samples):
+    samples = trainer.samples
+    if not samples or not runs_epochs(trainer.model, len(samples), samples.streamed):
         return 0
     batch = [*everything, *[taken.tensor(start, start + batch_size) for taken in given]]
     if not step.is_settled(*batch):

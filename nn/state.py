@@ -175,14 +175,8 @@ def check_states(states: Any) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What computes here, as far as other versions of it may give other bits."""
+    """What computes every training, as far as other versions of it may give other bits."""
     return {"chalkgrad": __version__, "numpy": numpy.__version__}
-
-
-def other_versions(model: Sequential) -> dict[str, str]:
-    """Those with which the model was trained so far, where they are others."""
-    found: dict[str, str] = model.facts.get("versions", {})
-    return {} if found == versions() else found
 
 
 def told(versions: Mapping[str, str]) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ..engine.tensor import Tensor
-from .ahead import runs_epochs
+from .ahead import computing, runs_epochs
 from .callbacks import TerminateOnNaN
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples
-from .state import Standing, other_versions, show_averages, show_raw, told, versions
+from .state import Standing, show_averages, show_raw, told
 from .trainer import Trainer
 from .validation import Validation
 
@@ -56,7 +56,7 @@ def fit(
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
     worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
-    worth_it = worth_it or runs_epochs(model, samples)
+    worth_it = worth_it or runs_epochs(model, len(samples), samples.streamed)
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=6)
     trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
@@ -67,12 +67,13 @@ def fit(
         if known.stop or hooks.catch_up(known.callbacks):
             epochs = initial_epoch
         if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
-            if others := other_versions(model):
+            here = computing(model, len(samples), samples.streamed)
+            if (others := model.facts.get("versions", here)) != here:
                 warnings.warn(
-                    f"this training goes on with {told(versions())}, and was begun with {told(others)}: from here on "
+                    f"this training goes on with {told(here)}, and was begun with {told(others)}: from here on "
                     "it may have other bits than one that was not interrupted.", stacklevel=6,
                 )  # fmt: skip
-            model.facts = {"batch_size": batch_size, "shuffle": bool(shuffle), "versions": versions()}
+            model.facts = {"batch_size": batch_size, "shuffle": bool(shuffle), "versions": here}
             model.stream.enter(seed, initial_epoch)
             endings.callback(show_averages, model)
             show_raw(model)

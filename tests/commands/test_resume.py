@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chalkgrad.commands.train import SaveEachEpoch
-from chalkgrad.nn import Sequential
+from chalkgrad.nn import Sequential, ahead
 from chalkgrad.signals import Stopped
 
 MLP = ("--hidden", "8", "--batch-size", 128, "--optimizer", "rmsprop", "--seed", 3)
@@ -139,3 +139,11 @@ def test_other_versions_are_told(chalkgrad, folder, monkeypatch):
     told = chalkgrad("train", "--resume", "run", "--epochs", 3, "--verbose", 0).stdout
     assert "and goes on with chalkgrad" in told
     assert "numpy 9.9" in told
+
+
+def test_that_epochs_are_compiled_here_and_were_not_there_is_told(chalkgrad, folder, monkeypatch):
+    chalkgrad("train", "--verbose", 0, "--out", "run", "--epochs", 2, *MLP)
+    monkeypatch.setattr(ahead, "runs_epochs", lambda *samples: True)
+    monkeypatch.setattr(ahead, "version", lambda name: "1.2")
+    told = chalkgrad("train", "--resume", "run", "--epochs", 3, "--verbose", 0).stdout
+    assert ", numba 1.2" in told
