@@ -234,7 +234,7 @@ class Trainer:
         step: Any
         step, everything = self._ready()
         start = self.seen = self._take_up(within) if within else 0
-        ahead = int(start + batch_size <= count)
+        ahead = int(batch_size <= count)
         told = hooks.any(*BATCH)
         with contextlib.ExitStack() as endings:
             endings.callback(setattr, self, "seen", None)
@@ -244,8 +244,9 @@ class Trainer:
                 if told:
                     hooks("on_train_batch_begin", start // batch_size)
                 whole = (count - start) // batch_size
-                if ahead and whole:
-                    ahead = steps_ahead(self, step, everything, given, start, batch_size, hooks)
+                if ahead:  # also where a short batch alone is left: it is taken as after the whole ones
+                    first = min(start, count - batch_size)
+                    ahead = steps_ahead(self, step, everything, given, first, batch_size, hooks)
                 whole, done = min(ahead, whole), 0
                 if whole:
                     done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
