@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy
@@ -54,7 +55,11 @@ def array_code(
             if hasattr(node, "lineno"):
                 node.lineno = node.end_lineno = place[1]  # type: ignore[attr-defined]
         scope: dict[str, Any] = {"__name__": __name__, "math": math, **HELPERS, **writer.needed}
-        exec(compile(tree, place[0], "exec"), scope)
+        code = compile(tree, place[0], "exec")
+        called = next(part for part in code.co_consts if isinstance(part, CodeType))
+        if unknown := [n for n in called.co_names if n in equation.indices and n not in scope]:
+            raise EquationError(f"{equation.text!r}: nothing tells what the index {unknown[0]} runs over.")
+        exec(code, scope)
     except EquationError:
         raise
     except UNUSABLE as error:

@@ -178,6 +178,8 @@ class _Reader:
         for part in indices:
             self.check_index(part)
         self.check(expression)
+        if target.id in self.indices:
+            raise self.error(f"{target.id!r} is what it gives, and an index")
         self.known.add(target.id)
         return Statement(target.id, indices, expression, adds)
 

@@ -81,3 +81,9 @@ def test_a_traceback_shows_where_it_was_declared():
     assert kernel.__code__.co_filename.endswith("elementary.py")
     assert kernel.source == "def sin(xp, x):\n    return xp.sin(x)"
     assert (kernel.__module__, kernel.__doc__) == (cg.sin.__module__, cg.sin.__doc__)
+
+
+def test_an_index_that_runs_over_nothing_is_told():
+    equation = read_equation("y = a < x[x]", ["a"])
+    with pytest.raises(EquationError, match="does not say|nothing tells what the index x runs over|needs a body"):
+        array_code(equation, "made", arrays=["a"], others=[], signature="a", functions=None)

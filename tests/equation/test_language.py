@@ -112,6 +112,7 @@ def test_statements():
         ("y = x; import os", "target = expression"),
         ("y[lambda: 0] = x", "Lambda is not part"),
         ("y = (x, a)", "Tuple is not part"),
+        ("y[i] = x[y]", "'y' is what it gives, and an index"),
         ("y = x[a][b]", "brackets after what is no array"),
         ("y = x[()]", "has no index"),
         ("y = x.shape[a]", "no length of an axis"),
