@@ -85,5 +85,5 @@ def test_a_traceback_shows_where_it_was_declared():
 
 def test_an_index_that_runs_over_nothing_is_told():
     equation = read_equation("y = a < x[x]", ["a"])
-    with pytest.raises(EquationError, match="does not say|nothing tells what the index x runs over|needs a body"):
+    with pytest.raises(EquationError, match="nothing tells what the index x runs over"):
         array_code(equation, "made", arrays=["a"], others=[], signature="a", functions=None)
