@@ -8,7 +8,7 @@ import pytest
 
 from chalkgrad import Sequential, layers, optim
 from chalkgrad.errors import DivergenceError
-from chalkgrad.nn import ahead
+from chalkgrad.nn import ahead, hooks
 from chalkgrad.nn.callbacks import Callback
 from chalkgrad.replay import blas, epoch, fuse
 
@@ -130,6 +130,23 @@ def test_taken_up_from_a_file(samples, tmp_path):
     begun.save(tmp_path / "model.safetensors")
     loaded = Sequential.load(tmp_path / "model.safetensors")
     assert bits(trained(*samples, model=loaded, initial_epoch=1, seed=None)) == bits(trained(*samples))
+
+
+@pytest.mark.parametrize("batches", [5, 12])  # within the whole ones, and before the short last one
+def test_taken_up_within_an_epoch(samples, tmp_path, monkeypatch, batches):
+    class Saves(Callback):
+        each_batch, seen = False, 0
+
+        def on_train_batch_begin(self, batch):
+            if batch == batches and not self.seen:
+                self.seen = 1
+                self.model.save(tmp_path / "model.safetensors")
+
+    monkeypatch.setattr(hooks, "AHEAD", 5 if batches == 5 else 12)
+    trained(*samples, epochs=3, callbacks=[Saves()])
+    loaded = Sequential.load(tmp_path / "model.safetensors")
+    assert loaded.standing.within.seen == 16 * batches
+    assert bits(trained(*samples, loaded, epochs=3)) == bits(trained(*samples, epochs=3))
 
 
 def test_an_optimizer_changed_between_epochs(samples):
