@@ -170,6 +170,16 @@ def test_every_flipped_bit_is_found(path, good):
             Sequential.load(path)
 
 
+@pytest.mark.parametrize("depth", [20, 300, 900, 985, 990, 1000, 10**5])
+def test_no_depth_is_too_deep_for_an_error_of_ours(path, good, depth):
+    header, data = apart(good)
+    text = header["__metadata__"]["chalkgrad"]
+    header["__metadata__"]["chalkgrad"] = f'{text[:-1]}, "more": {"[" * depth}{"]" * depth}}}'
+    path.write_bytes(joined(header, data))
+    with pytest.raises(DataError, match="damaged"):
+        Sequential.load(path)
+
+
 def test_weights_are_checked_as_models_are(path, good):
     path.write_bytes(good)
     model = Sequential.load(path)
