@@ -1,6 +1,8 @@
 """The checker: right gradients are proven, each kind of wrong one gets its verdict, and bad input an error."""
 
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -191,6 +193,17 @@ def test_assert_gradients_raises_with_the_report():
 def test_a_seed_gives_one_report():
     first, second = (gradcheck(np.sin, X, vjp=wrong_at((1, 2), 1.1), seed=5) for _ in range(2))
     assert first.worst == second.worst
+
+
+def test_proofs_in_several_threads_say_what_they_say_alone():
+    def proof(seed):
+        report = gradcheck(np.sin, X, vjp=wrong_at((1, 2), 1.1) if seed % 2 else sine, seed=seed)
+        return {**report.to_dict(), "seconds": 0}
+
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(proof, range(6))) == [proof(seed) for seed in range(6)]
+    assert warnings.filters == filters
 
 
 @pytest.mark.parametrize(
