@@ -48,6 +48,7 @@ class Epoch:
         self.text = Text(parts, inputs[:2])
         self._function: Any = None
         self._room: list[Any] = []
+        self._pairs: list[tuple[Any, Any, bool]] = []
         self._pace = 0.0
         self._busy = False
 
@@ -61,6 +62,7 @@ class Epoch:
         if self._function is None:
             self._function = compiled(self.text.source, self.text.dtype)
             self._room = self.text.room(self.rows)
+            self._pairs = self._views()
 
     def run(self, x: Any, y: Any, order: Any, threads: int = 0) -> None:
         """A step for each row of `order`, places of samples. threads: how many; by default as many as there are.
@@ -92,22 +94,27 @@ class Epoch:
 
     def _move(self, inwards: bool) -> None:
         """Take the weights and what goes with them into the parts' own memory, or give them back."""
-        parts, count = self.parts, self.parts.count
+        for mine, theirs, first in self._pairs:
+            if inwards:
+                mine[...] = theirs
+            elif first:  # what is whole is given back by one
+                theirs[...] = mine
+
+    def _views(self) -> list[tuple[Any, Any, bool]]:
+        """What lies in a part's own memory, what it is from outside, and whether it is given back from there."""
+        parts, count, pairs = self.parts, self.parts.count, list[tuple[Any, Any, bool]]()
         for flat, own in zip([v.array for v in parts.flats], self._room, strict=False):
             assert flat is not None
             for s in parts.segments:
                 there = flat[s.offset : s.offset + size(s.shape)].reshape(s.shape)
                 shape = [n // count if axis == s.axis else n for axis, n in enumerate(s.shape)]
-                for part in range(count if s.axis is not None or inwards else 1):
+                for part in range(count):
                     mine = own[part, s.local : s.local + size(shape)].reshape(shape)
                     theirs = there if s.axis is None else numpy.split(there, count, s.axis)[part]
-                    numpy.copyto(*((mine, theirs) if inwards else (theirs, mine)))
+                    pairs.append((mine, theirs, s.axis is not None or part == 0))
         for kept, own in zip([v.array for v in parts.kept], self._room[len(parts.flats) :], strict=False):
-            assert kept is not None
-            if inwards:
-                own[:, 0] = kept
-            else:
-                kept[...] = own[0, 0]
+            pairs += [(own[part, :1].reshape(()), kept, part == 0) for part in range(count)]
+        return pairs
 
     def _threads(self) -> int:
         """As many as there are cores and parts; one where the machine is busy, since all wait for the slowest."""

@@ -22,8 +22,13 @@ from .lowering import reduction_options
 
 ROWS, FLAT = "rows", "flat"
 """Lengths that are no numbers in the text: of the batch, and of a part of the flat buffers."""
-MOST, LEAST, FEWEST = 8, 64, 16
-"""Parts at most, and units that a part has at least: of more than two parts, and of two."""
+LEAST, FEWEST = 64, 16
+"""Units that a part has at least: of more than two parts, and of two."""
+LARGE = 1 << 26
+"""Multiplications of a product, from which on a BLAS with threads of its own gains by them."""
+PACE, ADDING = 12, 0.15
+"""Multiplications in the time of reading one number that another core has; the part of the products' time that may be
+spent on reading such."""
 RESHAPES = ("reshape", "getitem", "ravel", "expand_dims", "squeeze")
 """Views that may hold the same elements in the same order."""
 
@@ -155,12 +160,19 @@ class Splitting:
         return v.kind == "outside" and v.storage == self.theta.storage
 
     def _count(self, weights: Sequence[Variable]) -> int:
-        lengths = [w.shape[axis] for w, axis in self._axes(weights)]
+        """As many parts as divide the units evenly, and spend little on adding up what each has."""
+        axes, rows = self._axes(weights), self.inputs[2].shape[0]
+        lengths = [w.shape[axis] for w, axis in axes]
         hidden = [w.shape[1] for w in weights[:-1]] or lengths
-        count = MOST
-        while count > 1 and (any(n % count for n in lengths) or min(hidden) < count * (LEAST if count > 2 else FEWEST)):
-            count //= 2
-        return count
+        if max(rows * size(w.shape) for w in weights) > LARGE:
+            raise Unfit("its products are so large that BLAS's own threads do better")
+        products = 3 * sum(size(w.shape) for w in weights) / PACE
+        added = sum(w.shape[1 - axis] if axis == 0 or n else 0 for n, (w, axis) in enumerate(axes))
+        for count in (8, 4, 2):
+            even = all(n % count == 0 for n in lengths) and min(hidden) >= count * (LEAST if count > 2 else FEWEST)
+            if even and count * added <= ADDING * products / count:
+                return count
+        return 1
 
     def _axes(self, weights: Sequence[Variable]) -> list[tuple[Variable, int]]:
         return [(w, (len(weights) - 1 - n) % 2) for n, w in enumerate(weights)]

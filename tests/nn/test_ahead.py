@@ -10,7 +10,7 @@ from chalkgrad import Sequential, layers, optim
 from chalkgrad.errors import DivergenceError
 from chalkgrad.nn import ahead, hooks
 from chalkgrad.nn.callbacks import Callback
-from chalkgrad.replay import blas, epoch, fuse
+from chalkgrad.replay import blas, epoch, fuse, parts
 
 pytest.importorskip("numba")
 pytestmark = [
@@ -24,6 +24,7 @@ LABELS = "sparse_categorical_crossentropy"
 def small_ones_too(monkeypatch, tmp_path_factory):
     """Also where it would not pay; what is compiled is kept for this session alone."""
     monkeypatch.setattr(ahead, "WORTH", 1)
+    monkeypatch.setattr(parts, "ADDING", 1000)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
 
 
@@ -202,6 +203,13 @@ def test_a_step_that_it_does_not_take_is_the_list(samples):
     model = trained(*samples, model=make())
     assert bits(model) == bits(trained(*samples, model=make(), jit="exact"))
     assert "not, since random" in said(model)
+
+
+def test_large_products_are_left_to_the_threads_of_blas(samples, monkeypatch):
+    monkeypatch.setattr(parts, "LARGE", 1 << 10)
+    model = trained(*samples)
+    assert bits(model) == bits(trained(*samples, jit="exact"))
+    assert "BLAS's own threads" in said(model)
 
 
 def test_who_is_interrupted_lets_the_others_go():
