@@ -107,14 +107,11 @@ def _made(target: Path, there: os.stat_result | None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(target.name)[:LONGEST])
     temporary = target.with_name(f".{name}.{secrets.token_hex(8)}")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-    try:
+    with open(temporary, "xb") as file:  # an object: where an interrupt comes at once, it still closes itself
         if there and stat.S_ISREG(there.st_mode) and hasattr(os, "fchown"):
             with contextlib.suppress(OSError):  # another's file stays another's only where root writes
-                os.fchown(handle, there.st_uid, there.st_gid)
-            os.fchmod(handle, stat.S_IMODE(there.st_mode))
-    finally:
-        os.close(handle)
+                os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(there.st_mode))
     return temporary
 
 

@@ -24,7 +24,7 @@ RUNS = {
     },
     "soak": {
         "minutes": 30.0, "seed": 7, "serving_threads": 2, "predictions": 98765, "trainings": 432, "wrong": ["it"],
-        "slope_bytes_a_minute": 21, "readings": [{"minute": n, "bytes": n * 10**6} for n in range(9)],
+        "slope_bytes_a_minute": 21, "readings": [{"minute": n, "bytes": n * 10**6, "files": 6} for n in range(9)],
         "faults": {"none": {"met": 8, "raised": 0}, "a text": {"met": 77, "raised": 76}},
     },
     "leaks": {
@@ -36,7 +36,15 @@ SAID = {
     "crashes": ["| 11 | 12 | 13 | 14 | 15 |", "SIGKILL 1000", "--kills 1234 --seed 5", "train mlp: 1234"],
     "disk-faults": [r"| a \| pipe | train | \<error> | 3 |", "a disk"],
     "fuzzing": ["| idx | 4,321 | 4,000 | 319 | 2 | 0.50 s | 17 MB |", "--inputs 4321 --seed 6"],
-    "soak": ["| 98,765 | 432 | 1 |", "| a text | 77 | 76 |", "--minutes 30 --seed 7", " 21 "],
+    "soak": [
+        "| 98,765 | 432 | 1 |",
+        "| a text | 77 | 76 |",
+        "--minutes 30 --seed 7",
+        " 21 ",
+        "3.0 MB",
+        "4.0 MB",
+        "8.0 MB",
+    ],
     "leaks": ["| a model | 5,000 | 8 B | 50.0 MB | 4.0 ms | 0.97 × |"],
 }
 LANGUAGES = pytest.mark.parametrize("lang", page.PAGES)
@@ -53,7 +61,7 @@ def test_each_run_is_told_by_itself(lang, run, tmp_path):
     (tmp_path / f"reliability-{run}.json").write_text(json.dumps({**RUNS[run], "machine": MACHINE}), encoding="utf-8")
     told = page.page(lang, tmp_path)
     for figures in (*SAID[run], "P, 2 cores, S, Python 3, 2026-01-01."):
-        assert figures.replace(" 21 ", "21") in told.replace(" 21 ", "21")
+        assert figures in told
     assert told.count("\n## ") == 3
 
 
