@@ -103,9 +103,9 @@ class Epoch:
     def _views(self) -> list[tuple[Any, Any, bool]]:
         """What lies in a part's own memory, what it is from outside, and whether it is given back from there."""
         parts, count, pairs = self.parts, self.parts.count, list[tuple[Any, Any, bool]]()
-        for flat, own in zip([v.array for v in parts.flats], self._room, strict=False):
-            assert flat is not None
-            for s in parts.segments:
+        for v, own in zip(parts.flats, self._room, strict=False):
+            flat: Any = v.array
+            for s in [] if _is_made_anew(v, parts) else parts.segments:
                 there = flat[s.offset : s.offset + size(s.shape)].reshape(s.shape)
                 shape = [n // count if axis == s.axis else n for axis, n in enumerate(s.shape)]
                 for part in range(count):
@@ -501,6 +501,20 @@ def _placed(parts: Parts) -> list[Operation]:
         else:
             left.append(copy)
     return left
+
+
+def _is_made_anew(flat: Variable, parts: Parts) -> bool:
+    """Whether each step writes all of a flat buffer before it reads there, as it does with the gradient."""
+    written: list[Any] = []
+    for operation in parts.operations:
+        for p in operation.reads:
+            if isinstance(p, Place) and p.buffer is flat and p.segment not in (written if p.segment else [None]):
+                return False
+            if isinstance(p, Place) and p.buffer is flat and not p.segment:
+                return len({*written}) == len(parts.segments)
+        if operation.out.buffer is flat:
+            written.append(operation.out.segment)
+    return False
 
 
 def _touches(operations: Sequence[Operation], place: Place) -> bool:
