@@ -114,6 +114,8 @@ class Loops(Indices):
         array = numpy.empty((self.places.size,) if flat else shape, dtype=object)
         for place, value in found.items():
             array[place] = lift(value)
+        if len(found) < array.size:
+            raise EquationError(f"{self.equation.text!r} leaves elements of {statement.target} without a value.")
         return array.reshape(shape)
 
     def _broadcast(self, statement: Statement) -> Exact:

@@ -160,6 +160,7 @@ def test_no_text_keeps_the_reader_busy(text, why):
         ("y = x / (x - x)", "cannot be evaluated on these operands: ZeroDivisionError"),
         ("y[i] = x[i + 9]", "cannot be evaluated on these operands: IndexError"),
         ("y[i] = x[k]", "cannot be evaluated on these operands: NameError"),
+        ("y[2 * i] = x[i]", "leaves elements of y without a value"),
         ("y[i] = sum(x[i], j < 10**9)", "the index j runs over more than 1,000,000 values"),
         ("y[i] = sum(x[i], a < 9999, b < 9999)", "takes 299,940,003 turns of its loops"),
     ],
