@@ -139,9 +139,11 @@ class Program:
         """The step in parts, of which many run in one compiled call; None where it cannot be: see `not_in_parts`."""
         if not self._epoch:
             try:
-                self._epoch.append(Epoch(split(self._listed, self.inputs), self.inputs))
-            except Unfit as error:
-                self.not_in_parts = str(error)
+                made = Epoch(split(self._listed, self.inputs), self.inputs)
+                made.prepare()
+                self._epoch.append(made)
+            except Exception as error:  # what Numba refuses, it refuses in many ways
+                self.not_in_parts = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
                 self._epoch.append(None)
         found: Epoch | None = self._epoch[0]
         return found

@@ -227,3 +227,24 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "file")
     assert epoch._kept("text", "") is None
+
+
+@pytest.mark.deep
+def test_what_is_kept_may_be_damaged(samples, monkeypatch, tmp_path):
+    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path)
+    monkeypatch.setattr(epoch, "_compiled", {})
+    expected = bits(trained(*samples))
+    (kept,) = (tmp_path / "compiled" / "__pycache__").glob("*.nbc")
+    whole = kept.stat().st_size
+    kept.write_bytes(b"damaged")
+    monkeypatch.setattr(epoch, "_compiled", {})
+    assert bits(trained(*samples)) == expected
+    (kept,) = (tmp_path / "compiled" / "__pycache__").glob("*.nbc")
+    assert kept.stat().st_size > whole // 2
+
+
+def test_what_numba_refuses_is_the_list(samples, monkeypatch):
+    monkeypatch.setattr(epoch, "compiled", lambda *_: 1 / 0)
+    model = trained(*samples)
+    assert bits(model) == bits(trained(*samples, jit="exact"))
+    assert "not, since ZeroDivisionError" in said(model)
