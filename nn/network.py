@@ -70,26 +70,30 @@ class Network:
         self.device = backend.resolve_device(device)
         self.shapes: list[Shape] = []
         self._flat: Flat | None = None
-        names, known = set[str](), set[int]()
+        names, known = dict[str, int](), set[int]()
         for layer in layers:
             self._append(layer, names, known)
 
     @changing
     def add(self, layer: Layer) -> None:
         """Append a layer. Raises UsageError for what is no layer, or once the model is built."""
-        self._append(layer, {other.name for other in self.layers}, {id(other) for other in self.layers})
+        self._append(layer, {other.name: 1 for other in self.layers}, {id(other) for other in self.layers})
 
-    def _append(self, layer: Layer, taken: set[str], known: set[int]) -> None:
+    def _append(self, layer: Layer, taken: dict[str, int], known: set[int]) -> None:
+        """taken: the names that are taken, each with a number from which on it may be free with that behind it."""
         if not isinstance(layer, Layer):
             raise UsageError(f"a model consists of layers, not of {type(layer).__name__} ({layer!r}).")
         if self.built:
             raise UsageError("the model is built already: its weights have their shapes. Make a new Sequential.")
         if id(layer) in known:
             raise UsageError(f"the layer {layer.name!r} is in the model already: make a second one.")
-        base, number = layer.name, 1
-        while layer.name in taken:
-            layer.name, number = f"{base}_{number}", number + 1
-        taken.add(layer.name)
+        base = name = layer.name
+        while name in taken:
+            name = f"{base}_{taken[base]}"
+            taken[base] += 1
+        if name != base:
+            layer.name = name
+        taken[name] = 1
         known.add(id(layer))
         layer.ask_for_gradients(self._trainable)
         self.layers.append(layer)

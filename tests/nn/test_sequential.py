@@ -297,3 +297,8 @@ def test_what_the_weights_were_made_with_is_fixed(name, value):
 def test_a_model_computes_in_a_floating_dtype(dtype):
     with pytest.raises(DtypeError, match="a model computes in float16, float32 or float64"):
         Sequential([], dtype=dtype)
+
+
+def test_many_layers_of_one_name_are_told_apart_in_linear_time():
+    model = Sequential([cg.layers.Rescaling(1.0) for _ in range(3000)])
+    assert [layer.name for layer in model.layers[::1000]] == ["rescaling", "rescaling_1000", "rescaling_2000"]
