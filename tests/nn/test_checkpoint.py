@@ -1,5 +1,6 @@
 """The model file: what comes back from it, and what becomes of bad files and full disks."""
 
+import builtins
 import errno
 import json
 import os
@@ -423,7 +424,7 @@ def test_an_interruption_leaves_nothing_behind(path, fitted, monkeypatch):
     assert os.listdir(path.parent) == []
 
 
-@pytest.mark.parametrize("owner", [(os, "open"), (Path, "mkdir")], ids=["file", "folder"])
+@pytest.mark.parametrize("owner", [(builtins, "open"), (Path, "mkdir")], ids=["file", "folder"])
 def test_a_read_only_folder(path, fitted, monkeypatch, owner):
     def refused(*args, **options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
