@@ -12,12 +12,15 @@ index): `--again TARGET INDEX` shows that input and what comes of it. One of eac
 from __future__ import annotations
 
 import base64
+import functools
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -98,21 +101,33 @@ class Worker:
 
 def fuzz(
     inputs: int, seed: int, package: str = TARGETS, only: Sequence[str] = (), limits: Limits | None = None,
-    told: Callable[[str], None] | None = None,
+    told: Callable[[str], None] | None = None, processes: int = 1,
 ) -> list[Tally]:  # fmt: skip
-    """Try `inputs` inputs, dealt evenly among the targets; returns what came of them. told: hears of each target."""
-    targets = find_targets(package, only)
-    worker = Worker(package, limits or Limits())
-    tallies = []
+    """Try `inputs` inputs, dealt evenly among the targets; returns what came of them. told: hears of each target.
+
+    processes: how many targets are tried at once; the inputs are the same for any number.
+    """
+    targets = [*find_targets(package, only).values()]
+    counts = [inputs // len(targets) + (place < inputs % len(targets)) for place in range(len(targets))]
+    workers = [Worker(package, limits or Limits()) for _ in range(processes)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def tried(target: Target, count: int) -> Tally:
+        worker = idle.get()
+        tally = _tally(target, count, seed, worker)
+        idle.put(worker)
+        if told:
+            told(f"{target.name}: {tally.to_dict()}")
+        return tally
+
     try:
-        for place, target in enumerate(targets.values()):
-            count = inputs // len(targets) + (place < inputs % len(targets))
-            tallies.append(_tally(target, count, seed, worker))
-            if told:
-                told(f"{target.name}: {tallies[-1].to_dict()}")
+        with ThreadPoolExecutor(processes) as pool:
+            return list(pool.map(tried, targets, counts))
     finally:
-        worker.close()
-    return tallies
+        for worker in workers:
+            worker.close()
 
 
 def _tally(target: Target, count: int, seed: int, worker: Worker) -> Tally:
@@ -195,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line("reliability.fuzzing", __doc__)
     parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="of all targets together")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="targets at once")
     parser.add_argument("--out", metavar="FILE", help="keep the result (JSON)")
     parser.add_argument("--only", nargs="+", default=(), metavar="TARGET", help="these targets alone")
     parser.add_argument("--again", nargs=2, metavar=("TARGET", "INDEX"), help="one input, in this process")
@@ -204,7 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name, index = options.again
             print(again(find_targets(only=[name])[name], options.seed, int(index)))
             return 0
-        tallies = fuzz(options.inputs, options.seed, only=options.only, told=lambda line: print(line, flush=True))
+        told = functools.partial(print, flush=True)
+        tallies = fuzz(options.inputs, options.seed, only=options.only, told=told, processes=options.processes)
         finds = [find for tally in tallies for find in tally.finds]
         for find in finds:
             if "input" in find:  # one of each kind

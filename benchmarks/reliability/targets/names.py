@@ -41,7 +41,7 @@ def _shown(value: list[str], folder: Path) -> str:
         model.fit(x, y, verbose=2)
         model.summary()
         model.evaluate(x, y)
-        explain(model, x, y).show()
+        explain(model, x, y, numerical=False).show()
         console(file=None).print(f"{model.history!r}", model.name)
         progress = BarProgress()
         model.fit(x, y, epochs=2, initial_epoch=1, verbose=0, callbacks=[progress])
