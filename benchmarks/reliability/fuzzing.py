@@ -114,24 +114,27 @@ def fuzz(
     for worker in workers:
         idle.put(worker)
 
-    def tried(target: Target, count: int) -> Tally:
+    def tried(target: Target, seeds: Sequence[Any], count: int) -> Tally:
         worker = idle.get()
-        tally = _tally(target, count, seed, worker)
-        idle.put(worker)
+        try:
+            tally = _tally(target, seeds, count, seed, worker)
+        finally:
+            idle.put(worker)
         if told:
             told(f"{target.name}: {tally.to_dict()}")
         return tally
 
     try:
         with ThreadPoolExecutor(processes) as pool:
-            return list(pool.map(tried, targets, counts))
+            seeds = [target.seeds() for target in targets]  # in the main thread: some run commands, which mind signals
+            return list(pool.map(tried, targets, seeds, counts))
     finally:
         for worker in workers:
             worker.close()
 
 
-def _tally(target: Target, count: int, seed: int, worker: Worker) -> Tally:
-    tally, seeds = Tally(target.name), target.seeds()
+def _tally(target: Target, seeds: Sequence[Any], count: int, seed: int, worker: Worker) -> Tally:
+    tally = Tally(target.name)
     worker.turn_to(target, seeds)
     known: set[tuple[str, str]] = set()
     for value in seeds[:: len(seeds) // (count // 4 + 1) + 1]:
