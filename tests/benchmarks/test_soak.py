@@ -22,7 +22,6 @@ def found(short, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_training_under_each_fault_ends_as_one_that_nothing_disturbed(short, found, kind, monkeypatch):
     monkeypatch.setattr(soak, "FAULTS", {kind: FAULTS[kind]})
     short._train()
@@ -38,7 +37,6 @@ def test_each_hostile_input_is_refused(short, found, kind, monkeypatch):
     assert found.raised[kind] or kind in MAY_BE_MISSED
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_all_at_once(tmp_path):
     found = Soak(0.5, 1, tmp_path, apart=0.1).run().to_dict()
     assert found["wrong"] == []

@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import threading
-import warnings
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -28,10 +27,6 @@ def forking():
     """Forking is asked for, where Python can."""
     if not hasattr(os, "fork"):
         pytest.skip("there is no fork here")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
-        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)  # JAX, where a test has it
-        yield
 
 
 def made(**options):
