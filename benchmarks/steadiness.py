@@ -15,6 +15,8 @@ from .peers import version
 NOT_KNOWN = "pyperf is not installed, so nothing is known of how steady the machine was."
 SYSTEM = ("load_avg_1min", "runnable_threads", "cpu_freq", "cpu_config")
 """What pyperf calls the load, and how the processor is clocked."""
+QUIET = 0.5
+"""The load of each core up to which a machine counts as quiet."""
 
 
 def system() -> dict[str, Any]:
@@ -23,6 +25,17 @@ def system() -> dict[str, Any]:
         return {}
     found: Mapping[str, Any] = import_module("pyperf").Run([1.0]).get_metadata()
     return {name: found[name] for name in SYSTEM if name in found}
+
+
+def busy(machine: Mapping[str, Any]) -> str:
+    """What to say of a machine that had other work when a run began; "" where it had not, or nothing is known."""
+    load, cores = machine.get("load_avg_1min"), machine.get("cores", 1)
+    if load is None or load <= QUIET * cores:
+        return ""
+    return (
+        f"The machine was busy: a load of {load:.2f} on {cores} cores when the run began. Its times, and the ratios, "
+        "are not those of a quiet machine."
+    )
 
 
 def unsteady(samples: Mapping[str, Sequence[float]]) -> dict[str, list[str]] | None:

@@ -22,6 +22,7 @@ from ..benchmarks.speed.growth import measure_growth
 from ..benchmarks.speed.results import OK, Results, ratio_text, read, steadiness, unfinished
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
+from ..benchmarks.steadiness import busy
 from ..engine import streams
 from ..engine.files import replacing
 from ..errors import UsageError
@@ -63,7 +64,10 @@ def bench(request: Request) -> int:
     with contextlib.ExitStack() as stack:  # paths that cannot be written to are refused before the work, not after it
         names = [name for name in (request.json_file, request.svg_file) if name]
         files = {name: stack.enter_context(replacing(name)) for name in names}
-        results = work(*stack.enter_context(_console()))
+        tell, show = stack.enter_context(_console())
+        results = work(tell, show)
+        if told := busy(results["machine"]):
+            show(f"**{told}**")
         if request.json_file:
             write(str(files[request.json_file]), results)
         if request.svg_file:

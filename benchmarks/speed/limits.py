@@ -159,12 +159,15 @@ def measure(tasks: Mapping[str, Task], quick: bool) -> dict[str, Any]:
 
 
 def better(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Of two measurements the better of each figure: the greater rate, the lesser time."""
+    """Of two measurements the better of each figure: the greater rate, the lesser time. b may have fewer bounds."""
     figures = {
         name: (min if name.endswith("_seconds") else max)(value, b["figures"][name])
         for name, value in a["figures"].items()
     }
-    bounds = {name: min(bound, b["bounds"][name], key=lambda x: x["seconds"]) for name, bound in a["bounds"].items()}
+    bounds = {
+        name: min(bound, b["bounds"].get(name, bound), key=lambda x: x["seconds"])
+        for name, bound in a["bounds"].items()
+    }
     return {"figures": figures, "bounds": bounds}
 
 

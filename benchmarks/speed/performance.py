@@ -18,6 +18,7 @@ from ...errors import ChalkgradError
 from ..charts import pictures
 from ..gpu import prose
 from ..peers import command_line, table, write
+from ..steadiness import busy
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
 from .results import (
@@ -68,6 +69,7 @@ def _opening(results: Results) -> str:
         f"{machine['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python "
         f"{machine['python']}, {machine['blas']}. All of this page is written from the results of a {size}."
         + (f" Load at the beginning: {machine['load_avg_1min']}." if "load_avg_1min" in machine else "")
+        + (f"\n\n**{told}**" if (told := busy(machine)) else "")
     )
 
 
@@ -106,7 +108,7 @@ def _method(results: Results) -> str:
         "its next epoch. The order of the samples is drawn within the time. Whoever reaches another loss than "
         f"`{YARDSTICK}`, in any repetition and by more than the tolerance, is disqualified. Threads: {given}.\n\n"
         f"Times are medians, with quartiles; a ratio is the median of the ratios within each round. `× limit` divides "
-        "by what the machine's limits leave as the least; below 1 it would show that this limit is not the true one. "
+        "by what the machine's limits leave as the least; whoever is below 1 is named, as it cannot be. "
         "Memory is what the process holds after its imports, and what the work adds at its peak to that and the data."
     )
 

@@ -65,12 +65,24 @@ def unfinished(record: Record) -> str:
     return "\n".join(f"- {name}, {e['status']}: {e['reason']}" for name, e in entries if e["status"] != OK)
 
 
+def below_limit(record: Record) -> dict[str, float]:
+    """Who took less time than the machine's limit leaves for all, and which part of it: what cannot be."""
+    bound = record["bound"]
+    shares = {n: time_of(record, n).median * record["count"] / bound["seconds"] for n in finished(record)}
+    return {name: share for name, share in shares.items() if share < 1} if bound["for_all"] else {}
+
+
 def steadiness(record: Record) -> str:
-    """Whose times did not hold still, as a list; "" where all did, or where an older report does not tell."""
+    """Whose times did not hold still, and whose cannot be, as a list; of the first an older report does not tell."""
     found = record.get("unsteady", {})
-    if found is None:
-        return NOT_KNOWN
-    return "\n".join(f"- {name}, unsteady: {'; '.join(warnings)}" for name, warnings in found.items())
+    lines = [NOT_KNOWN + "\n"] if found is None else []
+    lines += [f"- {name}, unsteady: {'; '.join(warnings)}" for name, warnings in (found or {}).items()]
+    lines += [
+        f"- {name}, implausible: {ratio_text(share)} × the limit, which nothing can be below. The machine was slower "
+        "when its limits were measured than when this was, or the limit is not the true one."
+        for name, share in below_limit(record).items()
+    ]
+    return "\n".join(lines).strip()
 
 
 def time_of(record: Record, name: str) -> Spread:

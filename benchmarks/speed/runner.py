@@ -16,7 +16,7 @@ from ..processes import Process, StoppedError
 from ..steadiness import unsteady
 from . import limits
 from .contestants import Contestant
-from .results import DISQUALIFIED, FAILED, KIND, OK, UNAVAILABLE, head
+from .results import DISQUALIFIED, FAILED, KIND, OK, UNAVAILABLE, below_limit, head
 from .stand import UnavailableError
 from .worker import GO, STOP, work
 from .workloads import Workload
@@ -51,8 +51,10 @@ def measure_speed(
 ) -> dict[str, Any]:
     """Measure the limits, each workload (`seen` is shown its record), and, in the full run, the limits once more.
 
-    The better figure of both measurements is kept.
+    Where someone is below a limit, the machine was slower when that was measured: it is measured again at once. The
+    better figure of all measurements is kept.
     """
+    begun = head(KIND, plan.quick)  # before the work, whose own load is not the machine's
     tasks = {workload.name: workload.task(plan.quick) for workload in workloads}
     tell("the limits of the machine")
     found = limits.measure(tasks, plan.quick)
@@ -60,6 +62,10 @@ def measure_speed(
     for workload in workloads:
         record = run_workload(workload, contestants, plan, tell)
         record["bound"] = found["bounds"][workload.name]
+        if below_limit(record):
+            tell(f"{workload.name}: its limit, again")
+            found = limits.better(found, limits.measure({workload.name: tasks[workload.name]}, plan.quick))
+            record["bound"] = found["bounds"][workload.name]
         records[workload.name] = record
         seen(record)
     if not plan.quick:
@@ -68,7 +74,7 @@ def measure_speed(
         for name, record in records.items():
             record["bound"] = found["bounds"][name]
     run = {"rounds": plan.rounds, "seed": plan.seed, "pause_seconds": plan.pause}
-    return {**head(KIND, plan.quick), **run, "limits": found["figures"], "workloads": records}
+    return {**begun, **run, "limits": found["figures"], "workloads": records}
 
 
 def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Plan, tell: Tell) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from chalkgrad.benchmarks.speed.compare import compare
 from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
 from chalkgrad.benchmarks.speed.workloads import WORKLOADS
-from chalkgrad.benchmarks.steadiness import unsteady
+from chalkgrad.benchmarks.steadiness import busy, unsteady
 from chalkgrad.cli import cli
 from chalkgrad.errors import DataError
 
@@ -88,10 +88,26 @@ def test_a_machine_that_does_not_hold_still_is_told_of():
     assert list(found) == ["jumping"]
     assert "the standard deviation (115 ms) is 69% of the mean (167 ms)" in found["jumping"]
     assert list(unsteady({"alone": [0.1, 0.3, 0.1]})) == ["alone"]
-    told = results.steadiness({"unsteady": found})
+    told = results.steadiness(report(numpy=[1.0])["workloads"]["chain"] | {"unsteady": found})
     assert told.startswith("- jumping, unsteady: the standard deviation")
-    assert results.steadiness({"unsteady": None}).startswith("pyperf is not installed")
-    assert results.steadiness({}) == ""
+    still = report(numpy=[1.0] * 3)["workloads"]["chain"]
+    assert results.steadiness(still) == ""
+    assert results.steadiness({**still, "unsteady": None}).startswith("pyperf is not installed")
+
+
+def test_no_time_below_the_limit_goes_without_a_word():
+    fast = report(numpy=[1.0] * 3, jit=[0.1] * 3)["workloads"]["chain"]
+    assert results.steadiness(fast).startswith("- jit, implausible: 0.20 × the limit")
+    fast["bound"]["for_all"] = False  # compiled code is not bound by it
+    assert results.steadiness(fast) == ""
+
+
+def test_a_busy_machine_is_told_of():
+    assert busy({"load_avg_1min": 2.5, "cores": 2}).startswith("The machine was busy: a load of 2.50 on 2 cores")
+    assert busy({"load_avg_1min": 0.5, "cores": 2}) == busy({"cores": 2}) == ""
+    given = report(numpy=[1.0])
+    given["machine"] |= {"load_avg_1min": 9.0, "cores": 2}
+    assert "**The machine was busy" in performance.page(given, None)
 
 
 # Comparison
