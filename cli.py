@@ -339,7 +339,7 @@ def reproduce(only: tuple[str, ...], seeds: tuple[int, ...], out: str, report: s
     epilog="""\b
 Examples:
   chalkgrad bench --quick
-  chalkgrad bench --json speed.json --svg speed.svg
+  chalkgrad bench --json speed.json --svg speed.svg --csv speed.csv
   chalkgrad bench --only mnist --only chain --contestants captured,"jax step"
   chalkgrad bench --device gpu --json
   chalkgrad bench --compare speed.json"""
@@ -360,6 +360,7 @@ Examples:
     "benchmarks/results]",
 )  # fmt: skip
 @click.option("--svg", "svg_file", metavar="FILE", help="A chart.")
+@click.option("--csv", "csv_file", metavar="FILE", help="A row for each workload and contestant, for a table program.")
 @click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
 @click.option("--list", "list_only", is_flag=True, help="Show workloads and contestants, and run nothing.")
 @click.pass_context

@@ -14,7 +14,7 @@ import numpy
 
 from ..engine import backend
 from ..errors import DeviceError
-from .peers import version
+from .peers import NOT_INSTALLED, version
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PRECISION = {
@@ -57,7 +57,7 @@ def card(device: str) -> dict[str, Any]:
         "cuda_runtime": dotted(runtime.runtimeGetVersion()),
         "cuda_of_driver": dotted(runtime.driverGetVersion()),
         "cupy": cupy.__version__,
-        "packages": {package: version(package) or "not installed" for package in PACKAGES},
+        "packages": {package: version(package) or NOT_INSTALLED for package in PACKAGES},
         "float32_products": PRECISION,
     }
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from ..engine.files import write_file
 
+NOT_INSTALLED = "not installed"
+"""Where a version should stand."""
+
 
 def command_line(name: str, about: str | None) -> argparse.ArgumentParser:
     """The command line of `python -m chalkgrad.benchmarks.NAME`; about: what its help says, the module's docstring."""
@@ -32,7 +35,7 @@ def version(package: str) -> str | None:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Python's version and those of the packages; "not installed" where one is missing."""
-    found = {package: version(package) or "not installed" for package in packages}
+    found = {package: version(package) or NOT_INSTALLED for package in packages}
     return {"python": platform.python_version(), **found}
 
 

@@ -19,7 +19,8 @@ from ..benchmarks.speed import performance
 from ..benchmarks.speed.compare import compare
 from ..benchmarks.speed.contestants import CONTESTANTS, GPU_CONTESTANTS, YARDSTICK, find_contestants
 from ..benchmarks.speed.growth import measure_growth
-from ..benchmarks.speed.results import OK, Results, ratio_text, read, steadiness, unfinished
+from ..benchmarks.speed.results import OK, Results, absent, ratio_text, read, steadiness, unfinished
+from ..benchmarks.speed.rows import as_csv
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
 from ..benchmarks.steadiness import busy
@@ -45,6 +46,7 @@ class Request:
     device: str = "cpu"
     json_file: str | None = None
     svg_file: str | None = None
+    csv_file: str | None = None
     old_file: str | None = None
 
 
@@ -62,7 +64,7 @@ def bench(request: Request) -> int:
     if request.svg_file and importlib.util.find_spec("matplotlib") is None:
         raise missing_extra("--svg", "matplotlib", "plot")
     with contextlib.ExitStack() as stack:  # paths that cannot be written to are refused before the work, not after it
-        names = [name for name in (request.json_file, request.svg_file) if name]
+        names = [name for name in (request.json_file, request.svg_file, request.csv_file) if name]
         files = {name: stack.enter_context(replacing(name)) for name in names}
         tell, show = stack.enter_context(_console())
         results = work(tell, show)
@@ -72,6 +74,8 @@ def bench(request: Request) -> int:
             write(str(files[request.json_file]), results)
         if request.svg_file:
             files[request.svg_file].write_bytes(draw[kind](results))
+        if request.csv_file:
+            files[request.csv_file].write_bytes(as_csv(results))
     if kind == "gpu":
         return int(any(section["status"] != OK for section in results["sections"].values()))
     return _compared(old, results, request) if old else 0
@@ -86,6 +90,8 @@ def _speed(request: Request) -> Work:
     contestants = find_contestants(request.contestants, request.quick)
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
+        show(absent({contestant.name: contestant.versions for contestant in contestants}))
+
         def seen(record: Mapping[str, Any]) -> None:
             notes = unfinished(record), steadiness(record), performance.says(record)
             show(f"## {record['title']}", *performance.workload(record), *notes)
@@ -110,6 +116,8 @@ def _gpu(request: Request) -> Work:
     contestants = find_contestants(request.contestants, request.quick, GPU_CONTESTANTS)
     if request.svg_file and "crossover" not in sections:
         raise UsageError("--svg draws the crossover: with --only, ask for that too.")
+    if request.csv_file and "mnist" not in sections:
+        raise UsageError("--csv has who took part in mnist: with --only, ask for that too.")
     plan = replace(_plan(request), limit=QUICK_LIMIT)
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
@@ -164,7 +172,8 @@ def _console() -> Iterator[tuple[Tell, Show]]:
     console = streams.console()
 
     def show(*paragraphs: str) -> None:
-        console.print(Markdown("\n\n".join(paragraphs)))
+        if any(paragraphs):
+            console.print(Markdown("\n\n".join(paragraphs)))
 
     if console.is_terminal:
         with console.status("") as status:

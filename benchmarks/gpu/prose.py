@@ -10,9 +10,12 @@ from ..speed.contestants import GPU_CONTESTANTS, OURS, YARDSTICK
 from ..speed.results import (
     OK,
     Results,
+    absent,
     by_time,
     finished,
+    needed,
     quartiles,
+    rates_table,
     ratio,
     ratio_text,
     seconds_text,
@@ -84,6 +87,8 @@ def _mnist(section: Section) -> list[str]:
         f"device. Same weights and same order for all; whose mean loss differs from hand-written NumPy's by more than "
         f"{section['tolerance']:g} in any epoch is disqualified. {section['warmups']} epochs warm up.",
         table(["", "a step", "quartiles", f"as a multiple of `{own}`", "an epoch"], rows) if rows else "",
+        rates_table(section),
+        absent(needed([section])),
         unfinished(section),
         steadiness(section),
         "\n".join(settings),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import unknown_name
-from ..peers import version
+from ..peers import NOT_INSTALLED, version
 
 YARDSTICK = "numpy"
 """The contestant that all others are held against: in loss, and in time."""
@@ -44,7 +44,7 @@ class Contestant:
     @property
     def versions(self) -> dict[str, str]:
         """The versions of what it needs."""
-        return {package: version(package) or "not installed" for package in self.packages}
+        return {package: version(package) or NOT_INSTALLED for package in self.packages}
 
 
 _ALL = (

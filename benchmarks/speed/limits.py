@@ -111,6 +111,14 @@ def products_of(task: Training) -> Counter[tuple[int, int, int, bool, bool]]:
     return found
 
 
+def work_of(task: Task) -> dict[str, int]:
+    """Samples of a repetition, and the floating-point operations of its products: 2 n k m each. Empty without any."""
+    if not isinstance(task, Training):
+        return {}
+    flops = sum(2 * n * k * m * times for (n, k, m, _, _), times in products_of(task).items())
+    return {"samples": task.samples, "flops": flops}
+
+
 def bound_of(task: Task, best: Measure, figures: Mapping[str, float]) -> dict[str, Any]:
     """The least seconds of one repetition, what they are, and whether code without NumPy is bound by them, too."""
     if isinstance(task, Training):

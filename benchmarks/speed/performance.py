@@ -28,9 +28,12 @@ from .results import (
     Record,
     Results,
     a_unit,
+    absent,
     by_time,
     finished,
+    needed,
     quartiles,
+    rates_table,
     ratio,
     ratio_text,
     read,
@@ -47,11 +50,17 @@ PICTURES = "pictures"
 
 def page(results: Results, growth: Results | None, gpu: Results | None = None) -> str:
     """The document."""
-    parts = ["# Performance", _opening(results), _summary(results), _method(results), _limits(results)]
+    parts = [
+        "# Performance",
+        _opening(results),
+        _summary(results),
+        absent(needed(results["workloads"].values())),
+        _method(results),
+        _limits(results),
+    ]
     for name, record in results["workloads"].items():
         picture = f"![{record['title']}]({PICTURES}/speed-{name}.svg)" if finished(record) else ""
-        what, times = workload(record)
-        parts += [f"## {record['title']}", what, times, picture, unfinished(record), steadiness(record)]
+        parts += [f"## {record['title']}", *workload(record), picture, unfinished(record), steadiness(record)]
         parts += [against_peers(record), says(record)]
     parts += ["## What is left", left(results)]
     if growth is not None:
@@ -125,8 +134,8 @@ def _limits(results: Results) -> str:
     return "The machine's limits, in the same run:\n\n" + table(["", "best"], rows)
 
 
-def workload(record: Record) -> tuple[str, str]:
-    """What a workload is, and the table of who finished, the fastest first."""
+def workload(record: Record) -> tuple[str, str, str]:
+    """What a workload is, the table of who finished, the fastest first, and that of their rates."""
     bound, count, unit = record["bound"], record["count"], record["unit"]
     plural = f"{count:,} {unit}s" if count > 1 else f"one {unit}"
     data = f" Data: {record['data']}." if "data" in record["task"] else ""
@@ -149,7 +158,7 @@ def workload(record: Record) -> tuple[str, str]:
             *([ratio_text(time.median * count / bound["seconds"])] if limit else []),
             f"{size_text(memory['imported_bytes'])} + {size_text(extra)}",
         ])  # fmt: skip
-    return intro, table(head, rows) if rows else ""
+    return intro, table(head, rows) if rows else "", rates_table(record)
 
 
 def against_peers(record: Record) -> str:

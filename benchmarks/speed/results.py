@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from ... import __version__
 from ...engine.json_files import read_json
 from ...errors import DataError
 from ..machine import host
+from ..peers import NOT_INSTALLED, table
 from ..steadiness import NOT_KNOWN, system
 
 KIND, FORMAT = "chalkgrad speed", 1
@@ -59,10 +60,28 @@ def by_time(record: Record) -> list[str]:
     return sorted(finished(record), key=lambda name: time_of(record, name).median)
 
 
+def absent(versions: Mapping[str, Mapping[str, str]]) -> str:
+    """Of contestants, with the versions of what they need: who cannot take part; "" where all can. Told once a run."""
+    found: dict[str, list[str]] = {}
+    for name, needed in versions.items():
+        if missing := " and ".join(package for package, number in needed.items() if number == NOT_INSTALLED):
+            found.setdefault(missing, []).append(name)
+    told = "; ".join(f"{', '.join(names)} (without {missing})" for missing, names in found.items())
+    return f"Not installed, so not asked: {told}. `pip install 'chalkgrad[bench]'` installs them." if told else ""
+
+
+def needed(records: Iterable[Record]) -> dict[str, Mapping[str, str]]:
+    """The versions of what each contestant of these workloads needs."""
+    return {name: entry["versions"] for record in records for name, entry in record["contestants"].items()}
+
+
 def unfinished(record: Record) -> str:
-    """Who did not finish and why, as a list."""
-    entries = record["contestants"].items()
-    return "\n".join(f"- {name}, {e['status']}: {e['reason']}" for name, e in entries if e["status"] != OK)
+    """Who began and did not finish, and why, as a list."""
+    return "\n".join(
+        f"- {name}, {entry['status']}: {entry['reason']}"
+        for name, entry in record["contestants"].items()
+        if entry["status"] != OK and NOT_INSTALLED not in entry["versions"].values()
+    )
 
 
 def below_limit(record: Record) -> dict[str, float]:
@@ -97,6 +116,18 @@ def ratio(record: Record, name: str, reference: str) -> Spread | None:
         return None
     times = zip(contestants[name]["seconds"], contestants[reference]["seconds"], strict=True)
     return spread([own / other for own, other in times])
+
+
+def rates(record: Record, name: str) -> dict[str, float]:
+    """Samples and floating-point operations a second, and the latter's share of the machine's peak.
+
+    Operations are those of the matrix products. Empty where the work has none, or an older report does not tell.
+    """
+    seconds = time_of(record, name).median * record["count"]
+    found = {f"{what}_per_second": amount / seconds for what, amount in record.get("work", {}).items()}
+    if "flops_per_second" in found and (peak := record.get("peak_flops_per_second")):
+        found["share_of_peak"] = found["flops_per_second"] / peak
+    return found
 
 
 def head(kind: str, quick: bool) -> dict[str, Any]:
@@ -141,8 +172,9 @@ def _check(found: dict[str, Any], kind: str) -> None:
 def _check_record(record: Record) -> None:
     record["title"], record["unit"], record["task"], float(record["bound"]["seconds"])
     for name, entry in record["contestants"].items():
+        entry["versions"].values()
         if entry["status"] == OK:
-            time_of(record, name)
+            rates(record, name)
             for other in finished(record):
                 ratio(record, name, other)
         else:
@@ -164,6 +196,18 @@ def quartiles(found: Spread, text: Callable[[float], str]) -> str:
 def share_text(share: Spread | None) -> str:
     """A ratio with its quartiles."""
     return f"{ratio_text(share.median)} ({quartiles(share, ratio_text)})" if share else "–"
+
+
+def rates_table(record: Record) -> str:
+    """What each who finished gets done in a second; "" where that is not known."""
+    rows = []
+    for name in by_time(record):
+        if found := rates(record, name):
+            share = f"{found['share_of_peak']:.0%}" if "share_of_peak" in found else "–"
+            rows.append([
+                name, f"{found['samples_per_second']:,.0f}", f"{found['flops_per_second'] / 1e9:.3g}", share,
+            ])  # fmt: skip
+    return table(["", "samples a second", "GFLOP/s of the products", "share of the peak"], rows) if rows else ""
 
 
 def a_unit(unit: str) -> str:

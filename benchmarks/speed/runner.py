@@ -16,7 +16,7 @@ from ..processes import Process, StoppedError
 from ..steadiness import unsteady
 from . import limits
 from .contestants import Contestant
-from .results import DISQUALIFIED, FAILED, KIND, OK, UNAVAILABLE, below_limit, head
+from .results import DISQUALIFIED, FAILED, KIND, OK, UNAVAILABLE, below_limit, finished, head, rates
 from .stand import UnavailableError
 from .worker import GO, STOP, work
 from .workloads import Workload
@@ -61,20 +61,28 @@ def measure_speed(
     records = {}
     for workload in workloads:
         record = run_workload(workload, contestants, plan, tell)
-        record["bound"] = found["bounds"][workload.name]
+        _hold_against(found, workload.name, record)
         if below_limit(record):
             tell(f"{workload.name}: its limit, again")
             found = limits.better(found, limits.measure({workload.name: tasks[workload.name]}, plan.quick))
-            record["bound"] = found["bounds"][workload.name]
+            _hold_against(found, workload.name, record)
         records[workload.name] = record
         seen(record)
     if not plan.quick:
         tell("the limits of the machine, again")
         found = limits.better(found, limits.measure(tasks, plan.quick))
         for name, record in records.items():
-            record["bound"] = found["bounds"][name]
+            _hold_against(found, name, record)
     run = {"rounds": plan.rounds, "seed": plan.seed, "pause_seconds": plan.pause}
     return {**begun, **run, "limits": found["figures"], "workloads": records}
+
+
+def _hold_against(found: dict[str, Any], name: str, record: dict[str, Any]) -> None:
+    """Write into a record what the machine can do at best, and the rates of each contestant beside that."""
+    record["bound"] = found["bounds"][name]
+    record["peak_flops_per_second"] = found["figures"].get("float32_flops")
+    for contestant, entry in finished(record).items():
+        entry["rates"] = rates(record, contestant)
 
 
 def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Plan, tell: Tell) -> dict[str, Any]:
@@ -121,7 +129,7 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
     return {
         "title": workload.title, "task": task.as_dict(), "unit": workload.unit, "count": task.count,
         "data": ", ".join(sorted(sources)), "tolerance": workload.tolerance, "figures": list(task.figures),
-        "warmups": workload.warmups, "contestants": entries,
+        "warmups": workload.warmups, "work": limits.work_of(task), "contestants": entries,
         "unsteady": unsteady({name: e["seconds"] for name, e in entries.items() if e["status"] == OK}),
     }  # fmt: skip
 

@@ -206,9 +206,8 @@ def test_numpy_is_always_there():
 
 
 def test_products_of_an_epoch():
-    products = limits.products_of(Training("random", 200, (12, 16, 4), 64))
-    flops = sum(times * n * k * m for (n, k, m, _, _), times in products.items())
-    assert flops == 200 * (2 * 12 * 16 + 3 * 16 * 4)  # no gradient for the samples themselves
+    work = limits.work_of(Training("random", 200, (12, 16, 4), 64))
+    assert work["flops"] == 2 * 200 * (2 * 12 * 16 + 3 * 16 * 4)  # no gradient for the samples themselves
 
 
 def test_convolutions_are_products_of_columns():

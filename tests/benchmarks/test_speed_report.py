@@ -1,6 +1,7 @@
 """What is made of a run: numbers, comparison, pictures, page and command."""
 
 import copy
+import csv
 import json
 import re
 
@@ -13,6 +14,7 @@ from chalkgrad.benchmarks.speed import limits, performance, results
 from chalkgrad.benchmarks.speed.compare import compare
 from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
+from chalkgrad.benchmarks.speed.rows import as_csv
 from chalkgrad.benchmarks.speed.workloads import WORKLOADS
 from chalkgrad.benchmarks.steadiness import busy, unsteady
 from chalkgrad.cli import cli
@@ -108,6 +110,43 @@ def test_a_busy_machine_is_told_of():
     given = report(numpy=[1.0])
     given["machine"] |= {"load_avg_1min": 9.0, "cores": 2}
     assert "**The machine was busy" in performance.page(given, None)
+
+
+def training_report():
+    """A report whose workload is a training: 1,000 samples and 10 GFLOP a repetition."""
+    made = report(numpy=[1.0] * 3, captured=[2.0] * 3, mygrad=entry([], "unavailable"))
+    record = made["workloads"]["chain"]
+    record |= {"work": {"samples": 1000, "flops": 10**10}, "count": 1, "peak_flops_per_second": 1e11}
+    for name, seconds in (("numpy", 1.0), ("captured", 2.0)):
+        record["contestants"][name]["seconds"] = [seconds] * 3
+    record["contestants"]["mygrad"]["versions"] = {"mygrad": "not installed"}
+    return made
+
+
+def test_samples_and_operations_a_second():
+    record = training_report()["workloads"]["chain"]
+    assert results.rates(record, "captured") == {
+        "samples_per_second": 500, "flops_per_second": 5e9, "share_of_peak": 0.05,
+    }  # fmt: skip
+    assert "| captured | 500 | 5 | 5% |" in results.rates_table(record)
+    assert results.rates_table(report(numpy=[1.0])["workloads"]["chain"]) == ""
+
+
+def test_who_is_not_installed_is_told_once():
+    made = training_report()
+    made["workloads"]["again"] = made["workloads"]["chain"]
+    page = performance.page(made, None)
+    assert page.count("Not installed, so not asked: mygrad (without mygrad).") == 1
+    assert results.unfinished(made["workloads"]["chain"]) == ""
+
+
+def test_rows_for_a_table_program():
+    first, second, third = csv.DictReader(as_csv(training_report()).decode().splitlines())
+    assert (first["contestant"], first["median_seconds"], first["share_of_peak"]) == ("numpy", "1.0", "0.1")
+    assert (second["times_numpy"], second["cores"]) == ("2.0", str(host()["cores"]))
+    assert (third["status"], third["median_seconds"], third["remark"]) == ("unavailable", "", "it would not")
+    (grown, _) = csv.DictReader(as_csv(growth_report([1e-6, 1e-4])).decode().splitlines())
+    assert (grown["workload"], grown["size"], grown["median_seconds"]) == ("growth, chain", "10", "1e-06")
 
 
 # Comparison
@@ -210,13 +249,14 @@ def test_list():
 
 def test_a_run_is_kept_drawn_and_compared(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib draws")
-    kept, drawn = tmp_path / "speed.json", tmp_path / "speed.svg"
+    kept, drawn, rows = tmp_path / "speed.json", tmp_path / "speed.svg", tmp_path / "speed.csv"
     run = ("--quick", "--only", "chain", "--contestants", "eager", "--rounds", 3)
-    shown = bench(*run, "--json", kept, "--svg", drawn)
+    shown = bench(*run, "--json", kept, "--svg", drawn, "--csv", rows)
     assert "× numpy" in shown
     found = results.read(str(kept))
     assert list(found["workloads"]["chain"]["contestants"]) == ["numpy", "eager"]
     assert "<svg" in drawn.read_text()
+    assert len(rows.read_text().splitlines()) == 3
     assert str(tmp_path) not in kept.read_text()
     faster = copy.deepcopy(found)
     eager = faster["workloads"]["chain"]["contestants"]["eager"]
