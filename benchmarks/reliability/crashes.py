@@ -36,7 +36,7 @@ from ..peers import command_line, versions, write
 from .crash_program import PROGRAMS
 
 PROGRAM = "chalkgrad.benchmarks.reliability.crash_program"
-ROOT = str(Path(__file__).parents[2])
+ROOT, FIRST = str(Path(__file__).parents[2]), "from . import early"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MODEL = "model.safetensors"
 COMPARED = (MODEL, "history.csv", "history.json", "settings.json")
@@ -300,7 +300,8 @@ class Suite:
     ) -> None:  # fmt: skip
         """Count the kill, and note an end that is not as promised."""
         said = process.said()
-        at_start = kind.is_command and not inside and ROOT not in said  # Python itself starts, and is not yet ours
+        ours = ROOT in said and FIRST not in said  # else Python itself starts, or our first line is not done yet
+        at_start = kind.is_command and not inside and not ours
         early = sent in (signal.SIGTERM, signal.SIGINT) and code in (1, -sent) and at_start
         if sent is None and code:
             self._fault(number, kind, "unusable", f"it ends with {code}: {said[-1000:]}")
