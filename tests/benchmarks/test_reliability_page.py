@@ -11,7 +11,7 @@ RUNS = {
     "crashes": {
         "kills": 1234, "trials": 700, "seed": 5, "by signal": {"SIGKILL": 1000, "SIGTERM": 234}, "torn": 11,
         "by moment": {"in a save": 600, "anywhere": 634}, "by kind": {"train mlp": 1234}, "mixed": 12, "unusable": 13,
-        "different": 14, "told wrongly": 15,
+        "different": 14, "told wrongly": 15, "before our first line": 16,
     },
     "disk-faults": {
         "rows": [{"fault": "a | pipe", "tried": "train", "gives": "<error>", "lost": 3, "wrong": ["it"]}],
@@ -33,7 +33,7 @@ RUNS = {
     },
 }  # fmt: skip
 SAID = {
-    "crashes": ["| 11 | 12 | 13 | 14 | 15 |", "SIGKILL 1000", "--kills 1234 --seed 5", "train mlp: 1234"],
+    "crashes": ["| 11 | 12 | 13 | 14 | 15 |", "SIGKILL 1000", "--kills 1234 --seed 5", "train mlp: 1234", "16 "],
     "disk-faults": [r"| a \| pipe | train | \<error> | 3 |", "a disk"],
     "fuzzing": ["| idx | 4,321 | 4,000 | 319 | 2 | 0.50 s | 17 MB |", "--inputs 4321 --seed 6"],
     "soak": [
