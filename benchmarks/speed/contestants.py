@@ -15,7 +15,8 @@ OURS = ("eager", "captured", "jit", "fit by fit")
 
 PLACE = f"{__package__}.adapters"
 EVERYTHING = ("training", "chain", "tree", "cross-entropy", "update")
-WITH_IMAGES = ("convolutional", *EVERYTHING)
+PREDICTING = ("prediction", *EVERYTHING)
+WITH_IMAGES = ("convolutional", *PREDICTING)
 """With convolutions. Hand-written NumPy has none: the first of these is then what the others must reach."""
 
 
@@ -49,7 +50,8 @@ class Contestant:
 
 _ALL = (
     Contestant(YARDSTICK, f"{PLACE}.handwritten", "", ("numpy",),
-               "by hand: every buffer made beforehand, out= everywhere, Adam in ten passes, blocks that fit the cache"),
+               "by hand: every buffer made beforehand, out= everywhere, Adam in ten passes, blocks that fit the cache",
+               PREDICTING),
     Contestant("numpy+numba", f"{PLACE}.handwritten_numba", "", ("numpy", "numba"),
                "the same by hand, with serial Numba loops in place of elementwise passes"),
     Contestant("eager", f"{PLACE}.ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`", WITH_IMAGES),
@@ -63,14 +65,14 @@ _ALL = (
     Contestant("pytorch eager", f"{PLACE}.pytorch", "eager", ("torch",),
                "batches by index from tensors, `Adam(fused=True)`", WITH_IMAGES),
     Contestant("pytorch compiled", f"{PLACE}.pytorch", "compiled", ("torch",),
-               "the same, forward and backward through `torch.compile`", in_quick=False),
+               "the same, forward and backward through `torch.compile`", PREDICTING, in_quick=False),
     Contestant("jax step", f"{PLACE}.jax_", "step", ("jax", "jaxlib"),
-               "one jitted step in a Python loop, donated buffers, Adam in jnp"),
+               "one jitted step in a Python loop, donated buffers, Adam in jnp", PREDICTING),
     Contestant("jax scan", f"{PLACE}.jax_", "scan", ("jax", "jaxlib"),
                "a whole epoch, or chain, or all updates, in one jitted `lax.scan`",
                kinds=("training", "chain", "update")),
     Contestant("keras on jax", f"{PLACE}.keras_", "", ("keras", "jax"),
-               "`fit` of a Sequential, compiled through JAX", kinds=("training",)),
+               "`fit` of a Sequential, compiled through JAX", kinds=("training", "prediction")),
     Contestant("autograd", f"{PLACE}.autograd_", "", ("autograd",), "`value_and_grad`; hand-written Adam in NumPy",
                kinds=EVERYTHING[:-1]),
     Contestant("mygrad", f"{PLACE}.mygrad_", "", ("mygrad",),

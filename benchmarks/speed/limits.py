@@ -98,15 +98,16 @@ def smallest_call(best: Measure) -> float:
 
 
 def products_of(task: Training) -> Counter[tuple[int, int, int, bool, bool]]:
-    """How often which product is taken in an epoch: forward, for the weights, and for the layer below."""
+    """How often which product is taken in an epoch: forward and, in a training, for the weights and the layer below."""
     found: Counter[tuple[int, int, int, bool, bool]] = Counter()
     sizes = Counter({task.batch: task.samples // task.batch, task.samples % task.batch: 1})
     for batch, times in sizes.items():
         for number, (rows, n, m) in enumerate(task.products if batch else ()):
             rows *= batch
             found[rows, n, m, False, False] += times
-            found[n, rows, m, True, False] += times
-            if number:
+            if task.trains:
+                found[n, rows, m, True, False] += times
+            if task.trains and number:
                 found[rows, m, n, False, True] += times
     return found
 
@@ -123,7 +124,7 @@ def bound_of(task: Task, best: Measure, figures: Mapping[str, float]) -> dict[st
     """The least seconds of one repetition, what they are, and whether code without NumPy is bound by them, too."""
     if isinstance(task, Training):
         seconds = sum(n * product_seconds(*key, "float32", best) for key, n in products_of(task).items())
-        return {"seconds": seconds, "what": "the matrix products alone", "for_all": True}
+        return {"seconds": seconds, "what": "the matrix products alone", "for_all": task.trains}
     if isinstance(task, Update):
         rate = copy_rate(16 * task.parameters, best)
         seconds = 28 * task.parameters * task.updates / rate

@@ -13,6 +13,7 @@ import numpy.typing
 from ... import datasets
 from ...engine import random
 from ...errors import DataError
+from .stand import Figures
 from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update
 
 Values = numpy.typing.NDArray[Any]
@@ -54,6 +55,16 @@ class TrainingProblem(Problem):
     def order(self, epoch: int) -> Values:
         """The order of the samples in an epoch: the one that `Sequential.fit` draws."""
         return random.generator(SEED, f"shuffle {epoch}").permutation(len(self.x))
+
+    def singly(self, predict: Callable[[Values], Any]) -> Callable[[int], Figures]:
+        """Repetitions in which each sample is a batch of its own, by what makes probabilities of it."""
+
+        def repeat(number: int) -> Figures:
+            found = [numpy.asarray(predict(self.x[i : i + 1])) for i in range(len(self.x))]
+            rows = numpy.concatenate(found)
+            return lambda: (float(rows.max(axis=1).mean()), float(rows[:, 0].mean()))
+
+        return repeat
 
     def batches(self, epoch: int) -> list[Values]:
         """The indices of each batch of the epoch."""
@@ -172,6 +183,7 @@ def _update(task: Update) -> UpdateProblem:
 _MAKERS: dict[str, Maker] = {
     "training": _training,
     "convolutional": _training,
+    "prediction": _training,
     "chain": _chain,
     "tree": _tree,
     "cross-entropy": _cross_entropy,

@@ -42,6 +42,8 @@ class Training(Task):
 
     kind: ClassVar[str] = "training"
     figures: ClassVar[tuple[str, ...]] = ("mean loss of the epoch",)
+    trains: ClassVar[bool] = True
+    """Whether gradients are needed."""
     data: str
     samples: int
     sizes: tuple[int, ...]
@@ -57,6 +59,15 @@ class Training(Task):
     def products(self) -> list[tuple[int, int, int]]:
         """The matrix product of each layer: its rows a sample, its inputs and its outputs."""
         return [(1, n, m) for n, m in pairwise(self.sizes)]
+
+
+@dataclass(frozen=True)
+class Prediction(Training):
+    """What such a net makes of each sample alone, one after another: from an array of NumPy to an array of NumPy."""
+
+    kind: ClassVar[str] = "prediction"
+    figures: ClassVar[tuple[str, ...]] = ("mean largest probability", "mean probability of the first class")
+    trains: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -182,6 +193,11 @@ _ALL = (
         Convolutional("mnist", 7_680, (784, 10), 128, filters=(16, 32)),
         Convolutional("mnist", 1_280, (784, 10), 128, filters=(16, 32)),
         "step", 0.01, in_quick=False, least=0.1,
+    ),
+    Workload(
+        "latency", "784-128-10, one image at a time",
+        Prediction("mnist", 2_000, (784, 128, 10), 1), Prediction("mnist", 500, (784, 128, 10), 1),
+        "prediction", 1e-4,
     ),
     Workload(
         "chain", "a chain of tiny operations, forward and backward", Chain(500), Chain(500), "operation", 1e-4,

@@ -19,6 +19,7 @@ from chalkgrad.benchmarks.speed.workloads import (
     Chain,
     Convolutional,
     CrossEntropy,
+    Prediction,
     Training,
     Tree,
     Update,
@@ -31,6 +32,7 @@ from chalkgrad.ops.loss import sparse_categorical_cross_entropy
 TINY = {
     "training": Training("random", 200, (12, 16, 8, 4), 64),  # the last batch has 8
     "convolutional": Convolutional("random", 70, (144, 6, 4), 32, filters=(3, 5)),
+    "prediction": Prediction("random", 5, (12, 16, 4), 1),
     "chain": Chain(6),
     "tree": Tree(16),
     "cross-entropy": CrossEntropy(300, 7),
@@ -208,6 +210,7 @@ def test_numpy_is_always_there():
 def test_products_of_an_epoch():
     work = limits.work_of(Training("random", 200, (12, 16, 4), 64))
     assert work["flops"] == 2 * 200 * (2 * 12 * 16 + 3 * 16 * 4)  # no gradient for the samples themselves
+    assert limits.work_of(TINY["prediction"]) == {"samples": 5, "flops": 2 * 5 * (12 * 16 + 16 * 4)}
 
 
 def test_convolutions_are_products_of_columns():

@@ -151,6 +151,23 @@ class Network:
         return step
 
 
+def predict(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+    """Forward alone."""
+    layers = [(w, b, numpy.empty((1, len(b)), "float32")) for w, b in pairs(problem.weights)]
+    matmul, add, maximum, z = numpy.matmul, numpy.add, numpy.maximum, layers[-1][2]
+
+    def one(x: Values) -> Any:
+        for w, b, h in layers:
+            matmul(x, w, out=h)
+            add(h, b, out=h)
+            x = h if h is z else maximum(h, 0, out=h)
+        numpy.subtract(z, maximum.reduce(z, axis=None), out=z)
+        numpy.exp(z, out=z)
+        return z / add.reduce(z, axis=None)
+
+    serve(stand, problem.singly(one))
+
+
 def train(
     problem: TrainingProblem, stand: Stand, variant: str, network_of: Any = Network, adam_of: Any = Adam
 ) -> None:  # fmt: skip
@@ -285,7 +302,10 @@ def update(problem: UpdateProblem, stand: Stand, variant: str, adam_of: Any = Ad
     serve(stand, repeat)
 
 
-ADAPTERS = {"training": train, "chain": chain, "tree": tree, "cross-entropy": cross_entropy, "update": update}
+ADAPTERS = {
+    "training": train, "prediction": predict, "chain": chain, "tree": tree, "cross-entropy": cross_entropy,
+    "update": update,
+}  # fmt: skip
 
 
 def start(variant: str) -> None:

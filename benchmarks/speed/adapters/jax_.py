@@ -43,6 +43,22 @@ def _start_of(theta: Any) -> Any:
     return zeros, jax.tree.map(jax.numpy.zeros_like, theta), jax.numpy.float32(0)
 
 
+def logits(theta: Any, x: Any) -> Any:
+    """Dense layers with ReLU between them."""
+    for w, b in theta[:-1]:
+        x = _jax().nn.relu(x @ w + b)
+    w, b = theta[-1]
+    return x @ w + b
+
+
+def predict(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+    """One jitted program."""
+    jax = _jax()
+    theta = [(jax.numpy.array(w), jax.numpy.array(b)) for w, b in pairs(problem.weights)]
+    made = jax.jit(lambda theta, x: jax.nn.softmax(logits(theta, x)))
+    serve(stand, problem.singly(lambda x: made(theta, x)))
+
+
 def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
     """Epochs of training, on the device that `start` has chosen."""
     jax = _jax()
@@ -53,10 +69,7 @@ def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "c
     x, labels = jnp.asarray(problem.x), jnp.asarray(problem.labels.astype("int32"))
 
     def loss_of(theta: Any, x: Any, labels: Any) -> Any:
-        for w, b in theta[:-1]:
-            x = jax.nn.relu(x @ w + b)
-        w, b = theta[-1]
-        return _loss(x @ w + b, labels)
+        return _loss(logits(theta, x), labels)
 
     def step(carry: Any, x: Any, labels: Any, indices: Any) -> Any:
         theta, state, total = carry
@@ -152,7 +165,7 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
 
 
 WORK = differentiated(gradient, loss, constant=lambda x: _jax().numpy.asarray(x), links=links, stacked=True)
-ADAPTERS = {"training": train, "update": update, **WORK}
+ADAPTERS = {"training": train, "prediction": predict, "update": update, **WORK}
 
 
 def start(variant: str, device: str = "cpu") -> None:

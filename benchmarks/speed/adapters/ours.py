@@ -75,8 +75,8 @@ def replayed(step: Captured[..., Any]) -> None:
         raise UnavailableError(f"it is no CUDA graph: {refused[0]}")
 
 
-def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
-    """`fit` of a Sequential, which measures the accuracy as well."""
+def network(problem: TrainingProblem, variant: str, device: str = "cpu") -> Sequential:
+    """A Sequential, compiled as this variant is, which measures the accuracy as well."""
     *hidden, classes = problem.task.sizes[1:]
     parts: list[layers.Layer] = []
     for filters in problem.filters:
@@ -87,6 +87,18 @@ def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "c
     model.build(problem.x.shape[1:])
     model.set_weights(problem.weights)
     model.compile(Adam(problem.task.rate), "sparse_categorical_crossentropy", ["accuracy"], **OPTIONS[variant])
+    return model
+
+
+def predict(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+    """`predict`."""
+    model = network(problem, variant)
+    serve(stand, problem.singly(lambda x: model.predict(x, verbose=0)))
+
+
+def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
+    """`fit`."""
+    model = network(problem, variant, device)
     if variant == FIT_BY_FIT:
         model.stream.seed = SEED
 
@@ -161,7 +173,7 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
 
 
 WORK = differentiated(gradient, loss, constant=tensor, plain=Tensor.numpy)
-ADAPTERS = {"training": train, "convolutional": train, "update": update, **WORK}
+ADAPTERS = {"training": train, "convolutional": train, "prediction": predict, "update": update, **WORK}
 
 
 def start(variant: str, device: str = "cpu") -> None:

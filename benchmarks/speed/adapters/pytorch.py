@@ -33,11 +33,10 @@ def _adam(parameters: Any, rate: float, **options: Any) -> Any:
     return _torch().optim.Adam(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-7, fused=True, **options)
 
 
-def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
-    """nn.Sequential of nn.Linear, functional cross-entropy; on a GPU torch.compile uses CUDA graphs as well."""
+def network(problem: TrainingProblem) -> tuple[Any, Values]:
+    """nn.Sequential of nn.Linear, with convolutions first, and the samples as it wants them."""
     torch = _torch()
-    nn, on_gpu = torch.nn, device != "cpu"
-    place = torch.device("cuda" if on_gpu else "cpu")
+    nn = torch.nn
     parts: list[Any] = []
     weights = [value.T for value in problem.weights]  # nn.Linear keeps W as (outputs, inputs)
     for number, (_, n, m) in enumerate(problem.task.products):
@@ -57,9 +56,27 @@ def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "c
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), weights, strict=True):
             parameter.copy_(torch.from_numpy(numpy.ascontiguousarray(value)))
+    return model, numpy.ascontiguousarray(samples)
+
+
+def predict(problem: TrainingProblem, stand: Stand, variant: str) -> None:
+    """Under inference_mode."""
+    torch = _torch()
+    model, _ = network(problem)
+    made = _made(lambda x: torch.softmax(model(x), 1), variant)
+    with torch.inference_mode():
+        serve(stand, problem.singly(lambda x: made(torch.from_numpy(x)).numpy()))
+
+
+def train(problem: TrainingProblem, stand: Stand, variant: str, device: str = "cpu") -> None:
+    """Functional cross-entropy; on a GPU torch.compile uses CUDA graphs as well."""
+    torch = _torch()
+    nn, on_gpu = torch.nn, device != "cpu"
+    place = torch.device("cuda" if on_gpu else "cpu")
+    model, samples = network(problem)
     model.to(place)
     optimizer = _adam(model.parameters(), problem.task.rate, capturable=variant == GRAPHS and on_gpu)
-    x, labels = torch.from_numpy(numpy.ascontiguousarray(samples)).to(place), torch.from_numpy(problem.labels).to(place)
+    x, labels = torch.from_numpy(samples).to(place), torch.from_numpy(problem.labels).to(place)
     total = torch.zeros((), device=place)
 
     def loss_of(indices: Any) -> Any:
@@ -166,7 +183,7 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
 WORK = differentiated(
     gradient, loss, constant=lambda x: _torch().from_numpy(x), plain=lambda y: y.detach().numpy()
 )  # fmt: skip
-ADAPTERS = {"training": train, "convolutional": train, "update": update, **WORK}
+ADAPTERS = {"training": train, "convolutional": train, "prediction": predict, "update": update, **WORK}
 
 
 def start(variant: str, device: str = "cpu") -> None:
