@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from ..engine.blocks import by_rows
 from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError
 from .activation import log_softmax, sigmoid, softmax
@@ -85,7 +86,7 @@ def categorical_cross_entropy(xp, logits, targets):
 
     A target of 0 costs nothing, also where p is 0 since the logit is -∞.
     """
-    return xp.sum(product(xp, targets, _surprise(xp, logits))) / _rows(logits)
+    return xp.sum(by_rows(xp, _weighted_surprise, logits, targets)) / _rows(logits)
 
 
 @categorical_cross_entropy.check
@@ -99,8 +100,13 @@ def _(logits, targets):
     "glogits[..., k] = gloss * (p[..., k] * sum(targets[..., i], i) - targets[..., k]) / sum(1, ...)",
 )
 def _(xp, gloss, logits, targets):
-    difference = softmax.apply(xp, logits) * xp.sum(targets, axis=-1, keepdims=True) - targets
-    return gloss * (difference * (1 / _rows(logits)))
+    share = 1 / _rows(logits)
+
+    def gradient(xp, logits, targets):
+        difference = softmax.apply(xp, logits) * xp.sum(targets, axis=-1, keepdims=True) - targets
+        return gloss * (difference * share)
+
+    return by_rows(xp, gradient, logits, targets)
 
 
 @categorical_cross_entropy.vjp(
@@ -118,9 +124,7 @@ def _(xp, gloss, logits):
 )
 def sparse_categorical_cross_entropy(xp, logits, labels):
     """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
-    surprise, rows = _surprise(xp, logits), xp.reshape(labels.astype("int64", copy=False), (-1,))
-    places = xp.arange(rows.shape[0]) * logits.shape[-1] + rows
-    return xp.mean(xp.take(xp.reshape(surprise, (-1,)), places, mode="clip"))
+    return xp.mean(by_rows(xp, _surprise_of_labels, logits, labels))
 
 
 @sparse_categorical_cross_entropy.check
@@ -148,8 +152,20 @@ def _(logits, labels):
     "glogits[..., k] = gloss * (p[..., k] - (1 if k == labels[...] else 0)) / sum(1, ...)",
 )
 def _(xp, gloss, logits, labels):
-    difference = softmax.apply(xp, logits) - one_hot.apply(xp, labels, classes=logits.shape[-1])
-    return gloss * (difference * (1 / _rows(logits)))
+    share = 1 / _rows(logits)
+
+    def gradient(xp, logits, labels):
+        return gloss * (_less_one_hot(xp, softmax.apply(xp, logits), labels) * share)
+
+    return by_rows(xp, gradient, logits, labels)
+
+
+def _less_one_hot(xp, p, labels):
+    """p with 1 less in the place of each row's label. p may be overwritten."""
+    if xp is not numpy or not p.flags.c_contiguous:
+        return p - one_hot.apply(xp, labels, classes=p.shape[-1])
+    p.reshape(-1)[_places(xp, p, labels)] -= 1  # the same bits: p - 0 is p
+    return p
 
 
 SOURCE = Path(__file__).with_suffix(".cu")
@@ -195,6 +211,23 @@ def _surprise(xp, logits):
     """-log softmax(logits) along the last axis."""
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True)) - shifted
+
+
+def _weighted_surprise(xp, logits, targets):
+    return product(xp, targets, _surprise(xp, logits))
+
+
+def _surprise_of_labels(xp, logits, labels):
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    chosen = xp.take(xp.reshape(shifted, (-1,)), _places(xp, logits, labels), mode="clip")
+    whole = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))  # as softmax sums: one sum for both
+    return xp.reshape(whole, labels.shape) - xp.reshape(chosen, labels.shape)
+
+
+def _places(xp, logits, labels):
+    """Where each row's label stands among all logits."""
+    rows = xp.reshape(labels.astype("int64", copy=False), (-1,))
+    return xp.arange(rows.shape[0]) * logits.shape[-1] + rows
 
 
 def _rows(logits):

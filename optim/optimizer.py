@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy
 
 from ..checks import number
-from ..engine import backend
+from ..engine import backend, blocks
 from ..engine.absent import checked, checked_arguments, unknown_attribute
 from ..engine.capturing import capturing
 from ..engine.flat import Flat
@@ -223,15 +223,25 @@ class Optimizer:
         if not trace and self.clears:
             self.clear()
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
+        slots = [*map(self.state.get, self.slots)]
         for run in runs:
-            part, g, *slots = (self._part(x, run) for x in (theta, gradient, *map(self.state.get, self.update.slots)))
-            scratch = xp.empty_like(part) if trace else self._part(self._scratch, run)
-            self.update.change(xp, part, g, scratch, *slots, **numbers)
-            if self.use_ema:
-                average = self._part(self.state[AVERAGE], run)
-                xp.subtract(part, average, out=scratch)
-                xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
-                xp.add(average, scratch, out=average)
+            whole = [self._part(x, run) for x in (theta, gradient, *slots)]
+            scratch = xp.empty_like(whole[0]) if trace else self._part(self._scratch, run)
+            apart = run.stop - run.start > 2 * blocks.BLOCK and self.update.equation.elementwise
+            for part, g, *kept in blocks.in_blocks(xp, *whole) if apart else (whole,):
+                self._change(xp, part, g, scratch if part is whole[0] else scratch[: part.size], kept, numbers)
+
+    def _change(
+        self, xp: backend.Namespace, theta: backend.Array, g: backend.Array, scratch: backend.Array,
+        slots: Sequence[backend.Array], numbers: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Update theta, the state and the average, all of one size."""
+        self.update.change(xp, theta, g, scratch, *slots[: len(self.update.slots)], **numbers)
+        if self.use_ema:
+            average = slots[-1]
+            xp.subtract(theta, average, out=scratch)
+            xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
+            xp.add(average, scratch, out=average)
 
     @property
     def clears(self) -> bool:
@@ -246,10 +256,12 @@ class Optimizer:
         """
         for array in self.state.values():
             if isinstance(array, numpy.ndarray) and array.itemsize > 2:
-                numpy.abs(array, out=self._scratch)
                 least = numpy.finfo(array.dtype).smallest_normal
-                numpy.greater_equal(self._scratch, least, out=self._scratch)
-                numpy.multiply(array, self._scratch, out=array)
+                for (part,) in blocks.in_blocks(numpy, array):
+                    scratch = self._scratch[: part.size]
+                    numpy.abs(part, out=scratch)
+                    numpy.greater_equal(scratch, least, out=scratch)
+                    numpy.multiply(part, scratch, out=part)
 
     def _part(self, array: backend.Array, run: slice) -> backend.Array:
         """A part of an array of the flat buffer's size: itself, or a view, the same one each time, as replays need."""
