@@ -342,7 +342,8 @@ Examples:
   chalkgrad bench --json speed.json --svg speed.svg --csv speed.csv
   chalkgrad bench --only mnist --only chain --contestants captured,"jax step"
   chalkgrad bench --device gpu --json
-  chalkgrad bench --compare speed.json"""
+  chalkgrad bench --compare speed.json
+  chalkgrad bench --show here.json --show there.json"""
 )
 @click.option("--quick", is_flag=True, help="About a minute: smaller, fewer workloads and rounds.")
 @click.option(
@@ -362,9 +363,21 @@ Examples:
 @click.option("--svg", "svg_file", metavar="FILE", help="A chart.")
 @click.option("--csv", "csv_file", metavar="FILE", help="A row for each workload and contestant, for a table program.")
 @click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
+@click.option(
+    "--show", "shown", metavar="FILE", multiple=True,
+    help="Run nothing, and show what --json wrote; several files, of CPU and GPU alike, stand side by side; with --csv.",
+)  # fmt: skip
 @click.option("--list", "list_only", is_flag=True, help="Show workloads and contestants, and run nothing.")
 @click.pass_context
-def bench(ctx: click.Context, /, only: tuple[str, ...], contestants: str, list_only: bool, **options: Any) -> None:
+def bench(
+    ctx: click.Context,
+    /,
+    only: tuple[str, ...],
+    contestants: str,
+    shown: tuple[str, ...],
+    list_only: bool,
+    **options: Any,
+) -> None:
     """Measure how fast chalkgrad is here.
 
     It stands beside hand-written NumPy, whichever of PyTorch, JAX, Keras, autograd and MyGrad are installed, and the
@@ -373,8 +386,11 @@ def bench(ctx: click.Context, /, only: tuple[str, ...], contestants: str, list_o
 
     Exit code 0: done. 1: with --compare, something of ours became slower; on a GPU, a section failed. 2: wrong usage.
     """
-    from .commands.bench import Request, bench, show_list
+    from .commands.bench import Request, bench, show_list, show_reports
 
+    if shown:
+        show_reports(shown, options["csv_file"])
+        return
     if list_only:
         show_list(options["device"])
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from ..benchmarks.speed import performance
 from ..benchmarks.speed.compare import compare
 from ..benchmarks.speed.contestants import CONTESTANTS, GPU_CONTESTANTS, YARDSTICK, find_contestants
 from ..benchmarks.speed.growth import measure_growth
-from ..benchmarks.speed.results import OK, Results, absent, ratio_text, read, steadiness, unfinished
+from ..benchmarks.speed.machines import side_by_side
+from ..benchmarks.speed.results import MADE_BY, OK, Results, absent, ratio_text, read, steadiness, unfinished
 from ..benchmarks.speed.rows import as_csv
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
 from ..benchmarks.steadiness import busy
 from ..engine import streams
-from ..engine.files import replacing
+from ..engine.files import replacing, write_file
 from ..errors import UsageError
 from ..hints import missing_extra
 
@@ -79,6 +80,15 @@ def bench(request: Request) -> int:
     if kind == "gpu":
         return int(any(section["status"] != OK for section in results["sections"].values()))
     return _compared(old, results, request) if old else 0
+
+
+def show_reports(files: Sequence[str], csv_file: str | None) -> None:
+    """Show what --json wrote, side by side, and write its rows; nothing is run."""
+    reports = [read(name, *MADE_BY) for name in files]
+    with _console() as (_, show):
+        show(*side_by_side(reports))
+    if csv_file:
+        write_file(Path(csv_file), as_csv(*reports))
 
 
 Show = Callable[..., None]

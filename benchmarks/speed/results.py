@@ -13,7 +13,7 @@ from ...engine.json_files import read_json
 from ...errors import DataError
 from ..machine import host
 from ..peers import NOT_INSTALLED, table
-from ..steadiness import NOT_KNOWN, system
+from ..steadiness import NOT_KNOWN, busy, system
 
 KIND, FORMAT = "chalkgrad speed", 1
 GROWTH, GPU = "chalkgrad growth", "chalkgrad gpu"
@@ -135,23 +135,27 @@ def head(kind: str, quick: bool) -> dict[str, Any]:
     return {"kind": kind, "format": FORMAT, "chalkgrad": __version__, "quick": quick, "machine": host() | system()}
 
 
-def read(path: str, kind: str = KIND) -> dict[str, Any]:
-    """The results in a file. Raises DataError where it cannot be read or is no such report."""
-    made = MADE_BY[kind]
-    found = read_json(path)
-    if not isinstance(found, dict) or found.get("kind") != kind:
+def read(path: str, *kinds: str) -> dict[str, Any]:
+    """The results in a file, of one of these kinds. Raises DataError where it cannot be read or is no such report."""
+    found: Any = read_json(path)
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind not in (kinds or (KIND,)):
+        made = "` or `".join(MADE_BY[kind] for kind in kinds or (KIND,))
         raise DataError(f"{path} is no report of `{made}`.")
+    made = MADE_BY[kind]
     if found.get("format") != FORMAT:
         raise DataError(f"{path} has format {found.get('format')!r}, this version reads {FORMAT}: make it anew.")
     try:
         _check(found, kind)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DataError(f"{path} is a damaged report of `{made}`: {error!r}.") from error
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def _check(found: dict[str, Any], kind: str) -> None:
     """Raise where something is missing that is read later."""
+    machine = found["machine"]
+    machine["processor"], machine["date"], float(machine["cores"]), found["chalkgrad"], found["quick"], busy(machine)
     if kind == GROWTH:
         for sweep in found["sweeps"].values():
             for line in sweep["lines"].values():
@@ -175,10 +179,12 @@ def _check_record(record: Record) -> None:
         entry["versions"].values()
         if entry["status"] == OK:
             rates(record, name)
+            [float(size) for size in entry["memory"].values()]
             for other in finished(record):
                 ratio(record, name, other)
         else:
             entry["reason"]
+    steadiness(record)
 
 
 def seconds_text(seconds: float) -> str:

@@ -14,7 +14,8 @@ from .results import OK, Record, Results, finished, rates, ratio, time_of
 COLUMNS = (
     "processor", "cores", "gpu", "date", "chalkgrad", "workload", "size", "contestant", "status", "unit",
     "median_seconds", "lower_quartile_seconds", "upper_quartile_seconds", "least_seconds", "times_numpy", "times_limit",
-    "samples_per_second", "flops_per_second", "share_of_peak", "imported_bytes", "used_bytes", "remark",
+    "samples_per_second", "flops_per_second", "share_of_peak", "imported_bytes", "prepared_bytes", "peak_bytes",
+    "remark",
 )  # fmt: skip
 """Seconds are those of one unit. times_numpy is the median of the ratios within each round."""
 
@@ -52,16 +53,16 @@ def _row(record: Record, name: str) -> dict[str, Any]:
         **row, "median_seconds": time.median, "lower_quartile_seconds": time.low, "upper_quartile_seconds": time.high,
         "least_seconds": time.least, **({"times_numpy": share.median} if share else {}),
         **({"times_limit": time.median * record["count"] / bound["seconds"]} if bound["for_all"] else {}),
-        **rates(record, name), "imported_bytes": memory["imported_bytes"],
-        "used_bytes": max(memory["peak_bytes"] - memory["prepared_bytes"], 0),
+        **rates(record, name), **{key: memory[key] for key in COLUMNS if key in memory},
         "remark": "; ".join((record.get("unsteady") or {}).get(name, ())),
     }  # fmt: skip
 
 
-def as_csv(results: Results) -> bytes:
-    """The rows with their header, in UTF-8."""
+def as_csv(*reports: Results) -> bytes:
+    """The rows of these runs with their header, in UTF-8."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(results))
+    for report in reports:
+        writer.writerows(rows(report))
     return text.getvalue().encode()

@@ -14,6 +14,7 @@ from chalkgrad.benchmarks.speed import limits, performance, results
 from chalkgrad.benchmarks.speed.compare import compare
 from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, YARDSTICK
 from chalkgrad.benchmarks.speed.growth import SWEEPS, exponent
+from chalkgrad.benchmarks.speed.machines import side_by_side
 from chalkgrad.benchmarks.speed.rows import as_csv
 from chalkgrad.benchmarks.speed.workloads import WORKLOADS
 from chalkgrad.benchmarks.steadiness import busy, unsteady
@@ -147,6 +148,29 @@ def test_rows_for_a_table_program():
     assert (third["status"], third["median_seconds"], third["remark"]) == ("unavailable", "", "it would not")
     (grown, _) = csv.DictReader(as_csv(growth_report([1e-6, 1e-4])).decode().splitlines())
     assert (grown["workload"], grown["size"], grown["median_seconds"]) == ("growth, chain", "10", "1e-06")
+
+
+def test_machines_stand_side_by_side(tmp_path):
+    here, there = training_report(), report(numpy=[3.0], eager=[6.0])
+    there["machine"] |= {"processor": "other", "load_avg_1min": 99.0}
+    gpu = {**there, "kind": results.GPU, "machine": there["machine"] | {"gpu": "card", "packages": {}}}
+    gpu["sections"] = {"chain": {"status": "ok", **gpu.pop("workloads")["chain"]}, "launch": {"status": "ok"}}
+    machines, *tables = side_by_side([here, there, gpu, growth_report([1e-6, 1e-4])])
+    assert "- B: other, " in machines
+    assert machines.count("The machine was busy") == 2
+    assert "- C: card; other, " in machines
+    assert (
+        "| numpy | 1 s (1.00 × numpy), 1,000 samples/s | 3 µs (1.00 × numpy) | 3 µs (1.00 × numpy) | – |" in tables[0]
+    )
+    assert "| eager | – | 6 µs (2.00 × numpy) | 6 µs (2.00 × numpy) | – |" in tables[0]
+    assert "| mygrad | unavailable | – | – | – |" in tables[0]
+    assert "| eager | – | – | – | 1 µs |" in tables[1]
+    kept = tmp_path / "growth.json"
+    kept.write_text(json.dumps(growth_report([1e-6, 1e-4])))
+    assert "growth, chain, 1,000" in bench("--show", kept, "--show", kept, "--csv", tmp_path / "rows.csv")
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 1 + 2 * 2
+    kept.write_text(json.dumps({**here, "machine": {}}))
+    assert "is a damaged report" in bench("--show", kept, code=1)
 
 
 # Comparison

@@ -193,10 +193,13 @@ using = Target("run folder", _runs, _other_run, _used)
 @cache
 def _record() -> dict[str, Any]:
     """A small report of `bench`, as it is written."""
-    entry = {"status": "ok", "seconds": [0.5, 0.25, 0.75], "reason": ""}
-    record = {"title": "A chain", "unit": "step", "count": 100, "task": {}, "bound": {"seconds": 0.1, "what": "all"},
+    entry = {"status": "ok", "seconds": [0.5, 0.25, 0.75], "reason": "", "versions": {"numpy": "2"}, "memory": {}}
+    record = {"title": "A chain", "unit": "step", "count": 100, "task": {},
+              "bound": {"seconds": 0.1, "what": "all", "for_all": True},
               "contestants": {name: dict(entry) for name in ("numpy", "captured", "eager", "pytorch")}}  # fmt: skip
-    return {"kind": results.KIND, "format": results.FORMAT, "quick": False, "workloads": {"chain": record}}
+    machine = {"processor": "one", "cores": 2, "date": "2026-01-01"}
+    return {"kind": results.KIND, "format": results.FORMAT, "chalkgrad": "0.1.0", "quick": False, "machine": machine,
+            "workloads": {"chain": record}}  # fmt: skip
 
 
 def _compared(value: bytes, folder: Path) -> Any:
