@@ -365,7 +365,7 @@ Examples:
 @click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
 @click.option(
     "--show", "shown", metavar="FILE", multiple=True,
-    help="Run nothing, and show what --json wrote; several files, of CPU and GPU alike, stand side by side; with --csv.",
+    help="Run nothing, and show what --json wrote; several files, of CPU and GPU, stand side by side; with --csv.",
 )  # fmt: skip
 @click.option("--list", "list_only", is_flag=True, help="Show workloads and contestants, and run nothing.")
 @click.pass_context
