@@ -8,14 +8,15 @@ serial: BLAS has its threads beside them.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy
 
-from ..engine import backend
-from .calls import CALLS, UNKNOWN
+from ..engine import backend, blocks
+from .calls import CALLS, UNKNOWN, is_elementwise
 from .listing import Variable
 from .lowering import Step
 from .passes import from_outside
@@ -75,7 +76,7 @@ class Loop:
         """How an operand lies in the loop; None where it does not fit."""
         if x.__class__ in (bool, int, float):
             return "number"
-        if not isinstance(x, numpy.ndarray) or x.dtype.name not in (*FLOATS, "bool"):
+        if not isinstance(x, numpy.ndarray) or not self._knows(x.dtype):
             return None
         if x.shape == self.shape and _plain(x):
             return "full"
@@ -87,6 +88,9 @@ class Loop:
             if x.shape == (self.shape[0], 1):
                 return "column"
         return None
+
+    def _knows(self, dtype: Any) -> bool:
+        return dtype.name in (*FLOATS, "bool")
 
     def _in_the_way(self, x: Any, kind: str | None) -> bool:
         """Whether an operand would be read from memory that the loop has written to elsewhere."""
@@ -148,6 +152,63 @@ class Loop:
         return _compile("\n".join(text), [array for _, array in arguments]), [array for _, array in arguments]
 
 
+class Passes(Loop):
+    """Calls over large arrays, each NumPy's own, one after the other for each block of rows; for small ones, nothing.
+
+    What lies between, and is not read later, is written into the first block of its buffer each time.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.calls: list[tuple[Any, Sequence[Any]]] = []
+        self.large = math.prod(shape) > 2 * blocks.BLOCK
+
+    def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
+        """Add a call; False, and nothing is added, where it does not fit."""
+        taken = self.large and super().take(function, arguments, out)
+        if taken:
+            self.calls.append((function, (*arguments, out)))
+        return taken
+
+    def _expression(self, function: Any, arguments: Sequence[Any], out: Any) -> str | None:
+        return function.__name__ if is_elementwise(function) and _plain(out) and self._knows(out.dtype) else None
+
+    def _knows(self, dtype: Any) -> bool:
+        return dtype.kind in "fiub"
+
+    def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
+        """The function that does them, and the arrays to call it with."""
+        read = {address for address, kind in self.loads if kind == "full"}
+        between = {address for address in self.stores if address not in read and not needed(address)}
+        flat = all(kind in ("full", "one") for _, kind in self.loads)
+        shape = (math.prod(self.shape),) if flat else self.shape
+        given: list[Any] = []
+        cuts: list[Callable[[slice], Any] | None] = []  # which part of an array a block takes
+        places: dict[Any, int] = {}
+
+        def place(x: Any) -> int:
+            kind = str(self._kind(x))
+            address = backend.address_of(x) if kind != "number" else 0
+            key = (address, x.dtype, x.shape) if address else (type(x), repr(x))
+            if key not in places:
+                places[key] = len(given)
+                given.append(x.reshape({"full": shape, "one": ()}[kind]) if flat and kind != "number" else x)
+                first = kind == "full" and address in between
+                cuts.append(_beginning if first else _itself if kind in ("full", "column") else None)
+            return places[key]
+
+        calls = [(function, tuple(place(x) for x in operands)) for function, operands in self.calls]
+        parts = blocks.blocks(numpy, shape[0], math.prod(shape[1:])) or (slice(0, shape[0]),)
+
+        def passes(*arrays: Any) -> None:
+            for part in parts:
+                block = [x if cut is None else x[cut(part)] for x, cut in zip(arrays, cuts, strict=True)]
+                for function, operands in calls:
+                    function(*[block[i] for i in operands[:-1]], out=block[operands[-1]])
+
+        return passes, given
+
+
 def fused(
     steps: Sequence[Step], elementwise: Callable[[Step], Any], new_loop: Callable[..., Loop], kept: set[int]
 ) -> list[Step]:
@@ -203,6 +264,14 @@ def _compile(source: str, arrays: Sequence[Any]) -> Callable[..., None]:
         loop.__name__ = "loop"
         _compiled[key] = loop
     return _compiled[key]
+
+
+def _itself(part: slice) -> slice:
+    return part
+
+
+def _beginning(part: slice) -> slice:
+    return slice(0, part.stop - part.start)
 
 
 def _plain(array: Any) -> bool:

@@ -7,19 +7,20 @@ straight piece of Python.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
 
-from ..engine import backend
+from ..engine import backend, blocks
 from . import passes
 from .buffers import ALIGNMENT, planned
 from .calls import is_elementwise
 from .epoch import Epoch
 from .exchange import exchange
-from .fuse import Loop, fused
+from .fuse import Loop, Passes, fused
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, lower, lower_write
 from .parts import Unfit, split
@@ -63,7 +64,8 @@ class Program:
         places, self.arena_bytes = planned(instructions, elsewhere, self._xp, to_the_end)
         arena = self._xp.empty(self.arena_bytes + ALIGNMENT, "uint8")
         self._arena = arena[-backend.address_of(arena) % ALIGNMENT :]
-        self.steps = [self._step(i, places, placed) for i in instructions]
+        self._single = [self._step(i, places, placed) for i in instructions]
+        self.steps = self._in_blocks(self._single)
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
 
@@ -151,9 +153,16 @@ class Program:
     def fuse(self) -> None:
         """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
         stored = {v.storage for v in self.returned} | self._placed
-        self.steps = fused(self.steps, self._elementwise, self._loop, stored)
+        self.steps = self._in_blocks(fused(self._single, self._elementwise, self._loop, stored))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
+
+    def _in_blocks(self, steps: list[Step]) -> list[Step]:
+        """The steps with neighbouring calls over large arrays done block by block, on a CPU."""
+        if self._xp is not numpy or not any(_size(step) > 2 * blocks.BLOCK for step in steps):
+            return steps
+        stored = {v.storage for v in self.returned} | self._placed
+        return fused(steps, self._elementwise, Passes, stored)
 
     def _loop(self, shape: tuple[int, ...]) -> Loop:
         """An empty loop over that shape."""
@@ -308,6 +317,12 @@ def _named(names: dict[str, Any], known: dict[int, str], value: Any, prefix: str
 
 def _has_dynamic(value: Any, dynamic: set[int]) -> bool:
     return any(v.number in dynamic for v in variables(value))
+
+
+def _size(step: Step) -> int:
+    """Elements of its result."""
+    out = step.instruction.out
+    return math.prod(out.shape) if out is not None else 0
 
 
 def _copy_result(out: Any, function: Callable[..., Any], arguments: Any, options: Any) -> None:

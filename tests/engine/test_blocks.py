@@ -46,6 +46,35 @@ def test_cross_entropy(both, kind, shape, dtype, order):
     assert whole == apart
 
 
+@pytest.mark.parametrize("options", [{"jit": False}, {"jit": True}], ids=["list", "compiled"])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_recorded_step(both, kind, options):
+    """Tape and list, whole and in blocks: rows and columns beside the matrix, numbers, what is read later and not."""
+    draw = np.random.default_rng(0)
+    given = [cg.tensor(draw.normal(size=(50, 6)).astype("float32")) for _ in range(5)]
+    target = cg.tensor(draw.integers(0, 6, 50)) if kind == "labels" else given[0].softmax()
+
+    def run(recorded):
+        w = cg.tensor(np.linspace(-1, 1, 300, dtype="float32").reshape(50, 6), requires_grad=True)
+        optimizer = optim.AdamW(0.1)
+
+        def step(x):
+            w.grad = None
+            z = (x * w).tanh() * 2 + x[0] - x.mean(axis=1, keepdims=True)
+            loss = LOSSES[kind](z, target) + (z * z > 0.5).astype("float32").mean()
+            loss.backward()
+            optimizer.step([w])
+            return loss, z.detach()
+
+        step_made = cg.capture(step, **options) if recorded else step
+        made = [step_made(x)[i].numpy().tobytes() for x in given for i in (0, 1)]
+        assert not recorded or (step_made.recordings and all(r.program for r in step_made.recordings.values()))
+        return made, w.numpy().tobytes(), {k: v.tobytes() for k, v in optimizer.state.items()}
+
+    whole, apart = both(lambda: (run(False), run(True)))
+    assert whole[0] == whole[1] == apart[0] == apart[1]
+
+
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_optimizer(both, name):
     def run():
