@@ -127,12 +127,4 @@ def _told(kind: Any) -> str:
         return " or ".join(dict.fromkeys(map(_told, get_args(kind))))
     if get_origin(kind) is Callable:
         return "a function"
-    names: dict[Any, str] = {
-        None: "null",
-        types.NoneType: "null",
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-    }
-    names[str] = "a text"
-    return names.get(kind) or ("an object" if is_typeddict(kind) or get_origin(kind) is dict else "a list")
+    return TOLD.get(kind) or ("an object" if is_typeddict(kind) or get_origin(kind) is dict else "a list")
