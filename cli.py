@@ -361,6 +361,10 @@ Examples:
     "benchmarks/results]",
 )  # fmt: skip
 @click.option("--svg", "svg_file", metavar="FILE", help="A chart.")
+@click.option(
+    "--roofline", "roofline_file", metavar="FILE",
+    help="A chart (SVG): operations a second over operations a byte, below what the cores and memory allow.",
+)  # fmt: skip
 @click.option("--csv", "csv_file", metavar="FILE", help="A row for each workload and contestant, for a table program.")
 @click.option("--compare", "old_file", metavar="FILE", help="What --json wrote earlier: has anything become slower?")
 @click.option(

@@ -10,7 +10,19 @@ from ..drawing import BLUE, DASHES, GREEN, GREY, INK, ORANGE, PALE, Curve
 from .gpu.crossover import crossing, speedups
 from .speed.contestants import OURS, YARDSTICK
 from .speed.growth import exponent, medians
-from .speed.results import OK, Record, Results, a_unit, by_time, finished, ratio, ratio_text, seconds_text, time_of
+from .speed.results import (
+    OK,
+    Record,
+    Results,
+    a_unit,
+    by_time,
+    finished,
+    rates,
+    ratio,
+    ratio_text,
+    seconds_text,
+    time_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +36,8 @@ WIDE_RANGE = 40
 def pictures(results: Results, growth: Results | None, gpu: Results | None) -> dict[str, bytes]:
     """All pictures of what was measured, by file name."""
     found = {f"speed-{n}.svg": bars(results, [n]) for n, r in results["workloads"].items() if finished(r)}
+    if any("bytes" in record.get("work", {}) for record in results["workloads"].values()):
+        found["speed-roofline.svg"] = roofline(results)
     if growth is not None:
         found["speed-growth.svg"] = curves(growth)
     sections = {name: s for name, s in gpu["sections"].items() if s["status"] == OK} if gpu else {}
@@ -73,6 +87,43 @@ def _panel(axes: Axes, record: Record) -> None:
         axes.axvline(bound, color=INK, linewidth=1, linestyle=DASHES)
         axes.set_xlim(left=min(axes.get_xlim()[0], bound / 2))
     drawing.frame(axes, f"{record['title']}: {unit} {a_unit(record['unit'])} (× {YARDSTICK})", grid="x")
+
+
+def roofline(results: Results) -> bytes:
+    """Operations a second over operations a byte, below what memory and the cores allow (Williams et al. 2009).
+
+    The fastest of ours, hand-written NumPy and the fastest peer of each workload whose operations are counted.
+    """
+    found = results["limits"]
+    peak, memory = found["float32_flops"], found["copy_bytes_per_second"]
+    told = "the work's least operations and bytes; what stays in a cache may be above the roof of memory"
+    figure, (axes,) = drawing.panels(7.5, [4.2], caption=_caption(results["machine"], told))
+    records = {n: r for n, r in results["workloads"].items() if finished(r) and "bytes" in r.get("work", {})}
+    places = [record["work"]["flops"] / record["work"]["bytes"] for record in records.values()]
+    lowest, highest = min([*places, peak / memory]) / 4, max([*places, peak / memory]) * 4
+    xs = [lowest, peak / memory, highest]
+    drawing.plot(
+        axes, [Curve("", xs, [min(peak, memory * x) for x in xs], INK, marked=False)],
+        title="what is done in a second, below the machine's roof", logarithmic="xy", x="operations a byte",
+        y="operations a second", shown=lambda value: f"{value / 1e9:g} G",
+    )  # fmt: skip
+    groups = {"ours, the fastest": (OURS, BLUE), YARDSTICK: ((YARDSTICK,), GREY), "a peer, the fastest": ((), ORANGE)}
+    for label, (own, colour) in groups.items():
+        points = []
+        for place, record in zip(places, records.values(), strict=True):
+            taken = (n for n in by_time(record) if (n in own if own else n not in (*OURS, YARDSTICK)))
+            if name := next(taken, None):
+                points.append((place, rates(record, name)["flops_per_second"]))
+        if points:
+            axes.plot(*zip(*points, strict=True), linestyle="", marker="o", markersize=5, color=colour, label=label)
+    for place in sorted(set(places)):
+        names = ", ".join(name for name, other in zip(records, places, strict=True) if other == place)
+        drawing.note(
+            axes, names, (place, axes.get_ylim()[0]), (9, 6), rotation=90, va="bottom", color=GREY, ha="center"
+        )
+    if places:
+        axes.legend(fontsize=8, frameon=False, loc="upper left")
+    return drawing.svg(figure)
 
 
 def curves(growth: Results) -> bytes:

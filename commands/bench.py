@@ -48,6 +48,7 @@ class Request:
     json_file: str | None = None
     svg_file: str | None = None
     csv_file: str | None = None
+    roofline_file: str | None = None
     old_file: str | None = None
 
 
@@ -62,10 +63,11 @@ def bench(request: Request) -> int:
         "growth": charts.curves, "speed": charts.bars, "gpu": charts.speedup,
     }  # fmt: skip
     old = read(request.old_file) if request.old_file else None
-    if request.svg_file and importlib.util.find_spec("matplotlib") is None:
-        raise missing_extra("--svg", "matplotlib", "plot")
+    if (request.svg_file or request.roofline_file) and importlib.util.find_spec("matplotlib") is None:
+        raise missing_extra("--svg" if request.svg_file else "--roofline", "matplotlib", "plot")
     with contextlib.ExitStack() as stack:  # paths that cannot be written to are refused before the work, not after it
-        names = [name for name in (request.json_file, request.svg_file, request.csv_file) if name]
+        asked = request.json_file, request.svg_file, request.csv_file, request.roofline_file
+        names = [name for name in asked if name]
         files = {name: stack.enter_context(replacing(name)) for name in names}
         tell, show = stack.enter_context(_console())
         results = work(tell, show)
@@ -75,6 +77,8 @@ def bench(request: Request) -> int:
             write(str(files[request.json_file]), results)
         if request.svg_file:
             files[request.svg_file].write_bytes(draw[kind](results))
+        if request.roofline_file:
+            files[request.roofline_file].write_bytes(charts.roofline(results))
         if request.csv_file:
             files[request.csv_file].write_bytes(as_csv(results))
     if kind == "gpu":
@@ -147,9 +151,9 @@ def _plan(request: Request) -> Plan:
 def _refuse(request: Request, kind: str) -> None:
     """Raise UsageError for options that do not go together."""
     given = {"--only": request.only, "--contestants": request.contestants, "--rounds": request.rounds,
-             "--compare": request.old_file}  # fmt: skip
+             "--compare": request.old_file, "--roofline": request.roofline_file}  # fmt: skip
     if kind == "gpu":
-        given = {"--growth": request.growth, "--compare": request.old_file}
+        given = {"--growth": request.growth, "--compare": request.old_file, "--roofline": request.roofline_file}
     for name, value in given.items():
         if value and kind == "growth":
             raise UsageError(f"{name} does not go with --growth, which has sizes and contestants of its own.")

@@ -24,6 +24,8 @@ LARGE = 1536
 """The side of the square matrices whose product tells the peak rate."""
 FAR = 512 << 20
 """Bytes that no cache holds."""
+ADAM_FLOPS, ADAM_BYTES = 12, 28
+"""Of one parameter's update: m, v and θ are read and written, g is read."""
 
 Measure = Callable[[Callable[[], Any]], float]
 
@@ -113,11 +115,22 @@ def products_of(task: Training) -> Counter[tuple[int, int, int, bool, bool]]:
 
 
 def work_of(task: Task) -> dict[str, int]:
-    """Samples of a repetition, and the floating-point operations of its products: 2 n k m each. Empty without any."""
+    """What a repetition has to do at least: its samples, its floating-point operations, the bytes that these touch.
+
+    A product of (n, k) by (k, m) has 2 n k m operations, and touches its three matrices once; an update of Adam has 12
+    a parameter, and touches 28 bytes. Empty for other tasks.
+    """
+    if isinstance(task, Update):
+        updated = task.parameters * task.updates
+        return {"flops": ADAM_FLOPS * updated, "bytes": ADAM_BYTES * updated}
     if not isinstance(task, Training):
         return {}
-    flops = sum(2 * n * k * m * times for (n, k, m, _, _), times in products_of(task).items())
-    return {"samples": task.samples, "flops": flops}
+    products = [(n, k, m, times) for (n, k, m, _, _), times in products_of(task).items()]
+    return {
+        "samples": task.samples,
+        "flops": sum(2 * n * k * m * times for n, k, m, times in products),
+        "bytes": sum(4 * (n * k + k * m + n * m) * times for n, k, m, times in products),
+    }
 
 
 def bound_of(task: Task, best: Measure, figures: Mapping[str, float]) -> dict[str, Any]:
@@ -127,8 +140,8 @@ def bound_of(task: Task, best: Measure, figures: Mapping[str, float]) -> dict[st
         return {"seconds": seconds, "what": "the matrix products alone", "for_all": task.trains}
     if isinstance(task, Update):
         rate = copy_rate(16 * task.parameters, best)
-        seconds = 28 * task.parameters * task.updates / rate
-        return {"seconds": seconds, "what": f"28 bytes a parameter at {rate / 1e9:.1f} GB/s", "for_all": True}
+        seconds = ADAM_BYTES * task.parameters * task.updates / rate
+        return {"seconds": seconds, "what": f"{ADAM_BYTES} bytes a parameter at {rate / 1e9:.1f} GB/s", "for_all": True}
     if isinstance(task, CrossEntropy):
         size = 8 * task.rows * task.classes
         rate = copy_rate(size, best)

@@ -131,7 +131,9 @@ def _limits(results: Results) -> str:
         ["memory, a = b + s c in NumPy's two passes", f"{found['triad_bytes_per_second'] / 1e9:.1f} GB/s"],
         ["the smallest NumPy call", seconds_text(found["smallest_call_seconds"])],
     ]
-    return "The machine's limits, in the same run:\n\n" + table(["", "best"], rows)
+    drawn = any("bytes" in record.get("work", {}) for record in results["workloads"].values())
+    picture = f"\n\n![operations a second, below the machine's roof]({PICTURES}/speed-roofline.svg)" if drawn else ""
+    return "The machine's limits, in the same run:\n\n" + table(["", "best"], rows) + picture
 
 
 def workload(record: Record) -> tuple[str, str, str]:

@@ -119,9 +119,9 @@ def ratio(record: Record, name: str, reference: str) -> Spread | None:
 
 
 def rates(record: Record, name: str) -> dict[str, float]:
-    """Samples and floating-point operations a second, and the latter's share of the machine's peak.
+    """Samples, floating-point operations and bytes a second, and the operations' share of the machine's peak.
 
-    Operations are those of the matrix products. Empty where the work has none, or an older report does not tell.
+    Operations are those of the matrix products, or of Adam. Empty where none are counted: so in older reports.
     """
     seconds = time_of(record, name).median * record["count"]
     found = {f"{what}_per_second": amount / seconds for what, amount in record.get("work", {}).items()}
@@ -208,7 +208,8 @@ def rates_table(record: Record) -> str:
     """What each who finished gets done in a second; "" where that is not known."""
     rows = []
     for name in by_time(record):
-        if found := rates(record, name):
+        found = rates(record, name)
+        if "samples_per_second" in found:
             share = f"{found['share_of_peak']:.0%}" if "share_of_peak" in found else "–"
             rows.append([
                 name, f"{found['samples_per_second']:,.0f}", f"{found['flops_per_second'] / 1e9:.3g}", share,

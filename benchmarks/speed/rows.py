@@ -14,8 +14,8 @@ from .results import OK, Record, Results, finished, rates, ratio, time_of
 COLUMNS = (
     "processor", "cores", "gpu", "date", "chalkgrad", "workload", "size", "contestant", "status", "unit",
     "median_seconds", "lower_quartile_seconds", "upper_quartile_seconds", "least_seconds", "times_numpy", "times_limit",
-    "samples_per_second", "flops_per_second", "share_of_peak", "imported_bytes", "prepared_bytes", "peak_bytes",
-    "remark",
+    "samples_per_second", "flops_per_second", "bytes_per_second", "share_of_peak",
+    "imported_bytes", "prepared_bytes", "peak_bytes", "remark",
 )  # fmt: skip
 """Seconds are those of one unit. times_numpy is the median of the ratios within each round."""
 

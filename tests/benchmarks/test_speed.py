@@ -210,7 +210,10 @@ def test_numpy_is_always_there():
 def test_products_of_an_epoch():
     work = limits.work_of(Training("random", 200, (12, 16, 4), 64))
     assert work["flops"] == 2 * 200 * (2 * 12 * 16 + 3 * 16 * 4)  # no gradient for the samples themselves
-    assert limits.work_of(TINY["prediction"]) == {"samples": 5, "flops": 2 * 5 * (12 * 16 + 16 * 4)}
+    assert limits.work_of(TINY["prediction"]) == {
+        "samples": 5, "flops": 2 * 5 * (12 * 16 + 16 * 4),
+        "bytes": 4 * 5 * (12 + 12 * 16 + 16 + 16 + 16 * 4 + 4),
+    }  # fmt: skip
 
 
 def test_convolutions_are_products_of_columns():

@@ -256,6 +256,20 @@ def test_a_picture_has_each_contestant_and_its_ratio():
     assert picture == charts.bars(report(numpy=[1.0] * 3, captured=[2.0] * 3)).decode()
 
 
+def test_the_roofline_has_the_work_that_is_counted():
+    made = training_report()
+    made["workloads"]["chain"]["work"]["bytes"] = 10**9
+    made["workloads"]["uncounted"] = report(numpy=[1.0])["workloads"]["chain"]
+    picture = charts.roofline(made).decode()
+    assert ">chain</text>" in picture
+    assert "uncounted" not in picture
+    assert "ours, the fastest" in picture
+    assert "a peer" not in picture
+    assert "<svg" in charts.roofline(report(numpy=[1.0])).decode()
+    assert "speed-roofline.svg" in performance.page(made, None)
+    assert "speed-roofline.svg" in charts.pictures(made, None, None)
+
+
 # The command
 
 
