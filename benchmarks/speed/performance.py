@@ -127,7 +127,7 @@ def _limits(results: Results) -> str:
     rows = [
         ["matrix products, float32", f"{found['float32_flops'] / 1e9:.0f} GFLOP/s"],
         ["matrix products, float64", f"{found['float64_flops'] / 1e9:.0f} GFLOP/s"],
-        ["memory, copy", f"{found['copy_bytes_per_second'] / 1e9:.1f} GB/s"],
+        ["memory, read and written", f"{found['copy_bytes_per_second'] / 1e9:.1f} GB/s"],
         ["memory, a = b + s c in NumPy's two passes", f"{found['triad_bytes_per_second'] / 1e9:.1f} GB/s"],
         ["the smallest NumPy call", seconds_text(found["smallest_call_seconds"])],
     ]
