@@ -35,7 +35,7 @@ def by_rows(xp: Namespace, function: Callable[..., Array], x: Array, *others: Ar
     Rows that do not lie one after another are not taken apart: NumPy sums these in an order that depends on their
     number.
     """
-    parts = blocks(xp, len(x), x.size // len(x)) if x.ndim > 1 else ()
+    parts = blocks(xp, len(x), x.size // len(x)) if x.size > 2 * BLOCK and x.ndim > 1 else ()
     if not parts or not all(array.flags.c_contiguous for array in (x, *others)):
         return function(xp, x, *others)
     first = function(xp, x[parts[0]], *(array[parts[0]] for array in others))

@@ -15,6 +15,9 @@ from .activation import log_softmax, sigmoid, softmax
 from .creation import one_hot
 from .special import product
 
+FEW = 32
+"""Classes; below that, comparing all with the label is faster than to go to its place."""
+
 
 def check_same_shape(name: str, first: str, a: Any, second: str, b: Any) -> None:
     """Raise ShapeError, naming both, where a loss is asked to compare arrays of different shapes, or of none."""
@@ -162,7 +165,7 @@ def _(xp, gloss, logits, labels):
 
 def _less_one_hot(xp, p, labels):
     """p with 1 less in the place of each row's label. p may be overwritten."""
-    if xp is not numpy or not p.flags.c_contiguous:
+    if xp is not numpy or p.shape[-1] < FEW or not p.flags.c_contiguous:
         return p - one_hot.apply(xp, labels, classes=p.shape[-1])
     p.reshape(-1)[_places(xp, p, labels)] -= 1  # the same bits: p - 0 is p
     return p
@@ -221,7 +224,7 @@ def _surprise_of_labels(xp, logits, labels):
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     chosen = xp.take(xp.reshape(shifted, (-1,)), _places(xp, logits, labels), mode="clip")
     whole = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))  # as softmax sums: one sum for both
-    return xp.reshape(whole, labels.shape) - xp.reshape(chosen, labels.shape)
+    return xp.reshape(whole, labels.shape) - (chosen if labels.ndim == 1 else xp.reshape(chosen, labels.shape))
 
 
 def _places(xp, logits, labels):

@@ -227,21 +227,16 @@ class Optimizer:
         for run in runs:
             whole = [self._part(x, run) for x in (theta, gradient, *slots)]
             scratch = xp.empty_like(whole[0]) if trace else self._part(self._scratch, run)
-            apart = run.stop - run.start > 2 * blocks.BLOCK and self.update.equation.elementwise
+            large = run.stop - run.start > 2 * blocks.BLOCK and not trace
+            apart = large and self.update.equation.elementwise
             for part, g, *kept in blocks.in_blocks(xp, *whole) if apart else (whole,):
-                self._change(xp, part, g, scratch if part is whole[0] else scratch[: part.size], kept, numbers)
-
-    def _change(
-        self, xp: backend.Namespace, theta: backend.Array, g: backend.Array, scratch: backend.Array,
-        slots: Sequence[backend.Array], numbers: Mapping[str, Any],
-    ) -> None:  # fmt: skip
-        """Update theta, the state and the average, all of one size."""
-        self.update.change(xp, theta, g, scratch, *slots[: len(self.update.slots)], **numbers)
-        if self.use_ema:
-            average = slots[-1]
-            xp.subtract(theta, average, out=scratch)
-            xp.multiply(scratch, 1 - self.ema_momentum, out=scratch)
-            xp.add(average, scratch, out=average)
+                buffer = scratch[: part.size] if apart else scratch
+                average = kept.pop() if self.use_ema else None
+                self.update.change(xp, part, g, buffer, *kept, **numbers)
+                if average is not None:
+                    xp.subtract(part, average, out=buffer)
+                    xp.multiply(buffer, 1 - self.ema_momentum, out=buffer)
+                    xp.add(average, buffer, out=average)
 
     @property
     def clears(self) -> bool:

@@ -25,7 +25,7 @@ def both(request, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("shape", [(37, 5), (1, 300), (300, 1), (9, 4, 7)])
+@pytest.mark.parametrize("shape", [(37, 5), (11, 40), (1, 300), (300, 1), (9, 4, 7)])
 @pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("order", "CF")
 def test_cross_entropy(both, kind, shape, dtype, order):
