@@ -50,6 +50,8 @@ def test_cross_entropy(both, kind, shape, dtype, order):
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_recorded_step(both, kind, options):
     """Tape and list, whole and in blocks: rows and columns beside the matrix, numbers, what is read later and not."""
+    if options["jit"]:
+        pytest.importorskip("numba")
     draw = np.random.default_rng(0)
     given = [cg.tensor(draw.normal(size=(50, 6)).astype("float32")) for _ in range(5)]
     target = cg.tensor(draw.integers(0, 6, 50)) if kind == "labels" else given[0].softmax()
