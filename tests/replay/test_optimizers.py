@@ -47,6 +47,7 @@ def test_other_optimizers(make, dtype):
     training(make, dtype)
 
 
+@pytest.mark.cpu_only("a GPU is not slower on subnormal numbers, which stay there")
 @pytest.mark.parametrize("options", [{}, {"jit": True}], ids=["list", "compiled"])
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_what_decays_is_cleared_before_it_is_subnormal(name, options):
@@ -73,6 +74,7 @@ def test_what_decays_is_cleared_before_it_is_subnormal(name, options):
     assert runs[0] == runs[1]
 
 
+@pytest.mark.cpu_only("a GPU is not slower on subnormal numbers, which stay there")
 def test_subnormals_of_float16_are_left():
     optimizer, w = optim.Momentum(1e-3, momentum=0.999), cg.tensor(np.ones(4, "float16"), requires_grad=True)
     for _ in range(16):
