@@ -260,4 +260,4 @@ def _line(error: BaseException) -> str:
     """An error on one line, not too long."""
     text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
     text = " ".join(text.split()).removesuffix(".")
-    return text if len(text) <= 600 else f"{text[:600]}…"
+    return text if len(text) <= 600 else f"{text[:350]} … {text[-250:]}"  # the way out stands at the end
