@@ -18,7 +18,7 @@ from .hooks import History
 from .layers import LAYERS, Layer, make_layer
 from .losses import make_loss
 from .schema import check, check_config, shown
-from .state import CHOICES
+from .state import CHOICES, Within
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -49,23 +49,10 @@ class Facts(TypedDict, total=False):
     run: dict[str, Any]
 
 
-class Inside(TypedDict):
-    """How far an epoch under way had come, see `state.Within`."""
-
-    key: str
-    seen: int
-    arrays: dict[str, Any]
-    iterations: int
-    learning_rate: float | None
-    generator: dict[str, Any]
-    means: Any
-    callbacks: dict[str, Any]
-
-
 class Under(TypedDict, total=False):
     """What a file says of a training within an epoch."""
 
-    within: Inside
+    within: Within
 
 
 class Stands(Under):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from ..errors import UsageError, nearest
@@ -23,9 +24,9 @@ LARGEST = 1 << 63
 
 def check(value: Any, kind: Any, where: str) -> None:
     """Raise UsageError where a value is not what an annotation says, as far as that tells; where: what it is called."""
-    if is_typeddict(kind) and isinstance(value, dict):
+    if _has_fields(kind) and isinstance(value, dict):
         hints = hints_of(kind)
-        check_keys(value, hints, kind.__required_keys__, where)
+        check_keys(value, hints, getattr(kind, "__required_keys__", hints), where)
         for key, each in value.items():
             check(each, hints[key], f"{where}[{key!r}]")
     elif get_origin(kind) is list and isinstance(value, list):
@@ -66,7 +67,7 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(fits(each, inner[0]) for each in value)
     if origin is Callable:
         return callable(value)
-    if is_typeddict(kind) or origin is dict:
+    if _has_fields(kind) or origin is dict:
         return isinstance(value, dict)
     return kind is not Schedule or (isinstance(value, dict) and "schedule" in value)
 
@@ -116,6 +117,11 @@ def _is_kind_of(kind: object, base: type) -> bool:
     return isinstance(kind, type) and issubclass(kind, base)
 
 
+def _has_fields(kind: Any) -> bool:
+    """Whether an annotation names what it holds: a TypedDict, or a dataclass, of which a file has every field."""
+    return is_typeddict(kind) or (isinstance(kind, type) and is_dataclass(kind))
+
+
 def _is_text(value: str) -> bool:
     """Whether it can be written: half of a surrogate pair cannot."""
     return value.isascii() or not any("\ud800" <= each <= "\udfff" for each in value)
@@ -127,4 +133,4 @@ def _told(kind: Any) -> str:
         return " or ".join(dict.fromkeys(map(_told, get_args(kind))))
     if get_origin(kind) is Callable:
         return "a function"
-    return TOLD.get(kind) or ("an object" if is_typeddict(kind) or get_origin(kind) is dict else "a list")
+    return TOLD.get(kind) or ("an object" if _has_fields(kind) or get_origin(kind) is dict else "a list")
