@@ -14,6 +14,7 @@ import numpy
 
 from ..engine import backend
 from ..errors import DeviceError
+from ..replay.epoch import cores
 from .peers import NOT_INSTALLED, version
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -30,7 +31,7 @@ def host() -> dict[str, Any]:
     """The machine without its cards."""
     return {
         "processor": _processor(),
-        "cores": usable_cores(),
+        "cores": cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "blas": blas(),
@@ -60,11 +61,6 @@ def card(device: str) -> dict[str, Any]:
         "packages": {package: version(package) or NOT_INSTALLED for package in PACKAGES},
         "float32_products": PRECISION,
     }
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def blas() -> str:

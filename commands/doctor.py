@@ -13,12 +13,13 @@ import click
 import numpy
 
 from .. import __version__, datasets
-from ..benchmarks.machine import THREADS, blas, given_threads, usable_cores
+from ..benchmarks.machine import THREADS, blas, given_threads
 from ..benchmarks.peers import version
 from ..datasets import mnist
 from ..engine.streams import plain
 from ..errors import DataError, first_line
 from ..hints import extras, install_command, pip
+from ..replay.epoch import cores
 from .doctor_gpu import MISSING, OK, WRONG, Finding, gpu_findings
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
@@ -73,7 +74,7 @@ def _processor() -> list[Finding]:
     given = [f"{name}={value}" for name, value in given_threads().items()]
     threads = ", ".join(given) or f"no {THREADS[0]} or {THREADS[1]} set: one for each usable CPU"
     return [
-        Finding("CPUs", f"{usable_cores()} usable of {os.cpu_count() or 1}"),
+        Finding("CPUs", f"{cores()} usable of {os.cpu_count() or 1}"),
         Finding("BLAS", blas()),
         Finding("BLAS threads", threads),
     ]

@@ -21,6 +21,7 @@ import numpy.typing
 
 from ..checks import wholes
 from ..errors import DataError, UsageError
+from .schema import shown
 
 METADATA = "__metadata__"
 DTYPES = {f"{kind}{bits}": f"{name}{bits}" for kind, name, sizes in (
@@ -105,19 +106,19 @@ class Container:
         entries, ends = {}, {}
         for name, value in header.items():
             if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
-                raise ValueError(f"its header says {_short(value)} of {_short(name)}")
+                raise ValueError(f"its header says {shown(value)} of {shown(name)}")
             dtype, shape, places = value["dtype"], wholes(value["shape"]), wholes(value["data_offsets"])
             if not isinstance(dtype, str) or dtype not in DTYPES:
-                raise ValueError(f"{_short(name)} has the dtype {_short(dtype)}, which is none of {[*DTYPES]}")
+                raise ValueError(f"{shown(name)} has the dtype {shown(dtype)}, which is none of {[*DTYPES]}")
             if shape is None or places is None or len(places) != 2 or min((*shape, *places)) < 0:
-                raise ValueError(f"{_short(name)} has no shape and place, but {_short(value)}")
+                raise ValueError(f"{shown(name)} has no shape and place, but {shown(value)}")
             if places[1] - places[0] != math.prod(shape) * numpy.dtype(DTYPES[dtype]).itemsize:
-                raise ValueError(f"{_short(name)} has the shape {_short(shape)}, and lies at {_short(places)}")
+                raise ValueError(f"{shown(name)} has the shape {shown(shape)}, and lies at {shown(places)}")
             entries[name], ends[name] = Entry(DTYPES[dtype], shape, self._begin + places[0]), self._begin + places[1]
         place = self._begin
         for name in sorted(entries, key=lambda name: (entries[name].place, ends[name])):
             if entries[name].place != place:
-                raise ValueError(f"{_short(name)} begins at {entries[name].place}, where {place} would be right")
+                raise ValueError(f"{shown(name)} begins at {entries[name].place}, where {place} would be right")
             place = ends[name]
         if place != self.size:
             raise ValueError(f"its tensors end at {place}, and the file at {self.size}")
@@ -208,7 +209,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {_short(twice)} stands twice in one place")
+        raise ValueError(f"the key {shown(twice)} stands twice in one place")
     return made
 
 
@@ -223,12 +224,3 @@ def _opened(path: str | os.PathLike[str]) -> Any:
         os.close(handle)
         raise DataError(f"{path}: there is no such file: what is there is a folder, a device or a pipe.")
     return open(handle, "rb")
-
-
-def _short(value: object) -> str:
-    """A value as an error shows it."""
-    try:
-        text = repr(value)
-    except ValueError:  # a number of thousands of digits
-        return "a huge number"
-    return text if len(text) <= 60 else f"{text[:57]}…"

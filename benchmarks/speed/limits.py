@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 
 from ...errors import ChalkgradError
-from ..machine import usable_cores
+from ...replay.epoch import cores
 from ..processes import Process, StoppedError
 from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update
 
@@ -65,7 +65,7 @@ def copy_rate(size: int, best: Measure) -> float:
     """
     source, target = numpy.ones(size // 8, "float32"), numpy.empty(size // 8, "float32")
     whole = numpy.ones(size // 4, "float32")
-    count = usable_cores()
+    count = cores()
     pairs = list(zip(numpy.array_split(target, count), numpy.array_split(source, count), strict=True))
     parts = numpy.array_split(whole, count)
     times = max(1, (64 << 20) // size)  # so often at a time that waking the threads does not count
