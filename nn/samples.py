@@ -88,8 +88,6 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str =
         hint = ""
         if loss.targets == "classes" and y.shape[1:] == output_shape[:-1] and y.dtype.kind in "iu":
             hint = " Integer labels go to 'sparse_categorical_crossentropy', or through utils.to_categorical first."
-        elif y.ndim == 1 and output_shape == (1,):
-            hint = " Reshape y with y.reshape(-1, 1)."
         raise ShapeError(
             f"{what} has shape {y.shape}, but the model's output has shape (batch, {_inner(output_shape)}).{hint}"
         )
@@ -166,13 +164,13 @@ class Samples:
     def prepare_targets(self, loss: Loss, output_shape: Shape) -> None:
         """Check the targets for this loss, and give them the shape and the dtype that it computes with.
 
-        For a loss of the user's own (n,) beside (n, 1) gets the outputs' shape, as in Keras, and whole numbers of the
-        outputs' shape the model's dtype; those of another shape are labels, and become int64.
+        (n,) beside (n, 1) gets the outputs' shape, as in Keras, and the other way round. For a loss of the user's own
+        whole numbers of the outputs' shape get the model's dtype; those of another shape are labels, and become int64.
         """
         shape = self.y.shape[1:]
         if loss.targets == "labels" and shape == (*output_shape[:-1], 1):
             self.y = self.y[..., 0]
-        elif loss.targets == "any" and ((*shape, 1) == output_shape or shape == (*output_shape, 1)):
+        elif loss.targets != "labels" and ((*shape, 1) == output_shape or shape == (*output_shape, 1)):
             self.y = self.y.reshape(len(self.y), *output_shape)  # row beside row, never all beside all
         check_targets(self.y, loss, output_shape, f"{self.what}y")
         beside = loss.targets == "any" and self.y.shape[1:] != output_shape

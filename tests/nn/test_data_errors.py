@@ -108,12 +108,17 @@ def test_predict_refuses_the_same(name):
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", BINARY])
-def test_a_row_of_targets_against_a_column_of_outputs(loss):
-    model = Sequential([Dense(1, "sigmoid", input_shape=(4,))])
-    model.compile("adam", loss)
-    with pytest.raises(ShapeError, match=r"\(20,\).*\(batch, 1\)\. Reshape y with y\.reshape\(-1, 1\)"):
-        model.fit(X, np.ones(N), verbose=0)
-    model.fit(X, np.ones((N, 1)), verbose=0)
+def test_a_row_of_targets_is_one_output_each_never_all_beside_all(loss, same):
+    """In Keras's way: the same as a column."""
+    found, y = [], (X[:, 0] > 0).astype("float32")
+    for targets in (y, y.reshape(-1, 1)):
+        model = Sequential([Dense(1, "sigmoid", input_shape=(4,))])
+        model.compile("adam", loss, metrics=["mae"] if loss != BINARY else ["accuracy"])
+        history = model.fit(X, targets, verbose=0, validation_data=(X, targets)).history
+        found.append([*model.get_weights(), *history.values(), model.evaluate(X, targets, verbose=0)])
+    same(*found)
+    with pytest.raises(ShapeError, match=r"\(20, 2\).*\(batch, 1\)"):
+        model.fit(X, np.ones((N, 2)), verbose=0)
 
 
 def test_labels_go_in_any_integer_dtype_and_as_whole_floats(same):
