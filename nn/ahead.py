@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ..engine.tensor import Tensor
     from .hooks import Hooks
     from .samples import Taken
-    from .sequential import Sequential
+    from .trained import Trained
     from .trainer import Trainer
 
 WORTH = 1 << 30
 """Samples times parameters, from which on an epoch is worth compiling: some 0.05 seconds each."""
 
 
-def runs_epochs(model: Sequential, count: int, streamed: bool = False) -> bool:
+def runs_epochs(model: Trained, count: int, streamed: bool = False) -> bool:
     """Whether a training on so many samples may run many steps in one compiled call."""
     if model.device != "cpu" or model.run_eagerly or model.jit_compile not in (True, "auto") or streamed:
         return False
@@ -34,7 +34,7 @@ def runs_epochs(model: Sequential, count: int, streamed: bool = False) -> bool:
     return large and fuse.available() and blas.library() is not None
 
 
-def computing(model: Sequential, count: int, streamed: bool = False) -> dict[str, str]:
+def computing(model: Trained, count: int, streamed: bool = False) -> dict[str, str]:
     """What computes a training on so many samples, as far as other versions of it may give other bits."""
     return {**versions(), **({"numba": version("numba")} if runs_epochs(model, count, streamed) else {})}
 

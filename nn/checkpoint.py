@@ -43,10 +43,10 @@ from .metrics import METRICS, Metric, make_metric
 from .state import CHOICES, Standing, is_finite, to_plain
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .trained import Trained
 
 
-def save(model: Sequential, path: str | os.PathLike[str], before: Callable[[], None] | None = None) -> None:
+def save(model: Trained, path: str | os.PathLike[str], before: Callable[[], None] | None = None) -> None:
     """Write the model to `path`; see Sequential.save, and for `before` engine.files.replacing."""
     from safetensors.numpy import save as serialize
 
@@ -106,7 +106,7 @@ class Description:
     what a file cannot hold. Raises UsageError for a layer with such a thing that has no name.
     """
 
-    def __init__(self, model: Sequential) -> None:
+    def __init__(self, model: Trained) -> None:
         self.model = model
         self.own: dict[str, Any] = {}
         self.notes: list[str] = []
@@ -128,7 +128,7 @@ class Description:
             except UsageError as error:
                 self.notes.append(f"it has neither loss nor optimizer, since {error}")
 
-    def _compiled(self, model: Sequential, loss: Loss) -> dict[str, Any]:
+    def _compiled(self, model: Trained, loss: Loss) -> dict[str, Any]:
         assert model.optimizer is not None
         ours = loss.name in LOSSES and loss.function is LOSSES[loss.name].function
         metrics = []
@@ -209,7 +209,7 @@ class Description:
             warnings.warn(f"{path}: {'; '.join(self.notes)}.", stacklevel=4)
 
 
-def _kind(model: Sequential) -> type[Sequential]:
+def _kind(model: Trained) -> type[Trained]:
     """Our class of the model, that of which a file's model is."""
     return next(kind for kind in type(model).__mro__ if is_ours(kind))
 

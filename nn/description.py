@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ..checks import number, whole
 from ..engine.primitive import registry
@@ -21,8 +21,9 @@ from .schema import check, check_config, shown
 from .state import CHOICES, Within
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .trained import Trained
 
+M = TypeVar("M", bound="Trained")
 PRIMITIVE = "primitive"
 """The key under which a file names a primitive; with `names.OWN` of the user's own functions."""
 UNUSABLE = (
@@ -105,7 +106,7 @@ class Described(Optional):
     history: Epochs
 
 
-def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str, Any], device: str) -> Sequential:
+def made(cls: type[M], description: Mapping[str, Any], own: Mapping[str, Any], device: str) -> M:
     """The model that a description tells of, not built yet. own: what the names of others mean.
 
     Raises UsageError where it says anything that it should not, before anything is made of it.
@@ -134,7 +135,7 @@ def made(cls: type[Sequential], description: Mapping[str, Any], own: Mapping[str
     return model
 
 
-def _compile(model: Sequential, settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def _compile(model: Trained, settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     config = settings["optimizer"]
     config = {**config, "name": own.get(config.get("name"), config.get("name"))}
     check_config(config, "name", OPTIMIZERS, Optimizer, {})

@@ -15,10 +15,10 @@ from .forward import forward
 from .state import changing, is_finite
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .trained import Trained
 
 
-def first_changed(model: Sequential, names: Sequence[str]) -> str:
+def first_changed(model: Trained, names: Sequence[str]) -> str:
     """Which of these, of `changing`, is not finite after a step, and of which weight."""
     now = changing(model)
     name = next((name for name in names if not is_finite(now[name])), "")
@@ -30,7 +30,7 @@ def first_changed(model: Sequential, names: Sequence[str]) -> str:
     return told if name else ""
 
 
-def first_fault(model: Sequential, x: Tensor, y: Tensor, generator: numpy.random.Generator) -> str:
+def first_fault(model: Trained, x: Tensor, y: Tensor, generator: numpy.random.Generator) -> str:
     """In a step from the model as it is: the first operation whose result is not finite, and its layer; "" for none.
 
     Forward, it is looked for from the loss back, so that an infinity that is masked on purpose is not blamed.

@@ -16,6 +16,7 @@ from ..errors import ChalkgradError, UsageError
 
 if TYPE_CHECKING:
     from .sequential import Sequential
+    from .trained import Trained
 
 Logs = Mapping[str, float]
 
@@ -52,7 +53,7 @@ class Callback:
         """Called before anything else: what there is to be known of the run."""
         self.params = params
 
-    def set_model(self, model: Sequential) -> None:
+    def set_model(self, model: Any) -> None:
         """Called before anything else: which model it is."""
         self.model = model
 
@@ -196,7 +197,7 @@ class Hooks:
 
     def __init__(
         self,
-        model: Sequential,
+        model: Trained,
         callbacks: Sequence[Callback] = (),
         params: Mapping[str, Any] | None = None,
         history: History | None = None,

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
 
@@ -25,7 +25,7 @@ from .schema import check, shown
 from .state import Standing, from_plain, is_finite
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .trained import Trained
 
 KEY = "chalkgrad"
 """The key of a file's metadata under which the description is."""
@@ -35,17 +35,18 @@ FORMAT = 2
 """What is written. Format 1 has no digest, and knows of no training beside history and optimiser."""
 STATE, TRAINING = "optimizer/", "training/"
 """What the names of an optimiser's state begin with, and of what belongs to the training alone."""
+M = TypeVar("M", bound="Trained")
 Parts = tuple[Mapping[str, Shape], Mapping[str, Shape]]
 """The shapes of a layer's weights and of its state."""
 
 
 def load(
-    cls: type[Sequential],
+    cls: type[M],
     path: str | os.PathLike[str],
     device: str,
     custom_objects: Mapping[str, Any] | None = None,
     compiled: bool = True,
-) -> Sequential:
+) -> M:
     """Make a model of the class `cls` from the file; see Sequential.load.
 
     First what is said is checked, then the names, dtypes and shapes of the tensors that it implies are compared with
@@ -69,7 +70,7 @@ def load(
     return model
 
 
-def _check_tensors(file: Container, model: Sequential, parts: Sequence[Parts]) -> None:
+def _check_tensors(file: Container, model: Trained, parts: Sequence[Parts]) -> None:
     """Raise DataError where the file has not the tensors that the model consists of, nothing of which is there yet."""
     expected = implied(model, parts)
     total = sum(math.prod(shape) for learned, _ in parts for shape in learned.values())
@@ -84,18 +85,18 @@ def _check_tensors(file: Container, model: Sequential, parts: Sequence[Parts]) -
             raise DataError(f"{file.path}: {shown(name)} is of {entry.dtype}, and the model of {model.dtype}.")
 
 
-def shapes_for(model: Sequential, shapes: Sequence[Shape]) -> list[Parts]:
+def shapes_for(model: Trained, shapes: Sequence[Shape]) -> list[Parts]:
     """The shapes of each layer's weights and state, by name. shapes: of a sample before each layer."""
     return [layer.shapes_for(shape) for layer, shape in zip(model.layers, shapes, strict=False)]
 
 
-def implied(model: Sequential, parts: Sequence[Parts]) -> dict[str, Shape]:
+def implied(model: Trained, parts: Sequence[Parts]) -> dict[str, Shape]:
     """The shapes of all weights, by their names in a file, of a model that need not be built."""
     own = zip(model.layers, parts, strict=True)
     return {weight_name(layer, key): s for layer, both in own for each in both for key, s in each.items()}
 
 
-def _fill(file: Container, model: Sequential, shapes: Sequence[Shape], parts: Sequence[Parts]) -> None:
+def _fill(file: Container, model: Trained, shapes: Sequence[Shape], parts: Sequence[Parts]) -> None:
     """Give the model the file's arrays: what is learned lies in one buffer, as `Flat` has it, from the first."""
     flat = numpy.empty(sum(math.prod(shape) for learned, _ in parts for shape in learned.values()), model.dtype)
     place, arrays = 0, []
@@ -130,7 +131,7 @@ def _fill(file: Container, model: Sequential, shapes: Sequence[Shape], parts: Se
         optimizer.prepare(model.flat.data)
 
 
-def _standing(file: Container, plain: Mapping[str, Any] | None, model: Sequential) -> Standing:
+def _standing(file: Container, plain: Mapping[str, Any] | None, model: Trained) -> Standing:
     """Where the training stands, with the arrays that belong to that."""
     arrays = {}
     for name, entry in file.entries.items():
@@ -208,7 +209,7 @@ def history_in(path: str | os.PathLike[str]) -> History:
             raise DataError(f"{path}: {error}.") from error
 
 
-def load_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
+def load_weights(model: Trained, path: str | os.PathLike[str]) -> None:
     """Take the weights of the file; see Sequential.load_weights."""
     with Container(path) as file:
         _, digest = described(file)
@@ -246,7 +247,7 @@ def difference_of(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str
     return f"{name!r} has shape {here} in the model and {there} in {where} ({len(differing)} such)"
 
 
-def named_weights(model: Sequential) -> dict[str, Tensor]:
+def named_weights(model: Trained) -> dict[str, Tensor]:
     """All weights of a model, by their names in a file."""
     return {weight_name(layer, key): w for layer in model.layers for key, w in layer.variables.items()}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .layers.base import Weights
     from .metrics import Metric
     from .network import Network
-    from .sequential import Sequential
+    from .trained import Trained
 
 
 class RunningMeans(Mapping[str, float]):
@@ -73,7 +73,7 @@ class RunningMeans(Mapping[str, float]):
 
 
 def outputs_and_loss(
-    model: Sequential,
+    model: Trained,
     x: Tensor,
     y: Tensor,
     *,
@@ -124,9 +124,7 @@ def in_dtype(model: Network, x: Tensor) -> Tensor:
     return x if x.dtype == model.dtype or model.takes_integers else x.astype(model.dtype)
 
 
-def measure(
-    model: Sequential, x: Tensor, y: Tensor, *, training: bool, generator: Any = None
-) -> tuple[Tensor, list[Any]]:
+def measure(model: Trained, x: Tensor, y: Tensor, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
     """The loss of a batch as a tensor (on the tape in training), and the values of loss and metrics as arrays."""
     fused = model.fuses_loss
     outputs, value = outputs_and_loss(model, x, y, taped=training, training=training, generator=generator)
@@ -161,7 +159,7 @@ def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Ar
     return number
 
 
-def check_rows(model: Sequential, samples: Samples, *batch_sizes: int) -> None:
+def check_rows(model: Trained, samples: Samples, *batch_sizes: int) -> None:
     """Try functions of the user's own where a batch has as many samples as an axis of the outputs is long.
 
     There (n,) beside (n, k) becomes n × n by broadcasting, which is an error with any other number of samples: so a
@@ -177,7 +175,7 @@ def check_rows(model: Sequential, samples: Samples, *batch_sizes: int) -> None:
         _try(model, samples, next(n for n in itertools.count(2 * count, count) if n not in lengths))
 
 
-def _try(model: Sequential, samples: Samples, count: int) -> None:
+def _try(model: Trained, samples: Samples, count: int) -> None:
     x, y = samples.some(count)
     try:
         measure(model, in_dtype(model, x), y, training=False)

@@ -17,7 +17,7 @@ from ..optim.optimizer import AVERAGE, RAW
 
 if TYPE_CHECKING:
     from .samples import Samples
-    from .sequential import Sequential
+    from .trained import Trained
 
 
 CHOICES = ("run_eagerly", "jit_compile", "deterministic", "check_finite")
@@ -29,7 +29,7 @@ def is_finite(array: backend.Array) -> bool:
     return bool(backend.fetch(backend.namespace_of(array).isfinite(array).all()))
 
 
-def changing(model: Sequential) -> dict[str, backend.Array]:
+def changing(model: Trained) -> dict[str, backend.Array]:
     """What a step changes, by its name in a file: the weights in one, the optimiser's state and the layers'."""
     assert model.optimizer is not None
     slots = {f"optimizer/{slot}": array for slot, array in model.optimizer.state.items() if slot != RAW}
@@ -37,7 +37,7 @@ def changing(model: Sequential) -> dict[str, backend.Array]:
     return {"weights": model.flat.data, **slots, **states}
 
 
-def show_averages(model: Sequential) -> None:
+def show_averages(model: Trained) -> None:
     """Put the averages of its weights into the model, where there are some, and the raw ones into the optimiser."""
     optimizer = model.optimizer
     if not optimizer or not optimizer.use_ema or optimizer.averaged:
@@ -51,7 +51,7 @@ def show_averages(model: Sequential) -> None:
     optimizer.averaged = True
 
 
-def show_raw(model: Sequential) -> None:
+def show_raw(model: Trained) -> None:
     """Put the raw weights back, from which a training goes on.
 
     A tensor that is no longer its average was set since, and stays. So does one that is frozen: its raw weights wait.
@@ -71,7 +71,7 @@ def show_raw(model: Sequential) -> None:
 class Snapshot:
     """A copy of what a step changes. It takes as much memory as that, once."""
 
-    def __init__(self, model: Sequential) -> None:
+    def __init__(self, model: Trained) -> None:
         self.model, self.arrays = model, dict[str, backend.Array]()
         self.take()
 
@@ -117,7 +117,7 @@ class Within:
     means: Any
     callbacks: dict[str, Any]
 
-    def check(self, model: Sequential) -> None:
+    def check(self, model: Trained) -> None:
         """Raise UsageError, or what NumPy raises for a generator's state, where it is none of this model."""
         expected = {name: (array.shape, array.dtype) for name, array in changing(model).items()}
         found = {name: (array.shape, array.dtype) for name, array in self.arrays.items()}
@@ -150,7 +150,7 @@ class Standing:
         return cls(**{**plain, "within": within and Within(**within)})
 
 
-def key_of(model: Sequential, described: Mapping[str, Any], samples: Samples, *place: Any) -> str:
+def key_of(model: Trained, described: Mapping[str, Any], samples: Samples, *place: Any) -> str:
     """What tells an epoch that is to be gone on with from another: by all that it begins with.
 
     described: the model, as a file has it. place: the epoch's number and what else decides the order. Of the samples

@@ -22,7 +22,7 @@ from .samples import Samples, rows
 from .state import Snapshot, Standing, Within, changing, is_finite, key_of, show_averages, show_raw
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .trained import Trained
 
 
 BATCH = "on_train_batch_begin", "on_train_batch_end"
@@ -35,13 +35,13 @@ class Trainer:
     A model has one, so that what was recorded in one fit serves the next. It holds no samples between them.
     """
 
-    def __init__(self, model: Sequential, samples: Samples | None, captured: bool) -> None:
+    def __init__(self, model: Trained, samples: Samples | None, captured: bool) -> None:
         self.model, self.generator = model, random.generator(0)
         self.means = RunningMeans(model.metric_names, model.device)
         self.take(samples, captured)
 
     @classmethod
-    def of(cls, model: Sequential, samples: Samples | None, captured: bool) -> Trainer:
+    def of(cls, model: Trained, samples: Samples | None, captured: bool) -> Trainer:
         """The model's: the one whose step is recorded, or a new one, also within another training of the model."""
         recorded = model.recorded.get("train")
         trainer: Trainer | None = getattr(recorded and recorded.function, "__self__", None)
@@ -297,7 +297,7 @@ class Careful(Trainer):
         raise divergence(f"epoch {self._epoch + 1}, step {self._steps}: {fault}", self.model, self._epoch)
 
 
-def divergence(where: str, model: Sequential, epoch: int) -> DivergenceError:
+def divergence(where: str, model: Trained, epoch: int) -> DivergenceError:
     """The error for a training that is no longer finite, with the way out."""
     assert model.optimizer is not None
     return DivergenceError(

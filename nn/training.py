@@ -22,7 +22,7 @@ from .trainer import Trainer
 from .validation import Validation
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .trained import Trained
 
 EVALUATION_BATCH = 512
 WORTH_CAPTURING = 8
@@ -30,7 +30,7 @@ WORTH_CAPTURING = 8
 
 
 def fit(
-    model: Sequential,
+    model: Trained,
     samples: Samples,
     validation: Validation | None,
     *,
@@ -112,7 +112,7 @@ def under_way(trainer: Trainer, hooks: Hooks) -> Iterator[None]:
 class Measured:
     """A model on batches that it does not learn from."""
 
-    def __init__(self, model: Sequential) -> None:
+    def __init__(self, model: Trained) -> None:
         self.model = model
 
     def measured(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
@@ -130,7 +130,7 @@ class Measured:
 
 
 def evaluate(
-    model: Sequential, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
+    model: Trained, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
 ) -> dict[str, float]:
     """Loss and metrics of the weights as they are, over all samples; no dropout, nothing on the tape.
 
@@ -155,7 +155,7 @@ def evaluate(
 
 
 def predict(
-    model: Sequential, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
+    model: Trained, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
 ) -> Any:
     """The model's outputs for all samples, or so many batches, as one NumPy array."""
     hooks = hooks or Hooks(model)

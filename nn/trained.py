@@ -1,0 +1,380 @@
+"""What is trained: compiled, fitted, evaluated and applied, with Keras's methods and meanings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy
+import numpy.typing
+
+from ..checks import whole
+from ..engine import random
+from ..engine.absent import checked, unknown_attribute
+from ..engine.sharing import OfThread, changing, reading
+from ..engine.streams import say
+from ..errors import UnknownNameError, UsageError
+from ..names import is_ours
+from ..optim import Optimizer, make_optimizer
+from ..replay.capture import Captured, check_jit
+from . import training
+from .draws import Stream
+from .forward import ending
+from .hooks import Callback, History, Hooks, checked_callbacks
+from .layers import Layer
+from .losses import Loss, LossFunction, make_loss
+from .measuring import check_rows
+from .metrics import Metric, MetricFunction, check_metric, make_metric
+from .network import Network, on_its_device
+from .samples import Augment, Samples, split_off
+from .state import Standing
+from .trainer import Trainer
+from .validation import Validation, epochs_with, pair, steps_of
+
+PROGRAMS = 16
+"""Shapes of batches (and of all samples) that a recorded step is kept for."""
+
+
+class Trained(Network):
+    """A network that is trained: what `compile` chose, the recorded steps, the history, and where it all stands.
+
+    facts: what decides the bits of a training besides what `compile` was given, as plain values; files keep them.
+    """
+
+    stop_evaluating = OfThread()
+    stop_predicting = OfThread()
+
+    def __init__(self, layers: Iterable[Layer], seed: int, dtype: str, device: str, name: str) -> None:
+        self._optimizer: Optimizer | None = None
+        self._loss: Loss | None = None
+        self._metrics: tuple[Metric, ...] = ()
+        self.history = History()
+        self.stop_training = False
+        self.run_eagerly = self.deterministic = False
+        self.check_finite = True
+        self.jit_compile: bool | str = "auto"
+        self.recorded: dict[str, Captured[..., Any]] = {}
+        self.stream, self.standing = Stream(), Standing()
+        self.under_way: Trainer | None = None
+        self.facts: dict[str, Any] = {}
+        super().__init__(layers, seed, dtype, device, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        made = "_flat" in vars(self)  # which the network's constructor sets last
+        if made and name not in vars(self) and not hasattr(type(self), name) and is_ours(type(self)):
+            parts = {"optimizer": self._optimizer or Optimizer, "loss": self._loss}
+            for place in (place for place, part in parts.items() if hasattr(part, name)):
+                raise UnknownNameError(f"a model has no {name}: it is set by model.{place}.{name} = ….")
+            raise unknown_attribute(type(self).__name__, name, [n for n in (*vars(self), *dir(self)) if n[0] != "_"])
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
+        self.sharing.check("a copy")
+        return {**vars(self), "recorded": {}, "under_way": None, "standing": self.present_standing()}
+
+    def present_standing(self) -> Standing:
+        """Where the training under way stands, else the last one."""
+        return self.under_way.standing() if self.under_way else self.standing
+
+    # How it is trained
+
+    @checked
+    @changing
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: str | Loss | LossFunction | None = None,
+        metrics: Sequence[str | Metric | MetricFunction] | None = None,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        deterministic: bool = False,
+        check_finite: bool = True,
+    ) -> None:
+        """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
+
+        run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
+        same to the last bit. jit_compile: whether a recorded step is compiled with Numba, see `cg.capture`; "auto" and
+        True also let a large training of dense layers run many steps in one call on all cores, whose last digits are
+        its own (docs/replay.md); "exact" compiles, and keeps the bits of the tape.
+        deterministic: on a GPU, refuse a step with a call whose results may differ from run to run (adding to places
+        named by arrays); all others repeat to the last bit anyhow, as everything does on the CPU. check_finite: end
+        `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
+        callbacks ends it without an error instead.
+        """
+        check_jit("auto" if jit_compile == "exact" else jit_compile)
+        if loss is None:
+            raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
+        chosen, made = make_optimizer(optimizer), make_loss(loss)
+        self._measure(made, metrics or ())
+        self._optimizer = chosen
+        self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
+        self.check_finite = check_finite
+        self.recorded.clear()
+        self._check_softmax_once()
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimiser; None before `compile`. May be set, by name too; steps go on with the one that is set."""
+        return self._optimizer
+
+    @optimizer.setter
+    @changing
+    def optimizer(self, value: str | Optimizer) -> None:
+        self._optimizer = make_optimizer(value)
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss; None before `compile`. May be set to what `compile` takes, if the metrics fit it."""
+        return self._loss
+
+    @loss.setter
+    @changing
+    def loss(self, value: str | Loss | LossFunction) -> None:
+        made = make_loss(value)
+        try:
+            self._measure(made, self._metrics)
+        except UsageError as error:
+            raise UsageError(f"{error} To change both, call model.compile(optimizer, loss, metrics).") from None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics. May be set to what `compile` takes, after it."""
+        return self._metrics
+
+    @metrics.setter
+    @changing
+    def metrics(self, value: Sequence[str | Metric | MetricFunction]) -> None:
+        if self._loss is None:
+            raise UsageError("metrics are set before compile: call model.compile(optimizer=…, loss=…, metrics=…).")
+        self._measure(self._loss, value or ())
+
+    def _measure(self, loss: Loss, metrics: Sequence[str | Metric | MetricFunction]) -> None:
+        """Take a loss, and metrics that fit it; raises UsageError, with nothing changed, where they do not."""
+        if isinstance(metrics, str):
+            raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
+        made = tuple(make_metric(metric, loss) for metric in metrics)
+        names = ["loss", *(metric.name for metric in made)]
+        if len(set(names)) != len(names):
+            raise UsageError(f"each metric is named once: {names}.")
+        prefixed = [name for name in names if name.startswith(("val_", "train_"))]
+        if prefixed:
+            raise UsageError(f"the metric {prefixed[0]!r} would be taken for that of other samples: name it otherwise.")
+        self._loss, self._metrics = loss, made
+
+    def _check_softmax_once(self) -> None:
+        last = getattr(self.layers[-1], "activation", None) if self.layers else None
+        if self.loss and self.loss.from_logits and self.loss.fuses and last == self.loss.fuses:
+            raise UsageError(
+                f"{last} would be taken twice: the last layer applies it, and the loss has from_logits=True. "
+                "Leave one of them out; the loss is fused to logits by itself."
+            )
+
+    @property
+    def fuses_loss(self) -> bool:
+        """Whether the last layer's σ and the loss are computed in one, from logits."""
+        last = getattr(self.layers[-1], "activation", None)
+        return self.loss is not None and self.loss.fuses is not None and self.loss.fuses == last
+
+    @property
+    def metric_names(self) -> list[str]:
+        """What `evaluate` returns, in its order."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def captured(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step of this model, recorded and replayed; the one that was kept under that name, if there is one.
+
+        What it reads is looked at in each replay, so it holds as long as nothing of that has changed.
+        """
+        if self.run_eagerly:
+            return step
+        kept, own = self.recorded.get(name), self.loss is None or self.loss.targets != "any"
+        jit = "auto" if self.jit_compile == "exact" else self.jit_compile
+        settings = jit, own, self.deterministic
+        if kept is None or len(kept.recordings) > PROGRAMS or (kept.jit, kept.own, kept.deterministic) != settings:
+            kept = Captured(step, jit, own=own, deterministic=self.deterministic)
+            self.recorded[name] = kept
+        return kept
+
+    @property
+    def recorded_steps(self) -> list[Captured[..., Any]]:
+        """The steps of training, evaluation and prediction that are recorded at present; `explain()` tells of each."""
+        return list(self.recorded.values())
+
+    def forget(self, name: str) -> None:
+        """Let go of the step kept under that name."""
+        self.recorded.pop(name, None)
+
+    # Training, evaluation, prediction
+
+    @checked
+    @changing
+    @on_its_device
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = 32,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+        *,
+        initial_epoch: int = 0,
+        validation_batch_size: int | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        seed: int | None = None,
+        evaluate_training: bool = False,
+        augmentation: Augment | None = None,
+    ) -> History:
+        """Train the model; returns the history: the values of loss and metrics, one an epoch.
+
+        x, y: samples and targets, the first axis being the samples. batch_size: samples an update. epochs: the
+        number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets to the number of
+        epochs done: then the callbacks go on, too, see `Callback.get_state`.
+        validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
+        for it instead. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal), 2 lines. shuffle:
+        another order in each epoch. seed: what the orders, dropout and augmentation are drawn from; by default each
+        call goes on where the last one stopped (a new model with seed 0), as one longer call would, and a call with
+        initial_epoch where that epoch of the call before began. evaluate_training: add train_loss, … of the
+        weights at the epoch's end; `loss` itself is the running mean while they change. augmentation: a function
+        (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
+        `cg.datasets.Augmentation`. validation_freq: every how many epochs there is a validation, or after which
+        (from 1); validation_batch_size, validation_steps: as batch_size and steps of `evaluate`.
+
+        Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
+        DataError that names the first row at fault (labels out of range, values not finite). Later, DivergenceError
+        where the training is no longer finite: it names step, layer and operation, and the model is what it was before
+        that epoch.
+        """
+        loss = self._compiled("fit")
+        batch_size = whole("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
+        epochs, initial_epoch = whole("fit", "epochs", epochs, 0), whole("fit", "initial_epoch", initial_epoch, 0)
+        validated, size = epochs_with(validation_freq), _size("fit", validation_batch_size, "validation_batch_size")
+        random.generator(0 if seed is None else seed)  # refuses what is no seed
+        if not isinstance(shuffle, (bool, numpy.bool_)):
+            raise UsageError(f"fit(shuffle={shuffle!r}): it is True or False.")
+        done = self.history.epoch[-1] + 1 if self.history.epoch else initial_epoch
+        if initial_epoch > done:
+            raise UsageError(
+                f"fit(initial_epoch={initial_epoch}) would leave a gap: this model's training has {done} epochs, and "
+                f"goes on with initial_epoch={done}. (A new model with load_weights knows of no epochs.)"
+            )
+        followers = checked_callbacks(callbacks)
+        if validation_data is None and validation_split:
+            (x, y), validation_data = split_off(x, y, validation_split)
+        if augmentation is not None and not callable(augmentation):
+            raise UsageError(f"augmentation is a function (samples, generator) -> samples, not {augmentation!r}.")
+        samples, validation = self._samples(x, y, loss, "", augmentation), None
+        if validation_data is not None:
+            kept = self._samples(*pair(validation_data), loss, "validation ")
+            steps = steps_of("fit", "validation_steps", validation_steps, len(kept), size)
+            validation = Validation(kept, size, steps, validated)
+        self.build(samples.x.shape[1:])
+        check_rows(self, samples, batch_size, *([training.EVALUATION_BATCH] if evaluate_training else []))
+        if validation:
+            check_rows(self, validation.samples, size)
+        assert self.optimizer is not None
+        self.optimizer.prepare(self.flat.data)
+        self.history = self.history.before(initial_epoch)
+        return training.fit(
+            self, samples, validation, batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch,
+            shuffle=shuffle, seed=seed, verbose=verbose, callbacks=followers,
+            evaluate_training=evaluate_training, history=self.history,
+        )  # fmt: skip
+
+    @checked
+    @reading
+    @on_its_device
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        *,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
+
+        batch_size changes speed and memory, not the result. steps: over the first so many batches instead. return_dict:
+        by name instead. verbose: 0 prints nothing.
+        """
+        loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
+        self._built("evaluate")
+        size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
+        check_rows(self, samples, size)
+        steps, params = _run("evaluate", steps, len(samples), size, verbose)
+        results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
+        if verbose:
+            say(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
+        if return_dict:
+            return results
+        return list(results.values()) if self.metrics else results["loss"]
+
+    @checked
+    @reading
+    @on_its_device
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        *,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> numpy.typing.NDArray[Any]:
+        """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
+
+        steps: for the first so many batches instead.
+        """
+        followers = checked_callbacks(callbacks)
+        self._built("predict")
+        samples = Samples(x, None, self.dtype, self.device, deciding=self.deciding_layer)
+        self.check_input(samples.x.shape)
+        size = _size("predict", batch_size)
+        steps, params = _run("predict", steps, len(samples), size, verbose)
+        outputs: numpy.typing.NDArray[Any] = training.predict(
+            self, samples, size, steps, Hooks(self, followers, params)
+        )
+        return outputs
+
+    def _compiled(self, what: str) -> Loss:
+        if self.loss is None:
+            raise UsageError(f"{what} before compile: call model.compile(optimizer=…, loss=…) first.")
+        self._check_softmax_once()
+        return self.loss
+
+    def _built(self, what: str) -> None:
+        if not self.built and (not self.layers or self.layers[0].input_shape is None):
+            raise UsageError(
+                f"{what} before build: the model has no weights yet. Call fit first, load a model, "
+                "or give input_shape= to the first layer."
+            )
+        self.build()
+
+    def _samples(self, x: Any, y: Any, loss: Loss, what: str, augmentation: Augment | None = None) -> Samples:
+        if y is None:
+            raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
+        samples = Samples(x, y, self.dtype, self.device, what, augmentation, self.deciding_layer)
+        self.check_input(samples.x.shape)
+        output_shape = self.infer_shapes(samples.x.shape[1:])[-1]
+        samples.prepare_targets(loss, output_shape)
+        for metric in self.metrics:
+            check_metric(metric, loss, samples.y, output_shape, ending(self.layers))
+        return samples
+
+
+def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
+    return training.EVALUATION_BATCH if batch_size is None else whole(method, name, batch_size, 1)
+
+
+def _run(method: str, steps: Any, samples: int, size: int, verbose: int | str) -> tuple[int | None, dict[str, Any]]:
+    """How many batches to take, and what callbacks are told of the run."""
+    taken = steps_of(method, "steps", steps, samples, size)
+    return taken, {"epochs": 1, "steps": taken or -(-samples // size), "samples": samples, "verbose": verbose}
