@@ -14,7 +14,7 @@ from ..engine.incoming import as_array
 from ..engine.tensor import Tensor
 from ..errors import DataError, ShapeError, UsageError
 from ..names import is_ours
-from ..ops.shape import rows_at
+from ..ops.shapes import rows_at
 from .layers.base import Layer
 from .losses import Loss
 

@@ -14,5 +14,5 @@ from . import (
     pooling,
     reduction,
     rounding,
-    shape,
+    shapes,
 )

@@ -12,7 +12,7 @@ from .arithmetic import multiply
 from .elementary import sqrt
 from .linalg import einsum, matmul
 from .reduction import argsort, max, min, running_product, var
-from .shape import broadcast_to, concatenate, getitem, reshape, transpose
+from .shapes import broadcast_to, concatenate, getitem, reshape, transpose
 
 composed: dict[str, Callable[..., Tensor]] = {}
 """By name."""

@@ -20,7 +20,7 @@ from ..engine.primitive import example, primitive
 from ..errors import ShapeError
 from . import columns, products, sliding
 from .normalisation import channel_sums, everywhere, samples
-from .shape import transpose
+from .shapes import transpose
 from .windows import (
     as_given,
     bordered,

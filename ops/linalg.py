@@ -8,7 +8,7 @@ from ..engine.primitive import example, primitive
 from ..errors import ShapeError, unknown_name
 from . import products
 from .creation import identity_like
-from .shape import swap_last
+from .shapes import swap_last
 
 
 @primitive(

@@ -16,7 +16,7 @@ from ..engine.primitive import example, primitive
 from ..errors import ShapeError
 from ..replay import calls
 from . import sliding
-from .shape import transpose
+from .shapes import transpose
 from .windows import (
     Lengths,
     Padding,

@@ -8,7 +8,7 @@ from ..engine.primitive import example, primitive
 from ..equation.axes import axes_of, count_over, kept
 from ..errors import ShapeError
 from .activation import softmax
-from .shape import reshape
+from .shapes import reshape
 
 OVER_AXES = (
     example((3, 4)),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED = (
     "ops/linalg.cu",
     "ops/loss.cu",
-    "ops/shape.cu",
+    "ops/shapes.cu",
     "ops/convolution.cu",
     "ops/pooling.cu",
     "optim/update.cu",

@@ -27,7 +27,7 @@ def test_compiles(file, architecture, real, tmp_path):
 @pytest.mark.parametrize("types", [("unsigned char", "float"), ("long long", "long long"), ("long long", "int")])
 def test_gather_compiles_for_other_types(types, tmp_path):
     options = [f"-DSOURCE={types[0]}", f"-DREAL={types[1]}", "-DINDEX=int"]
-    assert isinstance(made := compiled(ROOT / "ops/shape.cu", tmp_path, "sm_80", options), bytes), made
+    assert isinstance(made := compiled(ROOT / "ops/shapes.cu", tmp_path, "sm_80", options), bytes), made
 
 
 @pytest.mark.parametrize(
