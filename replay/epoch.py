@@ -44,6 +44,7 @@ class Epoch:
     def __init__(self, parts: Parts, inputs: Sequence[Variable]) -> None:
         self.parts, self.rows = parts, inputs[2].shape[0]
         self.text = Text(parts, inputs[:2])
+        self.memory = self.text.memory
         self._function: Any = None
         self._room: list[Any] = []
         self._pairs: list[tuple[Any, Any, bool]] = []
@@ -58,8 +59,8 @@ class Epoch:
     def prepare(self) -> None:
         """Compile it, and make room for what the parts keep."""
         if self._function is None:
-            self._function = compiled(self.text.source, self.text.dtype)
-            self._room = self.text.room(self.rows)
+            self._function = compiled(self.text.source, self.memory.dtype)
+            self._room = self.memory.room(self.rows)
             self._pairs = self._views()
 
     def run(self, x: Any, y: Any, order: Any, threads: int = 0) -> None:
@@ -68,7 +69,7 @@ class Epoch:
         Where it is interrupted before it began, nothing is changed.
         """
         self.prepare()
-        parts, steps, dtype = self.parts, len(order), numpy.dtype(self.text.dtype)
+        parts, steps, dtype = self.parts, len(order), numpy.dtype(self.memory.dtype)
         numbers, clear = numpy.zeros((steps, max(1, len(parts.numbers))), dtype), numpy.zeros(steps, bool)
         counts = parts.host.optimizer.iterations if parts.host else 0
         for step in range(steps if parts.host else 0):

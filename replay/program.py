@@ -23,7 +23,8 @@ from .exchange import exchange
 from .fuse import Loop, Passes, fused
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, lower, lower_write
-from .parts import Unfit, split
+from .parts import Unfit
+from .splitting import split
 from .trace import Trace
 
 SMALL = 1 << 20

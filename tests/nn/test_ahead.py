@@ -10,7 +10,7 @@ from chalkgrad import Sequential, layers, optim
 from chalkgrad.errors import DivergenceError
 from chalkgrad.nn import ahead, hooks
 from chalkgrad.nn.callbacks import Callback
-from chalkgrad.replay import blas, epoch, fuse, parts
+from chalkgrad.replay import blas, epoch, fuse, layout
 
 pytest.importorskip("numba")
 pytestmark = [
@@ -24,7 +24,7 @@ LABELS = "sparse_categorical_crossentropy"
 def small_ones_too(monkeypatch, tmp_path_factory):
     """Also where it would not pay; what is compiled is kept for this session alone."""
     monkeypatch.setattr(ahead, "WORTH", 1)
-    monkeypatch.setattr(parts, "ADDING", 1000)
+    monkeypatch.setattr(layout, "ADDING", 1000)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
 
 
@@ -206,7 +206,7 @@ def test_a_step_that_it_does_not_take_is_the_list(samples):
 
 
 def test_large_products_are_left_to_the_threads_of_blas(samples, monkeypatch):
-    monkeypatch.setattr(parts, "LARGE", 1 << 10)
+    monkeypatch.setattr(layout, "LARGE", 1 << 10)
     model = trained(*samples)
     assert bits(model) == bits(trained(*samples, jit="exact"))
     assert "BLAS's own threads" in said(model)
