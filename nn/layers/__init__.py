@@ -1,9 +1,20 @@
 """Layers: an equation of the registry with its weights, under Keras's names and with Keras's arguments."""
 
+from .activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from .arrangement import (
+    Cropping1D,
+    Cropping2D,
+    Permute,
+    RepeatVector,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
 from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Rescaling, Reshape
-from .normalisation import BatchNormalization, LayerNormalization
+from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from .normalisation import BatchNormalization, GroupNormalization, LayerNormalization, Normalization
 from .pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -17,6 +28,7 @@ from .pooling import (
 
 __all__ = [
     "ACTIVATIONS",
+    "ELU",
     "LAYERS",
     "Activation",
     "AveragePooling1D",
@@ -25,20 +37,36 @@ __all__ = [
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
+    "Cropping1D",
+    "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GroupNormalization",
     "Layer",
     "LayerNormalization",
+    "LeakyReLU",
     "MaxPooling1D",
     "MaxPooling2D",
+    "Normalization",
+    "PReLU",
+    "Permute",
+    "ReLU",
+    "RepeatVector",
     "Rescaling",
     "Reshape",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "UpSampling2D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
     "activation_name",
     "make_activation",
     "make_layer",

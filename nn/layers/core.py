@@ -157,5 +157,9 @@ class Dropout(Layer):
             return x
         if generator is None:
             raise UsageError(f"{self.name}: dropout in training draws random numbers: give generator=.")
-        kept = random.uniform(generator, like=x) >= self.rate
+        kept = random.uniform(generator, like=self.alike(x)) >= self.rate
         return x * (kept.astype(x.dtype) * (1 / (1 - self.rate)))
+
+    def alike(self, x: Tensor) -> Tensor:
+        """A part of x with an element for each that is drawn."""
+        return x

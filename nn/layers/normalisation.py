@@ -1,22 +1,28 @@
-"""Layers that normalise: over the batch (Ioffe & Szegedy 2015), or within each sample (Ba et al. 2016)."""
+"""Layers that normalise: over the batch (Ioffe & Szegedy 2015), within each sample (Ba et al. 2016) or groups of its
+channels (Wu & He 2018), or as the data were that they have seen.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy
 
-from ...checks import is_whole, number
+from ...checks import is_whole, number, whole
 from ...engine import backend
+from ...engine.incoming import as_array
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
+from ...ops.arithmetic import maximum
+from ...ops.elementary import sqrt
 from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
 from ..initializers import Initializer, make_initializer
 from .base import Beginnings, Layer, Shape, Weights
 
 
-class Normalization(Layer, abstract=True):
+class Scaling(Layer, abstract=True):
     """γ (x - mean) / √(variance + ε) + β along `axis`, one or more axes of the batch. center: with β; scale: with γ."""
 
     free_names: ClassVar[tuple[str, ...]] = ("epsilon",)
@@ -95,7 +101,7 @@ class Normalization(Layer, abstract=True):
         return found
 
 
-class BatchNormalization(Normalization):
+class BatchNormalization(Scaling):
     """Each channel less its mean over the batch, over its standard deviation, times γ, plus β.
 
     In training mean and variance are the batch's own, and `moving_mean` and `moving_variance` follow them:
@@ -155,7 +161,7 @@ class BatchNormalization(Normalization):
                 moving.assign(Tensor(kept + now * (1 - self.momentum)))
 
 
-class LayerNormalization(Normalization):
+class LayerNormalization(Scaling):
     """Each sample less its mean along `axis`, over its standard deviation, times γ, plus β.
 
     axis: an axis of the batch, or several; γ and β have their lengths.
@@ -176,3 +182,106 @@ class LayerNormalization(Normalization):
 
     def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
         return layer_normalization(x, *self.factors(weights, x), epsilon=self.epsilon)
+
+
+class GroupNormalization(Scaling):
+    """Each group of a sample's channels less its mean, over its standard deviation, times γ, plus β (Wu & He 2018).
+
+    groups: how many, of neighbouring channels; -1 for as many as there are channels. axis: that of the channels.
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | Initializer = "zeros",
+        gamma_initializer: str | Initializer = "ones",
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, input_shape, name)
+        self.groups = groups if groups == -1 else whole("GroupNormalization", "groups", groups)
+        if not isinstance(self.axis, int):
+            raise UsageError(f"GroupNormalization(axis={axis!r}): it is one axis, that of the channels.")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        (channels,) = self.along(input_shape)
+        if channels % self.groups:
+            raise ShapeError(
+                f"{self.name}: GroupNormalization(groups={self.groups}) takes samples whose number of channels "
+                f"{self.groups} divides, not {channels}."
+            )
+        return input_shape
+
+    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+        batch, places, channels = x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]
+        groups = channels if self.groups == -1 else self.groups
+        apart = x.reshape(batch, places, groups, channels // groups).transpose(0, 2, 1, 3)
+        rows = apart.reshape(batch, groups, places * (channels // groups))
+        y = layer_normalization(rows, *self.factors({}, rows), epsilon=self.epsilon)
+        y = y.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(x.shape)
+        gamma, beta = self.factors(weights, x)
+        return y * gamma + beta
+
+
+class Normalization(Layer):
+    """(x - mean) / √variance, of data as they are before the first layer that learns.
+
+    axis: the axes of the batch that have a mean each; None for one of all. mean, variance: what they are; by default
+    what `adapt` has found, and before that 0 and 1. invert: y √variance + mean instead.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(input_shape, name)
+        if (mean is None) != (variance is None):
+            raise UsageError("Normalization takes both mean and variance, or neither.")
+        axes = tuple(axis) if isinstance(axis, (tuple, list)) else () if axis is None else (axis,)
+        if not all(map(is_whole, axes)):
+            raise UsageError(f"Normalization(axis={axis!r}): it is an axis of the batch by number, several, or None.")
+        self.axis, self.invert = (None if axis is None else axes if len(axes) > 1 else axes[0]), bool(invert)
+        given = [None if v is None else as_array(v, "Normalization").astype("float64") for v in (mean, variance)]
+        self.mean, self.variance = (None if v is None else v.tolist() for v in given)
+        self._found = [0.0, 1.0] if mean is None else given
+
+    def axes(self, count: int) -> tuple[int, ...]:
+        """`axis` as axes of a batch with so many axes."""
+        axes = self.axis if isinstance(self.axis, tuple) else () if self.axis is None else (self.axis,)
+        if not all(-count <= a < count and a % count for a in axes):
+            raise ShapeError(f"{self.name}: Normalization(axis={self.axis}) of batches with {count} axes.")
+        return tuple(sorted(a % count for a in axes))
+
+    def adapt(self, data: Any) -> None:
+        """Take mean and variance of these data, (samples, …), once, on the CPU."""
+        x = as_array(data, "the data").astype("float64")
+        if self.mean is not None:
+            raise UsageError(f"{self.name}: mean and variance were given already.")
+        over = tuple(a for a in range(x.ndim) if a not in self.axes(x.ndim))
+        self._found = [x.mean(over), x.var(over)]
+        for name, value in zip(self.state, self._found, strict=False):
+            self.state[name].assign(Tensor(backend.to_device(value.astype(self.state[name].dtype), "cpu")))
+
+    def state_for(self, input_shape: Shape) -> Beginnings:
+        shape = tuple((0, *input_shape)[a] for a in self.axes(len(input_shape) + 1))
+
+        def begins(value: Any) -> Initializer:
+            return lambda generator, shape: numpy.broadcast_to(numpy.squeeze(value), shape).copy()
+
+        return {name: (shape, begins(v)) for name, v in zip(("mean", "variance"), self._found, strict=True)}
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        axes = self.axes(x.ndim)
+        shape = [n if a in axes else 1 for a, n in enumerate(x.shape)]
+        mean, variance = (v.detach().reshape(shape) for v in self.state.values())
+        deviation = maximum(sqrt(variance), 1e-7)
+        return x * deviation + mean if self.invert else (x - mean) / deviation

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chalkgrad as cg
+from chalkgrad import layers
 from chalkgrad.engine import random
 from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.layers import (
@@ -89,6 +90,32 @@ CASES = {
     "GlobalMaxPooling2D": [(lambda: GlobalMaxPooling2D("channels_first", keepdims=True), (2, 2, 3))],
     "GlobalAveragePooling1D": [(lambda: GlobalAveragePooling1D(keepdims=True), (3, 2))],
     "GlobalMaxPooling1D": [(lambda: GlobalMaxPooling1D(), (3, 2))],
+    "ReLU": [(lambda: layers.ReLU(), (2, 3)), (lambda: layers.ReLU(1.5, 0.3, 0.2), (4,))],
+    "LeakyReLU": [(lambda: layers.LeakyReLU(), (2, 3))],
+    "PReLU": [(lambda: layers.PReLU("ones"), (2, 3)), (lambda: layers.PReLU(shared_axes=[1]), (2, 3))],
+    "ELU": [(lambda: layers.ELU(0.7), (2, 3))],
+    "Softmax": [(lambda: layers.Softmax(), (3,)), (lambda: layers.Softmax(axis=1), (2, 3))],
+    "Permute": [(lambda: layers.Permute((3, 1, 2)), (2, 3, 1))],
+    "RepeatVector": [(lambda: layers.RepeatVector(3), (2,))],
+    "UpSampling2D": [
+        (lambda: layers.UpSampling2D((2, 3)), (1, 2, 2)),
+        (lambda: layers.UpSampling2D(2, "channels_first", "bilinear"), (2, 2, 3)),
+    ],
+    "ZeroPadding2D": [(lambda: layers.ZeroPadding2D(((1, 0), (0, 2))), (1, 2, 2))],
+    "ZeroPadding1D": [(lambda: layers.ZeroPadding1D((0, 2)), (2, 2))],
+    "Cropping2D": [(lambda: layers.Cropping2D((0, (1, 0)), "channels_first"), (1, 2, 3))],
+    "Cropping1D": [(lambda: layers.Cropping1D(1), (4, 2))],
+    "GaussianNoise": [(lambda: layers.GaussianNoise(0.3), (2, 3))],
+    "SpatialDropout1D": [(lambda: layers.SpatialDropout1D(0.4), (2, 4))],
+    "SpatialDropout2D": [(lambda: layers.SpatialDropout2D(0.4, "channels_first"), (4, 1, 2))],
+    "GroupNormalization": [
+        (lambda: layers.GroupNormalization(2), (3, 4)),
+        (lambda: layers.GroupNormalization(-1, axis=1, scale=False), (2, 3)),
+    ],
+    "Normalization": [
+        (lambda: layers.Normalization(), (2, 3)),
+        (lambda: layers.Normalization(None, [0.5], [2.0], invert=True), (3,)),
+    ],
 }
 
 
@@ -378,3 +405,44 @@ def test_an_activation_keeps_the_shape():
 def test_what_no_machine_holds_is_refused_before_it_is_made(layer, shape):
     with pytest.raises(ShapeError, match=r"more than any machine holds|reaches .* beyond an axis of length 6"):
         cg.Sequential([layer]).build(shape)
+
+
+def test_normalization_adapts_to_data():
+    data = np.random.default_rng(0).normal(3, 2, (50, 4)).astype("float32")
+    layer = layers.Normalization()
+    layer.adapt(data)
+    np.testing.assert_allclose(layer(data), (data - data.mean(0)) / data.std(0), rtol=1e-4, atol=1e-6)
+    layer.adapt(2 * data)  # once built, too
+    np.testing.assert_allclose(layer.state["variance"], 4 * data.var(0), rtol=1e-5)
+
+
+def test_noise_is_drawn_from_the_generator_only():
+    x = np.ones((100, 50))
+    one, two = (layers.GaussianNoise(0.5)(x, training=True, generator=random.generator(1)).numpy() for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert abs((one - x).std() - 0.5) < 0.02
+    whole = layers.SpatialDropout1D(0.5)(np.ones((4, 5, 6)), training=True, generator=random.generator(1)).numpy()
+    assert (whole == whole[:, :1]).all()
+    assert {*whole.ravel()} == {0.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.PReLU(shared_axes=[0]), "shared_axes"),
+        (lambda: layers.Softmax(axis=0), "axis=0"),
+        (lambda: layers.Softmax(axis=3).output_shape((2,)), "axis=3"),
+        (lambda: layers.Permute((1, 3)), "Permute"),
+        (lambda: layers.RepeatVector(2).output_shape((2, 3)), "RepeatVector"),
+        (lambda: layers.UpSampling2D(interpolation="cubic"), "interpolation"),
+        (lambda: layers.ZeroPadding2D((1, 2, 3)), "padding"),
+        (lambda: layers.Cropping1D(2).output_shape((4, 1)), "leaves nothing"),
+        (lambda: layers.SpatialDropout2D(0.1).output_shape((4, 1)), "3 axes"),
+        (lambda: layers.GroupNormalization(3).output_shape((4,)), "divides"),
+        (lambda: layers.Normalization(mean=0), "both"),
+        (lambda: layers.GaussianNoise(1.0)(np.ones((1, 2)), training=True), "generator="),
+    ],
+)  # fmt: skip
+def test_what_small_layers_refuse(make, message):
+    with pytest.raises((UsageError, ShapeError), match=message):
+        make()
