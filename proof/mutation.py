@@ -7,7 +7,7 @@ is listed as such; one that did, and was not found, survives, and the suite fail
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,16 +130,18 @@ class Mutant:
         return self.killed_by is None and (self.differs or self.kind not in WHY_EQUIVALENT)
 
 
-def mutants(names: list[str] | None = None, seed: int = 0) -> Iterator[Mutant]:
-    """Every kind of error in every rule, tried; see `Mutant.survived`."""
+def mutants(
+    names: list[str] | None = None, seed: int = 0, kinds: Sequence[str] = (*KINDS, *ENGINE_KINDS)
+) -> Iterator[Mutant]:
+    """Every error of these kinds in every rule, tried; see `Mutant.survived`."""
     for primitive in chosen(names):
         for operand in primitive.rules:
-            for kind, change in KINDS.items():
-                with _mutated(primitive, operand, change) as tally:
+            for kind in (kind for kind in kinds if kind in KINDS):
+                with _mutated(primitive, operand, KINDS[kind]) as tally:
                     killer = _killer(primitive, seed)
                 yield Mutant(primitive.name, operand, kind, killer, tally["differs"] or killer is not None)
-        for kind, broken in (("un-broadcast missing", _first_only), ("assigned instead of accumulated", None)):
-            if primitive.rules:
+        for kind, broken in zip(ENGINE_KINDS, (_first_only, None), strict=True):
+            if primitive.rules and kind in kinds:
                 with _broken_engine(primitive, broken) as tally:
                     killer = _killer(primitive, seed)
                 yield Mutant(primitive.name, "*", kind, killer, tally["differs"] or killer is not None)

@@ -141,8 +141,18 @@ def of_images():
     return page([explain(model, np.random.default_rng(0).normal(size=(2, 5, 5, 1)), y)])
 
 
-@pytest.mark.parametrize("write", [lesson_page, of_images])
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+DEEP = pytest.mark.deep
+
+
+@pytest.mark.parametrize(
+    ("write", "scheme", "width"),
+    [
+        (lesson_page, "light", 1280),
+        (of_images, "dark", 390),
+        pytest.param(lesson_page, "dark", 390, marks=DEEP),
+        pytest.param(of_images, "light", 1280, marks=DEEP),
+    ],
+)
 def test_nothing_stands_in_anybodys_way(opened, accessible, write, scheme, width):
     tab = opened(write(), scheme=scheme, width=width)
     tab.keyboard.press("End")

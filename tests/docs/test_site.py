@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 pytest.importorskip("sphinx", reason="the site is built by Sphinx, of the docs extra")
+pytestmark = pytest.mark.deep
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGES = {"en": (DOCS, []), "zh": (DOCS / "zh", ["-c", DOCS, "-t", "zh"])}
 

@@ -28,10 +28,15 @@ def test_every_primitive_is_proven(name):
         assert str(report).isascii()  # so that it can be printed on any code page
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_mutant_survives(name):
-    found = list(mutants([name]))
-    assert len({m.kind for m in found}) == (len(KINDS) + len(ENGINE_KINDS) if cg.registry[name].rules else 0)
+EVERY_KIND = (*KINDS, *ENGINE_KINDS)
+IN_TURN = [pytest.param(name, EVERY_KIND[n % 3 :: 3], id=name) for n, name in enumerate(NAMES)]
+ALL = [pytest.param(name, EVERY_KIND, id=f"{name}, every kind", marks=pytest.mark.deep) for name in NAMES]
+
+
+@pytest.mark.parametrize(("name", "kinds"), IN_TURN + ALL)
+def test_no_mutant_survives(name, kinds):
+    found = list(mutants([name], kinds=kinds))
+    assert len({m.kind for m in found}) == (len(kinds) if cg.registry[name].rules else 0)
     assert not [m for m in found if m.survived]
     assert all(m.kind in WHY_EQUIVALENT for m in found if not m.differs)
 
