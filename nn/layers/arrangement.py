@@ -11,7 +11,7 @@ from ...checks import whole, wholes
 from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError, unknown_name
 from ...ops.linalg import einsum
-from ...ops.shape import broadcast_to, pad
+from ...ops.shapes import broadcast_to, pad
 from ...ops.windows import per_axis
 from .base import Layer, Shape, Weights
 from .space import data_format_of, put_together, taken_apart
