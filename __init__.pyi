@@ -253,6 +253,10 @@ def isinf(x: TensorLike) -> Tensor:
     """Whether x is infinite, elementwise: bool."""
 def isfinite(x: TensorLike) -> Tensor:
     """Whether x is a number and finite, elementwise: bool."""
+def embedding(table: TensorLike, ids: TensorLike) -> Tensor:
+    """The row of a table for each id. table: (ids there are, features); ids: whole numbers of any shape."""
+def segment_sum(x: TensorLike, ids: TensorLike, count: Any) -> Tensor:
+    """Of the rows of x, (…, features), the sum of those of each id 0 … count - 1: (count, features)."""
 def mean_squared_error(y_pred: TensorLike, y_true: TensorLike) -> Tensor:
     """Mean over every element of the squared difference (D10)."""
 def binary_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor:

@@ -108,7 +108,9 @@ def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[s
         if primitive.value_checker and device == "cpu":  # a GPU is not waited for
             looked_at = functools.partial(primitive.value_checker, **parameters)
             if trace:
-                trace.check(primitive.name, looked_at, arrays)
+                trace.check(
+                    primitive.name, looked_at, arrays, getattr(primitive.value_checker, "in_each_replay", False)
+                )
             else:
                 looked_at(*arrays)
         if device == "cpu":

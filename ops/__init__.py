@@ -9,6 +9,7 @@ from . import (
     elementary,
     linalg,
     logic,
+    lookup,
     loss,
     normalisation,
     pooling,

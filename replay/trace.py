@@ -295,11 +295,14 @@ class Trace:
             )
         return [self.outside(array) for array in arrays]
 
-    def check(self, name: str, function: Callable[..., None], arguments: Any) -> None:
-        """Carry out a check of values, which raises where they are wrong, in each replay too."""
+    def check(self, name: str, function: Callable[..., None], arguments: Any, always: bool = False) -> None:
+        """Carry out a check of values, which raises where they are wrong, in each replay too.
+
+        always: also where the values that come in were checked beforehand.
+        """
         plain, listed = self._both(arguments)
         function(*plain)
-        if not self.own:
+        if always or not self.own:
             self._list(Instruction("host", name, function, listed, {}, None))
 
     def plain(self, array: Any) -> Any:

@@ -13,6 +13,7 @@ from .arrangement import (
 from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Rescaling, Reshape
+from .embedding import Embedding
 from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalisation import BatchNormalization, GroupNormalization, LayerNormalization, Normalization
 from .pooling import (
@@ -42,6 +43,7 @@ __all__ = [
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAveragePooling1D",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.engine import random
-from chalkgrad.errors import ShapeError, UsageError
+from chalkgrad.errors import DataError, ShapeError, UsageError
 from chalkgrad.nn.layers import (
     ACTIVATIONS,
     LAYERS,
@@ -90,6 +90,7 @@ CASES = {
     "GlobalMaxPooling2D": [(lambda: GlobalMaxPooling2D("channels_first", keepdims=True), (2, 2, 3))],
     "GlobalAveragePooling1D": [(lambda: GlobalAveragePooling1D(keepdims=True), (3, 2))],
     "GlobalMaxPooling1D": [(lambda: GlobalMaxPooling1D(), (3, 2))],
+    "Embedding": [(lambda: layers.Embedding(6, 3), (4,)), (lambda: layers.Embedding(5, 2, "ones"), (2, 3))],
     "ReLU": [(lambda: layers.ReLU(), (2, 3)), (lambda: layers.ReLU(1.5, 0.3, 0.2), (4,))],
     "LeakyReLU": [(lambda: layers.LeakyReLU(), (2, 3))],
     "PReLU": [(lambda: layers.PReLU("ones"), (2, 3)), (lambda: layers.PReLU(shared_axes=[1]), (2, 3))],
@@ -130,7 +131,7 @@ def ready(make, shape, rng):
     layer.build(shape, rng, "float64")
     for w in layer.weights.values():
         w.assign(rng.standard_normal(w.shape))
-    return layer, rng.standard_normal((3, *shape))
+    return layer, rng.integers(0, 5, (3, *shape)) if layer.takes_integers else rng.standard_normal((3, *shape))
 
 
 def differences(f, x, step=1e-5):
@@ -156,7 +157,7 @@ def test_gradients_of_whole_layers(name, seed):
         cotangent = rng.standard_normal((3, *layer.output_shape(shape)))
 
         def run(record=False, layer=layer, values=values):
-            tensors = {key: cg.tensor(v, requires_grad=record) for key, v in values.items()}
+            tensors = {key: cg.tensor(v, requires_grad=record and v.dtype == "float64") for key, v in values.items()}
             batch = tensors["input"]
             return tensors, layer.apply(tensors, batch, training=True, generator=random.generator(5))
 
@@ -164,6 +165,8 @@ def test_gradients_of_whole_layers(name, seed):
         assert y.shape == cotangent.shape
         y.backward(cotangent)
         for key, v in values.items():
+            if v.dtype != "float64":
+                continue
             expected = differences(lambda c=cotangent, run=run: float((run()[1].numpy() * c).sum()), v)
             np.testing.assert_allclose(tensors[key].grad, expected, rtol=1e-7, atol=1e-8, err_msg=f"{name}: {key}")
 
@@ -414,6 +417,28 @@ def test_normalization_adapts_to_data():
     np.testing.assert_allclose(layer(data), (data - data.mean(0)) / data.std(0), rtol=1e-4, atol=1e-6)
     layer.adapt(2 * data)  # once built, too
     np.testing.assert_allclose(layer.state["variance"], 4 * data.var(0), rtol=1e-5)
+
+
+def test_embedding_learns_the_rows_that_it_was_asked_for():
+    layer = layers.Embedding(6, 2)
+    layer.build((3,), np.random.default_rng(0), "float64")
+    table = layer.weights["embeddings"]
+    ids = np.array([[0, 5, 5]])
+    y = layer(ids)
+    np.testing.assert_array_equal(y, table.numpy()[ids])
+    y.sum().backward()
+    np.testing.assert_array_equal(table.grad, np.array([1, 0, 0, 0, 0, 2])[:, None] * np.ones(2))
+
+
+def test_ids_without_a_row_are_named_in_replays_too():
+    x = np.arange(40).reshape(20, 2) % 7
+    model = cg.Sequential([layers.Embedding(7, 2, input_shape=(2,)), layers.Flatten(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones((20, 1)), epochs=2, batch_size=5, verbose=0, shuffle=False)
+    for wrong in (7, -1):
+        x[13, 1] = wrong
+        with pytest.raises(DataError, match=rf"the id {wrong} in row 3, 1, the first such, has no row in a table of 7"):
+            model.fit(x, np.ones((20, 1)), batch_size=5, verbose=0, shuffle=False)
 
 
 def test_noise_is_drawn_from_the_generator_only():

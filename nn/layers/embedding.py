@@ -1,0 +1,46 @@
+"""Ids looked up in a table that is learned."""
+
+from __future__ import annotations
+
+import numpy
+
+from ...checks import whole
+from ...engine.tensor import Tensor
+from ...ops.lookup import embedding
+from ..initializers import Initializer, make_initializer
+from .base import Beginnings, Layer, Shape, Weights
+
+
+class Embedding(Layer):
+    """The row of a table for each id: (batch, …) of whole numbers becomes (batch, …, output_dim).
+
+    input_dim: how many ids there are, 0 … input_dim - 1; another is a DataError that names its row. embeddings_
+    initializer: how the table (input_dim, output_dim) begins. mask_zero: the id 0 stands for nothing; layers behind
+    this one that know of masks leave its places out.
+    """
+
+    takes_integers = True
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: str | Initializer = "random_uniform",
+        mask_zero: bool = False,
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(input_shape, name)
+        self.input_dim = whole("Embedding", "input_dim", input_dim)
+        self.output_dim = whole("Embedding", "output_dim", output_dim)
+        self.embeddings_initializer, self.mask_zero = embeddings_initializer, bool(mask_zero)
+        self._initializer = make_initializer(embeddings_initializer)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape, self.output_dim)
+
+    def weights_for(self, input_shape: Shape) -> Beginnings:
+        return {"embeddings": ((self.input_dim, self.output_dim), self._initializer)}
+
+    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        return embedding(weights["embeddings"], x)

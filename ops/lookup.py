@@ -1,0 +1,88 @@
+"""Rows of a table by their numbers, such as ids of words, and the adjoint: the sum of the rows of each number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+
+from ..checks import whole
+from ..engine.primitive import example, primitive
+from ..errors import DataError, ShapeError
+from .shapes import rows_at
+
+
+@primitive(
+    "y[..., k] = table[ids[...], k]",
+    saves=("ids", "table.shape"),
+    analytic=True,
+    whole=True,
+    domain={"ids": range(4)},
+    examples=(example((4, 3), (5,)), example((4, 2), (2, 3)), example((4, 2), ())),
+)
+def embedding(xp, table, ids):
+    """The row of a table for each id. table: (ids there are, features); ids: whole numbers of any shape.
+
+    On the CPU, where values are looked at without waiting, an id without a row is a DataError that names where it
+    stands; on a GPU the nearest row is taken.
+    """
+    numbers = xp.reshape(ids.astype("int64", copy=False), (-1,))
+    return xp.reshape(rows_at(xp, table, numbers), (*ids.shape, table.shape[1]))
+
+
+@embedding.check
+def _(table, ids):
+    if len(table.shape) != 2:
+        raise ShapeError(f"embedding takes a table of shape (ids, features), not {table.shape}.")
+
+
+@embedding.check_values
+def _(table, ids):
+    if not ids.size or (ids.dtype.kind != "f" and ids.min() >= 0 and ids.max() < len(table)):
+        return
+    wrong = (ids < 0) | (ids >= len(table)) | (ids != numpy.floor(ids) if ids.dtype.kind == "f" else False)
+    if wrong.any():
+        at = tuple(map(int, numpy.argwhere(wrong)[0]))
+        there = ", ".join(map(str, at)) or 0
+        raise DataError(
+            f"the id {ids[at]} in row {there}, the first such, has no row in a table of {len(table)}: ids are "
+            f"0 … {len(table) - 1}."
+        )
+
+
+embedding.value_checker.in_each_replay = True  # type: ignore[union-attr]  # what a step is given may be any ids
+
+
+@embedding.vjp("table", "gtable[v, k] = sum(gy[..., k] if ids[...] == v else 0, ...)")
+def _(xp, gy, ids, table_shape):
+    return segment_sum.apply(xp, gy, ids, count=table_shape[0])
+
+
+@primitive(
+    "y[v, k] = sum(x[..., k] if ids[...] == v else 0, ...)",
+    saves=("ids",),
+    analytic=True,
+    whole=True,
+    domain={"ids": range(4)},
+    examples=(example((5, 3), (5,), count=4), example((2, 3, 2), (2, 3), count=5)),
+)
+def segment_sum(xp, x, ids, *, count):
+    """Of the rows of x, (…, features), the sum of those of each id 0 … count - 1: (count, features)."""
+    width = x.shape[-1]
+    numbers = xp.reshape(ids.astype("int64", copy=False), (-1, 1))
+    places = xp.reshape(numbers * width + xp.arange(width), (-1,))
+    y = xp.zeros(count * width, dtype=x.dtype)
+    xp.add.at(y, places, xp.reshape(x, (math.prod(x.shape),)))  # one axis: NumPy has a fast loop for that alone
+    return xp.reshape(y, (count, width))
+
+
+@segment_sum.check
+def _(x, ids, count):
+    whole("segment_sum", "count", count)
+    if not x.shape or x.shape[:-1] != ids.shape:
+        raise ShapeError(f"segment_sum takes x of shape (…, features) and ids (…), not {x.shape} and {ids.shape}.")
+
+
+@segment_sum.vjp("x", "gx[..., k] = gy[ids[...], k]")
+def _(xp, gy, ids):
+    return embedding.apply(xp, gy, ids)
