@@ -7,7 +7,6 @@ purposes are independent: more draws of one do not shift another.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -33,24 +32,22 @@ def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
     """Numbers in [0, 1) in the shape, dtype and device of `like`, drawn on the CPU; in each replay of a captured step
     others. A dtype other than float32 and float64 gets float32's numbers.
     """
-    return _like(like, _uniform, generator)
+    return _like(like, "random", generator)
 
 
 def normal(generator: numpy.random.Generator, like: Tensor) -> Tensor:
     """The same of the standard normal distribution."""
-    return _like(like, _normal, generator)
+    return _like(like, "standard_normal", generator)
 
 
-def _like(like: Tensor, draw: Callable[..., Any], generator: numpy.random.Generator) -> Tensor:
+def _like(like: Tensor, method: str, generator: numpy.random.Generator) -> Tensor:
     dtype = like.dtype if like.dtype in (numpy.float32, numpy.float64) else numpy.dtype("float32")
     if trace := capturing():
-        return Tensor(trace.draw(draw, generator, like.shape, dtype, like.device))
-    return Tensor(draw(generator, like.shape, dtype, like.device))
+        return Tensor(trace.draw(_draw, generator, method, like.shape, dtype, like.device))
+    return Tensor(_draw(generator, method, like.shape, dtype, like.device))
 
 
-def _uniform(generator: numpy.random.Generator, shape: tuple[int, ...], dtype: numpy.dtype[Any], device: str) -> Any:
-    return backend.send(generator.random(shape, dtype=dtype), device)
-
-
-def _normal(generator: numpy.random.Generator, shape: tuple[int, ...], dtype: numpy.dtype[Any], device: str) -> Any:
-    return backend.send(generator.standard_normal(shape, dtype=dtype), device)
+def _draw(
+    generator: numpy.random.Generator, method: str, shape: tuple[int, ...], dtype: numpy.dtype[Any], device: str
+) -> Any:
+    return backend.send(getattr(generator, method)(shape, dtype=dtype), device)

@@ -189,5 +189,5 @@ class GpuProgram(Program):
 
 
 def _drawing(instruction: Instruction) -> Callable[[], Sequence[Any]]:
-    generator, shape, dtype, _ = instruction.arguments
-    return lambda: [generator.random(shape, dtype=dtype)]
+    generator, method, shape, dtype, _ = instruction.arguments
+    return lambda: [getattr(generator, method)(shape, dtype=dtype)]

@@ -61,8 +61,8 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     if name == "reshape" and isinstance(arguments[0], Variable):
         return [(_copy_reshaped, (out, arguments[0]), {})]
     if row.draws:
-        generator, _, dtype, _ = arguments
-        return [(generator.random, (), {"dtype": dtype, "out": out})]
+        generator, method, _, dtype, _ = arguments
+        return [(getattr(generator, method), (), {"dtype": dtype, "out": out})]
     if name == "take" and xp is numpy and options.keys() <= {"axis", "mode"} and len(arguments) == 2:
         given = (*arguments, options.get("axis"), out, options.get("mode", "raise"))
         return [(numpy.ndarray.take, given, {})]

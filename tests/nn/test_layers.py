@@ -446,6 +446,11 @@ def test_noise_is_drawn_from_the_generator_only():
     one, two = (layers.GaussianNoise(0.5)(x, training=True, generator=random.generator(1)).numpy() for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert abs((one - x).std() - 0.5) < 0.02
+    model = cg.Sequential([layers.GaussianNoise(1.0, input_shape=(5,)), layers.Dense(1, kernel_initializer="ones")])
+    model.compile(cg.optimizers.GradientDescent(0.0), "mse")
+    losses = model.fit(np.zeros((400, 5)), np.zeros((400, 1)), epochs=2, batch_size=100, verbose=0).history["loss"]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses, 5, rtol=0.3)  # of five numbers of variance 1, in replays too
     whole = layers.SpatialDropout1D(0.5)(np.ones((4, 5, 6)), training=True, generator=random.generator(1)).numpy()
     assert (whole == whole[:, :1]).all()
     assert {*whole.ravel()} == {0.0, 2.0}
