@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 from .errors import UsageError, unknown_name
 
-CLASSES = ("layer", "schedule")
+CLASSES = ("layer", "schedule", "loss", "metric", "regularizer", "constraint", "initializer")
 """Keys under which a configuration names its class."""
 T = TypeVar("T")
 OURS = f"{__name__.rpartition('.')[0]}."
@@ -186,6 +187,12 @@ def way_out(name: object) -> str:
         f"Where it is one of your own, first import or define it (a function under @nn.register), or give it to "
         f"load(…, custom_objects={{{name!r}: {name}}})."
     )
+
+
+def snake(name: str) -> str:
+    """The name of a class as functions are called: Conv2DTranspose is conv2d_transpose."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _spelled(name: object) -> str:

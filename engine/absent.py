@@ -55,7 +55,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "What fit prints says fit(…, verbose=…).": {"verbose": 0},
     "The whole model is saved; model.load_weights takes the weights alone.": {"save_weights_only": False},
     "The model is saved at the end of epochs.": {"save_freq": "epoch"},
-    "A loss is the mean over the batch; write another as a function of your own.": {"reduction": "sum_over_batch_size"},
+    "Classes lie along the last axis.": {"axis": -1},
     "Give a schedule as learning_rate, such as optim.CosineDecay(…).": {"decay": 0},
 }  # fmt: skip
 """The way out, and what Keras gives a meaning that this engine does not, with the value that changes nothing."""

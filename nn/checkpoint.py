@@ -24,6 +24,7 @@ from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
 from .container import check_extension, check_header, digest_of
+from .criterion import Loss
 from .description import PRIMITIVE, UNUSABLE, made
 from .layers import LAYERS
 from .loading import (
@@ -38,7 +39,6 @@ from .loading import (
     shapes_for,
     shapes_of,
 )
-from .losses import LOSSES, Loss, make_loss
 from .metrics import METRICS, Metric, make_metric
 from .state import CHOICES, Standing, is_finite, to_plain
 
@@ -130,7 +130,6 @@ class Description:
 
     def _compiled(self, model: Trained, loss: Loss) -> dict[str, Any]:
         assert model.optimizer is not None
-        ours = loss.name in LOSSES and loss.function is LOSSES[loss.name].function
         metrics = []
         for metric in model.metrics:
             try:
@@ -140,9 +139,7 @@ class Description:
         return {
             "optimizer": self._written(model.optimizer.config(), "the optimizer has"),
             "iterations": model.optimizer.iterations,
-            "loss": loss.name if ours else self._written(_made_of(loss, make_loss), "compile was given"),
-            "from_logits": loss.from_logits,
-            "label_smoothing": loss.label_smoothing,
+            "loss": self._written(loss.shortest(), "compile was given"),
             "metrics": metrics,
             **{name: getattr(model, name) for name in CHOICES},
         }

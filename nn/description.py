@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from ..checks import number, whole
+from ..checks import whole
+from ..engine.piece import key_in
 from ..engine.primitive import registry
 from ..errors import ChalkgradError, UsageError
 from ..names import OWN, registered, resolved
@@ -17,7 +17,7 @@ from .draws import Stream
 from .hooks import History
 from .layers import LAYERS, Layer, make_layer
 from .losses import make_loss
-from .schema import check, check_config, shown
+from .schema import check, check_config, check_piece, shown
 from .state import CHOICES, Within
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Stands(Under):
 class Later(TypedDict, total=False):
     """What files of earlier versions do not say of how the model is trained."""
 
+    from_logits: bool
     label_smoothing: float
     run_eagerly: bool
     jit_compile: bool | str
@@ -80,7 +81,6 @@ class Compiled(Later):
     optimizer: dict[str, Any]
     iterations: int
     loss: Any
-    from_logits: bool
     metrics: list[Any]
 
 
@@ -139,8 +139,11 @@ def _compile(model: Trained, settings: Mapping[str, Any], own: Mapping[str, Any]
     config = settings["optimizer"]
     config = {**config, "name": own.get(config.get("name"), config.get("name"))}
     check_config(config, "name", OPTIMIZERS, Optimizer, {})
-    smoothing = number("it", "label_smoothing", settings.get("label_smoothing", 0.0), "[0, 1)")
-    loss = replace(make_loss(settings["loss"]), from_logits=settings["from_logits"], label_smoothing=smoothing)
+    if key_in(settings["loss"]):
+        check_piece(settings["loss"], "loss")
+    loss = make_loss(settings["loss"])
+    if earlier := {name: settings[name] for name in ("from_logits", "label_smoothing") if settings.get(name)}:
+        loss = type(loss)(**{**loss.get_config(), **earlier})
     choices = {name: settings[name] for name in CHOICES if name in settings}
     model.compile(make_optimizer(config), loss, settings["metrics"], **choices)
     assert model.optimizer is not None

@@ -1,183 +1,301 @@
-"""Losses by name: what `compile(loss=…)` takes, from outputs or, fused, from logits."""
+"""The losses: what `compile(loss=…)` takes, by name, as a class, or as a function of one number a sample.
+
+Each is written once, by its equation, for probabilities; where it is stabler from logits, for those too. `Huber(2.0)`
+is a loss, `huber(y_true, y_pred, delta=2.0)` what it gives for each sample, and "huber" a name of it. Definitions are
+Keras's, with its bounds; ε is EPSILON.
+"""
 
 from __future__ import annotations
 
-import inspect
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
-from ..checks import number
-from ..engine.absent import checked
+from ..engine import backend
 from ..engine.capturing import capturing
 from ..engine.primitive import Primitive
-from ..engine.tensor import Tensor, tensor
+from ..engine.tensor import Tensor
 from ..errors import UsageError
-from ..names import Names
+from ..names import snake
 from ..ops import loss as equations
-from ..ops.arithmetic import absolute, clip
+from ..ops.activation import log_softmax, sigmoid, softmax, softplus
+from ..ops.arithmetic import absolute, clip, maximum, where
 from ..ops.creation import one_hot
-from ..ops.elementary import log
-from ..ops.reduction import mean, sum
+from ..ops.elementary import log, log1p, sqrt
+from ..ops.reduction import max, sum
+from .criterion import Elementwise, Loss
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 EPSILON = 1e-7
 """How far probabilities are kept from 0 and 1 before their logarithm is taken (Keras's value)."""
 
 
-@checked
-@dataclass(frozen=True)
-class Loss:
-    """A loss J(targets, outputs), the mean over the batch.
+class MeanSquaredError(Elementwise, aliases=("mse",)):
+    """(ŷ - y)² (D10)."""
 
-    targets: what they are: "values" (the outputs' shape), "classes" (rows of probabilities over the last axis),
-    "labels" (integers, without that axis), "probabilities" (each in [0, 1]) or "any" (a loss of the user's own).
-    on_logits, fuses: the primitive that computes it from logits, and the activation that is in it.
-    from_logits: outputs are logits already.
-    label_smoothing: ε of targets t (1 - ε) + ε / K over K classes (Szegedy et al. 2016).
-    """
+    targets = "values"
 
-    name: str
-    targets: str
-    function: LossFunction
-    on_logits: Primitive | None = None
-    fuses: str | None = None
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return (y_pred - y_true) ** 2
+
+    def mean_of(self, y_true: Tensor, y_pred: Tensor, logits: bool) -> Tensor:
+        return equations.mean_squared_error(y_pred, y_true)
+
+
+class MeanAbsoluteError(Elementwise, aliases=("mae",)):
+    """|ŷ - y|."""
+
+    targets = "values"
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return absolute(y_pred - y_true)
+
+
+class CategoricalCrossentropy(Loss):
+    """-Σₖ yₖ log pₖ, with rows of probabilities; p are made to sum to 1."""
+
+    targets, fuses, on_logits = "classes", "softmax", equations.categorical_cross_entropy
+
     from_logits: bool = False
     label_smoothing: float = 0.0
 
-    def __call__(self, y_true: Tensor, y_pred: Tensor, logits: bool = False) -> Tensor:
-        """J, a single number; a loss of the user's own gives what it gives. logits: y_pred are no probabilities yet."""
-        y_true, y_pred = (t if isinstance(t, Tensor) else tensor(t) for t in (y_true, y_pred))
-        if self.label_smoothing:
-            y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
-        if self.on_logits and (logits or self.from_logits):
-            return self.on_logits(y_pred, y_true)
-        return self.function(y_true, y_pred)
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return -sum(y_true * log(_shares(y_pred)), axis=-1)
+
+    def call_logits(self, y_true: Tensor, z: Tensor) -> Tensor:
+        return -sum(y_true * log_softmax(z), axis=-1)
 
 
-def _squared(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    return equations.mean_squared_error(y_pred, y_true)
+class SparseCategoricalCrossentropy(Loss):
+    """-log p of the label, with integer labels. ignore_class: a label whose samples do not count."""
+
+    targets, fuses, on_logits = "labels", "softmax", equations.sparse_categorical_cross_entropy
+
+    from_logits: bool = False
+    ignore_class: int | None = None
+
+    def prepared(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        fused = equations.sparse_categorical_cross_entropy
+        assert fused.checker
+        assert fused.value_checker
+        fused.checker(y_pred, y_true)
+        if self.ignore_class is None and not capturing() and y_true.device == "cpu":  # a step's were checked before
+            fused.value_checker(y_pred._data, y_true._data)
+        return y_true
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return -sum(one_hot(y_true, classes=y_pred.shape[-1]) * log(_shares(y_pred)), axis=-1)
+
+    def call_logits(self, y_true: Tensor, z: Tensor) -> Tensor:
+        return -sum(one_hot(y_true, classes=z.shape[-1]) * log_softmax(z), axis=-1)
 
 
-def _absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    _same_shape("mean_absolute_error", y_true, y_pred)
-    return mean(absolute(y_pred - y_true))
+class BinaryCrossentropy(Elementwise, aliases=("bce",)):
+    """-y log p - (1 - y) log(1 - p), with single probabilities."""
+
+    targets, fuses, on_logits = "probabilities", "sigmoid", equations.binary_cross_entropy
+
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        p = _inside(y_pred)
+        return -(y_true * log(p) + (1 - y_true) * log(1 - p))
+
+    def element_logits(self, y_true: Tensor, z: Tensor) -> Tensor:
+        return y_true * softplus(-z) + (1 - y_true) * softplus(z)
 
 
-def _categorical(y_true: Tensor, p: Tensor) -> Tensor:
-    _same_shape("categorical_crossentropy", y_true, p)
-    p = clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)
-    return mean(-sum(y_true * log(p), axis=-1))
+class BinaryFocalCrossentropy(Elementwise):
+    """(1 - q)^γ times the cross-entropy, q = p where y is 1 and 1 - p where it is 0 (Lin et al. 2017).
+
+    apply_class_balancing: times α where y is 1, and 1 - α where it is 0.
+    """
+
+    targets = "probabilities"
+
+    apply_class_balancing: bool = False
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        p, other = _inside(y_pred), 1 - y_true
+        entropy = -(y_true * log(p) + other * log(1 - p))
+        focal = (1 - (y_true * y_pred + other * (1 - y_pred))) ** self.gamma * entropy
+        return (y_true * self.alpha + other * (1 - self.alpha)) * focal if self.apply_class_balancing else focal
+
+    def element_logits(self, y_true: Tensor, z: Tensor) -> Tensor:
+        return self.element(y_true, sigmoid(z))
 
 
-def _sparse(labels: Tensor, p: Tensor) -> Tensor:
-    fused = equations.sparse_categorical_cross_entropy
-    assert fused.checker
-    assert fused.value_checker
-    fused.checker(p, labels)
-    if not capturing() and labels.device == "cpu":  # a recorded step's were checked beforehand
-        fused.value_checker(p._data, labels._data)
-    p = clip(p / sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)
-    return mean(-sum(one_hot(labels, classes=p.shape[-1]) * log(p), axis=-1))
+class CategoricalFocalCrossentropy(Loss):
+    """-Σₖ α (1 - pₖ)^γ yₖ log pₖ (Lin et al. 2017, for several classes)."""
+
+    targets = "classes"
+
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        p = _shares(y_pred)
+        return sum((1 - p) ** self.gamma * self.alpha * (-y_true * log(p)), axis=-1)
+
+    def call_logits(self, y_true: Tensor, z: Tensor) -> Tensor:
+        return self.call(y_true, softmax(z))
 
 
-def _binary(y_true: Tensor, p: Tensor) -> Tensor:
-    _same_shape("binary_crossentropy", y_true, p)
-    p = clip(p, EPSILON, 1 - EPSILON)
-    return mean(-(y_true * log(p) + (1 - y_true) * log(1 - p)))
+class Huber(Elementwise):
+    """e² / 2 where |e| ≤ δ, and δ |e| - δ² / 2 beyond, e = ŷ - y (Huber 1964)."""
+
+    targets = "values"
+
+    delta: float = 1.0
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        e = y_pred - y_true
+        size = absolute(e)
+        return where(size <= self.delta, 0.5 * e * e, self.delta * size - 0.5 * self.delta**2)
 
 
-def _same_shape(name: str, y_true: Tensor, y_pred: Tensor) -> None:
-    equations.check_same_shape(name, "y_true", y_true, "y_pred", y_pred)
+class LogCosh(Elementwise):
+    """log cosh(ŷ - y)."""
+
+    targets = "values"
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        e = y_pred - y_true
+        return e + softplus(-2 * e) - LOG_2
 
 
-LOSSES: Names[Loss] = Names(
-    "loss",
-    [(loss.name, loss) for loss in (
-        Loss("mean_squared_error", "values", _squared),
-        Loss("mean_absolute_error", "values", _absolute),
-        Loss(
-            "categorical_crossentropy", "classes", _categorical,
-            equations.categorical_cross_entropy, "softmax",
-        ),
-        Loss(
-            "sparse_categorical_crossentropy", "labels", _sparse,
-            equations.sparse_categorical_cross_entropy, "softmax",
-        ),
-        Loss(
-            "binary_crossentropy", "probabilities", _binary,
-            equations.binary_cross_entropy, "sigmoid",
-        ),
-    )],
-    aliases=[("mse", "mean_squared_error"), ("mae", "mean_absolute_error")],
-)  # fmt: skip
-EQUATIONS = {equations.mean_squared_error: LOSSES["mean_squared_error"]} | {
-    loss.on_logits: replace(loss, from_logits=True) for loss in LOSSES.values() if loss.on_logits
-}
+class MeanAbsolutePercentageError(Elementwise, aliases=("mape",)):
+    """100 |ŷ - y| / max(|y|, ε)."""
+
+    targets = "values"
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return 100 * absolute((y_true - y_pred) / maximum(absolute(y_true), EPSILON))
+
+
+class MeanSquaredLogarithmicError(Elementwise, aliases=("msle",)):
+    """(log(1 + max(ŷ, ε)) - log(1 + max(y, ε)))²."""
+
+    targets = "values"
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return (log1p(maximum(y_pred, EPSILON)) - log1p(maximum(y_true, EPSILON))) ** 2
+
+
+class Poisson(Elementwise):
+    """ŷ - y log(ŷ + ε): the negative log-likelihood of Poisson's distribution, but for what ŷ does not change."""
+
+    targets = "values"
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return y_pred - y_true * log(y_pred + EPSILON)
+
+
+class KLDivergence(Loss, aliases=("kld", "kullback_leibler_divergence")):
+    """Σₖ yₖ log(yₖ / pₖ), both in [ε, 1] (Kullback & Leibler 1951)."""
+
+    targets = "classes"
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        y, p = (clip(each, min=EPSILON, max=1) for each in (y_true, y_pred))
+        return sum(y * log(y / p), axis=-1)
+
+
+class CosineSimilarity(Loss):
+    """-Σₖ yₖ ŷₖ / (‖y‖ ‖ŷ‖): -1 for the same direction."""
+
+    targets = "values"
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        y, p = (x / sqrt(maximum(sum(x * x, axis=-1, keepdims=True), EPSILON**2)) for x in (y_true, y_pred))
+        return -sum(y * p, axis=-1)
+
+
+class Hinge(Elementwise):
+    """max(1 - y ŷ, 0), y being -1 or 1; targets of 0 and 1 are taken for these."""
+
+    targets = "values"
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return maximum(1 - _signs(y_true) * y_pred, 0)
+
+
+class SquaredHinge(Hinge):
+    """max(1 - y ŷ, 0)², as `Hinge`."""
+
+    def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return super().element(y_true, y_pred) ** 2
+
+
+class CategoricalHinge(Loss):
+    """max(1 + maxₖ (1 - yₖ) ŷₖ - Σₖ yₖ ŷₖ, 0), with one-hot rows y."""
+
+    targets = "values"
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return maximum(max((1 - y_true) * y_pred, axis=-1) - sum(y_true * y_pred, axis=-1) + 1, 0)
+
+
+LOG_2 = 0.6931471805599453
+
+
+def _inside(p: Tensor) -> Tensor:
+    return clip(p, min=EPSILON, max=1 - EPSILON)
+
+
+def _shares(p: Tensor) -> Tensor:
+    return _inside(p / sum(p, axis=-1, keepdims=True))
+
+
+def _signs(y: Tensor) -> Tensor:
+    xp = backend.namespace_of(y._data)
+    binary = xp.all((y._data == 0) | (y._data == 1))
+    return Tensor(xp.where(binary, 2 * y._data - 1, y._data))
+
+
+LOSSES = Loss.kinds
+"""Their classes by name; an alias is a name as well."""
+EQUATIONS: dict[Primitive, Loss] = {equations.mean_squared_error: MeanSquaredError()}
+for _kind in (CategoricalCrossentropy, SparseCategoricalCrossentropy, BinaryCrossentropy):
+    EQUATIONS[_kind.on_logits] = _kind(from_logits=True)
 """What the primitives mean as losses: they take their operands in another order, and logits."""
 
 
-@checked
-def MeanSquaredError() -> Loss:
-    """Mean squared error (D10)."""
-    return LOSSES["mean_squared_error"]
-
-
-@checked
-def CategoricalCrossentropy(from_logits: bool = False, label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy with rows of probabilities; from_logits: the model's outputs are logits.
-
-    label_smoothing: ε in [0, 1): targets t become t (1 - ε) + ε / K over K classes, in evaluation as well.
-    """
-    smoothing = number("CategoricalCrossentropy", "label_smoothing", label_smoothing, "[0, 1)")
-    return replace(LOSSES["categorical_crossentropy"], from_logits=from_logits, label_smoothing=smoothing)
-
-
-@checked
-def SparseCategoricalCrossentropy(from_logits: bool = False) -> Loss:
-    """Cross-entropy with integer labels; from_logits: the model's outputs are logits."""
-    return replace(LOSSES["sparse_categorical_crossentropy"], from_logits=from_logits)
-
-
-@checked
-def BinaryCrossentropy(from_logits: bool = False) -> Loss:
-    """Cross-entropy of single probabilities; from_logits: the model's outputs are logits."""
-    return replace(LOSSES["binary_crossentropy"], from_logits=from_logits)
-
-
-def check_arguments(kind: str, function: Callable[..., object], *arguments: str) -> None:
-    """Raise UsageError where a function of the user's own cannot take these arguments, as far as it tells."""
-    if isinstance(function, type):
-        raise UsageError(f"the {kind} {function.__name__} is a class: make one, {function.__name__}().")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # written in C, and says nothing of its arguments
-        return
-    places = {name: place for place, name in enumerate(signature.parameters)}
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        fits = False
-    else:
-        fits = all(places.get(name, place) == place for place, name in enumerate(arguments))
-    if not fits:
-        raise UsageError(f"a {kind} of your own is a function ({', '.join(arguments)}); {function!r} is not.")
-
-
-def make_loss(value: str | Loss | LossFunction) -> Loss:
-    """A loss of its name, of itself, or of a function (y_true, y_pred) of the user's own.
+def make_loss(value: Any) -> Loss:
+    """A loss of its name, of itself, of its configuration, or of a function (y_true, y_pred) of the user's own.
 
     The function takes tensors and returns one: a single number, the mean over the batch, or one number a sample, of
     which the mean is taken. Raises UsageError for a function that cannot be called so.
     """
-    if isinstance(value, Loss):
-        return value
     if isinstance(value, Primitive):
         if value not in EQUATIONS:
             raise UsageError(f"the primitive {value.name!r} is no loss: name one of {[*LOSSES]}, or write a function.")
         return EQUATIONS[value]
-    if callable(value):
-        check_arguments("loss", value, "y_true", "y_pred")
-        return Loss(getattr(value, "__name__", "loss"), "any", value)
-    found: Any = LOSSES.named(value)
-    return found if isinstance(found, Loss) else make_loss(found)
+    made: Loss = Loss.of(value)
+    return made
+
+
+get = make_loss
+
+
+@functools.cache
+def _function(kind: type[Loss]) -> Callable[..., Tensor]:
+    def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
+        return kind(reduction=None, **options)(y_true, y_pred)
+
+    function.__name__, function.__doc__, function.piece = snake(kind.__name__), kind.__doc__, kind  # type: ignore[attr-defined]
+    return function
+
+
+def __getattr__(name: str) -> Callable[..., Tensor]:
+    """The function of a loss, by its name: what it gives for each sample."""
+    known = LOSSES.get(LOSSES.aliases.get(name.lower(), name))
+    if known is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {LOSSES.unknown(name)}")
+    return _function(known)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from ..engine import backend
 from ..engine.tensor import Tensor
 from ..errors import ShapeError, UsageError
 from ..ops.reduction import mean
+from .criterion import check_one_a_sample
 from .samples import Samples
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def outputs_and_loss(
 ) -> tuple[Tensor, Tensor]:
     """What the model makes of a batch (logits, where the loss computes from them), and the loss; as `forward` takes it.
 
-    A loss of one number a sample becomes their mean. Raises UsageError where it is no tensor, holds other numbers, or
+    Raises UsageError where the loss is no tensor, or
     where it is to be on the tape and does not follow from the weights.
     """
     loss, fused = model.loss, model.fuses_loss
@@ -101,22 +102,13 @@ def outputs_and_loss(
             "operations, for what is no tensor has no gradient."
         )
     if value.shape:
-        _check_one_a_sample("loss", loss.name, value.shape, len(outputs))
-        value = mean(value)
+        value = mean(value)  # of a loss with reduction=None
     if taped and outputs.requires_grad and not value.requires_grad:
         raise UsageError(
             f"the loss {loss.name!r} does not depend on y_pred, so that nothing can be learnt from it: compute it with "
             "tensor operations, without numpy(), item() or detach()."
         )
     return outputs, value
-
-
-def _check_one_a_sample(kind: str, name: str, shape: tuple[int, ...], count: int) -> None:
-    if math.prod(shape) != 1 and shape not in ((count,), (count, 1)):
-        raise UsageError(
-            f"the {kind} {name!r} returned shape {shape}: it is a tensor of one number, the batch's mean, or of one "
-            f"number a sample, of shape ({count},)."
-        )
 
 
 def in_dtype(model: Network, x: Tensor) -> Tensor:
@@ -154,7 +146,7 @@ def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Ar
         raise UsageError(f"the metric {metric.name!r} returned {value!r}: it is a number, the batch's mean.")
     number = xp.asarray(value)
     if number.shape:
-        _check_one_a_sample("metric", metric.name, number.shape, len(outputs))
+        check_one_a_sample("metric", metric.name, number.shape, len(outputs))
         number = xp.mean(number)
     return number
 

@@ -11,7 +11,7 @@ from ..engine.absent import checked
 from ..engine.backend import Array, Namespace
 from ..errors import DataError, ShapeError, UsageError
 from ..names import Names
-from .losses import Loss, check_arguments
+from .criterion import Loss, check_arguments
 
 MetricFunction = Callable[[Namespace, Array, Array], Array]
 

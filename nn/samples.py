@@ -15,8 +15,8 @@ from ..engine.tensor import Tensor
 from ..errors import DataError, ShapeError, UsageError
 from ..names import is_ours
 from ..ops.shapes import rows_at
+from .criterion import Loss
 from .layers.base import Layer
-from .losses import Loss
 
 Shape = tuple[int, ...]
 Augment: TypeAlias = Callable[[Any, numpy.random.Generator], Any]
@@ -83,7 +83,7 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str =
     check_finite(y, what)
     outputs = output_shape[-1] if output_shape else 1
     if loss.targets == "labels":
-        _check_labels(y, outputs, output_shape, what)
+        _check_labels(y, outputs, output_shape, what, getattr(loss, "ignore_class", None))
     elif loss.targets != "any" and y.shape[1:] != output_shape:
         hint = ""
         if loss.targets == "classes" and y.shape[1:] == output_shape[:-1] and y.dtype.kind in "iu":
@@ -103,7 +103,9 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str =
             )
 
 
-def _check_labels(y: backend.Array, classes: int, output_shape: Shape, what: str) -> None:
+def _check_labels(
+    y: backend.Array, classes: int, output_shape: Shape, what: str, ignored: int | None = None
+) -> None:
     xp = backend.namespace_of(y)
     if y.shape[1:] != output_shape[:-1]:
         raise ShapeError(
@@ -111,7 +113,7 @@ def _check_labels(y: backend.Array, classes: int, output_shape: Shape, what: str
             f"(batch{''.join(f', {n}' for n in output_shape[:-1])},). One-hot rows go to 'categorical_crossentropy'."
         )
     rows = y.reshape(len(y), -1)
-    wrong = ((rows < 0) | (rows >= classes) | (rows != xp.floor(rows))).any(axis=1)
+    wrong = (((rows < 0) | (rows >= classes) | (rows != xp.floor(rows))) & (rows != ignored)).any(axis=1)
     if backend.fetch(wrong.any()):
         bad = int(backend.fetch(xp.argmax(wrong)))
         raise DataError(

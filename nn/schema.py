@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from ..engine.piece import BASES, Piece, key_in
 from ..errors import UsageError, nearest
 from ..names import Names, annotations_of, is_ours, way_out
-from ..optim.schedule import SCHEDULES, Schedule
 
 DEPTH = 32
 """How deep schedules, say, may stand within each other."""
@@ -69,7 +69,7 @@ def fits(value: Any, kind: Any) -> bool:
         return callable(value)
     if _has_fields(kind) or origin is dict:
         return isinstance(value, dict)
-    return kind is not Schedule or (isinstance(value, dict) and "schedule" in value)
+    return not _is_kind_of(kind, Piece) or key_in(value) == kind.key
 
 
 def check_config(
@@ -90,6 +90,8 @@ def check_config(
             kind = kinds.named(kind)
         except UsageError as error:
             raise UsageError(f"{error} {way_out(kind)}") from None
+    if callable(kind) and not isinstance(kind, type):  # a function of the user's own, in what wraps it
+        kind = getattr(base, "wrapper", None) or kind
     if not _is_kind_of(kind, base):
         raise UsageError(f"{shown(config[key])} is no {kinds.kind}")
     known: dict[str, Any] = {**annotations_of(kind), **common, key: Any}
@@ -97,8 +99,13 @@ def check_config(
     for name, value in config.items():
         if is_ours(kind) or name in common:
             check(value, known[name], f"{kind.__name__}({name}=…)")
-        if isinstance(value, dict) and "schedule" in value:
-            check_config(value, "schedule", SCHEDULES, Schedule, {}, depth + 1)
+        if inner := key_in(value):
+            check_piece(value, inner, depth + 1)
+
+
+def check_piece(config: Any, key: str, depth: int = 0) -> None:
+    """Raise UsageError where a configuration tells of no piece of the kind that is known by this key."""
+    check_config(config, key, BASES[key].kinds, BASES[key], {}, depth)
 
 
 hints_of = functools.cache(get_type_hints)
@@ -119,7 +126,7 @@ def _is_kind_of(kind: object, base: type) -> bool:
 
 def _has_fields(kind: Any) -> bool:
     """Whether an annotation names what it holds: a TypedDict, or a dataclass, of which a file has every field."""
-    return is_typeddict(kind) or (isinstance(kind, type) and is_dataclass(kind))
+    return is_typeddict(kind) or (isinstance(kind, type) and is_dataclass(kind) and not issubclass(kind, Piece))
 
 
 def _is_text(value: str) -> bool:

@@ -22,7 +22,8 @@ from .draws import Stream
 from .forward import ending
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .layers import Layer
-from .losses import Loss, LossFunction, make_loss
+from .criterion import Loss, LossFunction
+from .losses import make_loss
 from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .network import Network, on_its_device

@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, dataclass_transform
+from typing import Any
 
 import numpy
 
 from ..checks import is_number, number, whole
-from ..engine.absent import checked
+from ..engine.piece import Piece
 from ..errors import UsageError
-from ..names import Names, taken_by
 
 LARGEST = float(numpy.finfo("float32").max)
 
 
-@dataclass_transform(frozen_default=True)
-class Schedule:
+class Schedule(Piece, key="schedule"):
     """Base class: a schedule is called with the number of updates done (0 before the first); returns the rate.
 
     One of your own is a class with `__call__`; like those here it may name its numbers as a frozen dataclass does, and
     needs no decorator for it. Files know it by its class.
     """
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "__init__" not in vars(cls):
-            dataclass(frozen=True)(cls)
-        SCHEDULES.add(cls.__name__, checked(cls))
+    called_as_functions = False
 
     def __call__(self, step: int) -> float:
         raise NotImplementedError
 
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # checked and made plain, in a frozen dataclass
 
-    def config(self) -> dict[str, Any]:
-        """The schedule as plain values; `make_schedule` reads it back."""
-        taken = {name: getattr(self, name) for name in taken_by(type(self))}
-        inner = {name: value.config() for name, value in taken.items() if isinstance(value, Schedule)}
-        return {"schedule": type(self).__name__, **taken, **inner}
-
-
-SCHEDULES: Names[type[Schedule]] = Names("schedule")
-"""By class name, as a file names them; each registers itself."""
+SCHEDULES = Schedule.kinds
+"""By name; each registers itself."""
 
 
 class Constant(Schedule):
@@ -112,9 +95,7 @@ def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if isinstance(value, dict):
-        inner = {name: make_schedule(each) for name, each in value.items() if isinstance(each, dict)}
-        made: Schedule = SCHEDULES.made({**value, **inner}, "schedule")
-        return made
+        return Schedule.of(value)  # type: ignore[no-any-return]
     return Constant(value)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -14,12 +13,13 @@ import numpy
 from ...checks import wholes
 from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
+from ...engine.piece import as_plain
 from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError
-from ...names import Names, is_ours, taken_by
+from ...names import Names, is_ours, snake, taken_by
+from ..criterion import check_arguments
 from ..initializers import Initializer
-from ..losses import check_arguments
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
@@ -299,9 +299,8 @@ def _drawn(layer: Layer, wanted: Beginnings, generator: numpy.random.Generator) 
 
 
 def default_name(kind: type[Layer]) -> str:
-    """What Keras calls a layer of this class: Conv2DTranspose is conv2d_transpose."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind.__name__)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    """What Keras calls a layer of this class."""
+    return snake(kind.__name__)
 
 
 def checked_shape(what: str, shape: Any) -> Shape:
@@ -312,8 +311,3 @@ def checked_shape(what: str, shape: Any) -> Shape:
     if any(n < 1 for n in lengths):
         raise UsageError(f"{what}={shape!r}: every length is 1 or more (the batch is not part of it).")
     return lengths
-
-
-def as_plain(value: Any) -> Any:
-    """Tuples as lists, as a file has them."""
-    return [as_plain(one) for one in value] if isinstance(value, tuple) else value

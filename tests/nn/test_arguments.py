@@ -259,10 +259,8 @@ def test_weights_are_not_a_list():
 UNKNOWN = {
     "a schedule": (lambda: cg.optim.CosineDecay(0.1, 5, alpha=0.1), "CosineDecay.*'alpha'"),
     "a loss": (lambda: cg.losses.CategoricalCrossentropy(from_logit=True), "did you mean 'from_logits'"),
-    "Keras's argument of a loss": (
-        lambda: cg.losses.BinaryCrossentropy(reduction="none"),
-        "there is no reduction here",
-    ),
+    "a reduction": (lambda: cg.losses.BinaryCrossentropy(reduction="man"), "did you mean 'mean'"),
+    "Keras's argument of a loss": (lambda: cg.losses.BinaryCrossentropy(axis=1), "there is no axis here"),
     "a callback": (lambda: cg.callbacks.EarlyStopping(patiense=3), "did you mean 'patience'"),
     "Keras's argument of a callback": (lambda: cg.callbacks.EarlyStopping(verbose=1), "there is no verbose here"),
     "a metric": (lambda: cg.metrics.Metric("m", len, on_logit=True), "did you mean 'on_logits'"),

@@ -89,7 +89,7 @@ def fresh(make):
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("fused", [True, False])
 def test_each_loss(name, fused):
-    loss, (_, y) = LOSSES[name], data()
+    loss, (_, y) = make_loss(name), data()
     last = loss.fuses if fused and loss.fuses else "sigmoid" if name == "binary_crossentropy" else "softmax"
     make = lambda: net(last=last if fused else "softplus" if last == "softmax" else "gaussian")  # noqa: E731
     labels = loss.targets == "labels"

@@ -10,7 +10,7 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers
 from chalkgrad.nn.initializers import INITIALIZERS
 from chalkgrad.nn.layers.base import LAYERS
-from chalkgrad.nn.losses import LOSSES
+from chalkgrad.nn.losses import LOSSES, make_loss
 from chalkgrad.nn.metrics import METRICS
 
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
@@ -87,7 +87,7 @@ def test_histories_losses_metrics_and_layers_are_equal_and_independent(copied):
 
 @copies
 def test_everything_with_a_name_is_copied(copied):
-    named = [*LOSSES.values(), *METRICS.values(), *INITIALIZERS.values()]
+    named = [*map(make_loss, LOSSES), *METRICS.values(), *INITIALIZERS.values()]
     assert [copied(one) for one in named] == named
     for make in (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose):
         arguments = (3,) if make is layers.DepthwiseConv2D else (2, 3)

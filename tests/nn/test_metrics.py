@@ -61,7 +61,10 @@ def test_accuracy_from_logits(loss):
     x, labels = rng.standard_normal((30, 4)), rng.integers(0, 3, 30)
     y = labels if loss.startswith("sparse") else np.eye(3)[labels]
     results = []
-    for activation, chosen in ((LOSSES[loss].fuses, LOSSES[loss]), (None, replace(LOSSES[loss], from_logits=True))):
+    for activation, chosen in (
+        (LOSSES[loss].fuses, make_loss(loss)),
+        (None, replace(make_loss(loss), from_logits=True)),
+    ):
         model = Sequential([Dense(3, activation, input_shape=(4,))], dtype="float64")
         model.compile("adam", chosen, ["accuracy"])
         results.append(model.evaluate(x, y, verbose=0))
