@@ -106,9 +106,11 @@ class Elementwise(Loss, abstract=True):
     """A loss with one number an element; a sample's is the mean of those along the last axis."""
 
     def element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """One number an element."""
         raise NotImplementedError
 
     def element_logits(self, y_true: Tensor, z: Tensor) -> Tensor:
+        """The same from logits."""
         return self.element(y_true, z)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

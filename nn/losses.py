@@ -24,6 +24,7 @@ from ..ops.creation import one_hot
 from ..ops.elementary import log, log1p, sqrt
 from ..ops.reduction import max, sum
 from .criterion import Elementwise, Loss
+from .criterion import LossFunctionWrapper as LossFunctionWrapper
 
 EPSILON = 1e-7
 """How far probabilities are kept from 0 and 1 before their logarithm is taken (Keras's value)."""

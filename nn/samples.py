@@ -103,9 +103,7 @@ def check_targets(y: backend.Array, loss: Loss, output_shape: Shape, what: str =
             )
 
 
-def _check_labels(
-    y: backend.Array, classes: int, output_shape: Shape, what: str, ignored: int | None = None
-) -> None:
+def _check_labels(y: backend.Array, classes: int, output_shape: Shape, what: str, ignored: int | None = None) -> None:
     xp = backend.namespace_of(y)
     if y.shape[1:] != output_shape[:-1]:
         raise ShapeError(
@@ -113,7 +111,8 @@ def _check_labels(
             f"(batch{''.join(f', {n}' for n in output_shape[:-1])},). One-hot rows go to 'categorical_crossentropy'."
         )
     rows = y.reshape(len(y), -1)
-    wrong = (((rows < 0) | (rows >= classes) | (rows != xp.floor(rows))) & (rows != ignored)).any(axis=1)
+    wrong = (rows < 0) | (rows >= classes) | (rows != xp.floor(rows))
+    wrong = (wrong if ignored is None else wrong & (rows != ignored)).any(axis=1)
     if backend.fetch(wrong.any()):
         bad = int(backend.fetch(xp.argmax(wrong)))
         raise DataError(

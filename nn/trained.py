@@ -18,11 +18,11 @@ from ..names import is_ours
 from ..optim import Optimizer, make_optimizer
 from ..replay.capture import Captured, check_jit
 from . import training
+from .criterion import Loss, LossFunction
 from .draws import Stream
 from .forward import ending
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .layers import Layer
-from .criterion import Loss, LossFunction
 from .losses import make_loss
 from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric

@@ -91,7 +91,7 @@ def test_every_loss_has_the_names_that_keras_knows_it_by(keras):
             assert snake(kind.__name__) == known[name].__name__
 
 
-class Quartic(losses.Loss):
+class FourthPower(losses.Loss):
     def __init__(self, scale=1.0, **options):
         super().__init__(**options)
         self.scale = scale
@@ -103,7 +103,7 @@ class Quartic(losses.Loss):
         return {**super().get_config(), "scale": self.scale}
 
 
-@pytest.mark.parametrize("loss", ["huber", losses.Huber(0.5, reduction="sum"), losses.mse, Quartic(2.0), Quartic])
+@pytest.mark.parametrize("loss", ["huber", losses.Huber(0.5, reduction="sum"), losses.mse, FourthPower(2.0), FourthPower])
 def test_a_model_keeps_its_loss(tmp_path, loss):
     x = np.random.default_rng(0).random((12, 3)).astype("float32")
     model = cg.Sequential([cg.layers.Dense(3, input_shape=(3,))])
