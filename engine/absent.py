@@ -15,9 +15,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "Put the weights into a column of y, and weigh in a loss of your own, a function (y_true, y_pred).": {
         "sample_weight": None, "class_weight": None, "weighted_metrics": None, "sample_weight_mode": None,
     },
-    "One call of fit goes over all samples in each epoch: give it the samples of an epoch, and call it again.": {
-        "steps_per_epoch": None,
-    },
     "Data are loaded by whom you like; an augmentation is prepared by a thread beside the training.": {
         "workers": 1, "use_multiprocessing": False, "max_queue_size": 10,
     },

@@ -40,7 +40,7 @@ def computing(model: Trained, count: int, streamed: bool = False) -> dict[str, s
 
 
 def steps_ahead(
-    trainer: Trainer, step: Any, everything: list[Tensor], given: list[Taken], start: int, batch_size: int, hooks: Hooks
+    trainer: Trainer, step: Any, everything: list[Any], given: list[Taken], start: int, batch_size: int, hooks: Hooks
 ) -> int:
     """How many steps may run before the callbacks hear of the last of them; 0: each by itself, by the list.
 
@@ -50,8 +50,8 @@ def steps_ahead(
         return 0
     if trainer.model.device != "cpu":
         return hooks.ahead
-    samples = trainer.samples
-    if not samples or not runs_epochs(trainer.model, len(samples), samples.streamed):
+    samples: Any = trainer.samples
+    if samples is None or samples.streamed or not runs_epochs(trainer.model, len(samples)):
         return 0
     batch = [*everything, *[taken.tensor(start, start + batch_size) for taken in given]]
     if not step.is_settled(*batch):

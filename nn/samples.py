@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from ..engine.tensor import Tensor
 from ..errors import DataError, ShapeError, UsageError
 from ..names import is_ours
 from ..ops.shapes import rows_at
+from ..replay.arguments import leaves, rebuilt
 from .criterion import Loss
 from .layers.base import Layer
 
@@ -180,17 +182,31 @@ class Samples:
             check_held(self.y, self.dtype, f"{self.what}y")
         self.y = self.y.astype("int64" if labels else self.dtype, copy=False)
 
-    def some(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first `count` samples and targets; where there are fewer, they come again."""
-        order = backend.to_device(numpy.arange(count) % len(self), backend.device_of(self.x))
-        x, y = (rows(Tensor(values), Tensor(order)) for values in (self.x, self.y))
-        return self._there(x._data), self._there(y._data)
+    @property
+    def batch(self) -> list[Any]:
+        """All of them as a step takes a batch: samples and targets, arrays or nests of them."""
+        return [self.x, self.y]
 
-    def slices(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def some(self, count: int) -> list[Any]:
+        """The first `count` samples and targets; where there are fewer, they come again."""
+        order = Tensor(backend.to_device(numpy.arange(count) % len(self), backend.device_of(self.x)))
+        made: list[Any] = rebuilt(self.batch, lambda values: self._there(rows(Tensor(values), order)._data))
+        return made
+
+    def slices(self, size: int) -> Iterator[list[Any]]:
         """Samples and targets in their order, `size` at a time; views, where they need no other dtype."""
         for start in range(0, len(self), size):
-            x, y = self.x[start : start + size], None if self.y is None else self.y[start : start + size]
-            yield self._there(x), None if y is None else self._there(y)
+            part = slice(start, start + size)
+            yield rebuilt(self.batch, functools.partial(self._part, part))
+
+    def _part(self, part: slice, values: backend.Array) -> Tensor | None:
+        return None if values is None else self._there(values[part])
+
+    def joined(self, tensors: Iterable[Tensor]) -> list[Any]:
+        """The batch whose leaves are these."""
+        given = iter(tensors)
+        made: list[Any] = rebuilt(self.batch, lambda _: next(given))
+        return made
 
     def taken(self, order: numpy.typing.NDArray[Any], drawing: Callable[[int], Any], size: int) -> list[Taken]:
         """What a step takes for samples in that order: the indices, or where they are streamed the samples.
@@ -200,10 +216,11 @@ class Samples:
         if not self.streamed:
             return [Taken(order, None, self.device)]
         if not self.augmentation:
-            return [Taken(order, values, self.device) for values in (self.x, self.y)]
+            return [Taken(order, values, self.device) for values in leaves(self.batch)]
+        x, *others = leaves(self.batch)
         return [
-            Taken(order, self.x, self.device, lambda x, start: self._changed(x, drawing(start)), size),
-            Taken(order, self.y, self.device),
+            Taken(order, x, self.device, lambda x, start: self._changed(x, drawing(start)), size),
+            *[Taken(order, values, self.device) for values in others],
         ]
 
     def _changed(self, x: numpy.typing.NDArray[Any], generator: numpy.random.Generator) -> numpy.typing.NDArray[Any]:

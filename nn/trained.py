@@ -16,6 +16,7 @@ from ..engine.streams import say
 from ..errors import UnknownNameError, UsageError
 from ..names import is_ours
 from ..optim import Optimizer, make_optimizer
+from ..replay.arguments import leaves
 from ..replay.capture import Captured, check_jit
 from . import training
 from .criterion import Loss, LossFunction
@@ -28,6 +29,7 @@ from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .network import Network, on_its_device
 from .samples import Augment, Samples, split_off
+from .sources import InBatches, Source, is_source, kinds
 from .state import Standing
 from .trainer import Trainer
 from .validation import Validation, epochs_with, pair, steps_of
@@ -214,18 +216,19 @@ class Trained(Network):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = 32,
         epochs: int = 1,
         verbose: int | str = "auto",
         callbacks: Sequence[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         *,
         initial_epoch: int = 0,
-        validation_batch_size: int | None = None,
+        steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
         seed: int | None = None,
         evaluate_training: bool = False,
@@ -233,15 +236,19 @@ class Trained(Network):
     ) -> History:
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
-        x, y: samples and targets, the first axis being the samples. batch_size: samples an update. epochs: the
+        x, y: samples and targets, the first axis being the samples. Or x alone: a generator, an iterable, or a
+        `PyDataset`, of batches (x, y). batch_size: samples an update. epochs: the
         number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets to the number of
         epochs done: then the callbacks go on, too, see `Callback.get_state`.
+        steps_per_epoch: batches an epoch; the next one goes on behind them. By default all, so that what gives batches
+        for ever needs it; what ends before, with a warning, ends the epoch or the training.
         validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
-        for it instead. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal), 2 lines. shuffle:
-        another order in each epoch. seed: what the orders, dropout and augmentation are drawn from; by default each
-        call goes on where the last one stopped (a new model with seed 0), as one longer call would, and a call with
-        initial_epoch where that epoch of the call before began. evaluate_training: add train_loss, … of the
-        weights at the epoch's end; `loss` itself is the running mean while they change. augmentation: a function
+        for it instead, or what gives batches. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal),
+        2 lines. shuffle: another order in each epoch, of samples, or of a `PyDataset`'s batches. seed: what the orders,
+        dropout and augmentation are drawn from; by default each call goes on where the last one stopped (a new model
+        with seed 0), as one longer call would, and a call with initial_epoch where that epoch of the call before began.
+        evaluate_training: add train_loss, … of the weights at the epoch's end; `loss` itself is the running mean while
+        they change. augmentation: a function
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
         `cg.datasets.Augmentation`. validation_freq: every how many epochs there is a validation, or after which
         (from 1); validation_batch_size, validation_steps: as batch_size and steps of `evaluate`.
@@ -266,18 +273,37 @@ class Trained(Network):
             )
         followers = checked_callbacks(callbacks)
         if validation_data is None and validation_split:
+            if is_source(x):
+                raise UsageError("validation_split splits arrays, not what gives batches: give validation_data.")
             (x, y), validation_data = split_off(x, y, validation_split)
         if augmentation is not None and not callable(augmentation):
             raise UsageError(f"augmentation is a function (samples, generator) -> samples, not {augmentation!r}.")
-        samples, validation = self._samples(x, y, loss, "", augmentation), None
+        steps = None if steps_per_epoch is None else whole("fit", "steps_per_epoch", steps_per_epoch)
+        samples: Samples | Source
+        if is_source(x):
+            samples = self._source(x, y, loss, "", steps)
+        else:
+            samples = self._samples(x, y, loss, "", augmentation)
+            if steps not in (None, -(-len(samples) // batch_size)):
+                batches = InBatches(leaves(samples.batch), batch_size)
+                samples = self._source(batches, None, loss, "", steps)
+        if isinstance(samples, Source) and (evaluate_training or augmentation):
+            raise UsageError(
+                "evaluate_training and augmentation take arrays of samples, each epoch going over all, not batches "
+                "from outside or steps_per_epoch: change batches where they are made."
+            )
+        first, validation = samples.first() if isinstance(samples, Source) else samples, None
         if validation_data is not None:
-            kept = self._samples(*pair(validation_data), loss, "validation ")
-            steps = steps_of("fit", "validation_steps", validation_steps, len(kept), size)
-            validation = Validation(kept, size, steps, validated)
-        self.build(samples.x.shape[1:])
-        check_rows(self, samples, batch_size, *([training.EVALUATION_BATCH] if evaluate_training else []))
+            kept = self._validated(validation_data, loss, validation_steps)
+            taken = None
+            if isinstance(kept, Samples):
+                taken = steps_of("fit", "validation_steps", validation_steps, len(kept), size)
+            validation = Validation(kept, size, taken, validated)
+        self.build(first.x.shape[1:])
+        check_rows(self, first, batch_size, *([training.EVALUATION_BATCH] if evaluate_training else []))
         if validation:
-            check_rows(self, validation.samples, size)
+            kept = validation.samples
+            check_rows(self, kept.first() if isinstance(kept, Source) else kept, size)
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
         self.history = self.history.before(initial_epoch)
@@ -288,12 +314,52 @@ class Trained(Network):
         )  # fmt: skip
 
     @checked
+    @changing
+    @on_its_device
+    def train_on_batch(self, x: Any, y: Any, *, return_dict: bool = False) -> Any:
+        """One update with these samples as the batch; returns loss and metrics of it, as `evaluate` does.
+
+        They are those before the update, with dropout. Each call draws anew, as the next epoch of a `fit` would.
+        """
+        loss = self._compiled("train_on_batch")
+        batch = self._samples(x, y, loss, "")
+        self.build(batch.x.shape[1:])
+        check_rows(self, batch, len(batch))
+        assert self.optimizer is not None
+        self.optimizer.prepare(self.flat.data)
+        return self._told(training.train_on_batch(self, batch), return_dict)
+
+    @checked
+    @reading
+    @on_its_device
+    def test_on_batch(self, x: Any, y: Any, *, return_dict: bool = False) -> Any:
+        """Loss and metrics of these samples as one batch, as `evaluate` gives them."""
+        loss = self._compiled("test_on_batch")
+        self._built("test_on_batch")
+        batch = self._samples(x, y, loss, "")
+        return self._told(training.evaluate(self, batch, len(batch)), return_dict)
+
+    @reading
+    @on_its_device
+    def predict_on_batch(self, x: Any) -> numpy.typing.NDArray[Any]:
+        """The model's outputs for these samples as one batch."""
+        self._built("predict_on_batch")
+        batch = self._inputs(x)
+        outputs: numpy.typing.NDArray[Any] = training.predict(self, batch, len(batch))
+        return outputs
+
+    def _told(self, results: dict[str, float], return_dict: bool) -> Any:
+        if return_dict:
+            return results
+        return list(results.values()) if self.metrics else results["loss"]
+
+    @checked
     @reading
     @on_its_device
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
         *,
@@ -303,20 +369,19 @@ class Trained(Network):
     ) -> Any:
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
-        batch_size changes speed and memory, not the result. steps: over the first so many batches instead. return_dict:
-        by name instead. verbose: 0 prints nothing.
+        x, y: as `fit` takes them, also what gives batches. batch_size changes speed and memory, not the result. steps:
+        over the first so many batches instead. return_dict: by name instead. verbose: 0 prints nothing.
         """
         loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
         self._built("evaluate")
-        size, samples = _size("evaluate", batch_size), self._samples(x, y, loss, "")
-        check_rows(self, samples, size)
-        steps, params = _run("evaluate", steps, len(samples), size, verbose)
+        size = _size("evaluate", batch_size)
+        samples = self._source(x, y, loss, "", steps) if is_source(x) else self._samples(x, y, loss, "")
+        check_rows(self, samples.first() if isinstance(samples, Source) else samples, size)
+        steps, params = _run("evaluate", steps, samples, size, verbose)
         results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
         if verbose:
             say(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
-        if return_dict:
-            return results
-        return list(results.values()) if self.metrics else results["loss"]
+        return self._told(results, return_dict)
 
     @checked
     @reading
@@ -332,14 +397,13 @@ class Trained(Network):
     ) -> numpy.typing.NDArray[Any]:
         """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
 
-        steps: for the first so many batches instead.
+        x: samples, or what gives batches: of (x, y) the first. steps: for the first so many batches instead.
         """
         followers = checked_callbacks(callbacks)
         self._built("predict")
-        samples = Samples(x, None, self.dtype, self.device, deciding=self.deciding_layer)
-        self.check_input(samples.x.shape)
+        samples: Samples | Source = self._inputs(x) if not is_source(x) else Source(x, self._inputs_of, steps=steps)
         size = _size("predict", batch_size)
-        steps, params = _run("predict", steps, len(samples), size, verbose)
+        steps, params = _run("predict", steps, samples, size, verbose)
         outputs: numpy.typing.NDArray[Any] = training.predict(
             self, samples, size, steps, Hooks(self, followers, params)
         )
@@ -370,12 +434,44 @@ class Trained(Network):
             check_metric(metric, loss, samples.y, output_shape, ending(self.layers))
         return samples
 
+    def _source(self, given: Any, y: Any, loss: Loss, what: str, steps: Any) -> Source:
+        """What gives batches, each of which is checked as samples are."""
+        if y is not None:
+            raise UsageError(f"{what}x gives batches, so y is in them: leave y out.")
+
+        def made(parts: tuple[Any, ...], what: str) -> Samples:
+            if len(parts) != 2:
+                raise UsageError(f"{what} is {len(parts)} things ({kinds(parts)}): it is (x, y).")
+            return self._samples(*parts, loss, f"{what}: ")
+
+        return Source(given, made, what, steps)
+
+    def _validated(self, data: Any, loss: Loss, steps: Any) -> Samples | Source:
+        """What a training is measured on."""
+        if is_source(data):
+            steps = None if steps is None else whole("fit", "validation_steps", steps)
+            return self._source(data, None, loss, "validation ", steps)
+        return self._samples(*pair(data), loss, "validation ")
+
+    def _inputs(self, x: Any, what: str = "") -> Samples:
+        samples = Samples(x, None, self.dtype, self.device, what, deciding=self.deciding_layer)
+        self.check_input(samples.x.shape)
+        return samples
+
+    def _inputs_of(self, parts: tuple[Any, ...], what: str) -> Samples:
+        return self._inputs(parts[0], f"{what}: ")
+
 
 def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
     return training.EVALUATION_BATCH if batch_size is None else whole(method, name, batch_size, 1)
 
 
-def _run(method: str, steps: Any, samples: int, size: int, verbose: int | str) -> tuple[int | None, dict[str, Any]]:
+def _run(
+    method: str, steps: Any, samples: Samples | Source, size: int, verbose: int | str
+) -> tuple[int | None, dict[str, Any]]:
     """How many batches to take, and what callbacks are told of the run."""
-    taken = steps_of(method, "steps", steps, samples, size)
-    return taken, {"epochs": 1, "steps": taken or -(-samples // size), "samples": samples, "verbose": verbose}
+    if isinstance(samples, Source):
+        return None, {"epochs": 1, "steps": samples.batches, "samples": None, "verbose": verbose}
+    count = len(samples)
+    taken = steps_of(method, "steps", steps, count, size)
+    return taken, {"epochs": 1, "steps": taken or -(-count // size), "samples": count, "verbose": verbose}

@@ -13,12 +13,14 @@ from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
 from ..optim import Constant
+from ..replay.arguments import rebuilt
 from .ahead import alone, steps_ahead
 from .checkpoint import Description
 from .finite import first_changed, first_fault
 from .hooks import Hooks
 from .measuring import RunningMeans, in_dtype, measure
 from .samples import Samples, rows
+from .sources import Source
 from .state import Snapshot, Standing, Within, changing, is_finite, key_of, show_averages, show_raw
 
 if TYPE_CHECKING:
@@ -35,13 +37,13 @@ class Trainer:
     A model has one, so that what was recorded in one fit serves the next. It holds no samples between them.
     """
 
-    def __init__(self, model: Trained, samples: Samples | None, captured: bool) -> None:
+    def __init__(self, model: Trained, samples: Samples | Source | None, captured: bool) -> None:
         self.model, self.generator = model, random.generator(0)
         self.means = RunningMeans(model.metric_names, model.device)
         self.take(samples, captured)
 
     @classmethod
-    def of(cls, model: Trained, samples: Samples | None, captured: bool) -> Trainer:
+    def of(cls, model: Trained, samples: Samples | Source | None, captured: bool) -> Trainer:
         """The model's: the one whose step is recorded, or a new one, also within another training of the model."""
         recorded = model.recorded.get("train")
         trainer: Trainer | None = getattr(recorded and recorded.function, "__self__", None)
@@ -52,7 +54,7 @@ class Trainer:
             trainer.means = RunningMeans(model.metric_names, model.device)
         return trainer
 
-    def take(self, samples: Samples | None, captured: bool) -> None:
+    def take(self, samples: Samples | Source | None, captured: bool) -> None:
         """Train on these samples from now on."""
         self.samples, self.captured = samples, captured
         self.hooks: Hooks | None = None
@@ -60,8 +62,9 @@ class Trainer:
         self.checked = False
         self._finite: tuple[str, ...] = ()
         self.seen: int | None = None
+        self.steps = 0
 
-    def _ready(self) -> tuple[Callable[..., Any], list[Tensor]]:
+    def _ready(self) -> tuple[Callable[..., Any], list[Any]]:
         """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
 
         A recorded step is the model's, and serves the next fit: it is given all samples, or batch by batch their rows.
@@ -69,15 +72,19 @@ class Trainer:
         GPU, where all samples have their place in the recorded graph.
         """
         model, samples, step = self.model, self.samples, self._step
-        assert samples is not None
-        everything = [] if samples.streamed else [Tensor(samples.x), Tensor(samples.y)]
-        recorded, name = model.recorded.get("train"), "train"
-        if recorded and getattr(recorded.function, "__self__", None) is not self:
-            name = self._own_name
+        assert isinstance(samples, Samples)
+        everything: list[Any] = [] if samples.streamed else rebuilt(samples.batch, Tensor)
+        name = self._step_name
         if model.device != "cpu" and everything:
             placed = functools.partial(self._step, *everything)
             step, name, everything = functools.update_wrapper(placed, self._step), self._own_name, []
         return (model.captured(name, step) if self.captured else step), everything
+
+    @property
+    def _step_name(self) -> str:
+        recorded = self.model.recorded.get("train")
+        theirs = recorded and getattr(recorded.function, "__self__", None) is not self
+        return self._own_name if theirs else "train"
 
     @property
     def _own_name(self) -> str:
@@ -102,13 +109,13 @@ class Trainer:
         self._states = self.hooks.states() if self.hooks.any(*BATCH) else {}
         if self.before:
             self.before.take()
-        return within if within and self._key() == within.key else None
+        return within if within and isinstance(self.samples, Samples) and self._key() == within.key else None
 
     def _key(self) -> str:
         """Tells the epoch, of which the model stands at the begin, from others."""
         epoch, *settings = self._place
         stream, samples = self.model.stream, self.samples
-        assert samples is not None
+        assert isinstance(samples, Samples)
         place = stream.seed, stream.begin + epoch, bool(samples.augmentation), *settings
         return key_of(self.model, Description(self.model).plain, samples, *place)
 
@@ -123,7 +130,8 @@ class Trainer:
     def at_begin(self) -> Iterator[Within | None]:
         """With the model as it was at the begin of the epoch under way; what has come of it since is what is yielded.
 
-        Where there is none under way, or nothing was kept of it, the model is what it is, and that is None.
+        Where there is none under way, or nothing was kept of it, the model is what it is, and that is None. It is None,
+        too, where batches come from outside: nobody can give those again that have come.
         """
         if self.seen is None or self.before is None:
             yield None
@@ -139,9 +147,9 @@ class Trainer:
         )  # fmt: skip
         try:
             self.before.put_back()
-            within.key = self._key()
+            within.key = self._key() if isinstance(self.samples, Samples) else ""
             show_averages(model)
-            yield within
+            yield within if within.key else None
         finally:
             show_raw(model)
             now.put_back()
@@ -181,10 +189,12 @@ class Trainer:
         logs = means.read()
         if self.checked and self.before and not means.finite:
             assert self.model.optimizer is not None
-            schedule = self.model.optimizer.schedule
+            schedule, done = self.model.optimizer.schedule, self.steps
             self.before.put_back()
             self.model.optimizer.schedule = schedule  # which a callback may have set for this epoch
             self.model.stop_training = False
+            if not isinstance(self.samples, Samples):
+                raise divergence(f"epoch {epoch + 1}, by step {done}", self.model, epoch)
             try:
                 with numpy.errstate(all="ignore"):
                     Careful(self, epoch).epoch(*self._place, Hooks(self.model))
@@ -199,7 +209,7 @@ class Trainer:
 
     def _step(self, x: Tensor, y: Tensor, indices: Tensor | None = None) -> None:
         """Learn from a batch: these rows, or those at the indices."""
-        self._learn(x, y) if indices is None else self._learn(rows(x, indices), rows(y, indices))
+        self._learn(x, y) if indices is None else self._learn(*rebuilt([x, y], lambda t: rows(t, indices)))
 
     def _learn(self, x: Tensor, y: Tensor) -> None:
         model = self.model
@@ -222,14 +232,18 @@ class Trainer:
     ) -> RunningMeans:
         """Every sample once; those that were not seen yet, where it goes on within an epoch."""
         model, samples = self.model, self.samples
-        assert samples is not None
-        count = len(samples)
         stream = model.stream
-        order = stream.generator("shuffle", epoch).permutation(count) if shuffle else numpy.arange(count)
         self.generator.bit_generator.state = stream.generator("dropout", epoch).bit_generator.state
         self.means.reset()
         for w in model.weights:
             w.grad = None
+        if isinstance(samples, Source):
+            self._epoch_of(samples, hooks)
+            stream.trained(epoch)
+            return self.means
+        assert samples is not None
+        count = len(samples)
+        order = stream.generator("shuffle", epoch).permutation(count) if shuffle else numpy.arange(count)
         given = samples.taken(order, lambda at: stream.generator("augmentation", epoch, f" {at}"), batch_size)
         step: Any
         step, everything = self._ready()
@@ -252,7 +266,8 @@ class Trainer:
                     done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
                 if not done:
                     with alone(ahead):
-                        step(*everything, *[taken.tensor(start, start + batch_size) for taken in given])
+                        tensors = [taken.tensor(start, start + batch_size) for taken in given]
+                        step(*(samples.joined(tensors) if samples.streamed else (*everything, *tensors)))
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = self.seen = stop
@@ -264,6 +279,30 @@ class Trainer:
                     break
         stream.trained(epoch)
         return self.means
+
+    def _epoch_of(self, source: Source, hooks: Hooks) -> None:
+        """An epoch of batches that come from outside."""
+        told, self.seen, self.steps = hooks.any(*BATCH), 0, 0
+        with contextlib.ExitStack() as endings:
+            endings.callback(setattr, self, "seen", None)
+            batches = endings.enter_context(contextlib.closing(source.epoch()))
+            for number, batch in enumerate(batches):
+                if told:
+                    hooks("on_train_batch_begin", number)
+                self.one(batch)
+                self.seen, self.steps = self.means.count, number + 1
+                if self.checked and self.model.device == "cpu" and not self.means.loss_is_finite():
+                    break
+                if told:
+                    hooks("on_train_batch_end", number, logs=self.means)
+                if self.model.stop_training:
+                    break
+
+    def one(self, batch: Samples) -> None:
+        """A step on a batch of its own."""
+        step = self.model.captured(self._step_name, self._step) if self.captured else self._step
+        step(*rebuilt(batch.batch, Tensor))
+        self.means.count += len(batch)
 
     def forget(self) -> None:
         """Let go of the samples, and of what was recorded for them alone."""

@@ -17,6 +17,7 @@ from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples
+from .sources import Source
 from .state import Standing, show_averages, show_raw, told
 from .trainer import Trainer
 from .validation import Validation
@@ -31,7 +32,7 @@ WORTH_CAPTURING = 8
 
 def fit(
     model: Trained,
-    samples: Samples,
+    samples: Samples | Source,
     validation: Validation | None,
     *,
     batch_size: int,
@@ -49,25 +50,30 @@ def fit(
     Each epoch draws its order and its dropout from numbers of its own, see `Stream`, so that a run taken up again goes
     on as if it had not been interrupted.
     """
-    steps, bar = -(-len(samples) // batch_size), progress_for(verbose)
-    params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": len(samples), "verbose": verbose}
+    source, bar = samples if isinstance(samples, Source) else None, progress_for(verbose)
+    count = len(samples) if isinstance(samples, Samples) else 0
+    steps = source.batches if source else -(-count // batch_size)
+    params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": count or None, "verbose": verbose}
     if validation and validation.epochs != 1:
         params["validation_freq"] = validation.epochs
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
-    worth_it = steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
-    worth_it = worth_it or runs_epochs(model, len(samples), samples.streamed)
+    worth_it = steps is None or steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
+    worth_it = worth_it or runs_epochs(model, count, samples.streamed)
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=6)
     trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
     known = model.standing if initial_epoch and model.standing.epochs == initial_epoch else Standing()
     with hooks.training(history.before(initial_epoch), known.callbacks), contextlib.ExitStack() as endings:
         endings.callback(trainer.forget)
+        for each in (samples, validation and validation.samples):
+            if isinstance(each, Source):
+                endings.callback(each.close)
         endings.enter_context(under_way(trainer, hooks))
         if known.stop or hooks.catch_up(known.callbacks):
             epochs = initial_epoch
         if initial_epoch < epochs:  # else nothing is drawn or averaged: weights that were set since stay
-            here = computing(model, len(samples), samples.streamed)
+            here = computing(model, count, samples.streamed)
             if (others := model.facts.get("versions", here)) != here:
                 warnings.warn(
                     f"this training goes on with {told(here)}, and was begun with {told(others)}: from here on "
@@ -81,6 +87,9 @@ def fit(
             trainer.watch(model.check_finite and not ends)
         within = model.standing.within
         for epoch in range(initial_epoch, epochs):
+            if source and not source.begins(model.stream.generator("shuffle", epoch) if shuffle else None):
+                source.ended_after(epoch, epochs)
+                break
             show_raw(model)
             within = trainer.begin(epoch, batch_size, shuffle, within)
             hooks("on_epoch_begin", epoch)
@@ -109,6 +118,22 @@ def under_way(trainer: Trainer, hooks: Hooks) -> Iterator[None]:
         model.under_way, model.standing = outer, Standing(hooks.epochs, False, hooks.states())
 
 
+def train_on_batch(model: Trained, batch: Samples) -> dict[str, float]:
+    """One step; returns loss and metrics of the batch before it. It draws as an epoch of one batch does."""
+    trainer = Trainer.of(model, batch, captured=not model.run_eagerly)
+    model.stream.enter(None, 0)
+    trainer.generator.bit_generator.state = model.stream.generator("dropout", 0).bit_generator.state
+    trainer.means.reset()
+    show_raw(model)
+    try:
+        trainer.one(batch)
+        model.stream.trained(0)
+        return trainer.means.read()
+    finally:
+        show_averages(model)
+        trainer.forget()
+
+
 class Measured:
     """A model on batches that it does not learn from."""
 
@@ -130,7 +155,7 @@ class Measured:
 
 
 def evaluate(
-    model: Trained, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
+    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
 ) -> dict[str, float]:
     """Loss and metrics of the weights as they are, over all samples; no dropout, nothing on the tape.
 
@@ -142,7 +167,6 @@ def evaluate(
     hooks("on_test_begin")
     means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", Measured(model).measured)
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
-        assert y is not None
         hooks("on_test_batch_begin", batch)
         means.add([value._data for value in step(x, y)], len(x))
         means.count += len(x)
@@ -155,7 +179,7 @@ def evaluate(
 
 
 def predict(
-    model: Trained, samples: Samples, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
+    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
 ) -> Any:
     """The model's outputs for all samples, or so many batches, as one NumPy array."""
     hooks = hooks or Hooks(model)

@@ -12,6 +12,12 @@ from ..engine import backend
 from ..engine.incoming import as_array, numeric_dtype
 from ..engine.tensor import Tensor
 from ..errors import DataError
+from .sources import PyDataset
+
+__all__ = ["PyDataset", "Sequence", "to_categorical"]
+
+Sequence = PyDataset
+"""Keras's older name of it."""
 
 
 def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "float32") -> numpy.typing.NDArray[Any]:

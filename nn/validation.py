@@ -9,6 +9,7 @@ from typing import Any
 from ..checks import whole
 from ..errors import UsageError
 from .samples import Samples
+from .sources import Source
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Validation:
     epochs: after every n-th epoch, or after those named, counted from 1 as in Keras.
     """
 
-    samples: Samples
+    samples: Samples | Source
     batch_size: int
     steps: int | None
     epochs: int | frozenset[int]
