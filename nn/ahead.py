@@ -54,9 +54,13 @@ def steps_ahead(
     if samples is None or samples.streamed or not runs_epochs(trainer.model, len(samples)):
         return 0
     batch = [*everything, *[taken.tensor(start, start + batch_size) for taken in given]]
-    if not step.is_settled(*batch):
+    if not step.is_in_parts(*batch):
+        if step.is_settled(*batch):
+            return 0
         _record(trainer, step, batch)
-    return max(1, hooks.ahead) if step.is_in_parts(*batch) else 0
+        if not step.is_in_parts(*batch):
+            return 0
+    return max(1, hooks.ahead)
 
 
 def alone(ahead: int) -> contextlib.AbstractContextManager[None]:

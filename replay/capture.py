@@ -217,10 +217,13 @@ class Captured(Generic[P, R]):
 
     def is_settled(self, *args: Tensor) -> bool:
         """Whether such a call is replayed, or is known to stay on the tape."""
-        recording = self._standing(args)[1] or self.recordings.get(signature(args, {})[1])
-        if recording is None or (recording.program and not self._standing(args)[1]):
+        recording = self._standing(args)[1]
+        if recording is not None:
+            return True
+        recording = self.recordings.get(signature(args, {})[1])
+        if recording is None or recording.program:
             return False
-        return bool(recording.program or recording.reason or recording.attempts >= recording.most)
+        return bool(recording.reason or recording.attempts >= recording.most)
 
     def record(self, *args: Any) -> None:
         """Call the function, with all its effects, until such a call is recorded or is known to stay on the tape."""

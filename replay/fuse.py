@@ -7,6 +7,7 @@ serial: BLAS has its threads beside them.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ FLOATS = ("float32", "float64")
 _compiled: dict[str, Callable[..., None]] = {}
 
 
+@functools.cache
 def available() -> bool:
     """Whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None
