@@ -16,6 +16,7 @@ from .. import __version__, datasets
 from ..benchmarks.machine import THREADS, blas, given_threads
 from ..benchmarks.peers import version
 from ..datasets import mnist
+from ..datasets.originals import VARIABLE
 from ..engine.streams import plain
 from ..errors import DataError, first_line
 from ..hints import extras, install_command, pip
@@ -83,13 +84,13 @@ def _processor() -> list[Finding]:
 def _data() -> list[Finding]:
     (images, _), (test_images, _) = datasets.digits.load_data()
     digits = Finding("digits", f"{len(images) + len(test_images):,} images, in the package")
-    given = os.environ.get(mnist.VARIABLE)
-    where = f"{mnist.VARIABLE}={given}" if given else "the cache"
+    given = os.environ.get(VARIABLE)
+    where = f"{VARIABLE}={given}" if given else "the cache"
     try:
         mnist.load_data(mirrors=(), progress=False)  # no mirror: what is on this machine
     except DataError as error:
         if given:
-            return [digits, Finding("mnist", first_line(error), WRONG, f"unset {mnist.VARIABLE}")]
+            return [digits, Finding("mnist", first_line(error), WRONG, f"unset {VARIABLE}")]
         return [digits, Finding("mnist", "not on this machine; downloaded once", MISSING, "chalkgrad train mnist")]
     return [digits, Finding("mnist", f"70,000 images, in {where}, whole and original")]
 

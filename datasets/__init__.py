@@ -1,7 +1,8 @@
-"""The data sets: `digits` comes with the package, `mnist` is found on the disk or downloaded.
+"""The data sets: `digits` comes with the package, the others are found on the disk or downloaded.
 
-Each has `load_data()`, which gives `((x_train, y_train), (x_test, y_test))` as Keras does: uint8
-images (n, height, width) from 0 to 255 and uint8 labels (n,). `idx` reads and writes their file format.
+Each has `load_data()`, which gives `((x_train, y_train), (x_test, y_test))` as Keras does: of `digits`, `mnist` and
+`fashion_mnist` uint8 images (n, height, width) from 0 to 255 and uint8 labels (n,); `cifar10` has colours, `imdb` and
+`reuters` texts, `boston_housing` and `california_housing` tables. `idx` reads and writes MNIST's file format.
 `Augmentation` distorts images at random, for training.
 """
 
@@ -11,19 +12,25 @@ from collections.abc import Callable
 from typing import Any
 
 from ..names import Names
-from . import digits, idx, mnist
+from . import cifar10, digits, fashion_mnist, idx, mnist
 from .augmentation import Augmentation
+from .corpora import imdb, reuters
 from .idx import Split, read_idx, write_idx
+from .tables import boston_housing, california_housing
 
-__all__ = ["LOADERS", "Augmentation", "Split", "digits", "idx", "load", "mnist", "read_idx", "write_idx"]
+__all__ = [
+    "LOADERS", "Augmentation", "Split", "boston_housing", "california_housing", "cifar10", "digits", "fashion_mnist",
+    "idx", "imdb", "load", "mnist", "read_idx", "reuters", "write_idx",
+]  # fmt: skip
 
 LOADERS: Names[Callable[..., tuple[Split, Split]]] = Names(
-    "data set", [("digits", digits.load_data), ("mnist", mnist.load_data)]
+    "data set",
+    [("digits", digits.load_data), ("mnist", mnist.load_data), ("fashion_mnist", fashion_mnist.load_data)],
 )
 
 
 def load(name: str, **options: Any) -> tuple[Split, Split]:
-    """The data set called `name` ("digits" or "mnist"); `options` go to its `load_data`.
+    """The data set called `name` ("digits", "mnist" or "fashion_mnist"); `options` go to its `load_data`.
 
     Raises `UsageError` for any other name, and `DataError` where the files are missing or damaged.
     """

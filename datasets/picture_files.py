@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
 import numpy.typing
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Grey = numpy.typing.NDArray[numpy.float32]
+Colours = numpy.typing.NDArray[numpy.uint8]
+Values = TypeVar("Values", bound=numpy.typing.NDArray[Any])
 
 SIDE = 512
 """About the longest side that is worked with; larger pictures are reduced."""
@@ -48,6 +51,28 @@ def read_brightness(path: str) -> Grey:
     Transparent parts are white, or black where what is drawn is light. Of a film, the first picture counts. Raises
     DataError, naming the file, where there is none, where it is cut off, damaged, too large or of another format.
     """
+    brightness: Grey = _decoded(path, lambda image: _turned(image, _grey), "L", SIDE)
+    return brightness
+
+
+def read_pixels(path: str, mode: str, size: tuple[int, int], filtering: str = "bilinear") -> Colours:
+    """The picture at `path` as uint8 of shape (height, width, channels), turned as its camera says, made `size`.
+
+    mode: Pillow's, of which the channels come: "L", "RGB" or "RGBA". size: (height, width). filtering: "nearest",
+    "bilinear", "bicubic", "box" or "lanczos". Raises as `read_brightness`.
+    """
+    from PIL import Image
+
+    def fitted(image: Image.Image) -> Colours:
+        whole = _turned(image, lambda image: numpy.asarray(image.convert(mode)))
+        resized = Image.fromarray(whole).resize(size[::-1], Image.Resampling[filtering.upper()])
+        return numpy.asarray(resized).reshape(*size, -1)
+
+    return _decoded(path, fitted, None, 2 * max(size))
+
+
+def _decoded(path: str, work: Callable[[Image.Image], Values], mode: str | None, side: int) -> Values:
+    """What `work` makes of the picture at `path`; a JPEG may be decoded in this mode, about as large as `side`."""
     try:
         from PIL import Image
     except ImportError:
@@ -61,7 +86,8 @@ def read_brightness(path: str) -> Grey:
         try:
             with Image.open(io.BytesIO(data), formats=tuple(MOST_PIXELS)) as image:
                 _bounded(image, data)
-                return _turned(image)
+                image.draft(mode, (side, side))
+                return work(image)
         except DataError as error:
             raise DataError(f"{path} {error}") from error.__cause__
         except Image.DecompressionBombError as error:
@@ -71,7 +97,7 @@ def read_brightness(path: str) -> Grey:
 
 
 def _bounded(image: Image.Image, data: bytes) -> None:
-    """Raises DataError where to decode a picture would take too much; lets JPEG decode it in small."""
+    """Raises DataError where to decode a picture would take too much."""
     most = MOST_PIXELS.get(str(image.format), MOST_PIXELS["JPEG"])  # MPO, of phones: JPEGs, one after another
     if image.info.get("progressive") or image.info.get("progression"):  # kept whole while it is decoded
         most = MOST_PIXELS["PNG"]
@@ -79,14 +105,13 @@ def _bounded(image: Image.Image, data: bytes) -> None:
             raise DataError(f"is a JPEG of more than {MOST_SCANS} scans, which takes too long. Save it anew.")
     if image.width * image.height > most:
         raise DataError(f"has {image.width:,} × {image.height:,} pixels, where {most:,} in all are the most. {SMALLER}")
-    image.draft("L", (SIDE, SIDE))
 
 
-def _turned(image: Image.Image) -> Grey:
-    """The brightness as it is meant to be seen."""
+def _turned(image: Image.Image, values: Callable[[Image.Image], Any]) -> Any:
+    """The picture's values as it is meant to be seen."""
     from PIL import Image
 
-    brightness = _grey(image)
+    array = values(image)
     try:
         turn = int(image.getexif().get(0x0112, 1))
     except Exception:  # damaged notes of a camera are no reason to refuse its picture
@@ -94,7 +119,7 @@ def _turned(image: Image.Image) -> Grey:
     turns = Image.Transpose
     way = {2: turns.FLIP_LEFT_RIGHT, 3: turns.ROTATE_180, 4: turns.FLIP_TOP_BOTTOM, 5: turns.TRANSPOSE,
            6: turns.ROTATE_270, 7: turns.TRANSVERSE, 8: turns.ROTATE_90}.get(turn)  # fmt: skip
-    return brightness if way is None else numpy.asarray(Image.fromarray(brightness).transpose(way))
+    return array if way is None else numpy.asarray(Image.fromarray(array).transpose(way))
 
 
 def _grey(image: Image.Image) -> Grey:

@@ -8,6 +8,8 @@ import numpy
 import numpy.typing
 
 from ..checks import whole
+from ..datasets.folder import image_dataset_from_directory
+from ..datasets.text import pad_sequences
 from ..engine import backend
 from ..engine.incoming import as_array, numeric_dtype
 from ..engine.tensor import Tensor
@@ -18,6 +20,8 @@ __all__ = ["PyDataset", "Sequence", "to_categorical"]
 
 Sequence = PyDataset
 """Keras's older name of it."""
+
+__all__ = ["image_dataset_from_directory", "pad_sequences", "to_categorical"]
 
 
 def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "float32") -> numpy.typing.NDArray[Any]:

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,12 @@ def declare():
         delattr(namespace, name)
         for lent in made.lent:
             delattr(cg.Tensor, lent)
+
+
+@pytest.fixture(scope="session")
+def keras():
+    """Keras, for what is compared with it; skips where it is not installed."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras's own
+        return pytest.importorskip("keras", reason="a test beside Keras")

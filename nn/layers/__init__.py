@@ -1,5 +1,6 @@
 """Layers: an equation of the registry with its weights, under Keras's names and with Keras's arguments."""
 
+from ...datasets.text import TextVectorization
 from .activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .arrangement import (
     Cropping1D,
@@ -66,6 +67,7 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "TextVectorization",
     "UpSampling2D",
     "ZeroPadding1D",
     "ZeroPadding2D",

@@ -9,7 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from chalkgrad.datasets import idx, mnist
+from chalkgrad.datasets import download, idx, mnist, originals
+
+
+@pytest.fixture(scope="session")
+def original():
+    """What is known of a file of these bytes."""
+    return lambda data: originals.Original(len(data), hashlib.sha256(data).hexdigest())
 
 
 class Mirror:
@@ -63,7 +69,7 @@ class Mirror:
 
 
 @pytest.fixture
-def tiny(monkeypatch, tmp_path):
+def tiny(monkeypatch, tmp_path, original):
     """The uncompressed bytes of four tiny files, by name, which stand in for MNIST until the test ends."""
     random = np.random.default_rng(0)
     arrays = {
@@ -76,10 +82,9 @@ def tiny(monkeypatch, tmp_path):
     for name, array in arrays.items():
         idx.write_idx(tmp_path / "written", array)
         contents[name] = (tmp_path / "written").read_bytes()
-    sums = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
-    monkeypatch.setattr(mnist, "FILES", sums)
-    monkeypatch.setattr(mnist, "PAUSE", 0)
-    monkeypatch.delenv(mnist.VARIABLE, raising=False)
+    monkeypatch.setattr(mnist.ORIGINALS, "files", {name: original(data) for name, data in contents.items()})
+    monkeypatch.setattr(download, "PAUSE", 0)
+    monkeypatch.delenv(originals.VARIABLE, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
     return contents
 

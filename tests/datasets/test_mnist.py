@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from chalkgrad.datasets import idx, mnist
+from chalkgrad.datasets import idx, mnist, originals
 from chalkgrad.errors import DataError
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -90,7 +90,7 @@ def test_a_changed_byte_is_refused_with_both_hashes(tiny, folder):
     (folder / IMAGES).write_bytes(tiny[IMAGES][:-1] + b"\x01")
     message = refusal(folder)
     assert f"{folder / IMAGES} is not the {IMAGES} of MNIST" in message
-    assert f"should be {mnist.FILES[IMAGES][1]}, but is " in message
+    assert f"should be {mnist.ORIGINALS.files[IMAGES].digest}, but is " in message
 
 
 def test_labels_under_the_name_of_images_are_recognized(tiny, folder):
@@ -121,7 +121,7 @@ def test_odd_folders_are_refused(tiny, path):
 
 
 def test_a_file_in_place_of_the_folder_is_named(tiny, folder, monkeypatch):
-    monkeypatch.setenv(mnist.VARIABLE, str(folder / IMAGES))
+    monkeypatch.setenv(originals.VARIABLE, str(folder / IMAGES))
     assert f"{folder / IMAGES} is no folder" in refusal()
 
 

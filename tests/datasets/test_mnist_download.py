@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalkgrad.datasets import mnist
+from chalkgrad.datasets import download, mnist, originals
 from chalkgrad.errors import DataError
 
 FIRST = "train-images-idx3-ubyte"
@@ -68,7 +68,7 @@ def test_a_failure_that_passes_is_tried_again(mirror, cache, fault):
 def test_attempts_end(mirror, cache):
     mirror.script = ["503"] * 100
     assert "503" in refusal(mirror.url)
-    assert len(mirror.requests) == mnist.ATTEMPTS
+    assert len(mirror.requests) == download.ATTEMPTS
     assert names(cache) == []
 
 
@@ -102,7 +102,7 @@ def test_without_a_network_the_error_names_every_mirror_and_the_way_out(tiny, em
     closed = empty_mirror.url
     empty_mirror.server.server_close()
     message = refusal(closed, f"{closed}other/")
-    for part in (f"{closed}{FIRST}.gz: ", f"{closed}other/{FIRST}.gz: ", "CHALKGRAD_DATA", *mnist.FILES):
+    for part in (f"{closed}{FIRST}.gz: ", f"{closed}other/{FIRST}.gz: ", "CHALKGRAD_DATA", *mnist.ORIGINALS.files):
         assert part in message
     assert names(cache) == []
 
@@ -157,10 +157,10 @@ def test_a_killed_download_leaves_nothing_that_passes_for_a_file(mirror, cache):
     cache.mkdir(parents=True)
     (cache / f".{FIRST}.gz.abc").write_bytes(mirror.files[f"{FIRST}.gz"][:20])
     mnist.load_data(mirrors=[mirror.url])
-    assert mirror.requests == sorted(mirror.files, key=[f"{name}.gz" for name in mnist.FILES].index)
+    assert mirror.requests == sorted(mirror.files, key=[f"{name}.gz" for name in mnist.ORIGINALS.files].index)
 
 
 def test_a_whole_cache_need_not_be_written_to(mirror, cache, monkeypatch):
     mnist.load_data(mirrors=[mirror.url])
-    monkeypatch.delattr(mnist, "write_file")
+    monkeypatch.delattr(originals, "write_file")
     assert mnist.load_data(mirrors=[])[0][0].shape == (6, 2, 2)

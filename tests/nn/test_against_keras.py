@@ -1,7 +1,5 @@
 """Layers and whole models beside Keras with the same weights; skipped where Keras is not installed."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -12,12 +10,6 @@ pytestmark = [
     pytest.mark.cpu_only("compares with Keras on the CPU"),
     pytest.mark.filterwarnings("ignore"),  # Keras's own
 ]
-
-
-@pytest.fixture(scope="module")
-def keras():
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    return pytest.importorskip("keras")
 
 
 IMAGE, LINE = (7, 6, 4), (9, 4)

@@ -103,7 +103,9 @@ class FourthPower(losses.Loss):
         return {**super().get_config(), "scale": self.scale}
 
 
-@pytest.mark.parametrize("loss", ["huber", losses.Huber(0.5, reduction="sum"), losses.mse, FourthPower(2.0), FourthPower])
+@pytest.mark.parametrize(
+    "loss", ["huber", losses.Huber(0.5, reduction="sum"), losses.mse, FourthPower(2.0), FourthPower]
+)
 def test_a_model_keeps_its_loss(tmp_path, loss):
     x = np.random.default_rng(0).random((12, 3)).astype("float32")
     model = cg.Sequential([cg.layers.Dense(3, input_shape=(3,))])

@@ -15,6 +15,7 @@ from numpy.random import Generator
 
 from ....datasets import mnist, read_idx
 from ....datasets.idx import DTYPES, GZIP
+from ....datasets.originals import Original
 from ..disturbing import TEXTS, disturbed_bytes, disturbed_text, one_of
 from . import Target
 
@@ -86,7 +87,7 @@ idx = Target("IDX file", _arrays, _disturbed, _write_and_read, _is_what_the_byte
 @cache
 def _files() -> dict[str, bytes]:
     """Small arrays that stand in for MNIST's."""
-    return dict(zip(mnist.FILES, _arrays()[2:6], strict=True))
+    return dict(zip(mnist.ORIGINALS.files, _arrays()[2:6], strict=True))
 
 
 def _folders() -> list[list[Any]]:
@@ -123,12 +124,14 @@ def _load_folder(value: list[Any], folder: Path) -> Any:
         file = folder / ("data/mnist" if "mnist" in path else "data") / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(data)
-    genuine = mnist.FILES
-    mnist.FILES = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in _files().items()}
+    genuine = mnist.ORIGINALS.files
+    mnist.ORIGINALS.files = {
+        name: Original(len(data), hashlib.sha256(data).hexdigest()) for name, data in _files().items()
+    }
     try:
         return mnist.load_data(f"{folder}/{path}")
     finally:
-        mnist.FILES = genuine
+        mnist.ORIGINALS.files = genuine
 
 
 def _are_the_files(value: list[Any], result: Any) -> str | None:
