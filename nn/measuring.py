@@ -15,6 +15,7 @@ from ..errors import ShapeError, UsageError
 from ..ops.reduction import mean
 from .criterion import check_one_a_sample
 from .samples import Samples
+from .weighing import unweighed
 
 if TYPE_CHECKING:
     from .layers.base import Weights
@@ -76,7 +77,7 @@ class RunningMeans(Mapping[str, float]):
 def outputs_and_loss(
     model: Trained,
     x: Tensor,
-    y: Tensor,
+    y: Any,
     *,
     taped: bool = True,
     training: bool = False,
@@ -90,12 +91,13 @@ def outputs_and_loss(
     """
     loss, fused = model.loss, model.fuses_loss
     assert loss is not None
+    y, factors = unweighed(y)
     outputs = model.forward(
         x, taped=taped, training=training, generator=generator, logits=fused, weights=weights
     )  # fmt: skip
     if loss.targets == "any":
         y = Tensor(copied(y._data))  # what a function of the user's own writes into it stays there
-    value = loss(y, outputs, logits=fused)
+    value = loss(y, outputs, factors, logits=fused)
     if not isinstance(value, Tensor):
         raise UsageError(
             f"the loss {loss.name!r} returned {type(value).__name__}: it is a tensor, computed from y_pred by tensor "
@@ -116,12 +118,12 @@ def in_dtype(model: Network, x: Tensor) -> Tensor:
     return x if x.dtype == model.dtype or model.takes_integers else x.astype(model.dtype)
 
 
-def measure(model: Trained, x: Tensor, y: Tensor, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
+def measure(model: Trained, x: Tensor, y: Any, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
     """The loss of a batch as a tensor (on the tape in training), and the values of loss and metrics as arrays."""
     fused = model.fuses_loss
     outputs, value = outputs_and_loss(model, x, y, taped=training, training=training, generator=generator)
     xp = backend.namespace_of(outputs._data)
-    predicted = None
+    predicted, (y, _) = None, unweighed(y)
     values = [value._data]
     for metric in model.metrics:
         if fused and not metric.on_logits and predicted is None:

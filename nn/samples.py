@@ -19,6 +19,7 @@ from ..ops.shapes import rows_at
 from ..replay.arguments import leaves, rebuilt
 from .criterion import Loss
 from .layers.base import Layer
+from .weighing import Weighed, class_weights, sample_weights
 
 Shape = tuple[int, ...]
 Augment: TypeAlias = Callable[[Any, numpy.random.Generator], Any]
@@ -153,6 +154,7 @@ class Samples:
         place = "cpu" if self.streamed else device
         self.x = backend.to_device(x, place)
         self.y: backend.Array = None if y is None else backend.to_device(y, place)
+        self.weights: backend.Array = None
         if self.y is not None and len(self.x) != len(self.y):
             raise ShapeError(
                 f"{what}x has {len(self.x)} samples, {what}y has {len(self.y)}: one target for each sample."
@@ -186,7 +188,21 @@ class Samples:
     @property
     def batch(self) -> list[Any]:
         """All of them as a step takes a batch: samples and targets, arrays or nests of them."""
-        return [self.x, self.y]
+        return [self.x, self.y if self.weights is None else Weighed(self.y, self.weights)]
+
+    def weigh(self, sample_weight: Any, class_weight: Any, loss: Loss, output_shape: Shape) -> None:
+        """Take weights of the samples, or of the classes that the prepared targets are; raises for both."""
+        if sample_weight is not None and class_weight is not None:
+            raise UsageError("sample_weight and class_weight are both given: multiply them into sample_weight.")
+        what = f"{self.what}sample_weight"
+        if sample_weight is not None:
+            weights = sample_weights(sample_weight, len(self), output_shape, what)
+        elif class_weight is not None:
+            weights = class_weights(class_weight, self.y, loss, output_shape, self.what)
+        else:
+            return
+        check_held(weights, self.dtype, what)
+        self.weights = backend.to_device(weights, backend.device_of(self.x)).astype(self.dtype, copy=False)
 
     def some(self, count: int) -> list[Any]:
         """The first `count` samples and targets; where there are fewer, they come again."""
@@ -321,12 +337,18 @@ def _too_large(x: backend.Array, y: backend.Array, device: str) -> bool:
     return backend.device_of(x) == "cpu" and nbytes > ROOM * backend.memory(device).free
 
 
-def split_off(x: Any, y: Any, fraction: float) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def split_off(fraction: float, x: Any, y: Any, weights: Any = None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The last `fraction` of the samples apart, for validation, as Keras does: before any shuffling."""
     if not 0 < fraction < 1:
         raise UsageError(f"validation_split={fraction!r}: it lies between 0 and 1.")
     x, y = as_samples(x, "x"), as_samples(y, "y")
+    weights = None if weights is None else as_samples(weights, "sample_weight")
     cut = int(len(x) * (1 - fraction))
     if not 0 < cut < len(x):
         raise DataError(f"validation_split={fraction} leaves nothing on one side of {len(x)} samples.")
-    return (x[:cut], y[:cut]), (x[cut:], y[cut:])
+    for what, part in (("y", y), ("sample_weight", weights)):
+        if part is not None and len(part) != len(x):
+            raise ShapeError(f"x has {len(x)} samples, {what} has {len(part)}: one for each sample.")
+    first, last = slice(None, cut), slice(cut, None)
+    parts = [tuple(None if part is None else part[some] for part in (x, y, weights)) for some in (first, last)]
+    return parts[0], parts[1]

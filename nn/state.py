@@ -161,6 +161,8 @@ def key_of(model: Trained, described: Mapping[str, Any], samples: Samples, *plac
     key = hashlib.sha256(json.dumps([told, place], sort_keys=True).encode())
     some = max(1, len(samples) // 64)
     arrays = {**changing(model), "x": samples.x[::some], "y": samples.y[::some], "": numpy.array(len(samples))}
+    if samples.weights is not None:
+        arrays["sample_weight"] = samples.weights[::some]
     for name, array in arrays.items():
         key.update(f"{name} {array.dtype} {array.shape}".encode())
         key.update(numpy.ascontiguousarray(backend.fetch(array)).tobytes())

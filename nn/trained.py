@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -32,7 +32,7 @@ from .samples import Augment, Samples, split_off
 from .sources import InBatches, Source, is_source, kinds
 from .state import Standing
 from .trainer import Trainer
-from .validation import Validation, epochs_with, pair, steps_of
+from .validation import Validation, epochs_with, steps_of, triple
 
 PROGRAMS = 16
 """Shapes of batches (and of all samples) that a recorded step is kept for."""
@@ -224,6 +224,8 @@ class Trained(Network):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
         *,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -237,16 +239,20 @@ class Trained(Network):
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
         x, y: samples and targets, the first axis being the samples. Or x alone: a generator, an iterable, or a
-        `PyDataset`, of batches (x, y). batch_size: samples an update. epochs: the
+        `PyDataset`, of batches (x, y) or (x, y, sample_weight). batch_size: samples an update. epochs: the
         number of the epoch to stop at, counted from initial_epoch, which a training that goes on sets to the number of
         epochs done: then the callbacks go on, too, see `Callback.get_state`.
         steps_per_epoch: batches an epoch; the next one goes on behind them. By default all, so that what gives batches
         for ever needs it; what ends before, with a warning, ends the epoch or the training.
-        validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y)
-        for it instead, or what gives batches. verbose: 0 silent, 1 or "auto" a bar (lines where there is no terminal),
-        2 lines. shuffle: another order in each epoch, of samples, or of a `PyDataset`'s batches. seed: what the orders,
-        dropout and augmentation are drawn from; by default each call goes on where the last one stopped (a new model
-        with seed 0), as one longer call would, and a call with initial_epoch where that epoch of the call before began.
+        sample_weight: how much each sample counts, (n,), or each position of its output; a batch's loss is
+        sum(w · loss) / its number of losses, whatever the weights sum to. class_weight: {class: weight} instead, for
+        training alone; a class that is not named has 1.
+        validation_split: the last fraction of the samples is kept apart for validation; validation_data: (x, y) or
+        (x, y, sample_weight) for it instead, or what gives batches. verbose: 0 silent, 1 or "auto" a bar (lines where
+        there is no terminal), 2 lines. shuffle: another order in each epoch, of samples, or of a `PyDataset`'s batches.
+        seed: what the orders, dropout and augmentation are drawn from; by default each call goes on where the last one
+        stopped (a new model with seed 0), as one longer call would, and a call with initial_epoch where that epoch of
+        the call before began.
         evaluate_training: add train_loss, … of the weights at the epoch's end; `loss` itself is the running mean while
         they change. augmentation: a function
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
@@ -275,18 +281,17 @@ class Trained(Network):
         if validation_data is None and validation_split:
             if is_source(x):
                 raise UsageError("validation_split splits arrays, not what gives batches: give validation_data.")
-            (x, y), validation_data = split_off(x, y, validation_split)
+            (x, y, sample_weight), validation_data = split_off(validation_split, x, y, sample_weight)
         if augmentation is not None and not callable(augmentation):
             raise UsageError(f"augmentation is a function (samples, generator) -> samples, not {augmentation!r}.")
         steps = None if steps_per_epoch is None else whole("fit", "steps_per_epoch", steps_per_epoch)
         samples: Samples | Source
         if is_source(x):
-            samples = self._source(x, y, loss, "", steps)
+            samples = self._source(x, (y, sample_weight), loss, "", steps, class_weight)
         else:
-            samples = self._samples(x, y, loss, "", augmentation)
+            samples = self._samples(x, y, loss, "", sample_weight, class_weight, augmentation)
             if steps not in (None, -(-len(samples) // batch_size)):
-                batches = InBatches(leaves(samples.batch), batch_size)
-                samples = self._source(batches, None, loss, "", steps)
+                samples = self._source(InBatches(leaves(samples.batch), batch_size), (), loss, "", steps)
         if isinstance(samples, Source) and (evaluate_training or augmentation):
             raise UsageError(
                 "evaluate_training and augmentation take arrays of samples, each epoch going over all, not batches "
@@ -294,7 +299,8 @@ class Trained(Network):
             )
         first, validation = samples.first() if isinstance(samples, Source) else samples, None
         if validation_data is not None:
-            kept = self._validated(validation_data, loss, validation_steps)
+            given = (validation_data, None, None) if is_source(validation_data) else triple(validation_data)
+            kept = self._measurable(given[0], given[1], given[2], loss, "validation ", validation_steps)
             taken = None
             if isinstance(kept, Samples):
                 taken = steps_of("fit", "validation_steps", validation_steps, len(kept), size)
@@ -316,13 +322,20 @@ class Trained(Network):
     @checked
     @changing
     @on_its_device
-    def train_on_batch(self, x: Any, y: Any, *, return_dict: bool = False) -> Any:
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """One update with these samples as the batch; returns loss and metrics of it, as `evaluate` does.
 
         They are those before the update, with dropout. Each call draws anew, as the next epoch of a `fit` would.
         """
         loss = self._compiled("train_on_batch")
-        batch = self._samples(x, y, loss, "")
+        batch = self._samples(x, y, loss, "", sample_weight, class_weight)
         self.build(batch.x.shape[1:])
         check_rows(self, batch, len(batch))
         assert self.optimizer is not None
@@ -332,11 +345,11 @@ class Trained(Network):
     @checked
     @reading
     @on_its_device
-    def test_on_batch(self, x: Any, y: Any, *, return_dict: bool = False) -> Any:
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of these samples as one batch, as `evaluate` gives them."""
         loss = self._compiled("test_on_batch")
         self._built("test_on_batch")
-        batch = self._samples(x, y, loss, "")
+        batch = self._samples(x, y, loss, "", sample_weight)
         return self._told(training.evaluate(self, batch, len(batch)), return_dict)
 
     @reading
@@ -362,20 +375,19 @@ class Trained(Network):
         y: Any = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
-        *,
+        sample_weight: Any = None,
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
-        x, y: as `fit` takes them, also what gives batches. batch_size changes speed and memory, not the result. steps:
-        over the first so many batches instead. return_dict: by name instead. verbose: 0 prints nothing.
+        x, y, sample_weight: as `fit` takes them, also what gives batches. batch_size changes speed and memory, not the
+        result. steps: over the first so many batches instead. return_dict: by name instead. verbose: 0 prints nothing.
         """
         loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
         self._built("evaluate")
-        size = _size("evaluate", batch_size)
-        samples = self._source(x, y, loss, "", steps) if is_source(x) else self._samples(x, y, loss, "")
+        size, samples = _size("evaluate", batch_size), self._measurable(x, y, sample_weight, loss, "", steps)
         check_rows(self, samples.first() if isinstance(samples, Source) else samples, size)
         steps, params = _run("evaluate", steps, samples, size, verbose)
         results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
@@ -423,35 +435,49 @@ class Trained(Network):
             )
         self.build()
 
-    def _samples(self, x: Any, y: Any, loss: Loss, what: str, augmentation: Augment | None = None) -> Samples:
+    def _samples(
+        self,
+        x: Any,
+        y: Any,
+        loss: Loss,
+        what: str,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        augmentation: Augment | None = None,
+    ) -> Samples:
         if y is None:
             raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
         samples = Samples(x, y, self.dtype, self.device, what, augmentation, self.deciding_layer)
         self.check_input(samples.x.shape)
         output_shape = self.infer_shapes(samples.x.shape[1:])[-1]
         samples.prepare_targets(loss, output_shape)
+        samples.weigh(sample_weight, class_weight, loss, output_shape)
         for metric in self.metrics:
             check_metric(metric, loss, samples.y, output_shape, ending(self.layers))
         return samples
 
-    def _source(self, given: Any, y: Any, loss: Loss, what: str, steps: Any) -> Source:
+    def _source(
+        self, given: Any, beside: Iterable[Any], loss: Loss, what: str, steps: Any, class_weight: Any = None
+    ) -> Source:
         """What gives batches, each of which is checked as samples are."""
-        if y is not None:
-            raise UsageError(f"{what}x gives batches, so y is in them: leave y out.")
+        if any(part is not None for part in beside):
+            raise UsageError(f"{what}x gives batches, so y and sample_weight are in them: (x, y, sample_weight).")
 
         def made(parts: tuple[Any, ...], what: str) -> Samples:
-            if len(parts) != 2:
-                raise UsageError(f"{what} is {len(parts)} things ({kinds(parts)}): it is (x, y).")
-            return self._samples(*parts, loss, f"{what}: ")
+            if len(parts) not in (2, 3):
+                raise UsageError(
+                    f"{what} is {len(parts)} things ({kinds(parts)}): it is (x, y) or (x, y, sample_weight)."
+                )
+            x, y, weights = (*parts, None)[:3]
+            return self._samples(x, y, loss, f"{what}: ", weights, class_weight)
 
         return Source(given, made, what, steps)
 
-    def _validated(self, data: Any, loss: Loss, steps: Any) -> Samples | Source:
-        """What a training is measured on."""
-        if is_source(data):
-            steps = None if steps is None else whole("fit", "validation_steps", steps)
-            return self._source(data, None, loss, "validation ", steps)
-        return self._samples(*pair(data), loss, "validation ")
+    def _measurable(self, x: Any, y: Any, sample_weight: Any, loss: Loss, what: str, steps: Any) -> Samples | Source:
+        """What the model is measured on."""
+        if is_source(x):
+            return self._source(x, (y, sample_weight), loss, what, steps)
+        return self._samples(x, y, loss, what, sample_weight)
 
     def _inputs(self, x: Any, what: str = "") -> Samples:
         samples = Samples(x, None, self.dtype, self.device, what, deciding=self.deciding_layer)

@@ -31,11 +31,12 @@ class Validation:
         return (epoch + 1) % self.epochs == 0
 
 
-def pair(validation_data: Any) -> tuple[Any, Any]:
-    """(x, y); raises UsageError for anything else."""
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-        raise UsageError("validation_data is a pair: (x, y).")
-    return validation_data[0], validation_data[1]
+def triple(validation_data: Any) -> tuple[Any, Any, Any]:
+    """x, y, and the weights of samples or None; raises UsageError for anything else."""
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        raise UsageError("validation_data is a pair (x, y), or (x, y, sample_weight), or what gives batches of them.")
+    x, y, weights = (*validation_data, None)[:3]
+    return x, y, weights
 
 
 def epochs_with(validation_freq: Any) -> int | frozenset[int]:

@@ -194,8 +194,7 @@ def test_the_replayed_training_is_the_same_with_batch_hooks():
 
 
 REFUSED = {
-    "fit": ["sample_weight", "class_weight", "workers"],
-    "evaluate": ["sample_weight"],
+    "fit": ["workers"],
     "compile": ["loss_weights", "weighted_metrics", "steps_per_execution"],
 }
 
