@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -32,8 +31,6 @@ Namespace: TypeAlias = Any
 
 REFUSED = (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError)
 """What array libraries, and Python's numbers, raise where they cannot take their arguments."""
-MANY_ROWS = 4096
-"""From which on a sum over rows is a product with ones."""
 
 
 # Which devices there are
@@ -207,20 +204,6 @@ def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> A
 
 def _strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     return library_of(array).lib.stride_tricks.as_strided(array, shape, strides)
-
-
-def summed(xp: Namespace, x: Array, axes: tuple[int, ...]) -> Array:
-    """The sum over axes, which stay with length 1. Where they are the leading ones of many rows, NumPy is slow at it:
-    then as a product with ones, which adds in blocks.
-    """
-    rows = math.prod(x.shape[: len(axes)])
-    leading = 0 < len(axes) < len(x.shape) and axes == tuple(range(len(axes)))
-    if x.dtype.char == "e":  # float16 is summed in float32
-        return summed(xp, x.astype("float32"), axes).astype(x.dtype)
-    if not leading or rows < MANY_ROWS or x.dtype.kind != "f" or not hasattr(x, "strides") or device_of(x) != "cpu":
-        return xp.sum(x, axis=axes, keepdims=True)
-    total = xp.matmul(xp.ones(rows, x.dtype), xp.reshape(x, (rows, -1)))
-    return xp.reshape(total, (*(1,) * len(axes), *x.shape[len(axes) :]))
 
 
 def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:

@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 FLOAT32, FLOAT64 = numpy.dtype("float32"), numpy.dtype("float64")
+LARGEST = float(numpy.finfo(FLOAT32).max)
+
+
+def number_beside(value: float, dtype: Any) -> Any:
+    """A number as NumPy takes it beside arrays of this dtype, made an array once; itself where it has not one kept.
+
+    A zero is not kept, since 0.0 and -0.0 are one key, nor what could overflow.
+    """
+    if value and -LARGEST < value < LARGEST and (dtype is FLOAT32 or dtype is FLOAT64):
+        return _number(value, dtype)
+    return value
+
+
+@functools.lru_cache(1024)
+def _number(value: float, dtype: Any) -> Any:
+    array = numpy.asarray(value, dtype)
+    array.flags.writeable = False
+    return array
 
 
 def bind(primitive: Primitive, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

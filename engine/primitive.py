@@ -269,6 +269,7 @@ class Primitive:
             name = f"{self.name}_{operand}" if operand else self.name
             made = self.cuda_kernels[operand] = CudaKernel(name, function, suits)
             self.plans.clear()
+            self.version = object()
             self.__dict__.pop("computing", None)
             return made
 
@@ -301,7 +302,7 @@ class Primitive:
         """Compute, and note it on the tape, with operands and parameters apart, as the kernel has them."""
         if parameters.keys() != self.parameters.keys():
             parameters = {**self.defaults, **parameters}
-        return self.road(*operands, parameters=parameters)
+        return self.road(*operands, parameters=parameters) if parameters else self.road(*operands)
 
     def plan(self, flags: tuple[bool, ...]) -> Plan:
         """What goes on the tape where these operands need a gradient."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from numpy import add, asarray, ndarray
+
 from ..errors import ChalkgradError, GraphError
 from . import backend, forked
 
@@ -28,7 +30,7 @@ ticking = forked.lock()
 
 
 class Node:
-    """One application of a primitive.
+    """One application of a primitive. Who makes one fills it in, which is faster than a constructor.
 
     plan: the primitive, and which of its operands get a gradient by which rules.
     parents: for each of those operands its Node, or the leaf Tensor itself.
@@ -39,25 +41,14 @@ class Node:
 
     __slots__ = ("cell", "dtype", "parameters", "parents", "plan", "saved", "shape", "stamp")
 
-    def __init__(
-        self,
-        plan: Plan,
-        parents: tuple[Node | Tensor, ...],
-        saved: tuple[Any, ...] | None,
-        cell: list[int] | None,
-        stamp: int,
-        parameters: Mapping[str, Any],
-        shape: tuple[int, ...],
-        dtype: Any,
-    ) -> None:
-        self.plan = plan
-        self.parents = parents
-        self.saved = saved
-        self.cell = cell
-        self.stamp = stamp
-        self.parameters = parameters
-        self.shape = shape
-        self.dtype = dtype
+    plan: Plan
+    parents: tuple[Node | Tensor, ...]
+    saved: tuple[Any, ...] | None
+    cell: list[int] | None
+    stamp: int
+    parameters: Mapping[str, Any]
+    shape: tuple[int, ...]
+    dtype: Any
 
     @property
     def primitive(self) -> Primitive:
@@ -95,38 +86,45 @@ def reverse(
     del nodes
     arrived: dict[Any, Gradient] = {}  # of what is used more than once, as far as it has come
     found: dict[Any, Gradient] = {}
+    own: dict[Any, Gradient] = {}  # of these sums that are arrays of this pass, and may be added to in place
     ready = [(root, gradient)]
-    pop, push, kind = ready.pop, ready.append, gradient.__class__
+    pop, push = ready.pop, ready.append
     try:
         while ready:
             node, gy = pop()
             plan = node.plan
             if node.stamp != clock[0]:
                 plan.check_unchanged(node)
-            pulls = plan.taped_pulls if taped else plan.pulls
-            for parent, pull in zip(node.parents, pulls):  # noqa: B905 (as long as each other; `strict` costs time)
-                if useful is not None and parent not in useful:
-                    continue
-                gx = gy if pull is None else pull(xp, node, gy)
-                like: Any = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
-                if gx.__class__ is not kind or gx.dtype is not like.dtype or gx.shape != like.shape:
-                    gx = plan.settle(xp, gx, gy, like, pulls.index(pull), taped)
-                if like is not parent or (stops and parent in stops):
-                    total = found.get(parent)
-                    found[parent] = gx if total is None else total + gx
+            send = None if taped else plan.send
+            if send is None or (useful is not None and not useful.issuperset(node.parents)):
+                pairs: Iterable[tuple[Any, Gradient]] = plan.each(xp, node, gy, useful, taped)
+            else:
+                pairs = send(xp, node, gy)
+            for pair in pairs:
+                parent, gx = pair
+                if parent.__class__ is not Node or (stops and parent in stops):
+                    total = own.get(parent)
+                    if total is not None:
+                        add(total, gx, total)
+                    elif parent in found:
+                        found[parent] = total = found[parent] + gx
+                        if gx.__class__ is ndarray:
+                            own[parent] = found[parent] = asarray(total)  # where it has no axes a sum is a number
+                    else:
+                        found[parent] = gx
                 elif parent in uses:
                     arrived[parent] = arrived[parent] + gx if parent in arrived else gx
                     uses[parent] -= 1
                     if not uses[parent]:
                         push((parent, arrived.pop(parent)))
                 else:
-                    push((parent, gx))
+                    push(pair)
             if not retain:
                 node.saved, node.parents, node.cell = None, (), None
     except ChalkgradError:
         raise
     except backend.REFUSED as error:
-        refused = plan.refusal(pulls.index(pull), error)
+        refused = plan.refusal(xp, node, gy, taped, error)
         if refused is None:
             raise
         raise refused from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+import math
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -11,6 +12,7 @@ import numpy
 from ..errors import DtypeError, EquationError, GraphError, ShapeError, UnknownNameError
 from . import backend
 from .cuda.launch import chosen
+from .operands import FLOAT32, FLOAT64, number_beside
 from .tape import Node, clock
 from .tensor import Tensor
 
@@ -27,11 +29,12 @@ class Plan:
 
     ruled: the positions of those that have a rule; pulls: their rules, on arrays; taped_pulls: on tensors.
     note: makes the node behind a result, of the operands and parameters, with what the rules ask to see.
+    send: (xp, node, gy) -> each parent with its gradient, by the pulls on arrays; None where these are to be asked.
     places: where each value that the rules ask for is taken from: the operand's position, "y" (the result), "all"
     (the operands of a variadic primitive) or, for shapes, ("shape", position) or ("shapes",).
     """
 
-    __slots__ = ("names", "note", "places", "primitive", "pulls", "ruled", "rules", "taped_pulls")
+    __slots__ = ("names", "note", "places", "primitive", "pulls", "ruled", "rules", "send", "taped_pulls")
 
     def __init__(self, primitive: Primitive, flags: tuple[bool, ...]) -> None:
         self.primitive = primitive
@@ -41,11 +44,13 @@ class Plan:
         kept = [save for save in primitive.saves if save.replace(".", "_") in asked]
         self.names = tuple(save.replace(".", "_") for save in kept)
         self.places = tuple(_place(primitive, save) for save in kept)
-        self.note: Callable[..., None] = _noting(self.ruled, self.places)(self)
+        count = 0 if primitive.variadic else len(primitive.operands)
+        self.note: Callable[..., None] = _noting(count, self.ruled, self.places)(self) if self.ruled else _nothing
         self.pulls = tuple(_pull(self, i, rule, _seen) for i, rule in zip(self.ruled, self.rules, strict=True))
         self.taped_pulls = tuple(
             _named(rule, _pull(self, i, rule, _seen_taped)) for i, rule in zip(self.ruled, self.rules, strict=True)
         )
+        self.send: Callable[[Any, Node, Any], tuple[Any, ...]] | None = _sending(self)
 
     def check_unchanged(self, node: Node) -> None:
         """Raise GraphError where something that the node saved was changed in place since."""
@@ -56,12 +61,32 @@ class Plan:
                 if x.__class__ is Tensor and x._version is not None and x._version[0] > node.stamp:
                     raise _changed(self.primitive, x)
 
-    def refusal(self, place: int, error: Exception) -> EquationError | None:
+    def each(self, xp: Any, node: Node, gy: Any, useful: set[Any] | None, taped: bool) -> Iterator[Any]:
+        """Each useful parent with its gradient, in turn."""
+        for place, (parent, pull) in enumerate(
+            zip(node.parents, self.taped_pulls if taped else self.pulls, strict=True)
+        ):
+            if useful is not None and parent not in useful:
+                continue
+            gx = gy if pull is None else pull(xp, node, gy)
+            like = parent if parent.__class__ is Node else parent._data  # type: ignore[union-attr]
+            if gx.__class__ is not gy.__class__ or gx.dtype != like.dtype or gx.shape != like.shape:
+                gx = self.settle(xp, gx, gy, like, place, taped)
+            yield parent, gx
+
+    def refusal(self, xp: Any, node: Node, gy: Any, taped: bool, error: Exception) -> EquationError | None:
         """The error of ours for one of an array library's, where the rule's text is its code; else None."""
-        rule = self.rules[place]
-        if rule.body is not None:
-            return None
-        return EquationError(f"the rule {rule.text!r} of {self.primitive.name} cannot be computed here: {error}")
+        for rule, pull in zip(self.rules, self.taped_pulls if taped else self.pulls, strict=True):
+            try:
+                if pull is not None:
+                    pull(xp, node, gy)
+            except backend.REFUSED:
+                if rule.body is not None:
+                    return None
+                return EquationError(
+                    f"the rule {rule.text!r} of {self.primitive.name} cannot be computed here: {error}"
+                )
+        return None
 
     def settle(self, xp: Any, gx: Any, gy: Any, parent: Node | Tensor, place: int, taped: bool) -> Any:
         """A gradient that is not of its operand's shape and dtype: un-broadcast and cast, or refused."""
@@ -70,7 +95,7 @@ class Plan:
             gx = xp.asarray(gx)
         if gx.shape != parent.shape:
             gx = self.primitive.unbroadcast(xp, gx, parent.shape, rule)
-        if gx.dtype != parent.dtype:
+        if gx.dtype is not parent.dtype and gx.dtype != parent.dtype:
             if gx.dtype != gy.dtype or parent.dtype.kind != "f":
                 raise DtypeError(
                     f"the rule {rule.text!r} of {self.primitive.name} gave dtype {gx.dtype} from an incoming "
@@ -80,45 +105,125 @@ class Plan:
         return gx
 
 
-TEMPLATE = """
+NOTING = """
 def noting(plan):
-    def note(result, operands, parameters):
-        array = result._data
+    def note(array, result, {operands}, parameters):
         dtype = array.dtype
-        if dtype.kind != "f":
+        if dtype is not FLOAT32 and dtype is not FLOAT64 and dtype.kind != "f":
             return
-        node = new(Node)
+        result._node = node = Node()
+        result._requires_grad = True
         node.plan, node.parents, node.saved = plan, ({parents}), ({saved})
         node.cell, node.stamp, node.parameters = {cell}, clock[0], parameters
         node.shape, node.dtype = array.shape, dtype
-        result._requires_grad, result._node = True, node
 
     return note
 """
 
 
+def _nothing(*given: Any) -> None:
+    """The note of an application none of whose operands gets a gradient."""
+
+
 @cache
-def _noting(ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan], Callable[..., None]]:
-    """What writes the node, for operands at these positions that get a gradient, and what is kept."""
+def _noting(count: int, ruled: tuple[int, ...], places: tuple[Any, ...]) -> Callable[[Plan], Callable[..., None]]:
+    """What writes the node of so many operands, 0 for any number of them, in one tuple.
+
+    ruled: at which positions they get a gradient. places: what is kept.
+    """
+
+    def operand(i: int) -> str:
+        return f"x{i}" if count else f"operands[{i}]"
+
+    together = f"({''.join(f'x{i}, ' for i in range(count))})" if count else "operands"
 
     def kept(place: Any) -> str:
         if place == "y":
             return "array, "
         if place.__class__ is not int:
-            return f"gathered({place!r}, operands, result), "
-        x = f"operands[{place}]"
+            return f"gathered({place!r}, {together}, result), "
+        x = operand(place)
         return f"{x} if {x}.__class__ is Tensor else kept({x}, result), "
 
-    source = TEMPLATE.format(
-        parents="".join(f"operands[{i}]._node or operands[{i}], " for i in ruled), saved="".join(map(kept, places)),
+    source = NOTING.format(
+        operands=", ".join(f"x{i}" for i in range(count)) or "operands",
+        parents="".join(f"{operand(i)}._node or {operand(i)}, " for i in ruled), saved="".join(map(kept, places)),
         cell="result.version_cell()" if "y" in places else "None",
     )  # fmt: skip
     scope: dict[str, Any] = {
-        "__name__": __name__, "new": object.__new__, "Node": Node, "Tensor": Tensor, "clock": clock, "kept": _kept,
-        "gathered": _gathered,
+        "__name__": __name__, "Node": Node, "Tensor": Tensor, "clock": clock, "kept": _kept, "gathered": _gathered,
+        "FLOAT32": FLOAT32, "FLOAT64": FLOAT64,
     }  # fmt: skip
     exec(compile(source, "<noting>", "exec"), scope)
     made: Callable[[Plan], Callable[..., None]] = scope["noting"]
+    return made
+
+
+SENDING = """
+def sending(plan, {kernels}):
+    settle, primitive, ({rules}) = plan.settle, plan.primitive, plan.rules
+
+    def send(xp, node, gy):
+        kind, shape = gy.__class__, node.shape
+        {parents} = node.parents
+        {saved} = node.saved
+        {gradients}
+        return {sent}
+
+    return send
+"""
+GRADIENT = """
+        g{n} = {value}
+        like = p{n} if p{n}.__class__ is Node else p{n}._data
+        if g{n}.__class__ is not kind or g{n}.dtype is not like.dtype:
+            g{n} = settle(xp, g{n}, gy, like, {n}, False)
+        elif {shape} != like.shape:
+            g{n} = primitive.unbroadcast(xp, g{n}, like.shape, r{n})"""
+
+
+def _sending(plan: Plan) -> Callable[[Any, Node, Any], tuple[Any, ...]] | None:
+    """The pulls of a plan as one function, which also settles what they give."""
+    if not plan.ruled:
+        return None
+    values, kernels = [], {}
+    for n, (position, rule) in enumerate(zip(plan.ruled, plan.rules, strict=True)):
+        seen = [_text(plan, name, position) for name in rule.wants]
+        if rule.factor == "":
+            values.append("gy")
+        elif rule.factor:
+            values.append(f"gy * {seen[0]}")
+        else:
+            kernels[f"k{n}"] = chosen(plan.primitive.cuda_kernels.get(rule.operand), rule.kernel)
+            values.append(f"k{n}({', '.join(['xp', 'gy', *seen])})")
+    made: Callable[[Any, Node, Any], tuple[Any, ...]] = _sent(tuple(values), len(plan.places), tuple(kernels))(
+        plan, *kernels.values()
+    )
+    return made
+
+
+def _text(plan: Plan, name: str, position: int) -> str:
+    """The value of one name that a rule asks for, as `_seen` gives it."""
+    if name in plan.primitive.parameters or name not in plan.names:
+        return str(position) if name == "position" else f"node.parameters[{name!r}]"
+    n = plan.names.index(name)
+    place = plan.places[n]
+    if place.__class__ is int:
+        return f"(s{n}._data if s{n}.__class__ is Tensor else s{n})"
+    return f"tuple([x._data if x.__class__ is Tensor else x for x in s{n}])" if place == "all" else f"s{n}"
+
+
+@cache
+def _sent(values: tuple[str, ...], saved: int, kernels: tuple[str, ...]) -> Callable[..., Any]:
+    """What makes the function that gives these values of so many that are saved."""
+    each, shapes = range(len(values)), [f"g{n}.shape" if k.startswith("k") else "shape" for n, k in enumerate(values)]
+    source = SENDING.format(
+        kernels=", ".join(kernels), rules="".join(f"r{n}, " for n in each), parents="".join(f"p{n}, " for n in each),
+        saved="".join(f"s{n}, " for n in range(saved)) or "()", sent="".join(f"(p{n}, g{n}), " for n in each),
+        gradients="".join(GRADIENT.format(n=n, value=values[n], shape=shapes[n]) for n in each).strip(),
+    )  # fmt: skip
+    scope: dict[str, Any] = {"__name__": __name__, "Node": Node, "Tensor": Tensor}
+    exec(compile(source, "<sending>", "exec"), scope)
+    made: Callable[..., Any] = scope["sending"]
     return made
 
 
@@ -148,6 +253,10 @@ def _kept(value: Any, result: Tensor) -> Any:
     """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
     if value.__class__ is Tensor:
         return value
+    if value.__class__ is float:
+        array = number_beside(value, result._data.dtype)
+        if array is not value:
+            return array
     if hasattr(value, "dtype"):
         return value.copy()
     xp, dtype = backend.namespace_of(result._data), result._data.dtype
@@ -166,28 +275,15 @@ def share_version(result: Tensor, operands: tuple[Any, ...]) -> None:
 
 
 def _pull(plan: Plan, position: int, rule: Rule, see: Callable[..., Any]) -> Pull | None:
-    """The rule as a function of node and gy; None where it hands gy on. Most rules ask for nothing, or one array."""
+    """The rule as a function of node and gy; None where it hands gy on."""
+    if rule.factor == "":
+        return None
     kernel, slots = rule.kernel, []
     if see is _seen:
         kernel = chosen(plan.primitive.cuda_kernels.get(rule.operand), kernel)
     for name in rule.wants:
         known = name in plan.names and name not in plan.primitive.parameters
         slots.append((name, plan.names.index(name) if known else None))
-    if rule.factor == "":
-        return None
-    if not slots:
-        return lambda xp, node, gy: kernel(xp, gy)
-    if see is _seen and len(slots) == 1 and slots[0][1] is not None:
-        place = slots[0][1]
-        if plan.places[place].__class__ is int or plan.places[place] == "y":
-            if rule.factor:
-                return lambda xp, node, gy: gy * _raw(node.saved[place])  # type: ignore[index]
-
-            def with_one_array(xp: Any, node: Node, gy: Any) -> Any:
-                x = node.saved[place]  # type: ignore[index]
-                return kernel(xp, gy, x._data if x.__class__ is Tensor else x)
-
-            return with_one_array
     return lambda xp, node, gy: kernel(xp, gy, *[see(node, name, place, position) for name, place in slots])
 
 
@@ -222,15 +318,60 @@ def _seen_taped(node: Node, name: str, place: int | None, position: int) -> Any:
     return result
 
 
+FEW, MANY_ROWS = 8192, 4096
+"""Elements up to which a sum is a product with ones, and rows from which on a sum over rows is."""
+
+
 def unbroadcast(primitive: Primitive, xp: Any, gx: Any, shape: tuple[int, ...], rule: Rule) -> Any:
-    """Sum over the axes along which the operand was repeated."""
-    extra = len(gx.shape) - len(shape)
-    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, gx.shape[extra:], strict=True)):
+    """Sum over the axes along which the operand was repeated.
+
+    NumPy is slow at it where there is little to add, or where the leading axes have many rows: then it is a product
+    with ones, which BLAS adds in blocks; a little of it on one thread, so that bits do not depend on cores.
+    """
+    how = _summed_how(gx.shape, shape, gx.dtype)
+    if how is None:
         raise ShapeError(
             f"the rule {rule.text!r} of {primitive.name} gave shape {gx.shape} for an operand of shape {shape}."
         )
-    axes = tuple(i for i, m in enumerate(gx.shape) if i < extra or (shape[i - extra] == 1 and m != 1))
-    return xp.reshape(backend.summed(xp, gx, axes), shape)
+    at_once, listed, axes = how
+    if gx.__class__ is numpy.ndarray:
+        return at_once(gx)
+    return listed(gx, xp) if backend.plain(gx).__class__ is numpy.ndarray else _summed(axes, shape, gx, xp)
+
+
+@lru_cache(1024)
+def _summed_how(whole: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> tuple[Any, ...] | None:
+    """How an array of that whole shape is summed to the other; None where that cannot have been repeated to the whole.
+
+    A function of an array of NumPy, one of such an array that is recorded and xp, and the axes.
+    """
+    extra = len(whole) - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, whole[extra:], strict=True)):
+        return None
+    axes = tuple(i for i, m in enumerate(whole) if i < extra or (shape[i - extra] == 1 and m != 1))
+    count, by_rows = len(axes), axes == tuple(range(len(axes)))
+    split = count if by_rows else len(whole) - count
+    matrix = rows, columns = math.prod(whole[:split]), math.prod(whole[split:])
+    little = 0 < rows * columns <= FEW and (by_rows or axes == tuple(range(split, len(whole))))
+    if dtype.char not in "fd" or not (little or (by_rows and columns > 1 and rows >= MANY_ROWS)):
+        summed = partial(_summed, axes, shape)
+        return summed, summed, axes
+    ones, left = (numpy.ones(rows, dtype), columns) if by_rows else (numpy.ones(columns, dtype), rows)
+
+    def product(gx: Any, xp: Any = None) -> Any:
+        gx = gx.reshape(matrix)
+        return ((xp.dot(ones, gx) if xp else ones.dot(gx)) if by_rows else gx.dot(ones)).reshape(shape)
+
+    if matrix != whole or shape != (left,):
+        return product, product, axes
+    return ones.dot if by_rows else lambda gx: gx.dot(ones), product, axes
+
+
+def _summed(axes: tuple[int, ...], shape: tuple[int, ...], gx: Any, xp: Any = numpy) -> Any:
+    """The sum over axes, in that shape."""
+    if gx.dtype.char == "e":  # float16 is summed in float32
+        return _summed(axes, shape, gx.astype("float32"), xp).astype(gx.dtype)
+    return xp.reshape(xp.sum(gx, axis=axes, keepdims=True), shape)
 
 
 def _changed(primitive: Primitive, owner: Tensor | None) -> GraphError:

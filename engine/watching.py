@@ -89,7 +89,7 @@ class _Watched(Plan):
         for slot in Plan.__slots__:
             setattr(self, slot, getattr(plan, slot))
         self.application, self.sent = application, sent
-        self.pulls = tuple(map(self._telling, plan.ruled, plan.pulls))
+        self.pulls, self.send = tuple(map(self._telling, plan.ruled, plan.pulls)), None
 
     def _telling(self, position: int, pull: Any) -> Any:
         def telling(xp: Any, node: Any, gy: Any) -> Any:

@@ -47,6 +47,7 @@ def backward_of(f):
 COMPOSED = {
     "diamond": lambda x, w, b: (w.sin() * w + w.sin().exp() - w.sin()) * x,
     "broadcast": lambda x, w, b: x * b + w * b[None] + b * b,
+    "column, row and number": lambda x, w, b: x * w[:, :1] + b * w[0, 0] + w[:1],
     "double use": lambda x, w, b: w + w + (w * w) * (b + b) + x,
     "einsum": lambda x, w, b: cg.einsum("ij,j,ij->ij", w, b, x),
     "einsum of a diagonal": lambda x, w, b: cg.einsum("ii,ij->ij", (w @ w.T), x) + w,
