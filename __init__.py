@@ -36,6 +36,7 @@ LATER = {
     "metrics": "nn.metrics",
     "models": "nn.models",
     "nn": "nn",
+    "np": "ops.np",
     "optim": "optim",
     "optimizers": "optim",
     "proof": "proof",

@@ -36,6 +36,7 @@ from .nn import losses as losses
 from .nn import metrics as metrics
 from .nn import models as models
 from . import nn as nn
+from .ops import np as np
 from . import optim as optim
 from . import proof as proof
 from .nn import utils as utils
@@ -109,6 +110,10 @@ def greater(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a > b, elementwise: bool, without gradient."""
 def greater_equal(a: TensorLike, b: TensorLike) -> Tensor:
     """Whether a ≥ b, elementwise: bool, without gradient."""
+def one_hot(labels: TensorLike, classes: int) -> Tensor:
+    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
+def identity_like(x: TensorLike, size: int) -> Tensor:
+    """The identity matrix of shape (size, size), of the dtype and on the device of x."""
 def exp(x: TensorLike) -> Tensor:
     """Exponential, elementwise."""
 def expm1(x: TensorLike) -> Tensor:
@@ -147,14 +152,52 @@ def sinh(x: TensorLike) -> Tensor:
     """Hyperbolic sine, elementwise."""
 def cosh(x: TensorLike) -> Tensor:
     """Hyperbolic cosine, elementwise."""
+def arcsinh(x: TensorLike) -> Tensor:
+    """Number whose hyperbolic sine is x, elementwise."""
+def arccosh(x: TensorLike) -> Tensor:
+    """Number of 0 or more whose hyperbolic cosine is x, elementwise. x ≥ 1; at 1 the gradient is infinite."""
+def arctanh(x: TensorLike) -> Tensor:
+    """Number whose hyperbolic tangent is x, elementwise. |x| ≤ 1; at the ends it and its gradient are infinite."""
+def arctan2(a: TensorLike, b: TensorLike) -> Tensor:
+    """Angle in [-π, π] of the point that lies b to the right and a above, elementwise. a, b: shapes that broadcast."""
+def cbrt(x: TensorLike) -> Tensor:
+    """Cube root, elementwise; at 0 the gradient is infinite."""
 def tanh(x: TensorLike) -> Tensor:
     """Hyperbolic tangent, elementwise."""
 def erf(x: TensorLike) -> Tensor:
     """Error function, elementwise (Cody 1969)."""
-def one_hot(labels: TensorLike, classes: int) -> Tensor:
-    """Labels as bools: y[…, k] says whether the label is k. labels: integers of any shape; adds a last axis."""
-def identity_like(x: TensorLike, size: int) -> Tensor:
-    """The identity matrix of shape (size, size), of the dtype and on the device of x."""
+def bitwise_and(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
+def bitwise_or(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
+def bitwise_xor(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
+def invert(x: TensorLike) -> Tensor:
+    """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
+def logical_and(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether both hold (are not 0), elementwise: bool. a, b: shapes that broadcast."""
+def logical_or(a: TensorLike, b: TensorLike) -> Tensor:
+    """Whether one of them holds, or both, elementwise: bool. a, b: shapes that broadcast."""
+def logical_not(x: TensorLike) -> Tensor:
+    """Whether x is 0, elementwise: bool."""
+def isnan(x: TensorLike) -> Tensor:
+    """Whether x is no number, elementwise: bool."""
+def isinf(x: TensorLike) -> Tensor:
+    """Whether x is infinite, elementwise: bool."""
+def isfinite(x: TensorLike) -> Tensor:
+    """Whether x is a number and finite, elementwise: bool."""
+def floor(x: TensorLike) -> Tensor:
+    """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
+def ceil(x: TensorLike) -> Tensor:
+    """The least whole number that is not below x, elementwise; constant, so no gradient passes."""
+def trunc(x: TensorLike) -> Tensor:
+    """The whole number next to x on the side of 0, elementwise; constant, so no gradient passes."""
+def round(x: TensorLike, decimals: int = 0) -> Tensor:
+    """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
+def floor_divide(a: TensorLike, b: TensorLike) -> Tensor:
+    """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
+def remainder(a: TensorLike, b: TensorLike) -> Tensor:
+    """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""
 def reshape(x: TensorLike, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
     """The same elements in row-major order under another shape; one length may be -1, then it follows."""
 def transpose(x: TensorLike, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
@@ -181,16 +224,8 @@ def tril(x: TensorLike, k: Any = 0) -> Tensor:
     """The lower triangle of each matrix: 0 above its k-th diagonal."""
 def triu(x: TensorLike, k: Any = 0) -> Tensor:
     """The upper triangle of each matrix: 0 below its k-th diagonal."""
-def pad(x: TensorLike, pad_width: Any, constant_values: float = 0.0) -> Tensor:
-    """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
-def matmul(a: TensorLike, b: TensorLike) -> Tensor:
-    """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
-def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
-    """Einstein summation: products of operands, summed over the letters that the result does not name."""
-def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
-    """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16."""
-def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
-    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
+def pad(x: TensorLike, pad_width: Any, constant_values: float = 0.0, mode: Any = 'constant') -> Tensor:
+    """x with a border of `constant_values`, (before, after) for each axis, or one for all; or, by `mode`, of the"""
 def sum(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """Sum over the axes `axis` (all by default)."""
 def mean(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
@@ -209,14 +244,22 @@ def all(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool
     """Whether none is 0 over the axes `axis`: bool, without gradient."""
 def argsort(x: TensorLike, axis: int | tuple[int, ...] | None = -1) -> Tensor:
     """The indices that sort x along `axis`, without gradient."""
-def argmin(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+def argmin(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
-def argmax(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+def argmax(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
 def var(x: TensorLike, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
 def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
+def matmul(a: TensorLike, b: TensorLike) -> Tensor:
+    """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
+def einsum(subscripts: str, *xs: TensorLike) -> Tensor:
+    """Einstein summation: products of operands, summed over the letters that the result does not name."""
+def affine(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
+    """The affine map of a layer, A W + b (D1, D8, D9, a batch as rows); its rules are those of D11-D16."""
+def affine_relu(a: TensorLike, w: TensorLike, b: TensorLike, precision: Any = 'float32') -> Tensor:
+    """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
 def batch_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, epsilon: float = 0.001) -> Tensor:
     """Each channel less its mean, over its standard deviation, times gamma, plus beta (Ioffe & Szegedy 2015, Alg. 1)."""
 def fixed_normalization(x: TensorLike, gamma: TensorLike, beta: TensorLike, mean: TensorLike, variance: TensorLike, epsilon: float = 0.001) -> Tensor:
@@ -233,26 +276,6 @@ def transposed_convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = 
     """Each element of x adds a kernel, scaled, to the result: the adjoint of a convolution in its input, plus b."""
 def kernel_correlation(x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any, dilation: Any, groups: Any) -> Tensor:
     """The adjoint of `correlation` in its kernel: how the windows of x correlate with y, summed over batch and space."""
-def bitwise_and(a: TensorLike, b: TensorLike) -> Tensor:
-    """Whether both hold, elementwise. a, b: bool or integers, shapes that broadcast."""
-def bitwise_or(a: TensorLike, b: TensorLike) -> Tensor:
-    """Whether one of them holds, or both, elementwise. a, b: bool or integers, shapes that broadcast."""
-def bitwise_xor(a: TensorLike, b: TensorLike) -> Tensor:
-    """Whether one of them holds and not both, elementwise. a, b: bool or integers, shapes that broadcast."""
-def invert(x: TensorLike) -> Tensor:
-    """Whether it does not hold, elementwise; of an integer every bit. x: bool or integers."""
-def logical_and(a: TensorLike, b: TensorLike) -> Tensor:
-    """Whether both hold (are not 0), elementwise: bool. a, b: shapes that broadcast."""
-def logical_or(a: TensorLike, b: TensorLike) -> Tensor:
-    """Whether one of them holds, or both, elementwise: bool. a, b: shapes that broadcast."""
-def logical_not(x: TensorLike) -> Tensor:
-    """Whether x is 0, elementwise: bool."""
-def isnan(x: TensorLike) -> Tensor:
-    """Whether x is no number, elementwise: bool."""
-def isinf(x: TensorLike) -> Tensor:
-    """Whether x is infinite, elementwise: bool."""
-def isfinite(x: TensorLike) -> Tensor:
-    """Whether x is a number and finite, elementwise: bool."""
 def embedding(table: TensorLike, ids: TensorLike) -> Tensor:
     """The row of a table for each id. table: (ids there are, features); ids: whole numbers of any shape."""
 def segment_sum(x: TensorLike, ids: TensorLike, count: Any) -> Tensor:
@@ -279,63 +302,211 @@ def global_average_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The mean over all of space: (batch, *space, channels) becomes (batch, channels)."""
 def global_max_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The greatest over all of space; ties share the gradient equally."""
-def floor(x: TensorLike) -> Tensor:
-    """The greatest whole number that is not above x, elementwise; constant, so no gradient passes."""
-def ceil(x: TensorLike) -> Tensor:
-    """The least whole number that is not below x, elementwise; constant, so no gradient passes."""
-def trunc(x: TensorLike) -> Tensor:
-    """The whole number next to x on the side of 0, elementwise; constant, so no gradient passes."""
-def round(x: TensorLike, decimals: int = 0) -> Tensor:
-    """x to so many decimals, elementwise, half to even as NumPy and IEEE 754 have it; no gradient passes."""
-def floor_divide(a: TensorLike, b: TensorLike) -> Tensor:
-    """The quotient rounded down, elementwise; constant, so no gradient passes. a, b: shapes that broadcast."""
-def remainder(a: TensorLike, b: TensorLike) -> Tensor:
-    """What division of a by b leaves, with the sign of b, elementwise. a, b: shapes that broadcast."""
 true_divide = divide
 pow = power
 abs = absolute
 asin = arcsin
 acos = arccos
 atan = arctan
-permute_dims = transpose
-concat = concatenate
-amax = max
-amin = min
+asinh = arcsinh
+acosh = arccosh
+atanh = arctanh
+atan2 = arctan2
 bitwise_not = invert
 bitwise_invert = invert
 around = round
 mod = remainder
-def std(x: 'Any', axis: 'Any' = None, ddof: 'int' = 0, keepdims: 'bool' = False) -> Tensor:
-    """Standard deviation over the axes `axis`: the root of the variance. At 0 its gradient is infinite."""
-def ptp(x: 'Any', axis: 'Any' = None, keepdims: 'bool' = False) -> Tensor:
-    """The greatest less the least over the axes `axis`."""
-def ravel(x: 'Any') -> Tensor:
+permute_dims = transpose
+concat = concatenate
+amax = max
+amin = min
+def rad2deg(x: Any) -> Tensor:
+    """An angle in radians, in degrees, elementwise."""
+degrees = rad2deg
+def deg2rad(x: Any) -> Tensor:
+    """An angle in degrees, in radians, elementwise."""
+radians = deg2rad
+def sinc(x: Any) -> Tensor:
+    """sin(πx) / (πx), elementwise, 1 at 0; below πx = 1 as its series, whose derivatives are exact, too."""
+def logaddexp(a: Any, b: Any) -> Tensor:
+    """log(exp(a) + exp(b)), elementwise, never overflowing."""
+def logaddexp2(a: Any, b: Any) -> Tensor:
+    """log₂(2**a + 2**b), elementwise, never overflowing."""
+def fabs(x: Any) -> Tensor:
+    """Absolute value in floating point, elementwise."""
+def float_power(a: Any, b: Any) -> Tensor:
+    """Power in float64, elementwise."""
+def heaviside(x: Any, half: Any) -> Tensor:
+    """0 below 0, 1 above, and `half` at 0, elementwise; the gradient goes to `half` alone."""
+def copysign(a: Any, b: Any) -> Tensor:
+    """The size of a with the sign of b (also of -0.0), elementwise."""
+def fmax(a: Any, b: Any) -> Tensor:
+    """The greater of two, elementwise; what is not a number yields to the other."""
+def fmin(a: Any, b: Any) -> Tensor:
+    """The lesser of two, elementwise; what is not a number yields to the other."""
+def fmod(a: Any, b: Any) -> Tensor:
+    """What division of a by b leaves, with the sign of a, elementwise."""
+def divmod(a: Any, b: Any) -> Any:
+    """The quotient rounded down, and the remainder, elementwise."""
+def rint(x: Any) -> Tensor:
+    """x to the nearest whole number, half to even, elementwise; no gradient passes."""
+def fix(x: Any) -> Tensor:
+    """The whole number next to x on the side of 0, elementwise; no gradient passes."""
+def nan_to_num(x: Any, copy: Any = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
+    """x with numbers for what is none, and for ±∞ (the greatest and the least by default), elementwise."""
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
+    """The first choice whose condition holds, elementwise, else `default`."""
+def conjugate(x: Any) -> Tensor:
+    """x itself, since it is real."""
+conj = conjugate
+real = conjugate
+real_if_close = conjugate
+def imag(x: Any) -> Tensor:
+    """The imaginary part: zeros, since x is real."""
+def angle(x: Any) -> Tensor:
+    """The angle of x with the positive numbers: 0, and π where x < 0, elementwise; no gradient passes."""
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+    """A tensor of that shape with the same number throughout; a gradient goes to it."""
+def linspace(start: Any, stop: Any, num: Any = 50, endpoint: Any = True, axis: Any = 0) -> Tensor:
+    """`num` numbers at equal distances from start to stop, with the last or without it, along a new axis."""
+def ravel(x: Any) -> Tensor:
     """The elements in row-major order along one axis."""
-def moveaxis(x: 'Any', source: 'int', destination: 'int') -> Tensor:
-    """The axis `source` at the place `destination`; the others keep their order."""
-def swapaxes(x: 'Any', axis1: 'int', axis2: 'int') -> Tensor:
+def copy(x: Any) -> Tensor:
+    """The same values in a new tensor, on the tape."""
+def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
+    """The axes `source` at the places `destination`; the others keep their order."""
+def swapaxes(x: Any, axis1: Any, axis2: Any) -> Tensor:
     """Two axes exchanged."""
-def outer(a: 'Any', b: 'Any') -> Tensor:
-    """The product of each element of a with each of b: a matrix."""
-def dot(a: 'Any', b: 'Any') -> Tensor:
-    """The product of matrices and vectors, as `a @ b`; with a single number the product. b: of two axes at most."""
-def trace(x: 'Any') -> Tensor:
-    """The sum of the diagonal of a matrix."""
-def diagonal(x: 'Any') -> Tensor:
-    """The diagonal of a matrix."""
-def diff(x: 'Any', axis: 'int' = -1) -> Tensor:
-    """Each element less the one before, along `axis`."""
-def take(x: 'Any', indices: 'Any', axis: 'int | None' = None) -> Tensor:
-    """The elements, or with `axis` the parts along it, at these indices."""
-def take_along_axis(x: 'Any', indices: 'Any', axis: 'int' = -1) -> Tensor:
-    """Elements by their places along `axis`, as `argsort` gives them."""
-def sort(x: 'Any', axis: 'int' = -1) -> Tensor:
-    """The elements in ascending order along `axis`; the gradient goes back to where each came from."""
-def cumprod(x: 'Any', axis: 'int | None' = None) -> Tensor:
-    """The products of the first elements along `axis` (of the flattened array by default)."""
-def tile(x: 'Any', reps: 'int | tuple[int, ...]') -> Tensor:
-    """x repeated `reps` times along each axis, as a whole."""
-def vstack(tensors: 'Any') -> Tensor:
+def matrix_transpose(x: Any) -> Tensor:
+    """The transpose of each matrix: the last two axes exchanged."""
+def rollaxis(x: Any, axis: Any, start: Any = 0) -> Tensor:
+    """The axis `axis` put before the one at `start`."""
+def atleast_1d(*xs: Any) -> Any:
+    """A number as a vector of one; more axes stay."""
+def atleast_2d(*xs: Any) -> Any:
+    """A number or a vector as a matrix of one row; more axes stay."""
+def atleast_3d(*xs: Any) -> Any:
+    """With three axes at least: a vector lies along the second, a matrix along the first two."""
+def broadcast_arrays(*xs: Any) -> Any:
+    """All in the shape that they have together."""
+def meshgrid(*xs: Any, indexing: Any = 'xy') -> Any:
+    """Each vector spread over the grid that all of them make; "ij" keeps their order, "xy" exchanges the first two."""
+def vstack(tensors: Any) -> Tensor:
     """Rows, or matrices, one below another."""
-def hstack(tensors: 'Any') -> Tensor:
+row_stack = vstack
+def hstack(tensors: Any) -> Tensor:
     """Vectors one after another, or arrays side by side along their second axis."""
+def dstack(tensors: Any) -> Tensor:
+    """Arrays one behind another, along the third axis."""
+def column_stack(tensors: Any) -> Tensor:
+    """Vectors as columns, and matrices, side by side."""
+def append(x: Any, values: Any, axis: Any = None) -> Tensor:
+    """The values after x along `axis` (both flattened by default)."""
+def delete(x: Any, obj: Any, axis: Any = None) -> Tensor:
+    """Without the elements, or the parts along `axis`, at these indices."""
+def array_split(x: Any, indices_or_sections: Any, axis: Any = 0) -> Any:
+    """So many parts along `axis`, as equal as can be, or the parts between these indices: a list."""
+def split(x: Any, indices_or_sections: Any, axis: Any = 0) -> Any:
+    """So many equal parts along `axis`, or the parts between these indices: a list."""
+def vsplit(x: Any, indices_or_sections: Any) -> Any:
+    """Parts along the first axis: a list."""
+def hsplit(x: Any, indices_or_sections: Any) -> Any:
+    """Parts along the second axis, of a vector along its only one: a list."""
+def dsplit(x: Any, indices_or_sections: Any) -> Any:
+    """Parts along the third axis: a list."""
+def unstack(x: Any, axis: Any = 0) -> Any:
+    """The parts of length 1 along `axis`, without it: a tuple."""
+def fliplr(x: Any) -> Tensor:
+    """Each row in reverse order."""
+def flipud(x: Any) -> Tensor:
+    """The rows in reverse order."""
+def rot90(x: Any, k: Any = 1, axes: Any = (0, 1)) -> Tensor:
+    """Turned by k right angles in the plane of two axes, from the first to the second."""
+def tile(x: Any, reps: Any) -> Tensor:
+    """x repeated `reps` times along each axis, as a whole."""
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Tensor:
+    """Each element, or each part along `axis`, so many times in a row."""
+def diagonal(x: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Tensor:
+    """The elements on a diagonal of the matrices that lie in two axes, along a new last axis."""
+def trace(x: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Tensor:
+    """The sum of a diagonal."""
+def diag(x: Any, k: Any = 0) -> Tensor:
+    """The k-th diagonal of a matrix; of a vector the matrix that has it there."""
+def diagflat(x: Any, k: Any = 0) -> Tensor:
+    """The matrix that has the elements on its k-th diagonal."""
+def take(x: Any, indices: Any, axis: Any = None) -> Tensor:
+    """The elements, or with `axis` the parts along it, at these indices."""
+def take_along_axis(x: Any, indices: Any, axis: Any = -1) -> Tensor:
+    """Elements by their places along `axis`, as `argsort` gives them."""
+def sort(x: Any, axis: Any = -1) -> Tensor:
+    """The elements in ascending order along `axis`; the gradient goes back to where each came from."""
+def partition(x: Any, kth: Any, axis: Any = -1) -> Tensor:
+    """What is least before, what is greatest after the kth: the elements sorted, which is one such order."""
+def outer(a: Any, b: Any) -> Tensor:
+    """The product of each element of a with each of b: a matrix."""
+def dot(a: Any, b: Any) -> Tensor:
+    """The product of matrices and vectors, as `a @ b`; with a single number the product; else over a's last axis and"""
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
+    """The products of elements, summed over axes of both: the last so many of a and the first of b, or those named."""
+def inner(a: Any, b: Any) -> Tensor:
+    """The products of elements, summed over the last axis of both; with a single number the product."""
+def vdot(a: Any, b: Any) -> Tensor:
+    """The sum of the products of all elements."""
+def vecdot(a: Any, b: Any, axis: Any = -1) -> Tensor:
+    """The sum of the products of elements along `axis`."""
+def kron(a: Any, b: Any) -> Tensor:
+    """The Kronecker product: each element of a times b, as blocks."""
+def cross(a: Any, b: Any, axis: Any = -1) -> Tensor:
+    """The vector product along `axis`, of length 3."""
+def convolve(a: Any, v: Any, mode: Any = 'full') -> Tensor:
+    """The convolution of two sequences, y[i] = Σₖ v[k] a[i - k]: full, same or valid as NumPy cuts it."""
+def correlate(a: Any, v: Any, mode: Any = 'valid') -> Tensor:
+    """The correlation of two sequences, y[i] = Σₖ v[k] a[i + k]: valid, same or full as NumPy cuts it."""
+def polyval(p: Any, x: Any) -> Tensor:
+    """The polynomial with these coefficients, the highest power first, at x (Horner's rule)."""
+def diff(x: Any, n: Any = 1, axis: Any = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """Each element less the one before, along `axis`; n times. prepend, append: what stands before and after."""
+def ediff1d(x: Any) -> Tensor:
+    """Each element less the one before, of the flattened array."""
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Tensor:
+    """The integral along `axis` by trapezoids, at places x or at distances dx."""
+def gradient(f: Any, *distances: Any, axis: Any = None) -> Any:
+    """The slope along each axis, or those named, by central differences, at the ends by one-sided ones: a list."""
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Tensor:
+    """The values at x of the line through the points (xp, fp), xp ascending; left, right: what is beyond its ends."""
+def std(x: Any, axis: Any = None, ddof: Any = 0, keepdims: Any = False) -> Tensor:
+    """Standard deviation over the axes `axis`: the root of the variance. At 0 its gradient is infinite."""
+def ptp(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The greatest less the least over the axes `axis`."""
+def cumprod(x: Any, axis: Any = None) -> Tensor:
+    """The products of the first elements along `axis` (of the flattened array by default)."""
+def average(x: Any, axis: Any = None, weights: Any = None, returned: Any = False) -> Any:
+    """Mean over `axis`, with weights of the shape of x or of the axis; returned: also the sum of the weights."""
+def cov(m: Any, y: Any = None, rowvar: Any = True, bias: Any = False, ddof: Any = None) -> Tensor:
+    """The covariances of variables: rows by default; ddof, or 1 without bias, is taken off the count."""
+def corrcoef(x: Any, y: Any = None, rowvar: Any = True) -> Tensor:
+    """The correlations of variables: rows by default."""
+def quantile(a: Any, q: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The number below which the share q of the elements lies over `axis`, between two of them in proportion."""
+def percentile(a: Any, q: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The number below which q per cent of the elements lie over `axis`."""
+def median(a: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The middle element over `axis`, or the mean of the middle two."""
+def nansum(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """Sum over the axes `axis` of what is a number."""
+def nanprod(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """Product over the axes `axis` of what is a number."""
+def nancumsum(x: Any, axis: Any = None) -> Tensor:
+    """The sums of the first elements along `axis`; what is not a number counts 0."""
+def nancumprod(x: Any, axis: Any = None) -> Tensor:
+    """The products of the first elements along `axis`; what is not a number counts 1."""
+def nanmax(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The greatest number over the axes `axis`."""
+def nanmin(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The least number over the axes `axis`."""
+def nanmean(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """Mean over the axes `axis` of what is a number."""
+def nanvar(x: Any, axis: Any = None, ddof: Any = 0, keepdims: Any = False) -> Tensor:
+    """Variance over the axes `axis` of what is a number; ddof is taken off the count."""
+def nanstd(x: Any, axis: Any = None, ddof: Any = 0, keepdims: Any = False) -> Tensor:
+    """Standard deviation over the axes `axis` of what is a number."""

@@ -12,6 +12,8 @@ TensorLike: TypeAlias = Tensor | numpy.typing.ArrayLike
 class Lent:
     @property
     def T(self) -> Tensor: ...
+    @property
+    def mT(self) -> Tensor: ...
     def sigmoid(self) -> Tensor:
         """Logistic function, elementwise (D1)."""
     def relu(self) -> Tensor:
@@ -69,37 +71,6 @@ class Lent:
         """Hyperbolic tangent, elementwise."""
     def erf(self) -> Tensor:
         """Error function, elementwise (Cody 1969)."""
-    def reshape(self, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
-        """The same elements in row-major order under another shape; one length may be -1, then it follows."""
-    def transpose(self, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
-        """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
-    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """Without the axes of length 1 (all of them, or those of `axis`)."""
-    def __getitem__(self, index: Any) -> Tensor: ...
-    def __matmul__(self, b: TensorLike) -> Tensor: ...
-    def __rmatmul__(self, b: TensorLike) -> Tensor: ...
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Sum over the axes `axis` (all by default)."""
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Arithmetic mean over the axes `axis` (all by default)."""
-    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """The greatest over the axes `axis`. Ties share the gradient equally."""
-    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """The least over the axes `axis`. Ties share the gradient equally."""
-    def prod(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Product over the axes `axis` (all by default)."""
-    def any(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Whether one is not 0 over the axes `axis`: bool, without gradient."""
-    def all(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """Whether none is 0 over the axes `axis`: bool, without gradient."""
-    def argmin(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
-    def argmax(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
-    def var(self, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
-    def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
     def __and__(self, b: TensorLike) -> Tensor: ...
     def __rand__(self, b: TensorLike) -> Tensor: ...
     def __or__(self, b: TensorLike) -> Tensor: ...
@@ -116,3 +87,64 @@ class Lent:
     def __rfloordiv__(self, b: TensorLike) -> Tensor: ...
     def __mod__(self, b: TensorLike) -> Tensor: ...
     def __rmod__(self, b: TensorLike) -> Tensor: ...
+    def reshape(self, *lengths: int | Sequence[int] | None, shape: int | Sequence[int] | None = None) -> Tensor:
+        """The same elements in row-major order under another shape; one length may be -1, then it follows."""
+    def transpose(self, *order: int | Sequence[int] | None, axes: Any = None) -> Tensor:
+        """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """Without the axes of length 1 (all of them, or those of `axis`)."""
+    def __getitem__(self, index: Any) -> Tensor: ...
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Sum over the axes `axis` (all by default)."""
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Arithmetic mean over the axes `axis` (all by default)."""
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The greatest over the axes `axis`. Ties share the gradient equally."""
+    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The least over the axes `axis`. Ties share the gradient equally."""
+    def prod(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Product over the axes `axis` (all by default)."""
+    def cumsum(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
+        """The sums of the first elements along `axis` (of the flattened array by default)."""
+    def any(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Whether one is not 0 over the axes `axis`: bool, without gradient."""
+    def all(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """Whether none is 0 over the axes `axis`: bool, without gradient."""
+    def argsort(self, axis: int | tuple[int, ...] | None = -1) -> Tensor:
+        """The indices that sort x along `axis`, without gradient."""
+    def argmin(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
+    def argmax(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
+    def var(self, axis: int | tuple[int, ...] | None = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
+    def logsumexp(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
+    def __matmul__(self, b: TensorLike) -> Tensor: ...
+    def __rmatmul__(self, b: TensorLike) -> Tensor: ...
+    def conj(self) -> Tensor:
+        """x itself, since it is real."""
+    def conjugate(self) -> Tensor:
+        """x itself, since it is real."""
+    def ravel(self) -> Tensor:
+        """The elements in row-major order along one axis."""
+    def flatten(self) -> Tensor:
+        """The elements in row-major order along one axis."""
+    def copy(self) -> Tensor:
+        """The same values in a new tensor, on the tape."""
+    def swapaxes(self, axis1: Any, axis2: Any) -> Tensor:
+        """Two axes exchanged."""
+    def repeat(self, repeats: Any, axis: Any = None) -> Tensor:
+        """Each element, or each part along `axis`, so many times in a row."""
+    def diagonal(self, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Tensor:
+        """The elements on a diagonal of the matrices that lie in two axes, along a new last axis."""
+    def trace(self, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Tensor:
+        """The sum of a diagonal."""
+    def take(self, indices: Any, axis: Any = None) -> Tensor:
+        """The elements, or with `axis` the parts along it, at these indices."""
+    def dot(self, b: Any) -> Tensor:
+        """The product of matrices and vectors, as `a @ b`; with a single number the product; else over a's last axis and"""
+    def std(self, axis: Any = None, ddof: Any = 0, keepdims: Any = False) -> Tensor:
+        """Standard deviation over the axes `axis`: the root of the variance. At 0 its gradient is infinite."""
+    def cumprod(self, axis: Any = None) -> Tensor:
+        """The products of the first elements along `axis` (of the flattened array by default)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 from ..errors import UnknownNameError, nearest
@@ -41,6 +42,7 @@ class Namespace:
 
 
 namespace: Any = Namespace()
+namespace.linalg = SimpleNamespace()
 
 
 @cache

@@ -49,10 +49,15 @@ def apply_ufunc(ufunc: numpy.ufunc, method: str, operands: tuple[Any, ...], opti
     return _on_arrays(f"{name}.{method}", getattr(ufunc, method), operands, options, own)
 
 
-def apply_function(function: Callable[..., Any], arguments: Any, options: Mapping[str, Any]) -> Any:
-    """A function of NumPy called with a tensor among its arguments, or in lists among them."""
+def apply_function(
+    function: Callable[..., Any], arguments: Any, options: Mapping[str, Any], computes: bool = False
+) -> Any:
+    """A function of NumPy called with a tensor among its arguments, or in lists among them.
+
+    computes: ours computes also where no gradient is required.
+    """
     own = counterpart(function)
-    if own and any(x.requires_grad for x in _tensors((arguments, options))):
+    if own and (computes or any(x.requires_grad for x in _tensors((arguments, options)))):
         bound = _as_own(function, own, arguments, options)
         if bound:
             return own(*bound.args, **bound.kwargs)
@@ -61,9 +66,12 @@ def apply_function(function: Callable[..., Any], arguments: Any, options: Mappin
 
 def counterpart(function: Any) -> Any:
     """Our own function for a public one of NumPy, by its name; None where there is none."""
-    name = function.__name__
-    own = vars(namespace).get(name) if getattr(numpy, name, None) is function else None
-    return own if own and own.__module__.startswith(OWN) else None
+    name = getattr(function, "__name__", "")
+    for theirs, ours in ((numpy, namespace), (numpy.linalg, namespace.linalg)):
+        if getattr(theirs, name, None) is function:
+            own = vars(ours).get(name)
+            return own if own and own.__module__.startswith(OWN) else None
+    return None
 
 
 def _as_own(function: Any, own: Any, arguments: Any, options: Mapping[str, Any]) -> inspect.BoundArguments | None:

@@ -3,7 +3,9 @@
 from . import (
     activation,
     arithmetic,
+    arrangement,
     composed,
+    contraction,
     convolution,
     creation,
     elementary,
@@ -16,4 +18,5 @@ from . import (
     reduction,
     rounding,
     shapes,
+    statistics,
 )

@@ -1,168 +1,244 @@
-"""Functions of NumPy that are a few steps of the primitives: they have their gradients from those."""
+"""Functions of NumPy that are a few steps of the primitives: they have their gradients from those.
+
+Here is how one is declared, and those that compute element by element; the others stand beside, by family.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from ..engine.namespace import namespace, namespace_on
+import numpy
+
+from ..engine.namespace import makers, namespace
 from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError
-from .arithmetic import multiply
-from .elementary import sqrt
-from .linalg import einsum, matmul
-from .reduction import argsort, max, min, running_product, var
-from .shapes import broadcast_to, concatenate, getitem, reshape, transpose
+from .activation import softplus
+from .arithmetic import (
+    absolute,
+    astype,
+    equal,
+    less,
+    maximum,
+    minimum,
+    multiply,
+    positive,
+    power,
+    sign,
+    subtract,
+    where,
+)
+from .creation import zeros_like
+from .elementary import arctan2, sin
+from .logic import isinf, isnan, logical_and
+from .rounding import floor_divide, remainder, round, trunc
+from .shapes import broadcast_to
 
-composed: dict[str, Callable[..., Tensor]] = {}
+composed: dict[str, Callable[..., Any]] = {}
 """By name."""
 
 
-def _composed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Known to rules, and to NumPy's function of that name."""
-    composed[function.__name__] = function
-    setattr(namespace, function.__name__, function)
+def composition(function: Any = None, *, methods: tuple[str, ...] = (), synonyms: tuple[str, ...] = ()) -> Any:
+    """Declare a function composed of primitives: known to rules, to users, and to NumPy's function of that name.
+
+    methods: the names under which it is lent to Tensor, too. synonyms: other names of it that NumPy has. Parameters
+    with a default are named as NumPy names them. Also a decorator without arguments.
+    """
+    if function is None:
+        return partial(composition, methods=methods, synonyms=synonyms)
+    for name in (function.__name__, *synonyms):
+        composed[name] = function
+        setattr(namespace, name, function)
+    for name in methods:
+        setattr(Tensor, name, function)
     return function
 
 
-def _given(x: Any) -> Any:
-    return x if hasattr(x, "shape") else tensor(x)
+def given(x: Any, beside: Any = None) -> Any:
+    """What has a shape: a tensor or an array as it is; a list or number as a tensor of the dtype of what is beside."""
+    if hasattr(x, "shape"):
+        return x
+    return tensor(x, dtype=beside.dtype if beside is not None and beside.dtype.kind == "f" else None)
 
 
-@_composed
-def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    """Standard deviation over the axes `axis`: the root of the variance. At 0 its gradient is infinite."""
-    return sqrt(var(x, axis, ddof, keepdims))
+def axis_of(axis: int, count: int) -> int:
+    """The axis, counted from the front; raises ShapeError where there are not so many."""
+    if not -count <= axis < count:
+        raise ShapeError(f"axis {axis} is not there: the tensor has {count} axes.")
+    return axis % count
 
 
-@_composed
-def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The greatest less the least over the axes `axis`."""
-    return max(x, axis, keepdims) - min(x, axis, keepdims)
+# Angles and numbers, element by element
 
 
-@_composed
-def ravel(x: Any) -> Tensor:
-    """The elements in row-major order along one axis."""
-    return reshape(x, -1)
+@composition(synonyms=("degrees",))
+def rad2deg(x):
+    """An angle in radians, in degrees, elementwise."""
+    return multiply(x, 180 / math.pi)
 
 
-@_composed
-def moveaxis(x: Any, source: int, destination: int) -> Tensor:
-    """The axis `source` at the place `destination`; the others keep their order."""
-    x = _given(x)
-    order = [i for i in range(len(x.shape)) if i != source % len(x.shape)]
-    order.insert(destination % len(x.shape), source % len(x.shape))
-    return transpose(x, order)
+@composition(synonyms=("radians",))
+def deg2rad(x):
+    """An angle in degrees, in radians, elementwise."""
+    return multiply(x, math.pi / 180)
 
 
-@_composed
-def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged."""
-    x = _given(x)
-    order = list(range(len(x.shape)))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
-    return transpose(x, order)
+@composition
+def sinc(x):
+    """sin(πx) / (πx), elementwise, 1 at 0; below πx = 1 as its series, whose derivatives are exact, too."""
+    y = multiply(x, math.pi)
+    near = absolute(y) < 1
+    t, far = where(near, y * y, 0.0), where(near, 1.0, y)
+    series = multiply(t, 0.0)
+    for k in range(9, 0, -1):
+        series = (1 + series) * t / (-2 * k * (2 * k + 1))
+    return where(near, 1 + series, sin(far) / far)
 
 
-@_composed
-def outer(a: Any, b: Any) -> Tensor:
-    """The product of each element of a with each of b: a matrix."""
-    return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+@composition
+def logaddexp(a, b):
+    """log(exp(a) + exp(b)), elementwise, never overflowing."""
+    return _greater_and(a, b, softplus)
 
 
-@_composed
-def dot(a: Any, b: Any) -> Tensor:
-    """The product of matrices and vectors, as `a @ b`; with a single number the product. b: of two axes at most."""
-    a, b = _given(a), _given(b)
-    if not (a.shape and b.shape):
-        return multiply(a, b)
-    if len(b.shape) > 2:
-        raise ShapeError(f"dot takes b of two axes at most, not of shape {tuple(b.shape)}: use matmul or einsum.")
-    return matmul(a, b)
+@composition
+def logaddexp2(a, b):
+    """log₂(2**a + 2**b), elementwise, never overflowing."""
+    return _greater_and(a, b, lambda d: softplus(d * math.log(2)) / math.log(2))
 
 
-@_composed
-def trace(x: Any) -> Tensor:
-    """The sum of the diagonal of a matrix."""
-    return einsum("ii->", x)
+def _greater_and(a, b, more):
+    """The greater of two, and what the other adds to it by its distance, which is below 0."""
+    a, b = given(a, b if hasattr(b, "dtype") else None), given(b, a if hasattr(a, "dtype") else None)
+    same = logical_and(isinf(a), equal(a, b))
+    distance = subtract(where(same, 0.0, a), where(same, 0.0, b))
+    first = distance >= 0
+    return where(first, a, b) + more(where(first, -distance, distance))
 
 
-@_composed
-def diagonal(x: Any) -> Tensor:
-    """The diagonal of a matrix."""
-    return einsum("ii->i", x)
+@composition
+def fabs(x):
+    """Absolute value in floating point, elementwise."""
+    return multiply(absolute(x), 1.0)
 
 
-@_composed
-def diff(x: Any, axis: int = -1) -> Tensor:
-    """Each element less the one before, along `axis`."""
-    x = _given(x)
-    before = (slice(None),) * (axis % len(x.shape))
-    return getitem(x, (*before, slice(1, None))) - getitem(x, (*before, slice(None, -1)))
+@composition
+def float_power(a, b):
+    """Power in float64, elementwise."""
+    return power(astype(given(a), "float64"), astype(given(b), "float64"))
 
 
-@_composed
-def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements, or with `axis` the parts along it, at these indices."""
-    x = ravel(x) if axis is None else _given(x)
-    return getitem(x, ((slice(None),) * ((axis or 0) % len(x.shape)) + (indices,)))
+@composition
+def heaviside(x, half):
+    """0 below 0, 1 above, and `half` at 0, elementwise; the gradient goes to `half` alone."""
+    return where(equal(x, 0), half, (1 + sign(x)) / 2)
 
 
-@_composed
-def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Tensor:
-    """Elements by their places along `axis`, as `argsort` gives them."""
-    x, indices = _given(x), _given(indices)
-    at: list[Any] = []
-    for i, n in enumerate(indices.shape):
-        along = [1] * len(indices.shape)
-        along[i] = n
-        at.append(indices if i == axis % len(x.shape) else reshape(_counted(x, n), along))
-    return getitem(x, tuple(at))
+@composition
+def copysign(a, b):
+    """The size of a with the sign of b (also of -0.0), elementwise."""
+    return where(arctan2(0.0, given(b)) > 1, -absolute(a), absolute(a))
 
 
-def _counted(x: Any, n: int) -> Any:
-    """0 … n - 1 on the device of x."""
-    return namespace_on(x.device if isinstance(x, Tensor) else "cpu").arange(n)
+@composition
+def fmax(a, b):
+    """The greater of two, elementwise; what is not a number yields to the other."""
+    return maximum(where(isnan(a), b, a), where(isnan(b), a, b))
 
 
-@_composed
-def sort(x: Any, axis: int = -1) -> Tensor:
-    """The elements in ascending order along `axis`; the gradient goes back to where each came from."""
-    return take_along_axis(x, argsort(x, axis), axis)
+@composition
+def fmin(a, b):
+    """The lesser of two, elementwise; what is not a number yields to the other."""
+    return minimum(where(isnan(a), b, a), where(isnan(b), a, b))
 
 
-@_composed
-def cumprod(x: Any, axis: int | None = None) -> Tensor:
-    """The products of the first elements along `axis` (of the flattened array by default)."""
-    x, axis = (ravel(x), 0) if axis is None else (_given(x), axis)
-    return moveaxis(running_product(namespace, moveaxis(x, axis, -1)), -1, axis)
+@composition
+def fmod(a, b):
+    """What division of a by b leaves, with the sign of a, elementwise."""
+    return where(less(a, 0), -remainder(absolute(a), absolute(b)), remainder(absolute(a), absolute(b)))
 
 
-@_composed
-def tile(x: Any, reps: int | tuple[int, ...]) -> Tensor:
-    """x repeated `reps` times along each axis, as a whole."""
-    x, times = _given(x), (reps,) if isinstance(reps, int) else tuple(reps)
-    shape = (1,) * (len(times) - len(x.shape)) + tuple(x.shape)
-    times = (1,) * (len(shape) - len(times)) + times
-    spread = [n for pair in zip(times, shape, strict=True) for n in pair]
-    apart = reshape(x, [n for length in shape for n in (1, length)])
-    return reshape(broadcast_to(apart, shape=tuple(spread)), [t * n for t, n in zip(times, shape, strict=True)])
+@composition
+def divmod(a, b) -> Any:
+    """The quotient rounded down, and the remainder, elementwise."""
+    return floor_divide(a, b), remainder(a, b)
 
 
-@_composed
-def vstack(tensors: Any) -> Tensor:
-    """Rows, or matrices, one below another."""
-    return concatenate([reshape(x, (1, -1)) if len(_given(x).shape) < 2 else x for x in tensors], 0)
+@composition
+def rint(x):
+    """x to the nearest whole number, half to even, elementwise; no gradient passes."""
+    return round(x)
 
 
-@_composed
-def hstack(tensors: Any) -> Tensor:
-    """Vectors one after another, or arrays side by side along their second axis."""
-    tensors = [reshape(x, -1) if not _given(x).shape else x for x in tensors]
-    return concatenate(tensors, 0 if len(_given(tensors[0]).shape) == 1 else 1)
+@composition
+def fix(x):
+    """The whole number next to x on the side of 0, elementwise; no gradient passes."""
+    return trunc(x)
 
 
-namespace.shape = lambda x: tuple(_given(x).shape)
-namespace.ndim = lambda x: len(_given(x).shape)
-namespace.size = lambda x: int(_given(x).size)
+@composition
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    """x with numbers for what is none, and for ±∞ (the greatest and the least by default), elementwise."""
+    x = given(x)
+    most = float(numpy.finfo(x.dtype).max) if x.dtype.kind == "f" else 0.0
+    x = where(equal(x, math.inf), most if posinf is None else posinf, where(isnan(x), nan, x))
+    return where(equal(x, -math.inf), -most if neginf is None else neginf, x)
+
+
+@composition
+def select(condlist, choicelist, default=0):
+    """The first choice whose condition holds, elementwise, else `default`."""
+    chosen = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        chosen = where(condition, choice, chosen)
+    return chosen
+
+
+# What complex numbers have, of real ones
+
+
+@composition(methods=("conj", "conjugate"), synonyms=("conj", "real", "real_if_close"))
+def conjugate(x):
+    """x itself, since it is real."""
+    return positive(x)
+
+
+@composition
+def imag(x):
+    """The imaginary part: zeros, since x is real."""
+    return zeros_like(given(x))
+
+
+@composition
+def angle(x):
+    """The angle of x with the positive numbers: 0, and π where x < 0, elementwise; no gradient passes."""
+    return where(less(x, 0), math.pi, zeros_like(given(x)))
+
+
+# Made from numbers that may be tensors
+
+
+@composition
+def full(shape, fill_value, dtype=None):
+    """A tensor of that shape with the same number throughout; a gradient goes to it."""
+    if not isinstance(fill_value, Tensor):
+        return makers["full"]("cpu", shape, fill_value, dtype)
+    made = broadcast_to(fill_value, shape=(shape,) if isinstance(shape, int) else tuple(shape))
+    return made if dtype is None else astype(made, dtype)
+
+
+@composition
+def linspace(start, stop, num=50, endpoint=True, axis=0):
+    """`num` numbers at equal distances from start to stop, with the last or without it, along a new axis."""
+    if not (isinstance(start, Tensor) or isinstance(stop, Tensor)):
+        return makers["linspace"]("cpu", start, stop, num, endpoint, axis=axis)
+    start, step = multiply(start, 1.0), (stop - start) / max(num - 1 if endpoint else num, 1)
+    numbers = numpy.arange(num, dtype=step.dtype).reshape(-1, *(1,) * len(step.shape))
+    return namespace.moveaxis(start + multiply(numbers, step), 0, axis)
+
+
+namespace.shape = lambda x: tuple(given(x).shape)
+namespace.ndim = lambda x: len(given(x).shape)
+namespace.size = lambda x: int(given(x).size)

@@ -173,6 +173,54 @@ def cosh(x):
 cosh.vjp("x", "gx = gy * sinh(x)")
 
 
+@primitive("y = arcsinh(x)", saves=("x",), domain=(-1e3, 1e3), analytic=True, synonyms=("asinh",))
+def arcsinh(x):
+    """Number whose hyperbolic sine is x, elementwise."""
+
+
+arcsinh.vjp("x", "gx = gy / sqrt(1 + x**2)")
+
+
+@primitive("y = arccosh(x)", saves=("x",), domain=(1.01, 1e3), synonyms=("acosh",))
+def arccosh(x):
+    """Number of 0 or more whose hyperbolic cosine is x, elementwise. x ≥ 1; at 1 the gradient is infinite."""
+
+
+@arccosh.vjp("x", "gx = gy / sqrt(x**2 - 1)")
+def _(xp, gy, x):
+    return gy / xp.sqrt((x - 1) * (x + 1))
+
+
+@primitive("y = arctanh(x)", saves=("x",), domain=(-0.99, 0.99), synonyms=("atanh",))
+def arctanh(x):
+    """Number whose hyperbolic tangent is x, elementwise. |x| ≤ 1; at the ends it and its gradient are infinite."""
+
+
+@arctanh.vjp("x", "gx = gy / (1 - x**2)")
+def _(xp, gy, x):
+    return gy / _one_less_square(xp, x)
+
+
+@primitive("y = 2 * arctan(a / (sqrt(a**2 + b**2) + b))", saves=("a", "b"), whole=False, synonyms=("atan2",),
+           domain={"a": (0.01, 1e3), "b": (-1e3, 1e3)})  # fmt: skip
+def arctan2(xp, a, b):
+    """Angle in [-π, π] of the point that lies b to the right and a above, elementwise. a, b: shapes that broadcast."""
+    return xp.arctan2(a, b)
+
+
+arctan2.vjp("a", "ga = gy * b / (a**2 + b**2)")
+arctan2.vjp("b", "gb = -gy * a / (a**2 + b**2)")
+
+
+@primitive("y = sign(x) * abs(x)**(1 / 3)", saves=("y",), domain=(0.01, 1e3), whole=False)
+def cbrt(xp, x):
+    """Cube root, elementwise; at 0 the gradient is infinite."""
+    return xp.cbrt(x)
+
+
+cbrt.vjp("x", "gx = gy / (3 * y**2)")
+
+
 @primitive("y = tanh(x)", saves=("x",), domain=(-40, 40), analytic=True, method=True)
 def tanh(x):
     """Hyperbolic tangent, elementwise."""

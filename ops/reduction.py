@@ -103,7 +103,7 @@ def _along_one(x, axis=None):
 
 
 @primitive(
-    "y[..., j] = sum(x[..., k] if k <= j else 0, k)", analytic=True, bind=_along_one,
+    "y[..., j] = sum(x[..., k] if k <= j else 0, k)", analytic=True, method=True, bind=_along_one,
     examples=(example((5,), axis=0), example((3, 4), axis=0), example((2, 3, 4), axis=-2)),
 )  # fmt: skip
 def cumsum(xp, x, *, axis):
@@ -131,6 +131,7 @@ def all(xp, x, axis=None, keepdims=False):
 @primitive(
     "y = argsort(x, axis)",
     kink="x[..., i] - x[..., j]",
+    method=True,
     examples=(example((3, 4)), example((3, 4), axis=0)),
 )
 def argsort(x, axis=-1):
@@ -143,8 +144,9 @@ def argsort(x, axis=-1):
     method=True,
     examples=(example((3, 4)), example((3, 4), axis=-1)),
 )
-def argmin(x, axis=None):
+def argmin(xp, x, axis=None, keepdims=False):
     """The index of the first least element along `axis` (of the flattened array by default), without gradient."""
+    return xp.argmin(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(
@@ -153,8 +155,9 @@ def argmin(x, axis=None):
     method=True,
     examples=(example((3, 4)), example((3, 4), axis=-1)),
 )
-def argmax(x, axis=None):
+def argmax(xp, x, axis=None, keepdims=False):
     """The index of the first greatest element along `axis` (of the flattened array by default), without gradient."""
+    return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(

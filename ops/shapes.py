@@ -12,7 +12,7 @@ from ..engine.cuda.launch import TYPES, CudaKernel, chosen
 from ..engine.incoming import as_index
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor, tensor
-from ..errors import ShapeError
+from ..errors import ShapeError, unknown_name
 
 
 def _shape_arguments(x, *lengths, shape=None):
@@ -269,7 +269,11 @@ def triu(x, k=0):
 triu.vjp("x", "gx[..., i, j] = gy[..., i, j] if j >= i + k else 0")
 
 
-def _pad_arguments(x, pad_width, constant_values=0.0):
+BORDERS = ("edge", "reflect", "symmetric", "wrap")
+"""Modes of `pad`, after NumPy, that repeat elements of x."""
+
+
+def _pad_arguments(x, pad_width, constant_values=0.0, mode="constant"):
     x = x if hasattr(x, "shape") else tensor(x)
     axes = len(x.shape)
     try:
@@ -278,6 +282,12 @@ def _pad_arguments(x, pad_width, constant_values=0.0):
         raise ShapeError(
             f"pad takes one width, one pair (before, after), or a pair for each of the {axes} axes, not {pad_width!r}."
         ) from None
+    if mode not in ("constant", *BORDERS):
+        raise unknown_name("pad mode", mode, ("constant", *BORDERS))
+    for axis, width in enumerate(widths if mode != "constant" else ()):  # of its own elements, then no more is added
+        if any(width):
+            x = getitem(x, (*(slice(None),) * axis, numpy.pad(numpy.arange(x.shape[axis]), width, mode=mode)))
+            widths[axis] = [0, 0]
     return (x,), {"pad_width": tuple(map(tuple, widths)), "constant_values": constant_values}
 
 
@@ -289,7 +299,9 @@ def _pad_arguments(x, pad_width, constant_values=0.0):
     bind=_pad_arguments,
 )
 def pad(xp, x, *, pad_width, constant_values=0.0):
-    """x with a border of `constant_values`: (before, after) for each axis, or one for all."""
+    """x with a border of `constant_values`, (before, after) for each axis, or one for all; or, by `mode`, of the
+    elements at its ends ("edge", "reflect", "symmetric", "wrap").
+    """
     return xp.pad(x, pad_width, constant_values=constant_values)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..engine.files import write_file
 from ..engine.primitive import Primitive, registry
+from ..engine.tensor import Tensor
 from .composed import composed
 
 ALIAS = "optimizers"  # Keras's name for optim
@@ -49,9 +50,8 @@ def public_stub() -> str:
             ]
     functions = [_function(p.name, f"({_arguments(p)})", "Tensor", p) for p in registry.values()]
     functions += [f"{name} = {p.name}\n" for p in registry.values() for name in p.synonyms]
-    functions += [
-        _function(name, str(inspect.signature(f)).partition(" ->")[0], "Tensor", f) for name, f in composed.items()
-    ]
+    for name, f in composed.items():
+        functions.append(_composed(f) if name == f.__name__ else f"{name} = {f.__name__}\n")
     constants = f"__version__: str\n{ALIAS} = optim\n\n"
     return HEADER + TYPES + "".join(imports) + "\n" + OPERAND + constants + "".join(functions)
 
@@ -64,7 +64,9 @@ def lent_stub() -> str:
         for name in p.lent:
             ignore = "  # type: ignore[override]" if name in ("__eq__", "__ne__") else ""
             lines.append(_function(name, f"({arguments})", "Tensor", p, ignore, "    "))
-    body = "class Lent:\n    @property\n    def T(self) -> Tensor: ...\n" + "".join(lines)
+    lines += [_composed(f, name) for name, f in vars(Tensor).items() if getattr(f, "__name__", "") in composed]
+    properties = "".join(f"    @property\n    def {name}(self) -> Tensor: ...\n" for name in ("T", "mT"))
+    body = f"class Lent:\n{properties}" + "".join(lines)
     return HEADER + TYPES + "from .tensor import Tensor\n\n" + OPERAND + body
 
 
@@ -79,6 +81,18 @@ def _function(name: str, arguments: str, result: str, p: Any, ignore: str = "", 
     if name.startswith("__"):
         return f"{head} ...{ignore}\n"
     return f'{head}\n{indent}    """{(p.__doc__ or "").strip().splitlines()[0]}"""\n'
+
+
+def _composed(f: Any, method: str = "") -> str:
+    """A composed function; with a name, as that method."""
+    given = inspect.signature(f)
+    names = [q.replace(annotation=Any) for q in given.parameters.values()]
+    if method:
+        names[0] = names[0].replace(name="self", annotation=given.empty)
+    arguments = str(inspect.Signature(names)).replace("typing.Any", "Any")
+    return _function(
+        method or f.__name__, arguments, f.__annotations__.get("return", "Tensor"), f, "", "    " * bool(method)
+    )
 
 
 def _arguments(p: Primitive) -> str:

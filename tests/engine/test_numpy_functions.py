@@ -56,7 +56,7 @@ def test_a_function_that_is_ours_computes_and_records(name):
                 np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["nancumprod", "nancumsum"])
+@pytest.mark.parametrize("name", ["unwrap", "nanmedian"])
 def test_a_primitive_of_a_user_does_not_stand_for_numpy_s(declare, name):
     kernel = lambda xp, x: 3 * x  # noqa: E731
     kernel.__name__ = name
@@ -97,22 +97,19 @@ def test_with_the_arguments_of_numpy(f, slope):
 
 REFUSED = [
     lambda w: np.linalg.norm(w),
-    lambda w: np.sinc(w),
-    lambda w: np.inner(np.ones(2), w),
-    lambda w: np.nanstd(w),
-    lambda w: np.arctan2(w, 1),
-    lambda w: np.kron(w, w),
     lambda w: np.sort(w, kind="stable"),
-    lambda w: np.split(w, 2),
     lambda w: np.histogram(w),
-    lambda w: np.interp(0.5, [0, 1], w),
-    lambda w: np.linspace(0, w[0], 3),
-    lambda w: np.dstack([np.ones(2), w]),
+    lambda w: np.i0(w),
+    lambda w: np.unwrap(w),
+    lambda w: np.insert(w, 0, w[1]),
+    lambda w: np.fft.rfft(w),
+    lambda w: np.linalg.eigvals(w[:, None] * w),
+    lambda w: np.linspace(0, w[0], 3, dtype="float32"),
+    lambda w: np.sort(w, stable=True),
     lambda w: np.linalg.inv(w),
     lambda w: np.sum(w, dtype="float64"),
     lambda w: np.reshape(w, (2, 1), order="F"),
     lambda w: np.max(w, initial=9.0),
-    lambda w: np.pad(w, 1, mode="edge"),
     lambda w: np.add(w, 1, where=[True, False], out=None),
     lambda w: np.add.reduce(w),
     lambda w: np.multiply.outer(w, w),
@@ -196,7 +193,7 @@ def test_without_a_gradient_numpy_computes():
     for f in (
         np.mean,
         np.linalg.norm,
-        np.cbrt,
+        np.i0,
         np.std,
         np.sort,
         np.cumsum,

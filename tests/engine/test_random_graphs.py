@@ -71,6 +71,9 @@ def stack_of(*items):
 SMOOTH = [
     (lambda x, y: cg.sin(x) * 3 + 0.3, lambda x, y: torch.sin(real(x)) * 3 + 0.3),
     (lambda x, y: np.tanh(x) + np.exp(cg.sin(x)), lambda x, y: torch.tanh(real(x)) + torch.exp(torch.sin(real(x)))),
+    (lambda x, y: np.sinc(x) + y, lambda x, y: torch.sinc(real(x)) + y),
+    (lambda x, y: np.nanmean(x) * np.arctan2(x, 2.5), lambda x, y: real(x).mean() * torch.atan(real(x) / 2.5)),
+    (lambda x, y: np.logaddexp(x, y), lambda x, y: torch.logaddexp(real(x), real(y))),
     (lambda x, y: np.sqrt(x * x + 1.5), lambda x, y: torch.sqrt(real(x) * x + 1.5)),
     (lambda x, y: cg.sigmoid(x) - cg.gelu(y), lambda x, y: torch.sigmoid(real(x)) - torch.nn.functional.gelu(real(y))),
     (lambda x, y: x * y + 1, lambda x, y: x * y + 1),
@@ -146,9 +149,8 @@ PLACES = [
     (own, t_own),
 ]
 REFUSED = [
-    (lambda x, y: np.linalg.norm(x) * y, lambda x, y: torch.sqrt((real(x) * x).sum()) * y, "np.linalg.norm(w)"),
-    (lambda x, y: np.sinc(x) + y, lambda x, y: torch.sinc(real(x)) + y, "np.sinc(w)"),
-    (lambda x, y: np.nanmean(x) + y, lambda x, y: real(x).mean() + y, "np.nanmean(w)"),
+    (lambda x, y: np.i0(x) * y, lambda x, y: torch.special.i0(real(x)) * y, "np.i0(w)"),
+    (lambda x, y: np.add.accumulate(np.ravel(x))[-1] + y, lambda x, y: x.sum() + y, "np.add.accumulate(w)"),
     (lambda x, y: np.sum(x, dtype="float64") + y, lambda x, y: x.double().sum() + y, "np.sum(w, dtype=…)"),
     (lambda x, y: np.add.reduce(cg.reshape(x, -1)) + y, lambda x, y: x.sum() + y, "np.add.reduce(w)"),
     (lambda x, y: cg.tensor(np.asarray(x)) + y, lambda x, y: x + y, "np.asarray(w)"),

@@ -288,7 +288,7 @@ def test_rules_compute_their_equations(rule, example):
 
 @pytest.mark.parametrize("name", [name for name, function in ELEMENTS.items() if function.slope])
 def test_a_row_of_the_functions_gives_the_value_of_the_array_function_and_its_derivative(name):
-    function, at, step = ELEMENTS[name], 0.375, 1e-6
+    function, at, step = ELEMENTS[name], 1.375 if name == "arccosh" else 0.375, 1e-6
     equation = read_equation(f"y = {name}(x)", ["x"])
     dual = evaluate_loops(equation, {"x": exact(np.array(at), "x")}, ()).item()
     on_arrays = getattr(np, function.array or name, None) or math.erf  # NumPy has no erf

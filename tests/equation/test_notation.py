@@ -128,7 +128,7 @@ def test_parentheses_stand_where_they_must_and_nowhere_else(text, written):
 
 
 FUNCTIONS = {name: f for name, f in vars(math).items() if callable(f)}
-FUNCTIONS |= {f"arc{name}": getattr(math, f"a{name}") for name in ("sin", "cos", "tan")}
+FUNCTIONS |= {f"arc{name}": getattr(math, f"a{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")}
 FUNCTIONS |= {"abs": abs, "max": max, "min": min, "sign": np.sign, "π": math.pi, "clip": np.clip, "root": math.sqrt}
 READ_BACK = {
     "·": "*",
