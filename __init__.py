@@ -26,7 +26,9 @@ globals().update({name: made for made in registry.values() for name in made.syno
 
 LATER = {
     "History": "nn.callbacks",
-    "Sequential": "nn.sequential",
+    "Input": "nn.layers",
+    "Model": "nn.models",
+    "Sequential": "nn.models",
     "callbacks": "nn.callbacks",
     "datasets": "datasets",
     "explain": "blackboard.explain",

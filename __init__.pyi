@@ -26,7 +26,9 @@ from .ops.creation import ones_like as ones_like
 from .ops.creation import zeros_like as zeros_like
 from .replay.capture import capture as capture
 from .nn.callbacks import History as History
-from .nn.sequential import Sequential as Sequential
+from .nn.layers import Input as Input
+from .nn.models import Model as Model
+from .nn.models import Sequential as Sequential
 from .nn import callbacks as callbacks
 from . import datasets as datasets
 from .blackboard.explain import explain as explain

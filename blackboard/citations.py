@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine.primitive import registry
 from ..nn import layers
-from ..nn.sequential import Sequential
+from ..nn.model import Model
 from ..optim import updates
 from . import worked
 from .documented import documented
@@ -45,7 +45,7 @@ def _told() -> Iterator[tuple[str, Any, str]]:
         yield name, primitive.kernel, primitive.__doc__ or ""
     for update in updates.values():
         yield update.kernel.__name__, update.kernel, update.__doc__ or ""
-    classes = [*(c for c in vars(layers).values() if isinstance(c, type)), Sequential]
+    classes = [*(c for c in vars(layers).values() if isinstance(c, type)), Model]
     things: list[Any] = [*classes, worked.worked_model, worked.worked_example, worked.convolution_example]
     for thing in dict.fromkeys(things):
         yield thing.__name__, thing, thing.__doc__ or ""

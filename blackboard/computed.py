@@ -14,8 +14,8 @@ from ..equation.functions import on_arrays
 from ..equation.symbols import gradient_of, symbol_of
 from ..errors import GraphError, UsageError
 from ..nn.measuring import outputs_and_loss
+from ..nn.model import Model
 from ..nn.samples import Samples
-from ..nn.sequential import Sequential
 from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
 from .naming import Named, Names, Variables, name_function, name_model
@@ -26,7 +26,7 @@ NUMERICAL_STEPS = 400
 
 
 def step_of_model(
-    model: Sequential,
+    model: Model,
     inputs: Sequence[Any],
     optimizer: str | Optimizer | None = None,
     title: str | None = None,
@@ -52,7 +52,7 @@ def step_of_model(
     y = Tensor(samples.y)
     weights = model.trainable_weights
     kept = [w.grad for w in weights]
-    code = [f for layer in model.layers for f in (type(layer).apply, getattr(layer, "function", None)) if _is_own(f)]
+    code = [f for layer in model.parts for f in (type(layer).apply, getattr(layer, "function", None)) if _is_own(f)]
     state = [(s, s._data.copy()) for s in model.non_trainable_weights]
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
@@ -65,7 +65,7 @@ def step_of_model(
             applications = _leading_to(seen.applications, loss)
             prediction = None if model.loss.from_logits else outputs
             if model.fuses_loss:  # the loss has no need of ŷ, a reader has
-                prediction = model.layers[-1].function(outputs)  # type: ignore[attr-defined]
+                prediction = model.heads[-1].function(outputs)
                 applications.insert(-1, seen.applications[-1])
             loss.backward()
         given = name_model(model, x, y, applications, prediction, variables)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import UsageError
-from ..nn.sequential import Sequential
+from ..nn.model import Model
 from ..optim import Optimizer
 from . import terminal
 from .computed import call_of_function, step_of_model
@@ -58,7 +58,7 @@ class Explained(Explanation):
 
 
 def explain(
-    subject: Sequential | Callable[..., Any],
+    subject: Model | Callable[..., Any],
     *inputs: Any,
     optimizer: str | Optimizer | None = None,
     names: Mapping[str, str] | None = None,
@@ -77,7 +77,7 @@ def explain(
     Nothing of the model is changed. Returns an Explanation: forward and backward, step by step, and the update.
     Raises UsageError for a model that is not compiled, or wrong inputs; GraphError for a function without gradients.
     """
-    if isinstance(subject, Sequential):
+    if isinstance(subject, Model):
         made = step_of_model(subject, inputs, optimizer, title, numerical, seed)
     elif callable(subject):
         made = call_of_function(subject, inputs, optimizer, names, title, numerical)

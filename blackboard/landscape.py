@@ -12,7 +12,7 @@ import numpy
 
 from ..engine import backend, random
 from ..engine.tensor import Tensor
-from ..nn import Sequential
+from ..nn import Model
 from ..nn.layers.base import Weights
 from ..nn.measuring import outputs_and_loss
 
@@ -27,9 +27,7 @@ class Landscape:
     losses: numpy.typing.NDArray[Any]
 
 
-def landscape(
-    model: Sequential, x: Tensor, y: Tensor, *, seed: int = 0, extent: float = 1.0, points: int = 15
-) -> Landscape:
+def landscape(model: Model, x: Tensor, y: Tensor, *, seed: int = 0, extent: float = 1.0, points: int = 15) -> Landscape:
     """The loss on a batch x, y at points × points places around the weights; the model is not touched.
 
     a and b go from -extent to extent. points: an odd number, so that the weights themselves are among them.
@@ -45,7 +43,7 @@ def landscape(
     return Landscape(steps, losses)
 
 
-def direction(model: Sequential, seed: int, name: str) -> list[dict[str, Tensor]]:
+def direction(model: Model, seed: int, name: str) -> list[dict[str, Tensor]]:
     """A random direction in the space of the weights, each filter as long as the model's.
 
     A filter is what leads to one output: a column of a dense kernel, a kernel of a convolution. What has one axis
@@ -53,7 +51,7 @@ def direction(model: Sequential, seed: int, name: str) -> list[dict[str, Tensor]
     """
     generator = random.generator(seed, f"loss surface {name}")
     moves = []
-    for layer in model.layers:
+    for layer in model.parts:
         own = {}
         for key, weight in layer.weights.items():
             value = weight.numpy()
@@ -69,8 +67,8 @@ def direction(model: Sequential, seed: int, name: str) -> list[dict[str, Tensor]
     return moves
 
 
-def _moved(model: Sequential, first: Direction, a: float, second: Direction, b: float) -> list[dict[str, Tensor]]:
+def _moved(model: Model, first: Direction, a: float, second: Direction, b: float) -> list[dict[str, Tensor]]:
     return [
         {name: w.detach() + a * one[name] + b * other[name] for name, w in layer.weights.items()}
-        for layer, one, other in zip(model.layers, first, second, strict=True)
+        for layer, one, other in zip(model.parts, first, second, strict=True)
     ]

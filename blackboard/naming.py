@@ -21,7 +21,7 @@ from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..engine.watching import Application
 from ..nn.layers.base import Layer
-from ..nn.sequential import Sequential
+from ..nn.model import Model
 
 WEIGHTS = {"kernel": "W", "bias": "b", "gamma": "γ", "beta": "β", "depthwise_kernel": "W"}
 LINEAR = (
@@ -134,7 +134,7 @@ class Names:
 
 
 def name_model(
-    model: Sequential,
+    model: Model,
     x: Tensor,
     y: Tensor,
     applications: Sequence[Application],
@@ -143,7 +143,7 @@ def name_model(
 ) -> Names:
     """Names for a model's step: a, then z, h of each layer, ŷ (the prediction), t and J."""
     names = Names(variables)
-    learned = [layer for layer in model.layers if layer.weights]
+    learned = [layer for layer in model.parts if layer.weights]
     sub = [str(number) if len(learned) > 1 else "" for number in range(1, len(learned) + 1)]
     for number, one in zip(sub, learned, strict=True):
         for name, weight in one.weights.items():

@@ -115,7 +115,7 @@ class Watch(Callback):
         """Keep what is to be seen after so many epochs."""
         model = self.model
         leaves = [
-            {name: Tensor(w._data, requires_grad=True) for name, w in layer.weights.items()} for layer in model.layers
+            {name: Tensor(w._data, requires_grad=True) for name, w in layer.weights.items()} for layer in model.parts
         ]
         with numpy.errstate(all="ignore"):
             outputs_and_loss(model, self._x, self._y, weights=leaves)[1].backward()

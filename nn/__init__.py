@@ -3,10 +3,11 @@
 from ..names import register
 from . import callbacks, initializers, layers, losses, metrics, models, utils
 from .hooks import History
-from .sequential import Sequential
+from .models import Model, Sequential
 
 __all__ = [
     "History",
+    "Model",
     "Sequential",
     "callbacks",
     "initializers",

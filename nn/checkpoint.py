@@ -51,7 +51,7 @@ def save(model: Trained, path: str | os.PathLike[str], before: Callable[[], None
     from safetensors.numpy import save as serialize
 
     check_extension(path)
-    for layer in model.layers:
+    for layer in model.parts:
         for key, w in layer.variables.items():
             if not is_finite(w._data):
                 raise DivergenceError(
@@ -116,7 +116,7 @@ class Description:
             "seed": model.seed,
             "dtype": model.dtype,
             "input_shape": list(model.shapes[0]),
-            "layers": [self._written(layer.config(), f"the layer {layer.name!r} has") for layer in model.layers],
+            "layers": [self._written(layer.config(), f"the layer {layer.name!r} has") for layer in model.parts],
             "stream": asdict(model.stream),
             **({} if model.trainable else {"trainable": False}),
             "history": {"epoch": model.history.epoch, "history": model.history.history},
@@ -177,7 +177,7 @@ class Description:
         Raises UsageError where no such model comes of it.
         """
         model, optimizer = self.model, self.model.optimizer
-        parts = [*model.layers, *([optimizer, optimizer.schedule] if optimizer else [])]
+        parts = [*model.parts, *([optimizer, optimizer.schedule] if optimizer else [])]
         kinds = {type(part).__name__: type(part) for part in parts if not is_ours(type(part))}
         try:
             again = made(_kind(model), json.loads(json.dumps(self.plain)), {**self.own, **kinds}, "cpu")

@@ -122,9 +122,9 @@ def made(cls: type[M], description: Mapping[str, Any], own: Mapping[str, Any], d
         seed=description["seed"], dtype=description["dtype"], name=description["name"], device=device,
     )  # fmt: skip
     if not description.get("trainable", True):
-        kept = [layer.trainable for layer in model.layers]
+        kept = [layer.trainable for layer in model.parts]
         model.trainable = False
-        for layer, value in zip(model.layers, kept, strict=True):
+        for layer, value in zip(model.parts, kept, strict=True):
             layer.trainable = value
     model.history = history_of(description["history"])
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0

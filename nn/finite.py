@@ -11,7 +11,6 @@ from ..engine import backend
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Watching
 from ..ops.reduction import mean
-from .forward import forward
 from .state import changing, is_finite
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def first_fault(model: Trained, x: Tensor, y: Tensor, generator: numpy.random.Ge
 
     Forward, it is looked for from the loss back, so that an infinity that is masked on purpose is not blamed.
     """
-    for layer in model.layers:
+    for layer in model.parts:
         for name, w in layer.variables.items():
             if not is_finite(w._data):
                 return f"the weight {name!r} of the layer {layer.name!r} is not finite to begin with"
@@ -45,11 +44,11 @@ def first_fault(model: Trained, x: Tensor, y: Tensor, generator: numpy.random.Ge
     assert model.loss is not None
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
-            value, fused = x, model.fuses_loss
-            for layer in model.layers:
-                logits = fused and layer is model.layers[-1]
-                value = forward([layer], [layer.weights], value, training=True, generator=generator, logits=logits)
-                ends.append((len(seen.applications), f"the layer {layer.name!r}"))
+            fused = model.fuses_loss
+            (value,) = model.run(
+                [x], [layer.weights for layer in model.parts], training=True, generator=generator, logits=fused,
+                told=lambda layer: ends.append((len(seen.applications), f"the layer {layer.name!r}")),
+            )  # fmt: skip
             loss = model.loss(y, value, logits=fused)
             loss = mean(loss) if loss.shape else loss
             ends.append((len(seen.applications), f"the loss {model.loss.name!r}"))

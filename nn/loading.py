@@ -87,12 +87,12 @@ def _check_tensors(file: Container, model: Trained, parts: Sequence[Parts]) -> N
 
 def shapes_for(model: Trained, shapes: Sequence[Shape]) -> list[Parts]:
     """The shapes of each layer's weights and state, by name. shapes: of a sample before each layer."""
-    return [layer.shapes_for(shape) for layer, shape in zip(model.layers, shapes, strict=False)]
+    return [layer.shapes_for(shape) for layer, shape in zip(model.parts, model.part_shapes(shapes), strict=True)]
 
 
 def implied(model: Trained, parts: Sequence[Parts]) -> dict[str, Shape]:
     """The shapes of all weights, by their names in a file, of a model that need not be built."""
-    own = zip(model.layers, parts, strict=True)
+    own = zip(model.parts, parts, strict=True)
     return {weight_name(layer, key): s for layer, both in own for each in both for key, s in each.items()}
 
 
@@ -100,7 +100,7 @@ def _fill(file: Container, model: Trained, shapes: Sequence[Shape], parts: Seque
     """Give the model the file's arrays: what is learned lies in one buffer, as `Flat` has it, from the first."""
     flat = numpy.empty(sum(math.prod(shape) for learned, _ in parts for shape in learned.values()), model.dtype)
     place, arrays = 0, []
-    for layer, (learned, state) in zip(model.layers, parts, strict=True):
+    for layer, (learned, state) in zip(model.parts, parts, strict=True):
         weights: dict[str, Values] = {}
         for key, shape in learned.items():
             weights[key] = flat[place : place + math.prod(shape)].reshape(shape)
@@ -249,7 +249,7 @@ def difference_of(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str
 
 def named_weights(model: Trained) -> dict[str, Tensor]:
     """All weights of a model, by their names in a file."""
-    return {weight_name(layer, key): w for layer in model.layers for key, w in layer.variables.items()}
+    return {weight_name(layer, key): w for layer in model.parts for key, w in layer.variables.items()}
 
 
 def weight_name(layer: Layer, key: str) -> str:

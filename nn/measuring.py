@@ -127,7 +127,7 @@ def measure(model: Trained, x: Tensor, y: Any, *, training: bool, generator: Any
     values = [value._data]
     for metric in model.metrics:
         if fused and not metric.on_logits and predicted is None:
-            predicted = model.layers[-1].function(outputs.detach())._data  # type: ignore[attr-defined]
+            predicted = model.heads[-1].function(outputs.detach())._data
         chosen = outputs._data if metric.on_logits or not fused else predicted
         values.append(_metric_value(metric, xp, y._data, chosen))
     return value, values

@@ -13,7 +13,7 @@ from .layers.base import ACTIVATIONS, Activated, Layer, Shape
 
 if TYPE_CHECKING:
     from .hooks import History
-    from .sequential import Sequential
+    from .model import Model
 
 ROWS = 12
 """How many epochs the table shows at most, beside the last."""
@@ -45,7 +45,7 @@ def shown_epochs(count: int) -> list[int]:
 # A model
 
 
-def model_html(model: Sequential) -> str:
+def model_html(model: Model) -> str:
     """Layers with activations, output shapes and numbers of parameters, and how the model is compiled.
 
     Nothing is built for it: before, the shapes are what `infer_shapes` says, and there are no parameters yet.
@@ -82,7 +82,7 @@ def _layer(layer: Layer, shape: Shape | None, built: bool) -> dict[str, str]:
     return told
 
 
-def _settings(model: Sequential) -> list[list[str]]:
+def _settings(model: Model) -> list[list[str]]:
     """How the model is compiled; empty where it is not."""
     optimizer, loss = model.optimizer, model.loss
     if optimizer is None or loss is None:

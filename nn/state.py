@@ -33,7 +33,7 @@ def changing(model: Trained) -> dict[str, backend.Array]:
     """What a step changes, by its name in a file: the weights in one, the optimiser's state and the layers'."""
     assert model.optimizer is not None
     slots = {f"optimizer/{slot}": array for slot, array in model.optimizer.state.items() if slot != RAW}
-    states = {f"layers/{layer.name}/{key}": w._data for layer in model.layers for key, w in layer.state.items()}
+    states = {f"layers/{layer.name}/{key}": w._data for layer in model.parts for key, w in layer.state.items()}
     return {"weights": model.flat.data, **slots, **states}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from .model import Model
 
 
-def summary_text(model: Sequential) -> str:
+def summary_text(model: Model) -> str:
     """Layers with output shapes and numbers of parameters, as text."""
     rows = [("layer (type)", "output shape", "parameters")]
-    for layer, shape in zip(model.layers, model.shapes[1:], strict=True):
+    for call in model.calls:
+        layer, shape = call.layer, model.shapes[call.y if isinstance(call.y, int) else call.y[0]]
         lengths = ", ".join(map(str, (None, *shape)))
         rows.append(
             (f"{layer.name} ({type(layer).__name__})", f"({lengths}{'' if shape else ','})", f"{layer.parameters:,}")
@@ -19,7 +20,7 @@ def summary_text(model: Sequential) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
     rule = "─" * len(lines[0])
-    total = sum(layer.parameters for layer in model.layers)
+    total = sum(layer.parameters for layer in model.parts)
     bytes_each = sum(w.size * w.dtype.itemsize for w in model.weights)
     trained = sum(w.size for w in model.trainable_weights)
     foot = f"{total:,} parameters, {bytes_each / 1024:,.1f} KiB in {model.dtype}"

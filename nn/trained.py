@@ -21,9 +21,9 @@ from ..replay.capture import Captured, check_jit
 from . import training
 from .criterion import Loss, LossFunction
 from .draws import Stream
-from .forward import ending
+from .endings import ending
+from .graph import Graph
 from .hooks import Callback, History, Hooks, checked_callbacks
-from .layers import Layer
 from .losses import make_loss
 from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
@@ -47,7 +47,7 @@ class Trained(Network):
     stop_evaluating = OfThread()
     stop_predicting = OfThread()
 
-    def __init__(self, layers: Iterable[Layer], seed: int, dtype: str, device: str, name: str) -> None:
+    def __init__(self, layers: Iterable[Any] | Graph, seed: int, dtype: str, device: str, name: str) -> None:
         self._optimizer: Optimizer | None = None
         self._loss: Loss | None = None
         self._metrics: tuple[Metric, ...] = ()
@@ -74,7 +74,7 @@ class Trained(Network):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets, or `pickle`: all but the recorded steps, which stand for this model."""
         self.sharing.check("a copy")
-        return {**vars(self), "recorded": {}, "under_way": None, "standing": self.present_standing()}
+        return {**super().__getstate__(), "recorded": {}, "under_way": None, "standing": self.present_standing()}
 
     def present_standing(self) -> Standing:
         """Where the training under way stands, else the last one."""
@@ -166,7 +166,7 @@ class Trained(Network):
         self._loss, self._metrics = loss, made
 
     def _check_softmax_once(self) -> None:
-        last = getattr(self.layers[-1], "activation", None) if self.layers else None
+        last = getattr(self.heads[-1], "activation", None) if self.heads else None
         if self.loss and self.loss.from_logits and self.loss.fuses and last == self.loss.fuses:
             raise UsageError(
                 f"{last} would be taken twice: the last layer applies it, and the loss has from_logits=True. "
@@ -176,7 +176,7 @@ class Trained(Network):
     @property
     def fuses_loss(self) -> bool:
         """Whether the last layer's σ and the loss are computed in one, from logits."""
-        last = getattr(self.layers[-1], "activation", None)
+        last = getattr(self.heads[-1], "activation", None)
         return self.loss is not None and self.loss.fuses is not None and self.loss.fuses == last
 
     @property
@@ -428,7 +428,7 @@ class Trained(Network):
         return self.loss
 
     def _built(self, what: str) -> None:
-        if not self.built and (not self.layers or self.layers[0].input_shape is None):
+        if not self.built and not self.knows_its_input:
             raise UsageError(
                 f"{what} before build: the model has no weights yet. Call fit first, load a model, "
                 "or give input_shape= to the first layer."
@@ -453,7 +453,7 @@ class Trained(Network):
         samples.prepare_targets(loss, output_shape)
         samples.weigh(sample_weight, class_weight, loss, output_shape)
         for metric in self.metrics:
-            check_metric(metric, loss, samples.y, output_shape, ending(self.layers))
+            check_metric(metric, loss, samples.y, output_shape, ending(self))
         return samples
 
     def _source(

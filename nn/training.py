@@ -146,7 +146,8 @@ class Measured:
 
     def applied(self, x: Tensor) -> Tensor:
         """The outputs."""
-        return self.model.forward(self._taken(x), taped=False)
+        found: Tensor = self.model.forward(self._taken(x), taped=False)
+        return found
 
     def _taken(self, x: Tensor) -> Tensor:
         """The batch as the first layer takes it; a copy, where a layer of the user's own could write into it."""

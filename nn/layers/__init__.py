@@ -13,8 +13,9 @@ from .arrangement import (
 )
 from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
-from .core import Activation, Dense, Dropout, Flatten, Rescaling, Reshape
+from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Rescaling, Reshape
 from .embedding import Embedding
+from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalisation import BatchNormalization, GroupNormalization, LayerNormalization, Normalization
 from .pooling import (
@@ -33,9 +34,12 @@ __all__ = [
     "ELU",
     "LAYERS",
     "Activation",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "BatchNormalization",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
@@ -43,6 +47,7 @@ __all__ = [
     "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -52,11 +57,16 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GroupNormalization",
+    "Input",
+    "InputLayer",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
     "MaxPooling1D",
     "MaxPooling2D",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
@@ -67,6 +77,7 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "Subtract",
     "TextVectorization",
     "UpSampling2D",
     "ZeroPadding1D",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...checks import wholes
+from ...checks import is_whole, wholes
 from ...engine import random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.piece import as_plain
@@ -18,10 +18,13 @@ from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError
 from ...names import Names, is_ours, snake, taken_by
+from .. import graph
 from ..criterion import check_arguments
+from ..graph import Shape as Shape
+from ..graph import is_symbolic, samples_of
 from ..initializers import Initializer
+from . import written
 
-Shape = tuple[int, ...]
 Weights = Mapping[str, Tensor]
 Function = Callable[[Tensor], Tensor]
 Beginnings = Mapping[str, tuple[Shape, Initializer]]
@@ -37,10 +40,16 @@ class Layer:
     """A step of a model. A layer of one's own has `apply`, with weights `make_weights`, and `output_shape` where that
     is another than the input's. What its constructor takes, it keeps under the same name: so files can hold it.
 
+    Or it is written in Keras's way: `build(input_shape)`, with the batch as None in front, makes weights by
+    `add_weight`, and `call(x)`, which may also take `training`, computes; layers that it holds as attributes, also in
+    lists and dicts, belong to it.
+
     input_shape: the shape of one sample, for the first layer of a model. name: what files and summaries call it.
     The mathematics is in `apply`, a function of the weights: a model hands in weights that ask for gradients or do not.
+    Where a layer takes several values x is a list of tensors, and a shape a list of shapes.
     One that takes whole numbers, ids say, has `takes_integers = True`: they come exactly as they are.
     `weights` are learned; `state` (moving means, say) the layer changes itself, in place, in training.
+    A mask of steps goes along with a value: see `compute_mask`.
     """
 
     config_names: ClassVar[tuple[str, ...]] = ()
@@ -51,29 +60,71 @@ class Layer:
     """Whether a model hands x on in the dtype it has, as a layer wants it that looks up places by whole numbers; else
     x is made the model's floating dtype first. None: as the layer after it says, for one that only moves elements."""
 
+    takes_several: bool = False
+    """Whether it takes a list of values."""
+    makes_mask: bool = False
+    """Whether it makes a mask of what it is given."""
+    supports_masking: bool = False
+    """Whether a mask of what it is given holds for what it gives, too, step by step."""
+    _is_called: ClassVar[bool] = False
+    """Whether what it computes is written as a `call`."""
+    _beside: ClassVar[tuple[str, ...]] = ()
+    """Which of training, generator and mask it takes."""
+    _further: ClassVar[tuple[str, ...]] = ()
+    """The arguments behind x, in order."""
+    _called: graph.Made | None = None
+    """How it was called first on symbols."""
+    _drawn_from: tuple[numpy.random.Generator, Any] | None = None
+    """While it is built: what weights are drawn from, and their dtype."""
+    _within: tuple[bool, numpy.random.Generator | None] | None = None
+    """In a call of the layer that holds it: whether that is training, and what it draws from."""
+    _bound_to: Any = None
+    """What it stands for in such a call."""
+    built_for: Any = None
+    """The shape of the samples that its weights are for, a list of them where it takes several values."""
+
     def __init__(self, input_shape: Shape | None = None, name: str | None = None, trainable: bool = True) -> None:
         self.input_shape = None if input_shape is None else checked_shape("input_shape", input_shape)
         self.name = name or default_name(type(self))
         self.weights: dict[str, Tensor] = {}
         self.state: dict[str, Tensor] = {}
-        self.built_for: Shape | None = None
+        self.built_for = None
         self._trainable, self._in_trainable_model = bool(trainable), True
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):
-            cls.__init__ = checked_arguments(vars(cls)["__init__"], "", ("trainable",))  # type: ignore[method-assign]
+            cls.__init__ = checked_arguments(vars(cls)["__init__"], "", ("trainable", "input_dim"))  # type: ignore[method-assign]
         if "__init__" in vars(cls) and "config_names" not in vars(cls):
             cls.config_names = tuple(name for name in taken_by(cls) if name not in COMMON)
+        written.bridge(cls, Layer)
         if not abstract:
             LAYERS.add(cls.__name__, cls)
 
-    def __call__(self, x: Any, *, training: bool = False, generator: numpy.random.Generator | None = None) -> Tensor:
-        """The layer applied to a batch, with its own weights (drawn with seed 0 if it was not built yet)."""
-        x = x if isinstance(x, Tensor) else tensor(x)
+    def __call__(
+        self, x: Any, *further: Any, training: bool | None = None,
+        generator: numpy.random.Generator | None = None, **others: Any,
+    ) -> Any:  # fmt: skip
+        """The layer applied to a batch, with its own weights (drawn with seed 0 if it was not built yet).
+
+        Symbols, as `Input` gives them, make a symbol. Behind x: what else its `apply` or `call` takes.
+        """
+        if len(further) > len(self._further):
+            raise UsageError(f"{self.name}: {type(self).__name__} is called on x{', '.join(('', *self._further))}.")
+        others |= zip(self._further, further, strict=False)
+        if is_symbolic(x, *others.values()):
+            return graph.call(self, x, others if training is None else {**others, "training": training})
+        several = isinstance(x, (list, tuple)) and (self.takes_several or written.is_list(self, x))
+        x = [each if isinstance(each, Tensor) else tensor(each) for each in (x if several else [x])]
         if self.built_for is None:
-            self.build(x.shape[1:], random.generator(0, self.name), x.dtype if x.dtype.kind == "f" else "float32")
-        return self.apply(self.weights, x, training=training, generator=generator)
+            own = "float32" if x[0].dtype.kind != "f" else x[0].dtype
+            shapes = [tuple(each.shape[1:]) for each in x]
+            self._begin(shapes if several else shapes[0], *(self._drawn_from or (random.generator(0, self.name), own)))
+        around = self._within or (False, None)
+        return self._applied(
+            self.weights, x if several else x[0], around[0] if training is None else training, generator or around[1],
+            **others,
+        )  # fmt: skip
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. What the constructor of a layer of ours is given is checked as there, or refused."""
@@ -91,12 +142,21 @@ class Layer:
                 raise unknown_attribute(own.__name__, name, given)
             if name in self.variables:
                 raise UsageError(f"{self.name}.{name}: it is changed by layer.variables[{name!r}].assign(…).")
+        if name == "input_dim" and name not in own.config_names:
+            name, value = "input_shape", value and checked_shape(name, (value,))
+        if self._bound_to is not None:
+            setattr(self._bound_to, name, value)
         if name in ("weights", "state") and not isinstance(value, dict):
             raise UsageError(
                 f"{self.name}.{name} holds tensors by name: change one by layer.{name}[name].assign(…), or all weights "
                 "of the model by model.set_weights(…)."
             )
         super().__setattr__(name, value)
+
+    def declared(self, input_shape: Any) -> dict[str, Shape]:
+        """The shapes of weights and state that it declares, by name."""
+        both = {**self.weights_for(input_shape), **self.state_for(input_shape)}
+        return {name: lengths for name, (lengths, _) in both.items()}
 
     def given(self, own: type[Layer]) -> dict[str, Any]:
         """What the constructor of `own`, its class or a base of that, was given, as far as it fixes the layer."""
@@ -119,33 +179,124 @@ class Layer:
         """Have the weights require gradients where the layer is trainable, and the model that it is in, too."""
         if in_trainable_model is not None:
             self._in_trainable_model = in_trainable_model
-        for weight in self.weights.values():
-            weight.requires_grad = self._trainable and self._in_trainable_model
+        asks = self._trainable and self._in_trainable_model
+        inner = self._inner
+        for name, weight in self.weights.items():
+            if not inner or name.rpartition("/")[0] not in inner:
+                weight.requires_grad = asks
+        for child in inner.values():
+            child.ask_for_gradients(asks)
 
     def __copy__(self) -> Any:
         return copy.deepcopy(self)  # with weights of its own: two layers do not share them
 
-    def build(self, input_shape: Shape, generator: numpy.random.Generator, dtype: Any = "float32") -> Shape:
-        """Make the weights for samples of `input_shape`; returns the shape of one output."""
-        input_shape = checked_shape("input_shape", input_shape)
-        shape = self.output_shape(input_shape)
-        made = self.make_weights(input_shape, generator), self.make_state(input_shape, generator)
-        self.hold(input_shape, *({name: values.astype(dtype) for name, values in each.items()} for each in made))
-        return shape
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is of the layer alone, not of what it was called on."""
+        return {name: value for name, value in vars(self).items() if name != "_called"}
 
-    def hold(self, input_shape: Shape, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    def __getattr__(self, name: str) -> Any:
+        """A weight by its name."""
+        own = vars(self)
+        for kind in ("weights", "state"):
+            if name in own.get(kind, ()):
+                return own[kind][name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    def _made(self) -> graph.Made:
+        model = graph.owner_of(self)
+        if self._called is None and model is not None:
+            model.symbols()
+        if self._called is None:
+            raise UsageError(f"{self.name} was not called on a symbol yet, nor is it in a model that knows its input.")
+        return self._called
+
+    @property
+    def input(self) -> Any:
+        """What it was called on first, as a symbol or a list of them; in a Sequential what comes before it."""
+        return self._made().x
+
+    @property
+    def output(self) -> Any:
+        """What that gives, as a symbol or a list of them: `Model(model.inputs, layer.output)` ends there."""
+        return self._made().y
+
+    @property
+    def _inner(self) -> dict[str, Layer]:
+        """The layers that it holds as attributes, by name."""
+        return written.inner_of(self)
+
+    @property
+    def _holder(self) -> Any:
+        """What has the attributes that its `call` uses."""
+        return self
+
+    @property
+    def _tried(self) -> dict[Any, Any]:
+        """The shapes that its `call` was seen to give, by those of the input."""
+        found: dict[Any, Any] = vars(self).setdefault("_shapes_tried", {})
+        return found
+
+    def _inner_shape(self, name: str, input_shape: Any) -> Any:
+        """The shape of the samples that a layer in it is given, where its `apply` and not a `call` says so."""
+        return input_shape
+
+    def build(self, input_shape: Any, generator: numpy.random.Generator | None = None, dtype: Any = "float32") -> Any:
+        """Make the weights for samples of `input_shape`; returns the shape of one output.
+
+        input_shape: of a sample, or of a batch with None in front. A layer of one's own may have a `build(input_shape)`
+        that calls `add_weight`.
+        """
+        if self._drawn_from is None:
+            shape = samples_of(input_shape)
+            several = isinstance(shape, list) and bool(shape) and isinstance(shape[0], (list, tuple))
+            shape = (
+                [checked_sample("input_shape", s) for s in shape] if several else checked_sample("input_shape", shape)
+            )
+            self._begin(shape, generator or random.generator(0, self.name), dtype)
+            return self.output_shape(shape)
+        shape, (generator, dtype) = written.known(self, samples_of(input_shape)), self._drawn_from
+        for own, made in (
+            (self.weights, self.make_weights(shape, generator)),
+            (self.state, self.make_state(shape, generator)),
+        ):
+            own.update({n: Tensor(values.astype(dtype), name=f"{self.name}/{n}") for n, values in made.items()})
+        return None
+
+    def _begin(self, input_shape: Any, generator: numpy.random.Generator, dtype: Any) -> None:
+        """Draw the weights for samples of `input_shape`, whichever way the layer is written."""
+        if not self._is_called:
+            self.output_shape(input_shape)
+        written.begin(self, input_shape, generator, dtype)
+
+    def hold(self, input_shape: Any, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Be built for samples of `input_shape`, with these arrays by name, rather than with any that are drawn."""
-        for own, arrays in ((self.weights, weights), (self.state, state)):
-            own.update({name: Tensor(values, name=f"{self.name}/{name}") for name, values in arrays.items()})
-        self.built_for = tuple(input_shape)
+        if self._declares:
+            for own, arrays in ((self.weights, weights), (self.state, state)):
+                own.update({name: Tensor(values, name=f"{self.name}/{name}") for name, values in arrays.items()})
+            self.built_for = tuple(input_shape)
+        else:
+            dtype = next((a.dtype for a in weights.values()), "float32")
+            self._begin(input_shape, random.generator(0, self.name), dtype)
+            for name, array in (*weights.items(), *state.items()):
+                self.variables[name]._data = array
         self.ask_for_gradients()
 
-    def shapes_for(self, input_shape: Shape) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    @property
+    def _declares(self) -> bool:
+        """Whether its weights are known by what it declares alone."""
+        return type(self).build is Layer.build and not self.weights and not self._inner
+
+    def shapes_for(self, input_shape: Any) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """The shapes of weights and state, by name, for samples of `input_shape`.
 
-        A layer of one's own that says them in `make_weights` draws them for it; the package's draw nothing.
+        A layer of one's own that says them in `make_weights` or `build` draws them for it; the package's draw nothing.
         """
         self.output_shape(input_shape)
+        if not self._declares:
+            one = self if self.built_for is not None else copy.deepcopy(self)
+            if one is not self:
+                one._begin(input_shape, random.generator(0, self.name), "float32")
+            return {n: w.shape for n, w in one.weights.items()}, {n: w.shape for n, w in one.state.items()}
         found = []
         for name, declared in (("make_weights", self.weights_for), ("make_state", self.state_for)):
             if getattr(type(self), name) is getattr(Layer, name):
@@ -155,9 +306,44 @@ class Layer:
                 found.append({name: values.shape for name, values in drawn.items()})
         return found[0], found[1]
 
-    def output_shape(self, input_shape: Shape) -> Shape:
+    def add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> Tensor:
+        """A new weight, in `build` or the constructor; it is learned, or with trainable=False part of the state.
+
+        shape: () by default. initializer: "glorot_uniform" by default. dtype: the model's by default.
+        """
+        return written.add_weight(self, shape, initializer, dtype, trainable, name)
+
+    def call(self, x: Any, training: bool = False, **others: Any) -> Any:
+        """The layer's equation on a batch, with its own weights; one's own layer may have it instead of `apply`."""
+        kind = next(kind for kind in type(self).__mro__ if vars(kind).get("apply", Layer.apply) is not Layer.apply)
+        around = self._within or (training, None)
+        return vars(kind)["apply"](self, self.weights, x, training=training, generator=around[1], **others)
+
+    def output_shape(self, input_shape: Any) -> Any:
         """The shape of one output for samples of `input_shape`; raises ShapeError where they do not fit."""
-        return input_shape
+        if type(self).compute_output_shape is not Layer.compute_output_shape:
+            found = self.compute_output_shape(graph.mapped(lambda shape: (None, *shape), input_shape))
+            return graph.mapped(tuple, samples_of(found))
+        return written.shape_by_trying(self, input_shape) if self._is_called else input_shape
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of a batch of outputs for a batch of `input_shape`, with None in front."""
+        return graph.mapped(lambda shape: (None, *shape), self.output_shape(samples_of(input_shape)))
+
+    def compute_mask(self, x: Any, mask: Tensor | None = None) -> Tensor | None:
+        """The mask (batch, steps) of what it gives, True where a step counts; None where all do.
+
+        x, mask: what it is given. A layer that makes one has `makes_mask = True`; that of its input holds for its
+        output, too, where `supports_masking` is True. One whose `apply` or `call` takes `mask` is handed it.
+        """
+        return mask if self.supports_masking else None
 
     def weights_for(self, input_shape: Shape) -> Beginnings:
         """What it learns from samples of `input_shape`."""
@@ -175,9 +361,22 @@ class Layer:
         """The first values of what it keeps without learning it, as NumPy arrays by name."""
         return _drawn(self, self.state_for(input_shape), generator)
 
-    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+    def apply(self, weights: Weights, x: Any, *, training: bool, generator: numpy.random.Generator | None) -> Any:
         """The layer's equation on a batch x of shape (batch, …)."""
-        raise NotImplementedError
+        return self._applied(weights, x, training, generator)
+
+    def _applied(
+        self, weights: Weights, x: Any, training: bool, generator: numpy.random.Generator | None, **others: Any
+    ) -> Any:
+        """`apply`, or `call`, with what it takes besides."""
+        if type(self).apply is not Layer.apply:
+            apply: Any = self.apply
+            return apply(weights, x, training=training, generator=generator, **others)
+        if type(self).call is Layer.call:
+            raise UsageError(f"{type(self).__name__} has neither `apply` nor `call`: write what it computes.")
+        there = self._within == (training, generator) and weights is self.weights
+        view = self if there else written.bound(self, self._holder, weights, training, generator)
+        return written.called(self, view, x, training, generator, **others)
 
     def config(self) -> dict[str, Any]:
         """What it takes to make this layer again: plain values, and functions of the user's own.
@@ -298,7 +497,7 @@ def _drawn(layer: Layer, wanted: Beginnings, generator: numpy.random.Generator) 
     return {name: begin(generator, shape) for name, (shape, begin) in wanted.items()}
 
 
-def default_name(kind: type[Layer]) -> str:
+def default_name(kind: type) -> str:
     """What Keras calls a layer of this class."""
     return snake(kind.__name__)
 
@@ -311,3 +510,12 @@ def checked_shape(what: str, shape: Any) -> Shape:
     if any(n < 1 for n in lengths):
         raise UsageError(f"{what}={shape!r}: every length is 1 or more (the batch is not part of it).")
     return lengths
+
+
+def checked_sample(what: str, shape: Any) -> Any:
+    """The same, where a length may be None: it may vary."""
+    lengths = shape if isinstance(shape, (list, tuple)) else [shape] if is_whole(shape) and what == "shape" else None
+    if lengths is None:
+        return checked_shape(what, shape)
+    known = checked_shape(what, [1 if n is None else n for n in lengths])
+    return tuple(None if n is None else k for n, k in zip(lengths, known, strict=True))

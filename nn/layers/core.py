@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy
 
@@ -13,8 +14,40 @@ from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError, unknown_name
 from ...ops.linalg import affine, affine_relu, matmul
 from ...ops.products import PRECISIONS
+from ..graph import Symbol, whole_numbers
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Beginnings, Function, Layer, Shape, Weights
+from .base import Activated, Beginnings, Function, Layer, Shape, Weights, checked_sample
+
+
+def Input(
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    name: str | None = None,
+    *,
+    batch_shape: Sequence[int | None] | None = None,
+) -> Symbol:
+    """The symbol for an input of a model, of samples of that shape; None in it is a length that may vary.
+
+    dtype: "int32", say, for whole numbers that come as they are; else x is made the model's floating point. batch_size
+    is Keras's, and changes nothing: a batch may have any.
+    """
+    lengths = tuple(batch_shape)[1:] if shape is None and batch_shape is not None else shape
+    if lengths is None:
+        raise UsageError("Input(shape=…) takes the shape of one sample, such as (784,).")
+    return Symbol(checked_sample("shape", lengths), whole_numbers(dtype), name or "input")
+
+
+class InputLayer(Layer, abstract=True):
+    """What stands for an input among a model's layers; as the first item of a Sequential the same as `Input`."""
+
+    def __init__(
+        self, shape: Sequence[int | None] | None = None, dtype: Any = None, name: str | None = None,
+        input_shape: Sequence[int | None] | None = None, symbol: Symbol | None = None,
+    ) -> None:  # fmt: skip
+        self.symbol = Input(input_shape if shape is None else shape, None, dtype, name) if symbol is None else symbol
+        super().__init__(name=self.symbol.name)
+        vars(self)["built_for"] = self.symbol.sample
 
 
 class Activation(Activated):

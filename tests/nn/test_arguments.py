@@ -18,6 +18,7 @@ GIVEN = {
     "Conv2D": {"filters": 2, "kernel_size": 2},
     "Conv2DTranspose": {"filters": 2, "kernel_size": 2},
     "DepthwiseConv2D": {"kernel_size": 2},
+    "Dot": {"axes": 1},
 }
 OURS = [name for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")]
 
@@ -28,7 +29,9 @@ def made(name, **options):
 
 def built(name):
     layer = made(name)
-    layer.build((4, 2) if "1D" in name else (4, 4, 2), np.random.default_rng(0))
+    shape = (4, 2) if "1D" in name else (4, 4, 2)
+    count = layer.count or 3 if layer.takes_several else 0
+    layer.build([shape] * count if count else shape, np.random.default_rng(0))
     return layer
 
 
@@ -86,7 +89,7 @@ def test_what_is_set_before_the_weights_are_drawn_counts():
     layer.units, layer.kernel_initializer, layer.use_bias, layer.input_shape = 5, "ones", False, (2,)
     model = Sequential([layer])
     model.build()
-    assert (layer.name, layer.activation, layer.trainable, model.output_shape) == ("first", "relu", False, (5,))
+    assert (layer.name, layer.activation, layer.trainable, model.output_shape) == ("first", "relu", False, (None, 5))
     assert model.get_weights()[0].tolist() == [[1] * 5] * 2
     assert list(layer.weights) == ["kernel"]
 

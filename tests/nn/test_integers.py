@@ -118,7 +118,7 @@ def test_half_precision_holds_less():
         model.predict(np.array([[1, 2], [3, 70000]]))
 
 
-@pytest.mark.parametrize("shape", [5, "ab", (2.5,), (-3,), (0,), (None, 3)])
+@pytest.mark.parametrize("shape", [5, "ab", (2.5,), (-3,), (0,), (3, None, 0)])
 def test_build_of_no_shape(shape):
     for build in (cg.Sequential([layers.Dense(1)]).build, lambda s: layers.Dense(1).build(s, np.random.default_rng(0))):
         with pytest.raises(UsageError, match="input_shape="):

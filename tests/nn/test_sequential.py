@@ -17,7 +17,7 @@ def test_layers_learn_their_shapes_from_the_first_batch():
     assert not model.built
     assert model(np.ones((3, 4, 4), "float32")).shape == (3, 2)
     assert model.shapes == [(4, 4), (16,), (5,), (5,), (2,)]
-    assert model.output_shape == (2,)
+    assert model.output_shape == (None, 2)
     assert model.count_params() == 16 * 5 + 5 + 5 * 2 + 2
 
 
@@ -66,11 +66,14 @@ def test_a_layer_twice():
         Sequential([layer, layer])
 
 
-def test_adding_to_a_built_model():
+def test_adding_to_a_built_model_keeps_its_weights(same):
     model = Sequential([Dense(3, input_shape=(4,))])
-    model.build()
-    with pytest.raises(UsageError, match="built already"):
-        model.add(Dense(2))
+    before = model.get_weights()
+    model.add(Dense(2))
+    assert model.output_shape == (None, 2)
+    same(model.get_weights()[:2], before)
+    assert model.pop().name == "dense_1"
+    same(model.get_weights(), before)
 
 
 def test_no_layers():

@@ -1,0 +1,149 @@
+"""Model: a network made from inputs and outputs, or written by its user; what shows and keeps it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from ..engine.sharing import changing, reading
+from ..engine.streams import say
+from ..errors import UsageError
+from . import checkpoint, loading
+from .graph import Graph, Symbol, graph_of
+from .layers.base import Layer, default_name
+from .layers.core import InputLayer
+from .nested import Body
+from .summary import summary_text
+from .trained import Trained
+
+
+class Model(Trained):
+    """A model of the layers between inputs and outputs, with Keras's methods and meanings.
+
+    inputs, outputs: symbols, as `Input` and layers called on symbols give them; lists of them, or dicts by name, where
+    there are several. A layer may be called several times, on one value or on a list of them, and so may a model.
+    A class of one's own makes its layers in its constructor, and has `call(self, x)` that computes, maybe with
+    `training`.
+
+    seed: what the weights are drawn from; the same seed gives the same weights. dtype: of weights and computation.
+    device: where they live. All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers'
+    weights are views; a layer that another model has, too, is the same in both.
+
+    Raises UsageError for outputs that need another input, and for an input that none of them needs, by name.
+    """
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "cpu",
+        name: str | None = None,
+    ) -> None:
+        name = name or ("functional" if type(self) is Model else default_name(type(self)))
+        self._outputs_named: list[str] = []
+        if inputs is None and outputs is None:
+            if not hasattr(type(self), "call"):
+                raise UsageError(
+                    "Model(inputs, outputs) takes symbols, as Input and layers give them; a class of one's own has "
+                    "call(self, x)."
+                )
+            super().__init__([], seed, dtype, device, name)
+            self._append(Body(self, frozenset(vars(self))), {}, set())
+            return
+        given, made = _symbols("inputs", inputs), _symbols("outputs", outputs)
+        found: Graph = graph_of(given, made)
+        super().__init__(found, seed, dtype, device, name)
+        self._outputs_named = [*outputs] if isinstance(outputs, dict) else []
+
+    @property
+    def input_layers(self) -> list[Layer]:
+        """What stands for its inputs among the layers."""
+        return [InputLayer(symbol=each) for each in self._given] if self._is_graph else []
+
+    @property
+    def _is_graph(self) -> bool:
+        """Whether it was made from inputs and outputs."""
+        return bool(self._given)
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the outputs are called: as in the dict that they were given in, else as the layers that make them."""
+        return self._outputs_named or super().output_names
+
+    # Showing and keeping
+
+    def summary(self, print_fn: Callable[[str], Any] = say) -> None:
+        """Print a table of the layers with output shapes and numbers of parameters."""
+        self.build()
+        print_fn(summary_text(self))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, as in `summary`, and the settings of `compile`; builds nothing."""
+        from .notebook import model_html
+
+        return model_html(self)
+
+    @reading
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model and the whole state of its training into one safetensors file, whole or not at all.
+
+        That is the architecture, the weights (with use_ema their averages, and the raw ones), the optimiser, the
+        history, what is drawn next, and the states of the callbacks: `fit` of the model that `load` gives goes on with
+        the same bits. Also in the midst of a training, where a callback calls it.
+
+        Of the user's own functions the file has the names; layers, optimisers and schedules are known by their class.
+        A warning says what `load` is to be given then, and what is left out: a loss or a metric without a name.
+
+        Raises DataError where it cannot be written, DivergenceError where a weight is not finite (what stood there is
+        kept), UsageError before build, where a layer has a function without a name, where no such model could be made
+        again from the file, or where the path's extension is another format's (".h5", ".keras", ".pt", ".npz", …): one
+        is ".safetensors", or whatever says nothing else.
+        """
+        self._built("save")
+        checkpoint.save(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "cpu",
+        *,
+        custom_objects: Mapping[str, Any] | None = None,
+        compile: bool = True,
+    ) -> Self:
+        """Make a model from a file that `save` wrote.
+
+        Raises DataError where it is damaged (a digest in it tells), none of ours, of a newer format, or holds NaN. What
+        it says, and the tensors that this implies, are checked before anything is made of them.
+
+        custom_objects: the user's own functions and classes by name, as far as they are not registered or imported.
+        compile: False makes the model without optimizer, loss and metrics.
+        """
+        return loading.load(cls, path, device, custom_objects, compile)
+
+    @changing
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
+        self._built("load_weights")
+        loading.load_weights(self, path)
+
+
+def _symbols(what: str, given: Any) -> Sequence[Symbol]:
+    values = [*given.values()] if isinstance(given, Mapping) else given if isinstance(given, (list, tuple)) else [given]
+    for value in values:
+        if not isinstance(value, Symbol):
+            raise UsageError(
+                f"Model({what}=…) takes symbols, as Input and layers called on them give them, not "
+                f"{type(value).__name__}."
+            )
+    if not values:
+        raise UsageError(f"Model({what}=…) takes one or more symbols; there are none.")
+    if what == "inputs" and len({id(value) for value in values}) != len(values):
+        raise UsageError("Model(inputs=…): each input is named once.")
+    for name, value in given.items() if isinstance(given, Mapping) and what == "inputs" else ():
+        value.name = name
+    return values

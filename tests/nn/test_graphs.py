@@ -1,0 +1,187 @@
+"""Models that are graphs: inputs, calls of layers, outputs; layers and models of one's own."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import Input, Model, Sequential, layers
+from chalkgrad.errors import ShapeError, UsageError
+from chalkgrad.nn.layers import LAYERS, Dense
+
+X, Y = (np.random.default_rng(0).normal(size=(48, n)).astype("float32") for n in (6, 2))
+MERGES = {
+    name: kind for name, kind in LAYERS.items() if kind.takes_several and kind.__module__.startswith("chalkgrad.")
+}
+
+
+def functional(**options):
+    x = Input((6,))
+    h = Dense(5, activation="tanh")(x)
+    return Model(x, Dense(2)(h), **options)
+
+
+def trained(model, **options):
+    model.compile("adam", "mse")
+    return model.fit(X, Y, batch_size=16, epochs=4, verbose=0, **options).history["loss"]
+
+
+def test_a_chain_is_the_sequential_model_to_the_last_bit():
+    chain = Sequential([Input((6,)), Dense(5, activation="tanh"), Dense(2)])
+    assert trained(functional(seed=3)) != trained(chain)
+    chain = Sequential([Input((6,)), Dense(5, activation="tanh"), Dense(2)], seed=3)
+    assert trained(functional(seed=3)) == trained(chain)
+
+
+def test_a_shared_layer_is_one_layer(same):
+    a, b, dense = Input((3,), name="a"), Input((3,), name="b"), Dense(4, name="shared")
+    model = Model([a, b], layers.Subtract()([dense(a), dense(b)]))
+    assert [layer.name for layer in model.layers] == ["a", "b", "shared", "subtract"]
+    assert len(model.get_weights()) == 2
+    expected = (X[:, :3] - X[:, 3:]) @ model.get_weights()[0]
+    np.testing.assert_allclose(model([X[:, :3], X[:, 3:]]).numpy(), expected, atol=1e-5)
+    same(model({"b": X[:, 3:], "a": X[:, :3]}), model([X[:, :3], X[:, 3:]]))
+    assert (model.input_shape, model.output_shape) == ([(None, 3), (None, 3)], (None, 4))
+
+
+def test_several_outputs():
+    x = Input((6,))
+    h = Dense(4)(x)
+    model = Model(x, [Dense(1)(h), Dense(3, activation="softmax")(h)])
+    assert [y.shape for y in model(X)] == [(48, 1), (48, 3)]
+    assert model.output_shape == [(None, 1), (None, 3)]
+
+
+@pytest.mark.parametrize("name", MERGES)
+def test_what_a_merge_promises(name):
+    layer = MERGES[name](**({"axes": 1} if name == "Dot" else {}))
+    values = [X.reshape(16, 6, 3), Y.reshape(16, 6, 1)[:, :, [0] * 3]][: layer.count or 2]
+    symbol = layer([Input((6, 3)), Input((6, 3))])
+    assert layer(values).shape == (16, *symbol.shape[1:])
+    with pytest.raises(ShapeError, match=rf"{layer.name}: .*\(6, 3\)|list of two"):
+        layer([Input((6, 3)), Input((5, 2))] if name != "Concatenate" else [Input((6, 3)), Input((5, 2, 1))])
+
+
+def test_a_model_is_a_layer_of_another_with_the_same_weights(same):
+    base = functional()
+    model = Sequential([base, Dense(3)])
+    assert model.layers[0] is base
+    assert len(model.get_weights()) == 6
+    base.trainable = False
+    before = base.get_weights()
+    model.compile("sgd", "mse")
+    model.fit(X, np.ones((48, 3)), verbose=0)
+    same(base.get_weights(), before)
+    base.trainable = True
+    model.fit(X, np.ones((48, 3)), verbose=0)
+    assert not np.array_equal(base.get_weights()[0], before[0])
+    same(base.predict(X), model.layers[0](X))
+
+
+def test_a_model_of_some_of_the_layers_has_their_weights(same):
+    for whole in (functional(), Sequential([Dense(5, activation="tanh", input_shape=(6,)), Dense(2)])):
+        part = Model(whole.inputs, whole.layers[-2].output)
+        trained(whole)
+        w, b, *_ = whole.get_weights()
+        np.testing.assert_allclose(part.predict(X), np.tanh(X @ w + b), atol=1e-6)
+
+
+def test_two_models_that_train_the_same_layers_both_see_it(same):
+    whole = functional()
+    part = Model(whole.inputs, whole.layers[1].output)
+    trained(whole)
+    part.compile("sgd", "mse")
+    for _ in range(2):
+        part.fit(X, np.zeros((48, 5)), verbose=0)
+        whole.fit(X, Y, verbose=0)
+    same(part.get_weights(), whole.get_weights()[:2])
+
+
+def test_a_copy_is_a_model_by_itself(same):
+    model = functional()
+    model.build()
+    other = copy.deepcopy(model)
+    other.set_weights([w * 0 for w in other.get_weights()])
+    assert model.get_weights()[0].any()
+    assert other.layers[-1].output.shape == (None, 2)
+    same(other.predict(X), np.zeros((48, 2)))
+
+
+class Scale(layers.Layer):
+    def __init__(self, units=2, **options):
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, input_shape):
+        self.w = self.add_weight(shape=(input_shape[-1], self.units), initializer="he_normal", name="w")
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False, name="seen")
+
+    def call(self, x, training=False):
+        if training:
+            self.seen.assign(self.seen + 1)
+        return x @ self.w
+
+
+class Block(layers.Layer):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.steps = [Dense(4, activation="relu"), layers.Dropout(0.5)]
+
+    def call(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+class Net(Model):
+    def __init__(self):
+        super().__init__()
+        self.block, self.scale = Block(), Scale()
+
+    def call(self, x):
+        return self.scale(self.block(x))
+
+
+def test_a_layer_in_keras_way_learns_and_keeps_its_state():
+    model = Sequential([Input((6,)), Scale()])
+    losses = trained(model)
+    assert losses[-1] < losses[0]
+    assert float(model.layers[0].seen) == 12
+    assert model.layers[0].weights["w"] is model.layers[0].w
+
+
+def test_a_model_of_ones_own_hands_training_on(same):
+    model = Net()
+    assert trained(model) != trained(Net(), seed=5)
+    assert [w.shape for w in model.get_weights()] == [(6, 4), (4,), (4, 2), ()]
+    same(model.predict(X), model(X))
+    assert not np.array_equal(model.predict(X), model(X, training=True, generator=np.random.default_rng(0)))
+
+
+def test_what_is_not_connected_is_named():
+    a, b = Input((6,), name="left"), Input((6,), name="right")
+    with pytest.raises(UsageError, match="the layer 'add' takes 'right', an input that is not connected"):
+        Model(a, layers.Add()([a, b]))
+    with pytest.raises(UsageError, match="the input 'right' leads to none"):
+        Model([a, b], Dense(2)(a))
+    with pytest.raises(UsageError, match="takes symbols"):
+        Model(X, Y)
+    with pytest.raises(UsageError, match="there are no numbers yet"):
+        bool(a)
+
+
+def test_shapes_that_do_not_fit_name_both_layers():
+    x = Input((6,))
+    with pytest.raises(ShapeError, match=r"reshape.*\(6,\).*called on what the layer 'first' gives"):
+        layers.Reshape((4,))(layers.Activation("relu", name="first")(x))
+    dense = Dense(2)
+    model = Model(x, dense(layers.Concatenate()([dense(x), x])))
+    with pytest.raises(ShapeError, match="'dense' has its weights already"):
+        model.build()
+
+
+def test_an_unknown_layer_names_the_nearest():
+    with pytest.raises(cg.ChalkgradError, match="did you mean 'dense_1'"):
+        functional().get_layer("dense_11")
+    assert functional().get_layer(index=2).name == "dense_1"
