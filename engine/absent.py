@@ -50,9 +50,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "Files call it by its class.": {"name": None},
     "It is optim.Momentum(momentum=…, nesterov=…).": {"momentum": 0, "nesterov": False},
     "It is called learning_rate.": {"lr": None},
-    "What fit prints says fit(…, verbose=…).": {"verbose": 0},
-    "The whole model is saved; model.load_weights takes the weights alone.": {"save_weights_only": False},
-    "The model is saved at the end of epochs.": {"save_freq": "epoch"},
     "Classes lie along the last axis.": {"axis": -1},
     "Give a schedule as learning_rate, such as optim.CosineDecay(…).": {"decay": 0},
 }  # fmt: skip

@@ -18,7 +18,7 @@ import numpy
 from ..engine.files import replacing
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor
-from ..errors import DivergenceError, UsageError
+from ..errors import DataError, DivergenceError, UsageError
 from ..names import OWN, is_ours, name_of_own, registered
 from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
@@ -35,6 +35,7 @@ from .loading import (
     TRAINING,
     difference_of,
     implied,
+    load,
     named_weights,
     shapes_for,
     shapes_of,
@@ -97,6 +98,43 @@ def _standing(standing: Standing, contents: dict[str, Any]) -> dict[str, Any]:
             f"get_state of a callback ({', '.join(standing.callbacks)}) gave {error}: a file holds numbers, texts, "
             "NumPy arrays, lists and dicts of them."
         ) from None
+
+
+def restore(model: Trained, path: str | os.PathLike[str]) -> None:
+    """Make a model that is built and compiled what the file says of it and of its training, whole or not at all.
+
+    Raises DataError where the file is of another model: of other layers, another optimiser, another loss.
+    """
+    described = Description(model)
+    parts = [*model.layers, *([model.optimizer, model.optimizer.schedule] if model.optimizer else [])]
+    kinds = {type(part).__name__: type(part) for part in parts if not is_ours(type(part))}
+    try:
+        other = load(_kind(model), path, model.device, {**described.own, **kinds})
+    except DataError as error:
+        raise DataError(f"{path} is of another model, or damaged: {error}") from error
+    ours, theirs = (_identity(each) for each in (described.plain, Description(other).plain))
+    for name in ours:
+        if ours[name] != theirs[name]:
+            raise DataError(f"{path} is of another model: {name} differ. Remove it, or choose another place.")
+    assert model.optimizer is not None
+    assert other.optimizer is not None
+    model.set_weights(other.get_weights())
+    for name in ("state", "iterations", "schedule", "averaged"):
+        setattr(model.optimizer, name, getattr(other.optimizer, name))
+    for name in ("history", "stream", "standing", "facts"):
+        setattr(model, name, getattr(other, name))
+
+
+def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What a description says of a model that training leaves as it is."""
+    compiled = plain.get("compile", {})
+    optimizer = {name: value for name, value in compiled.get("optimizer", {}).items() if name != "learning_rate"}
+    return {
+        "layers": plain["layers"],
+        "dtypes": plain["dtype"],
+        "optimizers": optimizer,
+        "losses": compiled.get("loss"),
+    }
 
 
 class Description:

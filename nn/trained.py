@@ -24,6 +24,7 @@ from .draws import Stream
 from .endings import ending
 from .graph import Graph
 from .hooks import Callback, History, Hooks, checked_callbacks
+from .keeping import BackupAndRestore
 from .losses import make_loss
 from .measuring import check_rows
 from .metrics import Metric, MetricFunction, check_metric, make_metric
@@ -312,6 +313,9 @@ class Trained(Network):
             check_rows(self, kept.first() if isinstance(kept, Source) else kept, size)
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
+        for backup in followers:
+            if isinstance(backup, BackupAndRestore) and (found := backup.restored(self)) is not None:
+                initial_epoch = found
         self.history = self.history.before(initial_epoch)
         return training.fit(
             self, samples, validation, batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch,

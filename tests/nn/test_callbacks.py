@@ -143,7 +143,9 @@ def f1(xp, y_true, y_pred):
 
 
 @pytest.mark.filterwarnings("ignore:.*custom_objects")  # said of a file with a metric of one's own
-@pytest.mark.parametrize("kind", [EarlyStopping, lambda m, mode="auto": ModelCheckpoint("x", m, True, mode)])
+@pytest.mark.parametrize(
+    "kind", [EarlyStopping, lambda m, mode="auto": ModelCheckpoint("x", m, save_best_only=True, mode=mode)]
+)
 def test_a_number_of_unknown_direction_asks_for_a_mode(kind, points, classifier, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x, _, y = points
