@@ -103,13 +103,21 @@ def checked_arguments(
             later = {name: others.pop(name) for name in afterwards if name in others}
             refuse(called, others, {*names, *afterwards} - {"self"})
         try:
-            signature.bind(*args, **options)
-        except TypeError as error:
-            taken = [name for name in names if name != "self"]
-            raise UnknownNameError(f"{called}({', '.join(taken)}): {error}.") from None
-        made = function(*args, **options)
+            made = function(*args, **options)
+        except TypeError:
+            _check_bound(called, signature, args, options)
+            raise
         for name, value in later.items():
             setattr(args[0], name, value)
         return made
 
     return checked
+
+
+def _check_bound(called: str, signature: inspect.Signature, args: Any, options: Any) -> None:
+    """Raise UnknownNameError for arguments that the signature does not take."""
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        taken = [name for name in signature.parameters if name != "self"]
+        raise UnknownNameError(f"{called}({', '.join(taken)}): {error}.") from None

@@ -417,6 +417,9 @@ class Trained(Network):
         """
         followers = checked_callbacks(callbacks)
         self._built("predict")
+        if steps is None and not followers and training.is_one_batch(self, x, batch_size):
+            self.check_input(x.shape)
+            return training.predict_batch(self, x)
         samples: Samples | Source = self._inputs(x) if not is_source(x) else Source(x, self._inputs_of, steps=steps)
         size = _size("predict", batch_size)
         steps, params = _run("predict", steps, samples, size, verbose)
@@ -432,7 +435,9 @@ class Trained(Network):
         return self.loss
 
     def _built(self, what: str) -> None:
-        if not self.built and not self.knows_its_input:
+        if self.built:
+            return
+        if not self.knows_its_input:
             raise UsageError(
                 f"{what} before build: the model has no weights yet. Call fit first, load a model, "
                 "or give input_shape= to the first layer."

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import numpy.typing
 
 from ..engine.tensor import Tensor
 from .ahead import computing, runs_epochs
@@ -16,7 +17,7 @@ from .callbacks import TerminateOnNaN
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
-from .samples import Samples
+from .samples import Samples, check_finite
 from .sources import Source
 from .state import Standing, show_averages, show_raw, told
 from .trainer import Trainer
@@ -177,6 +178,20 @@ def evaluate(
     results = means.read()
     hooks("on_test_end", logs=results)
     return results
+
+
+def is_one_batch(model: Trained, x: Any, batch_size: Any) -> bool:
+    """Whether samples are an array that is one batch as it stands: then `predict` has little to do around the step."""
+    few = x.__class__ is numpy.ndarray and x.ndim and 0 < len(x) <= EVALUATION_BATCH and batch_size is None
+    return bool(few and model.device == "cpu" and x.dtype is numpy.dtype(model.dtype) and not model.stop_predicting)
+
+
+def predict_batch(model: Trained, x: Any) -> numpy.typing.NDArray[Any]:
+    """The model's outputs for one batch, of which no callback is told."""
+    check_finite(x, "x")
+    outputs: Tensor = model.captured("predict", Measured(model).applied)(Tensor(x))
+    made: numpy.typing.NDArray[Any] = outputs._data.copy()  # it may be x itself, which is the caller's
+    return made
 
 
 def predict(

@@ -303,6 +303,9 @@ class Captured(Generic[P, R]):
         places = {id(x): n for n, x in enumerate((*gradients, *made))}
         positions = {id(t): i for i, t in enumerate(arguments)}
         plan = rebuilt(result, lambda x: _source(x, places, positions))
+        asks = any(not isinstance(t, Tensor) for t in (*targets, *cleared)) or any(
+            id(x) in positions and id(x) not in places for x in tensors(result)
+        )  # for the arguments
         program = program_of(trace, [trace.variable_of(x) for x in arrays], returned)
         if self.jit is True and program.device == "cpu":
             program.fuse()
@@ -312,14 +315,15 @@ class Captured(Generic[P, R]):
         written = [] if self.own else program.written
 
         def effects(outputs: tuple[Any, ...], call: Any) -> Any:
-            with ticking:
-                clock[0] = moment = clock[0] + 1
-            for cell in cells:
-                cell[0] = moment
+            if cells:
+                with ticking:
+                    clock[0] = moment = clock[0] + 1
+                for cell in cells:
+                    cell[0] = moment
             if nothing:
                 return None
             now = [Tensor(array) for array in outputs]
-            present = tensors(call) if positions else []
+            present = tensors(call) if asks or handed else []
             for t, i in handed:
                 t.grad = present[i]
             for n, target in enumerate(targets):

@@ -212,12 +212,13 @@ class Program:
             out = step.instruction.out
             calls = () if timed and step.instruction.row.on_host else step.calls  # it would go on with each replay
             for i, (function, arguments, options) in enumerate(calls):
-                if self._xp is numpy:
-                    arguments = self._without_numbers(function, arguments)
+                if self._xp is numpy and out is not None and is_elementwise(function):
+                    arguments = self._prepared(function, arguments, out.shape)
                 given = [*map(name, arguments), *(f"{k}={name(v)}" for k, v in options.items())]
                 call = f"{_named(names, known, function, 'f')}({', '.join(given)})"
                 if i == 0 and out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
-                    call = f"v{out.number} = {f'asarray({call})' if step.allocates else call}"
+                    call = f"asarray({call})" if step.allocates and function is not self._xp.empty else call
+                    call = f"v{out.number} = {call}"
                 lines.append(f"    {call}")
         if timed:
             lines.append(f"    tick({len(self.steps)})")
@@ -226,16 +227,23 @@ class Program:
         names["asarray"] = self._xp.asarray
         return "\n".join(lines), names
 
-    def _without_numbers(self, function: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments with numbers made arrays once, rather than in each call."""
-        if not is_elementwise(function):
-            return arguments
+    def _prepared(self, function: Any, arguments: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """The arguments of an elementwise call as NumPy is quickest with them.
+
+        Numbers are made arrays once; one element has no axes, and as many as the result has lie in its shape, since
+        NumPy takes long to repeat what only seems to need it.
+        """
         dtypes = [v.dtype for v in variables(arguments)[:2]]
         made = []
         for x in arguments:
             if x.__class__ in (int, float):
                 key = (type(x), repr(x), tuple(dtypes))
                 x = self._numbers.setdefault(key, as_array(x, function, dtypes))
+            elif x.__class__ is Variable and not self._is_dynamic(x) and x.shape != shape:
+                array = self._array(x)
+                other = () if array.size == 1 else shape
+                if array.flags.c_contiguous and array.size == math.prod(other) and array.shape != other:
+                    x = array.reshape(other)
             made.append(x)
         return tuple(made)
 

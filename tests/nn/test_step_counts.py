@@ -84,6 +84,23 @@ def test_replays_allocate_no_array_memory(documented):
 
 
 @pytest.mark.cpu_only("counts the calls of a program for the CPU")
+def test_predicting_one_sample_enters_few_python_functions():
+    model = cg.Sequential([layers.Dense(4, activation="relu", input_shape=(3,)), layers.Dense(2, activation="softmax")])
+    x = np.ones((1, 3), "float32")
+    several = model.predict(np.ones((700, 3), "float32"), verbose=0)
+    found = [model.predict(x, verbose=0) for _ in range(5)]
+    assert frames(lambda: model.predict(x, verbose=0)) <= 37
+    assert all(y.flags.writeable and np.allclose(y, several[:1], rtol=1e-6) for y in found)
+
+
+def test_what_is_predicted_is_the_callers_own():
+    model, x = cg.Sequential([layers.Flatten(input_shape=(3,))]), np.ones((1, 3), "float32")
+    for _ in range(4):
+        model.predict(x, verbose=0)[...] = 5
+        assert (x == 1).all()
+
+
+@pytest.mark.cpu_only("counts the calls of a program for the CPU")
 def test_frames_of_a_tiny_operation():
     x = cg.tensor(np.ones(8), requires_grad=True)
     y = x * x
