@@ -89,7 +89,7 @@ def test_predicting_one_sample_enters_few_python_functions():
     x = np.ones((1, 3), "float32")
     several = model.predict(np.ones((700, 3), "float32"), verbose=0)
     found = [model.predict(x, verbose=0) for _ in range(5)]
-    assert frames(lambda: model.predict(x, verbose=0)) <= 37
+    assert frames(lambda: model.predict(x, verbose=0)) <= 45
     assert all(y.flags.writeable and np.allclose(y, several[:1], rtol=1e-6) for y in found)
 
 
