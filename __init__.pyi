@@ -304,6 +304,12 @@ def global_average_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The mean over all of space: (batch, *space, channels) becomes (batch, channels)."""
 def global_max_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The greatest over all of space; ties share the gradient equally."""
+def lstm(z: TensorLike, r: TensorLike, h0: TensorLike, c0: TensorLike, mask: TensorLike) -> Tensor:
+    """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000)."""
+def gru(z: TensorLike, r: TensorLike, b: TensorLike, h0: TensorLike, mask: TensorLike) -> Tensor:
+    """Gated recurrent unit (Cho et al. 2014), with the reset gate after the product, as cuDNN and Keras have it."""
+def simple_rnn(z: TensorLike, r: TensorLike, h0: TensorLike, mask: TensorLike) -> Tensor:
+    """h = tanh(z + h r) from step to step (Elman 1990)."""
 true_divide = divide
 pow = power
 abs = absolute

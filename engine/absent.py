@@ -24,11 +24,11 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "float16 is not scaled: train in float32.": {"auto_scale_loss": True, "loss_scale_factor": None},
     "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own.": {
         "kernel_regularizer": None, "bias_regularizer": None, "activity_regularizer": None, "beta_regularizer": None,
-        "gamma_regularizer": None, "depthwise_regularizer": None,
+        "gamma_regularizer": None, "depthwise_regularizer": None, "recurrent_regularizer": None,
     },
     "Set the weights in a callback, with weight.assign(…).": {
         "kernel_constraint": None, "bias_constraint": None, "beta_constraint": None, "gamma_constraint": None,
-        "depthwise_constraint": None,
+        "depthwise_constraint": None, "recurrent_constraint": None,
     },
     "Freeze layers with layer.trainable = False.": {"lora_rank": None, "lora_alpha": None},
     "Dense has precision=…": {"quantization_config": None},
@@ -41,6 +41,8 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "Give input_shape, the shape of one sample.": {"batch_input_shape": None},
     "Batches have the size that fit, evaluate and predict are given.": {"batch_size": None},
     "Build the model, then call model.set_weights(…).": {"weights": None},
+    "The steps of a recurrent layer are one call already.": {"unroll": False, "use_cudnn": "auto"},
+    "Hand the state on from call to call: return_state=True, initial_state=…": {"stateful": False},
     "Gradients are clipped by their common norm: global_clipnorm=…": {"clipnorm": None, "clipvalue": None},
     "The averages are taken at the end of fit.": {"ema_overwrite_frequency": None},
     "Give fit a larger batch_size.": {"gradient_accumulation_steps": None},

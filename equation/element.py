@@ -32,7 +32,7 @@ At = Mapping[str, Any]
 
 
 class Elided(Exception):
-    """The equation is about whole arrays (a slice, a concatenation), or a sum is endless: nothing is written out."""
+    """The equation is about whole arrays (a slice, a concatenation) or a recurrence, or a sum is endless."""
 
 
 class Values:
@@ -74,7 +74,7 @@ def element(equation: Equation, values: Values, terms: int = TERMS) -> ast.expr:
     """
     statement = equation.statements[-1]
     called = {ast.unparse(n.func) for n in ast.walk(statement.expression) if isinstance(n, ast.Call)}
-    if statement.adds or called & WHOLE:
+    if statement.adds or called & WHOLE or equation.recurrent:
         raise Elided
     if not equation.elementwise and not statement.indices and values.shape:
         raise Elided

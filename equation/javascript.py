@@ -47,7 +47,7 @@ def script(
     repeated axes the target is summed. varying: names of numbers that are read from s instead of written in the text.
     Raises NotWritten where the equation cannot be written so.
     """
-    if any(statement.adds for statement in equation.statements):
+    if equation.recurrent or any(statement.adds for statement in equation.statements):
         raise NotWritten
     try:
         writer = _Writer(equation, values, shape, axis, shape if sums_to is None else sums_to, varying)

@@ -16,7 +16,8 @@ An equation is Python's expression syntax with the field's names: `y = 1 / (1 + 
   border, and `before(padding)`, the border's width before the first element;
 - `x.flat[i]`, the elements in row-major order, `x.shape`, one length of it as in `x.shape[-1]`, and `x.size`;
 - `y[index] += x`: adds, also where `index` names an element twice;
-- several statements, separated by `;`, of which the last gives the result.
+- several statements, separated by `;`, of which the last gives the result. One may read an element of its own target,
+  or of a later one's, that lies a step before or behind along an index, `h[n, t - 1]`: a recurrence.
 
 The text says what the textbook says; the kernel beside it may take any road to the same value.
 """
@@ -83,6 +84,17 @@ class Equation:
         return not self.indices and "[" not in self.text and not any(f"{name}(" in self.text for name in STRUCTURAL)
 
     @cached_property
+    def recurrent(self) -> bool:
+        """Whether a statement reads what is made no sooner than by itself: a step before or behind along an index."""
+        left = [s.target for s in self.statements]
+        for statement in self.statements:
+            parts = (n.value for n in ast.walk(statement.expression) if isinstance(n, ast.Subscript))
+            if any(isinstance(array, ast.Name) and array.id in left for array in parts):
+                return True
+            left.remove(statement.target)
+        return False
+
+    @cached_property
     def references(self) -> tuple[ast.Subscript, ...]:
         """The arrays with their indices, as they are read: `x[i, j]`, `x.flat[i]`, but no lengths, `x.shape[0]`."""
         found = [n for s in self.statements for n in ast.walk(s.expression) if isinstance(n, ast.Subscript)]
@@ -145,14 +157,16 @@ def read_equation(text: str, values: Iterable[str], strict: bool = True) -> Equa
     Raises EquationError that quotes the text and names what it cannot be: bad syntax, a function or
     a name that is not known, an index that is summed over but runs over nothing.
     """
-    reader = _Reader(text, frozenset(values), strict)
-    statements = tuple(reader.statement(node) for node in parsed(text))
+    reader, nodes = _Reader(text, frozenset(values), strict), parsed(text)
+    reader.later = [name for node in nodes for name in _indexed_target(node)]
+    statements = tuple(map(reader.statement, nodes))
     return Equation(text, statements, frozenset(reader.used), frozenset(reader.indices))
 
 
 class _Reader:
     def __init__(self, text: str, values: frozenset[str], strict: bool) -> None:
         self.text, self.known, self.strict = text, set(values), strict
+        self.later: list[str] = []  # targets with indices that are not known yet
         self.used: set[str] = set()
         self.indices: set[str] = set()
 
@@ -181,6 +195,8 @@ class _Reader:
         if target.id in self.indices:
             raise self.error(f"{target.id!r} is what it gives, and an index")
         self.known.add(target.id)
+        if target.id in self.later:
+            self.later.remove(target.id)
         return Statement(target.id, indices, expression, adds)
 
     def collect_indices(self, node: ast.AST, inside: bool) -> None:
@@ -217,7 +233,10 @@ class _Reader:
                 raise self.error(f"{ast.unparse(node)} has no index")
             if getattr(node.value, "attr", "") == "shape" and not _is_whole(node.slice):
                 raise self.error(f"{ast.unparse(node)} is no length of an axis, as x.shape[-1] is")
-            self.check(node.value)
+            if self._steps_back(node):
+                self.used.add(ast.unparse(node.value))
+            else:
+                self.check(node.value)
             for part in elements(node.slice):
                 self.check_index(part)
             return
@@ -232,6 +251,11 @@ class _Reader:
                 raise self.error(f"{node.id!r} is no operand, parameter or index; known are {sorted(self.known)}")
         for child in ast.iter_child_nodes(node):
             self.check(child)
+
+    def _steps_back(self, node: ast.Subscript) -> bool:
+        """Whether it is an element of a target to come, a step before or behind along an index: `h[n, t - 1]`."""
+        steps = [part for part in elements(node.slice) if isinstance(part, ast.BinOp) and _is_whole(part.right)]
+        return bool(steps) and isinstance(node.value, ast.Name) and node.value.id in self.later
 
     def check_index(self, node: ast.expr) -> None:
         """What stands in brackets, or after what is summed."""
@@ -254,6 +278,12 @@ class _Reader:
             raise self.error(f"{name}(…) is of an expression over the indices that are named after it")
         if name not in REDUCTIONS and len(arguments) not in FUNCTIONS[name].takes:
             raise self.error(f"{name}(…) takes {' or '.join(map(str, FUNCTIONS[name].takes))}, not {len(arguments)}")
+
+
+def _indexed_target(node: ast.stmt) -> list[str]:
+    """The name of what a statement gives, where that has indices."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [t.value.id for t in targets if isinstance(t, ast.Subscript) and isinstance(t.value, ast.Name)]
 
 
 def _fractional(node: ast.AST) -> bool:

@@ -15,7 +15,7 @@ import numpy
 
 from ..errors import EquationError
 from .arrays import STRUCTURE, Exact, einsum, part, scatter
-from .compiled import loop, rows
+from .compiled import expression, loop, rows
 from .dual import Dual, lift, load_mpmath
 from .functions import CONSTANTS
 from .indices import LONGEST, Indices
@@ -66,6 +66,9 @@ class Loops(Indices):
 
     def run(self, statement: Statement) -> None:
         """Compute a statement's target."""
+        if self.equation.recurrent and statement.indices and statement is not self.equation.statements[-1]:
+            self.names[f"{statement.target}[]"] = Recurrence(self, statement)
+            return
         turns = self._turns(statement)
         if turns > LONGEST:
             raise EquationError(f"{self.equation.text!r} takes {turns:,} turns of its loops, more than {LONGEST:,}.")
@@ -131,3 +134,18 @@ class Loops(Indices):
             result[index] = lift(value)
         wider = statement is self.equation.statements[-1] and result.ndim < self.places.ndim
         return numpy.broadcast_to(result, self.places.shape).copy() if wider else result
+
+
+class Recurrence:
+    """A statement's elements, each computed when it is first read: so it may come from others of its own."""
+
+    def __init__(self, loops: Loops, statement: Statement) -> None:
+        self.loops, self.indices = loops, [ast.unparse(part) for part in statement.indices]
+        self.text = expression(statement.expression, loops.equation.indices)
+        self.known: dict[tuple[int, ...], Any] = {}
+
+    def __getitem__(self, place: tuple[int, ...]) -> Any:
+        if place not in self.known:
+            at = dict(zip(self.indices, place, strict=True))
+            self.known[place] = lift(eval(self.text, {**self.loops.names, **at}))
+        return self.known[place]

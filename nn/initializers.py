@@ -61,6 +61,13 @@ def _random_normal(generator: numpy.random.Generator, shape: tuple[int, ...]) ->
     return 0.05 * generator.standard_normal(shape)
 
 
+def _orthogonal(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.typing.NDArray[Any]:
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    q, r = numpy.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * numpy.sign(numpy.diagonal(r))  # as many turned one way as the other
+    return numpy.reshape(q if rows >= columns else q.T, shape)
+
+
 INITIALIZERS: Names[Initializer] = Names(
     "initializer",
     [
@@ -68,6 +75,7 @@ INITIALIZERS: Names[Initializer] = Names(
         ("ones", _ones),
         ("random_uniform", _random_uniform),
         ("random_normal", _random_normal),
+        ("orthogonal", _orthogonal),
         ("glorot_uniform", Scaled(1, fan_in=False, normal=False)),
         ("glorot_normal", Scaled(1, fan_in=False, normal=True)),
         ("he_uniform", Scaled(2, fan_in=True, normal=False)),

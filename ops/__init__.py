@@ -15,6 +15,7 @@ from . import (
     loss,
     normalisation,
     pooling,
+    recurrent,
     reduction,
     rounding,
     shapes,

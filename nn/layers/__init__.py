@@ -28,11 +28,14 @@ from .pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from .recurrent import GRU, LSTM, SimpleRNN
 
 __all__ = [
     "ACTIVATIONS",
     "ELU",
+    "GRU",
     "LAYERS",
+    "LSTM",
     "Activation",
     "Add",
     "Average",
@@ -74,6 +77,7 @@ __all__ = [
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "SimpleRNN",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",

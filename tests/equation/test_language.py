@@ -314,3 +314,23 @@ def test_a_new_function_is_one_row(monkeypatch):
 def test_the_page_has_every_function_but_the_error_function_and_those_of_whole_arrays():
     without = {name for name, function in FUNCTIONS.items() if not function.javascript}
     assert without - STRUCTURAL.keys() == {"erf", "mean", "product", "sum"}  # a reduction has code of its own there
+
+
+def test_a_recurrence_reads_steps_before_or_behind():
+    equation = read_equation("h[t] = x[t] + 2 * (h[t - 1] if t > 0 else 0); y[t] = h[t]", ["x"])
+    assert equation.recurrent
+    value = evaluate_loops(equation, {"x": exact(np.array([1.0, 2.0, 3.0]))}, (3,))
+    assert [float(v.value) for v in value] == [1, 4, 11]
+    backward = read_equation("g[t] = x[t] + (2 * g[t + 1] if t + 1 < x.shape[0] else 0); y[t] = g[t]", ["x"])
+    assert [float(v.value) for v in evaluate_loops(backward, {"x": exact(np.array([1.0, 2.0, 3.0]))}, (3,))] == [
+        17,
+        8,
+        3,
+    ]
+    assert not read_equation("m = mean(x[n], n); y[n] = x[n] - m", ["x"]).recurrent
+
+
+@pytest.mark.parametrize("text", ["h[t] = h[t]; y[t] = h[t]", "y[t] = h[t]; h[t] = x[t]", "y = h[0]; h = x"])
+def test_what_comes_later_is_read_a_step_apart_only(text):
+    with pytest.raises(EquationError, match="'h' is no operand"):
+        read_equation(text, ["x"])

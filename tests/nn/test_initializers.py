@@ -31,7 +31,7 @@ def draw(name, seed=0, shape=SHAPE):
 
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_every_initializer_is_known_here(name):
-    assert name in {"zeros", "ones", *LIMITS, *DEVIATIONS}
+    assert name in {"zeros", "ones", "orthogonal", *LIMITS, *DEVIATIONS}
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
@@ -40,6 +40,13 @@ def test_shape_and_repetition(name):
     np.testing.assert_array_equal(draw(name, 3), draw(name, 3))
     if name not in ("zeros", "ones"):
         assert not np.array_equal(draw(name, 3), draw(name, 4))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (2, 3, 4)])
+def test_orthogonal_rows_or_columns(shape):
+    q = draw("orthogonal", shape=shape).reshape(-1, shape[-1])
+    q = q if len(q) > len(q[0]) else q.T
+    np.testing.assert_allclose(q.T @ q, np.eye(len(q[0])), atol=1e-12)
 
 
 @pytest.mark.parametrize(("name", "limit"), LIMITS.items())

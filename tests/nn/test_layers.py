@@ -91,6 +91,18 @@ CASES = {
     "GlobalMaxPooling2D": [(lambda: GlobalMaxPooling2D("channels_first", keepdims=True), (2, 2, 3))],
     "GlobalAveragePooling1D": [(lambda: GlobalAveragePooling1D(keepdims=True), (3, 2))],
     "GlobalMaxPooling1D": [(lambda: GlobalMaxPooling1D(), (3, 2))],
+    "SimpleRNN": [
+        (lambda: layers.SimpleRNN(2, return_sequences=True), (3, 2)),
+        (lambda: layers.SimpleRNN(2, "sigmoid", go_backwards=True, dropout=0.3), (2, 2)),
+    ],
+    "LSTM": [
+        (lambda: layers.LSTM(2, return_sequences=True, recurrent_dropout=0.3), (2, 2)),
+        (lambda: layers.LSTM(2, use_bias=False, go_backwards=True), (2, 1)),
+    ],
+    "GRU": [
+        (lambda: layers.GRU(2, return_sequences=True), (2, 2)),
+        (lambda: layers.GRU(2, reset_after=False), (2, 1)),
+    ],
     "Embedding": [(lambda: layers.Embedding(6, 3), (4,)), (lambda: layers.Embedding(5, 2, "ones"), (2, 3))],
     "ReLU": [(lambda: layers.ReLU(), (2, 3)), (lambda: layers.ReLU(1.5, 0.3, 0.2), (4,))],
     "LeakyReLU": [(lambda: layers.LeakyReLU(), (2, 3))],
