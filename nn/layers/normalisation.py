@@ -277,7 +277,7 @@ class Normalization(Layer):
         def begins(value: Any) -> Initializer:
             return lambda generator, shape: numpy.broadcast_to(numpy.squeeze(value), shape).copy()
 
-        return {name: (shape, begins(v)) for name, v in zip(("mean", "variance"), self._found, strict=True)}
+        return {name: (shape, begins(v)) for name, v in zip(("data_mean", "data_variance"), self._found, strict=True)}
 
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         axes = self.axes(x.ndim)

@@ -38,7 +38,7 @@ class Recurrent(Layer, abstract=True):
 
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
-    free_names: ClassVar[tuple[str, ...]] = ("dropout", "recurrent_dropout")
+    free_names: ClassVar[tuple[str, ...]] = ("activation", "recurrent_activation", "dropout", "recurrent_dropout")
 
     def __init__(
         self,

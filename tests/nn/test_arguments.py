@@ -19,7 +19,18 @@ GIVEN = {
     "Conv2DTranspose": {"filters": 2, "kernel_size": 2},
     "DepthwiseConv2D": {"kernel_size": 2},
     "Dot": {"axes": 1},
+    "Permute": {"dims": (2, 1)},
+    "RepeatVector": {"n": 2},
+    "Embedding": {"input_dim": 5, "output_dim": 2},
+    "GaussianNoise": {"stddev": 0.5},
+    "GroupNormalization": {"groups": 2},
+    "SpatialDropout1D": {"rate": 0.5},
+    "SpatialDropout2D": {"rate": 0.5},
+    "SimpleRNN": {"units": 3},
+    "LSTM": {"units": 3},
+    "GRU": {"units": 3},
 }
+SHAPES = {"RepeatVector": (2,), **dict.fromkeys(("Permute", "SimpleRNN", "LSTM", "GRU"), (4, 2))}
 OURS = [name for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")]
 
 
@@ -29,7 +40,7 @@ def made(name, **options):
 
 def built(name):
     layer = made(name)
-    shape = (4, 2) if "1D" in name else (4, 4, 2)
+    shape = SHAPES.get(name, (4, 2) if "1D" in name else (4, 4, 2))
     count = layer.count or 3 if layer.takes_several else 0
     layer.build([shape] * count if count else shape, np.random.default_rng(0))
     return layer

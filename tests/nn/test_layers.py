@@ -429,7 +429,7 @@ def test_normalization_adapts_to_data():
     layer.adapt(data)
     np.testing.assert_allclose(layer(data), (data - data.mean(0)) / data.std(0), rtol=1e-4, atol=1e-6)
     layer.adapt(2 * data)  # once built, too
-    np.testing.assert_allclose(layer.state["variance"], 4 * data.var(0), rtol=1e-5)
+    np.testing.assert_allclose(layer.state["data_variance"], 4 * data.var(0), rtol=1e-5)
 
 
 def test_embedding_learns_the_rows_that_it_was_asked_for():
