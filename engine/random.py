@@ -6,7 +6,10 @@ purposes are independent: more draws of one do not shift another.
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy
@@ -26,6 +29,28 @@ def generator(seed: int, purpose: str = "") -> numpy.random.Generator:
     if not is_whole(seed) or seed < 0:
         raise UsageError(f"a seed is an integer of 0 or more, not {seed!r}.")
     return numpy.random.Generator(numpy.random.PCG64([int(seed), zlib.crc32(purpose.encode())]))
+
+
+_seed: ContextVar[tuple[int, Iterator[int]] | None] = ContextVar("seed", default=None)
+
+
+def set_seed(seed: int | None) -> None:
+    """Let `next_seed` follow from this seed, in this thread (context) alone; None lets it be 0 again.
+
+    Beside `no_grad` this is the one state that stands around computations, and it is asked for nothing but the seeds of
+    models that are given none.
+    """
+    if seed is not None:
+        generator(seed)  # refuses what is no seed
+    _seed.set(None if seed is None else (int(seed), itertools.count()))
+
+
+def next_seed() -> int:
+    """The seed of what is given none: 0, or after `set_seed` another each time."""
+    if (given := _seed.get()) is None:
+        return 0
+    seed, count = given
+    return int(numpy.random.SeedSequence([seed, next(count)]).generate_state(1)[0])
 
 
 def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:

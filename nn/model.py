@@ -26,7 +26,8 @@ class Model(Trained):
     A class of one's own makes its layers in its constructor, and has `call(self, x)` that computes, maybe with
     `training`.
 
-    seed: what the weights are drawn from; the same seed gives the same weights. dtype: of weights and computation.
+    seed: what the weights are drawn from; the same seed gives the same weights; by default 0, or what follows from
+    `utils.set_random_seed`. dtype: of weights and computation.
     device: where they live. All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers'
     weights are views; a layer that another model has, too, is the same in both.
 
@@ -38,7 +39,7 @@ class Model(Trained):
         inputs: Any = None,
         outputs: Any = None,
         *,
-        seed: int = 0,
+        seed: int | None = None,
         dtype: str = "float32",
         device: str = "cpu",
         name: str | None = None,

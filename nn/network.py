@@ -68,12 +68,13 @@ class Network:
     values, by number. inputs_at, outputs_at: the numbers of the values that go in and come out.
     """
 
-    def __init__(self, layers: Iterable[Any] | Graph, seed: int, dtype: str, device: str, name: str) -> None:
+    def __init__(self, layers: Iterable[Any] | Graph, seed: int | None, dtype: str, device: str, name: str) -> None:
         self.parts: list[Layer] = []
         self.calls: list[Call] = []
         self.inputs_at, self.outputs_at = [0], [0]
         self.sharing = Sharing()
         self._trainable = True
+        seed = random.next_seed() if seed is None else seed
         random.generator(seed)  # refuses what is no seed
         self.seed, self.dtype, self.name = int(seed), _floating(dtype), name
         self.device = backend.resolve_device(device)

@@ -16,7 +16,8 @@ class Sequential(Model):
 
     layers: the layers, or models; `Input` in front, or the first layer's `input_shape`, names the shape of a sample,
     else the first batch tells it. seed: what the weights
-    are drawn from; the same seed gives the same weights. dtype: of weights and computation. device: where they live.
+    are drawn from; the same seed gives the same weights; by default 0, or what follows from `utils.set_random_seed`.
+    dtype: of weights and computation. device: where they live.
     All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers' weights are views.
     """
 
@@ -24,7 +25,7 @@ class Sequential(Model):
         self,
         layers: Iterable[Any] = (),
         *,
-        seed: int = 0,
+        seed: int | None = None,
         dtype: str = "float32",
         device: str = "cpu",
         name: str = "sequential",

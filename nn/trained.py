@@ -48,7 +48,7 @@ class Trained(Network):
     stop_evaluating = OfThread()
     stop_predicting = OfThread()
 
-    def __init__(self, layers: Iterable[Any] | Graph, seed: int, dtype: str, device: str, name: str) -> None:
+    def __init__(self, layers: Iterable[Any] | Graph, seed: int | None, dtype: str, device: str, name: str) -> None:
         self._optimizer: Optimizer | None = None
         self._loss: Loss | None = None
         self._metrics: tuple[Metric, ...] = ()
@@ -62,6 +62,8 @@ class Trained(Network):
         self.under_way: Trainer | None = None
         self.facts: dict[str, Any] = {}
         super().__init__(layers, seed, dtype, device, name)
+        if seed is None:
+            self.stream.seed = self.seed
 
     def __setattr__(self, name: str, value: Any) -> None:
         made = "_flat" in vars(self)  # which the network's constructor sets last
@@ -252,8 +254,8 @@ class Trained(Network):
         (x, y, sample_weight) for it instead, or what gives batches. verbose: 0 silent, 1 or "auto" a bar (lines where
         there is no terminal), 2 lines. shuffle: another order in each epoch, of samples, or of a `PyDataset`'s batches.
         seed: what the orders, dropout and augmentation are drawn from; by default each call goes on where the last one
-        stopped (a new model with seed 0), as one longer call would, and a call with initial_epoch where that epoch of
-        the call before began.
+        stopped (a new model with 0, or its own after `utils.set_random_seed`), as one longer call would, and a call
+        with initial_epoch where that epoch of the call before began.
         evaluate_training: add train_loss, … of the weights at the epoch's end; `loss` itself is the running mean while
         they change. augmentation: a function
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy
@@ -11,17 +12,36 @@ from ..checks import whole
 from ..datasets.folder import image_dataset_from_directory
 from ..datasets.text import pad_sequences
 from ..engine import backend
+from ..engine import random as engine_random
 from ..engine.incoming import as_array, numeric_dtype
 from ..engine.tensor import Tensor
 from ..errors import DataError
 from .sources import PyDataset
 
-__all__ = ["PyDataset", "Sequence", "to_categorical"]
+__all__ = [
+    "PyDataset",
+    "Sequence",
+    "image_dataset_from_directory",
+    "pad_sequences",
+    "set_random_seed",
+    "to_categorical",
+]
 
 Sequence = PyDataset
 """Keras's older name of it."""
 
-__all__ = ["image_dataset_from_directory", "pad_sequences", "to_categorical"]
+
+def set_random_seed(seed: int | None) -> None:
+    """Seed what is random without a seed of its own, as Keras does: Python's `random`, NumPy's old generator, models.
+
+    Of a model that is made after it without `seed=` weights, orders and dropout follow from it, each model's its own;
+    what is given a seed keeps that. It holds in the thread (context) that calls it. None undoes it for models: each has
+    0 again. Raises UsageError for what is no integer of 0 or more.
+    """
+    engine_random.set_seed(seed)
+    if seed is not None:
+        random.seed(int(seed))
+        numpy.random.seed(int(seed) % 2**32)
 
 
 def to_categorical(labels: Any, num_classes: int | None = None, dtype: str = "float32") -> numpy.typing.NDArray[Any]:

@@ -1,11 +1,15 @@
-"""Labels to one-hot rows."""
+"""Labels to one-hot rows, and the random seed."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalkgrad.errors import DataError, DtypeError
+from chalkgrad import Sequential, layers, utils
+from chalkgrad.errors import ChalkgradError, DataError, DtypeError
 from chalkgrad.nn.utils import to_categorical
 
 
@@ -47,3 +51,47 @@ def test_labels_that_are_none(labels, classes, named):
 def test_nan_without_a_number_of_classes():
     with pytest.raises(DataError, match="label nan in row 1"):
         to_categorical([0.0, float("nan")])
+
+
+@pytest.fixture
+def seeded():
+    """Sets the random seed, which is forgotten after the test."""
+    state = random.getstate(), np.random.get_state()
+    yield utils.set_random_seed
+    utils.set_random_seed(None)
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+
+
+def trained(**options):
+    model = Sequential([layers.Dropout(0.5, input_shape=(3,)), layers.Dense(2)], **options)
+    model.compile("adam", "mse")
+    x = np.linspace(0, 1, 12, dtype="float32").reshape(4, 3)
+    model.fit(x, x[:, :2], batch_size=2, verbose=0)
+    return np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
+
+
+def test_models_without_a_seed_follow_from_the_one_that_is_set(seeded):
+    def run():
+        return trained(), trained(), random.random(), np.random.random()
+
+    plain, given = trained(), trained(seed=7)
+    runs = []
+    for seed in (1, 1, 2):
+        seeded(seed)
+        runs.append(run())
+    assert runs[0] == runs[1]
+    assert len({str(each) for each in (plain, runs[0][0], runs[0][1], runs[2][0])}) == 4
+    assert trained(seed=7) == given
+    seeded(None)
+    assert trained() == plain
+
+
+def test_a_seed_holds_in_the_thread_that_sets_it(seeded):
+    plain = trained()
+    seeded(1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(trained).result() == plain
+    for wrong in (-1, "a", 0.5):
+        with pytest.raises(ChalkgradError, match="seed"):
+            seeded(wrong)
