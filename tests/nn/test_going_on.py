@@ -11,7 +11,7 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers
 from chalkgrad.engine import backend
 from chalkgrad.errors import DataError, UsageError
-from chalkgrad.nn import callbacks, checkpoint, state
+from chalkgrad.nn import checkpoint, keeping, state
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, ModelCheckpoint
 
 RNG = np.random.default_rng(0)
@@ -141,7 +141,7 @@ class Batches(Callback):
 @pytest.mark.parametrize("how", [{}, {"check_finite": False}])
 def test_a_checkpoint_every_so_many_seconds(tmp_path, monkeypatch, how):
     now, place = [0.0], tmp_path / "model"
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(keeping, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     class Clock(Callback):
         def on_train_batch_begin(self, batch, logs):
