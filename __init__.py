@@ -11,9 +11,12 @@ from types import ModuleType as _ModuleType
 
 from . import engine, ops
 from .engine.backend import count_transfers, memory, synchronize
+from .engine.batching import vmap
 from .engine.primitive import Primitive, primitive, registry
+from .engine.recomputing import checkpoint
 from .engine.tensor import Tensor, tensor
 from .engine.transform import grad, hessian, jacobian, jvp, value_and_grad, vjp
+from .engine.untaped import no_grad
 from .errors import ChalkgradError
 from .ops.creation import ones_like, zeros_like
 from .replay.capture import capture

@@ -10,9 +10,11 @@ from . import ops as ops
 from .engine.backend import count_transfers as count_transfers
 from .engine.backend import memory as memory
 from .engine.backend import synchronize as synchronize
+from .engine.batching import vmap as vmap
 from .engine.primitive import Primitive as Primitive
 from .engine.primitive import primitive as primitive
 from .engine.primitive import registry as registry
+from .engine.recomputing import checkpoint as checkpoint
 from .engine.tensor import Tensor as Tensor
 from .engine.tensor import tensor as tensor
 from .engine.transform import grad as grad
@@ -21,6 +23,7 @@ from .engine.transform import jacobian as jacobian
 from .engine.transform import jvp as jvp
 from .engine.transform import value_and_grad as value_and_grad
 from .engine.transform import vjp as vjp
+from .engine.untaped import no_grad as no_grad
 from .errors import ChalkgradError as ChalkgradError
 from .ops.creation import ones_like as ones_like
 from .ops.creation import zeros_like as zeros_like

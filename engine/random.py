@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -66,13 +67,31 @@ def normal(generator: numpy.random.Generator, like: Tensor) -> Tensor:
 
 
 def _like(like: Tensor, method: str, generator: numpy.random.Generator) -> Tensor:
+    kept = _kept.get()
+    if isinstance(kept, Iterator):
+        return next(kept)
     dtype = like.dtype if like.dtype in (numpy.float32, numpy.float64) else numpy.dtype("float32")
-    if trace := capturing():
-        return Tensor(trace.draw(_draw, generator, method, like.shape, dtype, like.device))
-    return Tensor(_draw(generator, method, like.shape, dtype, like.device))
+    draw = trace.draw if (trace := capturing()) else lambda draw, *what: draw(*what)
+    drawn = Tensor(draw(_draw, generator, method, like.shape, dtype, like.device))
+    if kept is not None:
+        kept.append(drawn)
+    return drawn
 
 
 def _draw(
     generator: numpy.random.Generator, method: str, shape: tuple[int, ...], dtype: numpy.dtype[Any], device: str
 ) -> Any:
     return backend.send(getattr(generator, method)(shape, dtype=dtype), device)
+
+
+_kept: ContextVar[list[Tensor] | Iterator[Tensor] | None] = ContextVar("chalkgrad.drawn", default=None)
+
+
+@contextmanager
+def keeping(drawn: list[Tensor] | Iterator[Tensor]) -> Iterator[None]:
+    """While it is entered, what is drawn is kept in the list too; or taken, in the same order, from the iterator."""
+    token = _kept.set(drawn)
+    try:
+        yield
+    finally:
+        _kept.reset(token)

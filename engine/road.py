@@ -20,6 +20,7 @@ from .capturing import captures
 from .operands import FLOAT32, FLOAT64, aside, number_beside, refusal
 from .taping import share_version
 from .tensor import Tensor
+from .untaped import entered, untaped
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -65,7 +66,7 @@ def made_for(primitive):
             result = Tensor(y)
         if not ufunc and (y.base is not None or {given_back}):
             share_version(result, {operands})
-        if {needed}:
+        if ({needed}) and not (entered and untaped()):
             try:
                 note = notes[{which}]
             except KeyError:
@@ -145,7 +146,7 @@ def _factory(count: int, parameters: bool, numbers: bool) -> Callable[..., Calla
     pieces["given"] += (", parameters=NONE" if count else ", parameters") if parameters else ""
     scope: dict[str, Any] = {
         "__name__": __name__, "numpy": numpy, "ndarray": numpy.ndarray, "captures": captures, "watchers": watchers,
-        "get_ident": get_ident,
+        "get_ident": get_ident, "entered": entered, "untaped": untaped,
         "Tensor": Tensor, "FLOAT32": FLOAT32, "FLOAT64": FLOAT64, "REFUSED": REFUSED, "ChalkgradError": ChalkgradError,
         "aside": aside, "refusal": refusal, "share_version": share_version, "NONE": NONE,
         "new": object.__new__, "number_beside": number_beside,

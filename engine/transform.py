@@ -6,6 +6,7 @@ They nest, to any order: a gradient asked for inside a function that is being di
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..checks import is_whole
@@ -14,6 +15,7 @@ from . import backend, tape
 from .namespace import namespace, namespace_on
 from .tape import own_arrays
 from .tensor import Tensor, tensor
+from .untaped import Taping, untaped
 
 Function = Callable[..., Tensor]
 
@@ -164,9 +166,11 @@ def _positions(argnums: int | Sequence[int], given: int) -> list[int]:
 
 def _run(f: Function, xs: Sequence[Any]) -> tuple[list[Tensor], Tensor, bool]:
     """Inputs of our own, f's value there, and whether anybody outside is differentiating it, too."""
-    inputs = []
+    inputs, constant = [], untaped()
     for x in map(_as_input, xs):
-        if x.requires_grad:  # a copy of the way to x: only what f does with it counts, and x still hears of it
+        if (
+            x.requires_grad and not constant
+        ):  # a copy of the way to x: only what f does with it counts, and x still hears of it
             inputs.append(namespace.reshape(x, x.shape))
         else:
             inputs.append(Tensor(x._data, requires_grad=True, name=x.name))
@@ -175,7 +179,8 @@ def _run(f: Function, xs: Sequence[Any]) -> tuple[list[Tensor], Tensor, bool]:
     for cell in cells:
         cell[1] += 1  # also what shares the memory of an argument is not to be written into
     try:
-        y = f(*inputs)
+        with Taping(False) if constant else nullcontext():
+            y = f(*inputs)
     finally:
         for cell in cells:
             cell[1] -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,9 @@ class OfTensors(Subject):
         first = self.evaluations == 1
         try:
             y = self.f(*(Tensor(x) for x in xs))
+            if isinstance(y, (float, numpy.ndarray, numpy.generic)):
+                with contextlib.suppress(GraphError):  # of tensors that require one NumPy's functions make tensors
+                    y = self.f(*(Tensor(x, x.dtype.kind == "f") for x in xs))
         except Exception as error:
             if first and self._takes_arrays(xs):
                 raise self._needs_gradient(f"given tensors it raises {type(error).__name__}: {error}") from error

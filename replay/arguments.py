@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from ..engine.tensor import Tensor
+from ..engine.untaped import entered, untaped
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), numpy.generic)
 
@@ -50,6 +51,8 @@ def signature(args: Any, kwargs: Any) -> tuple[list[Any], Any]:
     for name in kwargs:
         parts.append(name)
         _describe(kwargs[name], arrays, parts)
+    if entered and untaped():
+        parts.append("no_grad")
     return list(arrays.values()), tuple(parts)
 
 

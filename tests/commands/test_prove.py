@@ -227,7 +227,7 @@ def test_drawn_inputs_outside_the_domain(chalkgrad, write):
         ("def f(x): pass", ["f.py:f"], "no input is told for the argument 'x' of f.py:f"),
         ("def f(x=3): pass", ["f.py:f"], "no input is told for f.py:f"),
         ("def f(x): pass", ["f.py:f"], "--shape 3x4 once for each argument"),
-        ("def f(x=1.0): return np.sinc(x)", ["f.py:f"], "def f_vjp(gy, *inputs): one gradient for each"),
+        ("def f(x=1.0): return np.i0(x)", ["f.py:f"], "def f_vjp(gy, *inputs): one gradient for each"),
         ("def f(x=1.0): return 1.0\ndef f_vjp(gy, x): pass", ["f.py:f", "--order", "2"], "--order 2 is for chalkgrad"),
     ],
 )

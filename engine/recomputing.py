@@ -1,0 +1,97 @@
+"""checkpoint: what a function computes on the way is computed again in the reverse pass, instead of kept until then.
+
+Chen et al. 2016, "Training deep nets with sublinear memory cost".
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from threading import get_ident
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+
+from ..errors import GraphError, UsageError
+from . import backend, random, tape
+from .road import watchers
+from .taping import Plan
+from .tensor import Tensor
+from .untaped import Taping, untaped
+
+
+class _Again(Plan):
+    """What stands on the tape for the function; `of` gives its value again, taped."""
+
+    __slots__ = ("of", "value")
+
+    def __init__(self, name: str, of: Callable[[], Any], value: Any) -> None:
+        self.primitive: Any = SimpleNamespace(name=f"checkpoint of {name}")
+        self.pulls = self.taped_pulls = self.rules = ()
+        self.send, self.of, self.value = None, of, value
+
+    def each(self, xp: Any, node: tape.Node, gy: Any, useful: set[Any] | None, taped: bool) -> Iterator[Any]:
+        """Each useful parent with its gradient: the function's own reverse pass."""
+        y = self.of()
+        then, now = backend.plain(self.value), backend.plain(y._data)
+        if now.__class__ is numpy.ndarray and not numpy.array_equal(then, now, equal_nan=True):
+            raise GraphError(
+                f"{self.primitive.name}: computed again, its value is another, so its gradient would be wrong. "
+                "It draws numbers of its own, or something it reads was changed before backward()."
+            )
+        wanted = {parent for parent in node.parents if useful is None or parent in useful}
+        found = tape.reverse(y._node, gy, xp, wanted=wanted, retain=taped, taped=taped)
+        for parent in wanted:
+            like: Any = parent if isinstance(parent, tape.Node) else parent._data
+            yield parent, found[parent] if parent in found else xp.zeros(like.shape, like.dtype)
+
+
+def checkpoint(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function f, of which only the arguments are kept for the reverse pass; what it computes on the way is
+    computed again there. So a chain of such functions takes little memory, and one more forward pass of time.
+
+    f returns one tensor. Gradients go to its arguments and to whatever else it reads, a model's weights, say. Numbers
+    that layers draw (dropout) are kept, and are the same again. Raises GraphError in the reverse pass where f gives
+    another value then, UsageError where f returns no tensor. Also a decorator.
+    """
+
+    @functools.wraps(f)
+    def lean(*xs: Any, **options: Any) -> Tensor:
+        if untaped():
+            return f(*xs, **options)
+        read: dict[Tensor, None] = {}
+        drawn: list[Tensor] = []
+        thread = get_ident()
+        before = watchers.get(thread, ())
+        watchers[thread] = (*before, lambda made, operands, parameters, result: read.update(
+            dict.fromkeys(x for x in operands if x.__class__ is Tensor and x._requires_grad)
+        ))  # fmt: skip
+        try:
+            with Taping(True), random.keeping(drawn):
+                y = f(*xs, **options)
+        finally:
+            if before:
+                watchers[thread] = before
+            else:
+                del watchers[thread]
+        if not isinstance(y, Tensor):
+            raise UsageError(f"checkpoint takes a function that returns one tensor, not {type(y).__name__}.")
+        if y._requires_grad or not read or y.dtype.kind != "f":
+            return y  # an argument as it is, or nothing to differentiate
+
+        def again() -> Tensor:
+            with Taping(False), random.keeping(iter(drawn)):
+                return f(*xs, **options)
+
+        keys = tuple(dict.fromkeys(x._node or x for x in read))
+        plan = _Again(getattr(f, "__name__", "a function"), again, y._data)
+        result = Tensor(y._data)
+        result._requires_grad, result._version = True, y._version
+        result._node = tape.Node()
+        result._node.plan, result._node.parents, result._node.saved = plan, keys, tuple(read)
+        result._node.cell, result._node.stamp, result._node.parameters = None, tape.clock[0], {}
+        result._node.shape, result._node.dtype = y.shape, y.dtype
+        return result
+
+    return lean
