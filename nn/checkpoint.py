@@ -26,6 +26,7 @@ from ..optim.schedule import SCHEDULES
 from .container import check_extension, check_header, digest_of
 from .criterion import Loss
 from .description import PRIMITIVE, UNUSABLE, made
+from .fitting import make_metric
 from .layers import LAYERS
 from .loading import (
     DIGEST,
@@ -40,8 +41,9 @@ from .loading import (
     shapes_for,
     shapes_of,
 )
-from .metrics import METRICS, Metric, make_metric
+from .metrics import METRICS
 from .state import CHOICES, Standing, is_finite, to_plain
+from .tally import Metric
 
 if TYPE_CHECKING:
     from .trained import Trained
@@ -183,9 +185,9 @@ class Description:
         }
 
     def _metric(self, metric: Metric, loss: Loss) -> Any:
-        if metric.name in (*METRICS, "accuracy") and metric == make_metric(metric.name, loss):
+        if metric == make_metric(metric.name, loss) if metric.name in (*METRICS, *METRICS.aliases) else False:
             return metric.name
-        return self._written(_made_of(metric, lambda given: make_metric(given, loss)), "compile was given")
+        return self._written(metric.shortest(), "compile was given")
 
     def _written(self, value: Any, whose: str, where: str = "") -> Any:
         """A value as JSON has it."""
@@ -247,14 +249,6 @@ class Description:
 def _kind(model: Trained) -> type[Trained]:
     """Our class of the model, that of which a file's model is."""
     return next(kind for kind in type(model).__mro__ if is_ours(kind))
-
-
-def _made_of(thing: Any, make: Callable[[Any], Any]) -> Any:
-    """The user's function that a loss or a metric was made of; itself, where it was not."""
-    try:
-        return thing.function if make(thing.function) == thing else thing
-    except UsageError:
-        return thing
 
 
 def _plain(x: Tensor) -> Any:

@@ -38,7 +38,7 @@ class Loss(Piece, key="loss"):
     """
 
     reduction: str | None = field(default="sum_over_batch_size", kw_only=True, repr=False)
-    name: str | None = field(default=None, kw_only=True, repr=False)
+    name: str = field(default="", kw_only=True, repr=False)
 
     kinds: ClassVar[Names[type[Loss]]]
     limits: ClassVar[Mapping[str, str]] = {"label_smoothing": "[0, 1)"}
@@ -73,7 +73,7 @@ class Loss(Piece, key="loss"):
         """The targets as `call` takes them; raises ShapeError where they do not fit the outputs."""
         if self.targets == "any":
             return y_true
-        check_same_shape(self.name or "", "y_true", y_true, "y_pred", y_pred)
+        check_same_shape(self.name, "y_true", y_true, "y_pred", y_pred)
         y_true = y_true if y_true.dtype.kind == "f" else y_true.astype(y_pred.dtype)
         if self.label_smoothing:
             classes = 2 if self.targets == "probabilities" else y_pred.shape[-1]
@@ -141,7 +141,7 @@ class LossFunctionWrapper(Loss, wrapper=True):
     def mean_of(self, y_true: Tensor, y_pred: Tensor, logits: bool) -> Tensor:
         values: Any = self.function(y_true, y_pred)
         if getattr(values, "shape", ()):
-            check_one_a_sample("loss", self.name or "", values.shape, len(y_pred))
+            check_one_a_sample("loss", self.name, values.shape, len(y_pred))
             return mean(values)
         return values  # type: ignore[no-any-return]
 

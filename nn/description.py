@@ -160,7 +160,8 @@ def history_of(epochs: Epochs) -> History:
         if len(values) != len(found.epoch):
             raise UsageError(f"its history has {len(found.epoch)} epochs, and {len(values)} values of {shown(name)}")
         for value in values:
-            if value is not None and not isinstance(value, float):  # a float may be anything, also NaN
+            several = isinstance(value, list) and all(isinstance(each, float) for each in value)
+            if value is not None and not several and not isinstance(value, float):  # a float may be anything, also NaN
                 check(value, bool | float, f"its history of {shown(name)}")
         found.history[name] = [math.nan if value is None else value for value in values]
     return found

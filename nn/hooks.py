@@ -170,10 +170,12 @@ class History(Callback):
         return history_markdown(self)
 
 
-def _number(name: str, value: Any) -> float | int:
+def _number(name: str, value: Any) -> Any:
     """A number that a callback left in the logs, as Python has it."""
     if isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, list):  # of a metric with a number for each class
+        return [_number(name, each) for each in value]
     try:
         number: float | int = value.item()
         return float(number) if not isinstance(number, int) else number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,40 +14,79 @@ from ..engine import backend
 from ..engine.tensor import Tensor
 from ..errors import ShapeError, UsageError
 from ..ops.reduction import mean
-from .criterion import check_one_a_sample
-from .samples import Samples
+from .samples import Samples, Shape
+from .tally import MeanMetric, Metric
 from .weighing import unweighed
 
 if TYPE_CHECKING:
     from .layers.base import Weights
-    from .metrics import Metric
     from .network import Network
     from .trained import Trained
 
 
-class RunningMeans(Mapping[str, float]):
-    """Means over the batches so far, weighted by their size. They stay on the device until one is read.
+class RunningMeans(Mapping[str, Any]):
+    """The loss and the metrics over the batches so far. They stay on the device until one is read.
 
-    sums: over the samples, and at last how often something was not finite. finite: whether the sum of the losses is,
-    and what was looked at, as of the last reading.
+    sums: one buffer: the sum of the loss over the samples, what the metrics add up, and at last how often something was
+    not finite. count: the samples. finite: whether the sum of the losses is, and what was looked at, as of the last
+    reading.
     """
 
-    def __init__(self, names: Sequence[str], device: str) -> None:
-        self.sums = backend.to_device(numpy.zeros(len(names) + 1), device)
+    def __init__(self, metrics: Sequence[Metric], output_shape: Shape, device: str) -> None:
+        self.metrics, self.output_shape = tuple(metrics), output_shape
+        self._own = [copy.deepcopy(metric) if metric.keeps_variables else None for metric in metrics]
+        shapes = [*map(tuple, places(metrics, output_shape))]
+        ends = [0, *itertools.accumulate(map(math.prod, shapes))]
+        self.sums = backend.to_device(numpy.zeros(ends[-1] + 1), device)
         self._faults = self.sums[-1:].reshape(())
-        self.totals = {name: self.sums[i : i + 1].reshape(()) for i, name in enumerate(names)}
+        views = iter([self.sums[a:b].reshape(s) for a, b, s in zip(ends, ends[1:], shapes, strict=False)])
+        self._loss = next(views)
+        self._parts: list[list[backend.Array]] = []
+        for metric, own in zip(metrics, self._own, strict=True):
+            self._parts.append([next(views) for _ in places_of(metric, output_shape)])
+            for variable, view in zip(own.variables if own else (), self._parts[-1], strict=False):
+                variable.move_to(view)
         self.count, self.finite = 0, True
+        self.reset()
+
+    @property
+    def names(self) -> list[str]:
+        """What it has a number of."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def fits(self, metrics: Sequence[Metric], output_shape: Shape) -> bool:
+        """Whether it is of these metrics."""
+        return self.metrics == tuple(metrics) and self.output_shape == output_shape
 
     def reset(self) -> None:
         """Begin anew."""
         self.count, self.finite = 0, True
         self.sums[...] = 0
+        for own in self._own:
+            if own:
+                own.reset_state()
 
-    def add(self, values: Sequence[backend.Array], count: int) -> None:
-        """Take in the means of a batch of `count` samples; counting them is left to who goes on to the next."""
-        for total, value in zip(self.totals.values(), values, strict=True):
-            xp = backend.namespace_of(total)
-            xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
+    def add(self, values: Sequence[Any], count: int, y: Any = None) -> None:
+        """Take in what `measure` gives of a batch of `count` samples; counting them is left to who goes on to the next.
+
+        y: its targets, with the weights of its samples where it has some.
+        """
+        y, factors = unweighed(y)
+        found = iter(values)
+        self._add(self._loss, next(found), count)
+        for metric, own, parts in zip(self.metrics, self._own, self._parts, strict=True):
+            if own:
+                own.update_state(y, Tensor(next(found)), **({"sample_weight": factors} if own.weighted else {}))
+            elif is_mean(metric):
+                self._add(parts[0], next(found), count)
+            else:
+                for part in parts:
+                    xp = backend.namespace_of(part)
+                    xp.add(part, next(found), out=part)
+
+    def _add(self, total: backend.Array, value: backend.Array, count: int) -> None:
+        xp = backend.namespace_of(total)
+        xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
 
     def look_at(self, arrays: Iterable[backend.Array]) -> None:
         """Note, without waiting for the device, whether all elements are finite."""
@@ -58,20 +98,52 @@ class RunningMeans(Mapping[str, float]):
         """Whether the sum of the losses is; waits for the device."""
         return math.isfinite(self.sums[0])
 
-    def read(self) -> dict[str, float]:
-        """All of them, with one wait for the device."""
-        *values, faults = backend.fetch(self.sums).tolist()
-        self.finite = math.isfinite(values[0]) and not faults
-        return {name: value / self.count for name, value in zip(self.totals, values, strict=True)}
+    def read(self) -> dict[str, Any]:
+        """All of them, with one wait for the device: a number each, or a list of them, as the metric's `value` is."""
+        fetched = backend.fetch(self.sums)
+        self.finite = bool(math.isfinite(fetched[0]) and not fetched[-1])
+        found, place = {"loss": float(fetched[0]) / self.count}, 1
+        for metric, own, parts in zip(self.metrics, self._own, self._parts, strict=True):
+            arrays = []
+            for part in parts:
+                arrays.append(fetched[place : place + part.size].reshape(part.shape))
+                place += part.size
+            if own:
+                value = own.result()
+            elif is_mean(metric):
+                value = metric.of_mean(float(arrays[0]) / self.count)  # type: ignore[attr-defined]
+            else:
+                value = metric.value(**dict(zip(metric.state(self.output_shape), arrays, strict=True)))
+            value = value.numpy() if isinstance(value, Tensor) else numpy.asarray(value)
+            found[metric.name] = value.tolist()
+        return found
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> Any:
         return self.read()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.totals)
+        return iter(self.names)
 
     def __len__(self) -> int:
-        return len(self.totals)
+        return len(self.names)
+
+
+def is_mean(metric: Metric) -> bool:
+    """Whether it is the mean over all samples alike, whose number the model counts."""
+    return isinstance(metric, MeanMetric) and not metric.weighted
+
+
+def places_of(metric: Metric, output_shape: Shape) -> list[Shape]:
+    """The shapes of what a metric keeps."""
+    if metric.keeps_variables:
+        metric.begin(output_shape)
+        return [v.shape for v in metric.variables]
+    return [()] if is_mean(metric) else [*metric.state(output_shape).values()]
+
+
+def places(metrics: Sequence[Metric], output_shape: Shape) -> list[Shape]:
+    """The shapes of what the loss and metrics keep."""
+    return [(), *(shape for metric in metrics for shape in places_of(metric, output_shape))]
 
 
 def outputs_and_loss(
@@ -119,38 +191,29 @@ def in_dtype(model: Network, x: Tensor) -> Tensor:
 
 
 def measure(model: Trained, x: Tensor, y: Any, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
-    """The loss of a batch as a tensor (on the tape in training), and the values of loss and metrics as arrays."""
+    """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up."""
     fused = model.fuses_loss
     outputs, value = outputs_and_loss(model, x, y, taped=training, training=training, generator=generator)
     xp = backend.namespace_of(outputs._data)
-    predicted, (y, _) = None, unweighed(y)
+    predicted, (y, factors) = None, unweighed(y)
     values = [value._data]
     for metric in model.metrics:
         if fused and not metric.on_logits and predicted is None:
             predicted = model.heads[-1].function(outputs.detach())._data
         chosen = outputs._data if metric.on_logits or not fused else predicted
-        values.append(_metric_value(metric, xp, y._data, chosen))
+        if metric.keeps_variables:
+            values.append(chosen)
+        elif is_mean(metric):
+            values.append(metric.mean(xp, y._data, chosen))  # type: ignore[attr-defined]
+        else:
+            counting = factors._data if metric.weighted and factors is not None else None
+            values += metric.sums(xp, y._data, chosen, counting)
     return value, values
 
 
 def copied(array: backend.Array) -> backend.Array:
     """A copy, which a function of the user's own may write into."""
     return backend.namespace_of(array).array(array)
-
-
-def _metric_value(metric: Metric, xp: Any, y: backend.Array, outputs: backend.Array) -> backend.Array:
-    """The batch's mean of a metric."""
-    if metric.targets == "any":
-        y, outputs = copied(y), copied(outputs)
-    value = metric.function(xp, y, outputs)
-    value = value._data if isinstance(value, Tensor) else value
-    if not isinstance(value, (bool, int, float)) and getattr(value, "dtype", numpy.dtype("O")).kind not in "biuf":
-        raise UsageError(f"the metric {metric.name!r} returned {value!r}: it is a number, the batch's mean.")
-    number = xp.asarray(value)
-    if number.shape:
-        check_one_a_sample("metric", metric.name, number.shape, len(outputs))
-        number = xp.mean(number)
-    return number
 
 
 def check_rows(model: Trained, samples: Samples, *batch_sizes: int) -> None:

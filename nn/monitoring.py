@@ -11,8 +11,8 @@ from ..checks import number, whole
 from ..engine.streams import say
 from ..errors import UsageError
 from ..optim import Constant
+from .fitting import mode_of, without_prefix
 from .hooks import Callback, Logs
-from .metrics import mode_of, without_prefix
 from .schema import check
 
 

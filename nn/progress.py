@@ -10,11 +10,16 @@ from ..errors import UsageError
 from .hooks import Callback, Logs
 
 
+def figure(value: Any) -> str:
+    """A number of an epoch; those of a metric with one for each class, one after another."""
+    return "[" + " ".join(map(figure, value)) + "]" if isinstance(value, list) else f"{value:.4f}"
+
+
 def format_logs(logs: Logs) -> str:
     """The numbers of an epoch on one line; running means are called so."""
     exact = {name: value for name, value in logs.items() if name.startswith(("val_", "train_"))}
     running = {name: value for name, value in logs.items() if name not in exact}
-    groups = [" ".join(f"{name} {value:.4f}" for name, value in group.items()) for group in (running, exact)]
+    groups = [" ".join(f"{name} {figure(value)}" for name, value in group.items()) for group in (running, exact)]
     return "running means: " + " · ".join(filter(None, groups))
 
 

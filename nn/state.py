@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from .. import __version__
 from ..engine import backend, random
 from ..errors import UsageError
 from ..optim.optimizer import AVERAGE, RAW
+from .measuring import places
 
 if TYPE_CHECKING:
     from .samples import Samples
@@ -121,7 +123,11 @@ class Within:
         """Raise UsageError, or what NumPy raises for a generator's state, where it is none of this model."""
         expected = {name: (array.shape, array.dtype) for name, array in changing(model).items()}
         found = {name: (array.shape, array.dtype) for name, array in self.arrays.items()}
-        if found != expected or self.means.shape != (len(model.metric_names) + 1,) or self.means.dtype != "float64":
+        if (
+            found != expected
+            or self.means.shape != (1 + sum(map(math.prod, places(model.metrics, model.output_shape))),)
+            or self.means.dtype != "float64"
+        ):
             raise UsageError("within its epoch it holds other tensors than the model has")
         if min(self.seen, self.iterations) < 0 or not all(map(is_finite, (*self.arrays.values(), self.means))):
             raise UsageError("within its epoch it holds what is negative, NaN or infinite")

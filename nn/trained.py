@@ -22,16 +22,18 @@ from . import training
 from .criterion import Loss, LossFunction
 from .draws import Stream
 from .endings import ending
+from .fitting import check_metric, make_metric
 from .graph import Graph
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .keeping import BackupAndRestore
 from .losses import make_loss
 from .measuring import check_rows
-from .metrics import Metric, MetricFunction, check_metric, make_metric
 from .network import Network, on_its_device
+from .progress import figure
 from .samples import Augment, Samples, split_off
 from .sources import InBatches, Source, is_source, kinds
 from .state import Standing
+from .tally import Metric, MetricFunction
 from .trainer import Trainer
 from .validation import Validation, epochs_with, steps_of, triple
 
@@ -166,7 +168,7 @@ class Trained(Network):
         prefixed = [name for name in names if name.startswith(("val_", "train_"))]
         if prefixed:
             raise UsageError(f"the metric {prefixed[0]!r} would be taken for that of other samples: name it otherwise.")
-        self._loss, self._metrics = loss, made
+        self._loss, self._metrics = loss, self._metrics if made == self._metrics else made
 
     def _check_softmax_once(self) -> None:
         last = getattr(self.heads[-1], "activation", None) if self.heads else None
@@ -398,7 +400,7 @@ class Trained(Network):
         steps, params = _run("evaluate", steps, samples, size, verbose)
         results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
         if verbose:
-            say(" · ".join(f"{name} {value:.4f}" for name, value in results.items()))
+            say(" · ".join(f"{name} {figure(value)}" for name, value in results.items()))
         return self._told(results, return_dict)
 
     @checked

@@ -39,7 +39,7 @@ class Trainer:
 
     def __init__(self, model: Trained, samples: Samples | Source | None, captured: bool) -> None:
         self.model, self.generator = model, random.generator(0)
-        self.means = RunningMeans(model.metric_names, model.device)
+        self.means = RunningMeans(model.metrics, model.output_shape, model.device)
         self.take(samples, captured)
 
     @classmethod
@@ -50,8 +50,10 @@ class Trainer:
         if trainer is None or trainer.samples is not None:
             return cls(model, samples, captured)
         trainer.take(samples, captured)
-        if [*trainer.means] != model.metric_names:
-            trainer.means = RunningMeans(model.metric_names, model.device)
+        if trainer.means.fits(model.metrics, model.output_shape):
+            trainer.means.metrics = model.metrics
+        else:
+            trainer.means = RunningMeans(model.metrics, model.output_shape, model.device)
         return trainer
 
     def take(self, samples: Samples | Source | None, captured: bool) -> None:
@@ -214,9 +216,9 @@ class Trainer:
     def _learn(self, x: Tensor, y: Tensor) -> None:
         model = self.model
         assert model.optimizer is not None
-        if [*self.means.totals] != model.metric_names:
+        if self.means.metrics is not model.metrics:
             raise UsageError(
-                f"the metrics were {[*self.means.totals]} when fit began, and are {model.metric_names} now: set them "
+                f"the metrics were {self.means.names} when fit began, and are {model.metric_names} now: set them "
                 "between two calls of fit."
             )
         loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator)
@@ -225,7 +227,7 @@ class Trainer:
             model.optimizer.step(model.flat)
         for w in model.weights:
             w.grad = None
-        self.means.add(values, x.shape[0])
+        self.means.add(values, x.shape[0], y)
 
     def epoch(
         self, epoch: int, batch_size: int, shuffle: bool, hooks: Hooks, within: Within | None = None

@@ -167,10 +167,13 @@ def evaluate(
     if model.stop_evaluating:
         model.stop_evaluating = False
     hooks("on_test_begin")
-    means, step = RunningMeans(model.metric_names, model.device), model.captured("evaluate", Measured(model).measured)
+    means, step = (
+        RunningMeans(model.metrics, model.output_shape, model.device),
+        model.captured("evaluate", Measured(model).measured),
+    )
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         hooks("on_test_batch_begin", batch)
-        means.add([value._data for value in step(x, y)], len(x))
+        means.add([value._data for value in step(x, y)], len(x), y)
         means.count += len(x)
         hooks("on_test_batch_end", batch, logs=means)
         if model.stop_evaluating:

@@ -277,7 +277,7 @@ UNKNOWN = {
     "Keras's argument of a loss": (lambda: cg.losses.BinaryCrossentropy(axis=1), "there is no axis here"),
     "a callback": (lambda: cg.callbacks.EarlyStopping(patiense=3), "did you mean 'patience'"),
     "Keras's argument of a callback": (lambda: cg.callbacks.EarlyStopping(verbose=1), "there is no verbose here"),
-    "a metric": (lambda: cg.metrics.Metric("m", len, on_logit=True), "did you mean 'on_logits'"),
+    "a metric": (lambda: cg.metrics.MeanMetricWrapper(len, on_logit=True), "did you mean 'on_logits'"),
     "an augmentation": (lambda: cg.datasets.Augmentation(rotate=3), "did you mean 'rotation'"),
 }
 

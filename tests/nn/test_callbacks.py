@@ -11,8 +11,9 @@ import chalkgrad as cg
 from chalkgrad import Sequential
 from chalkgrad.errors import UsageError
 from chalkgrad.nn.callbacks import EarlyStopping, LearningRateScheduler, ModelCheckpoint, TerminateOnNaN
+from chalkgrad.nn.fitting import mode_of
 from chalkgrad.nn.layers import Dense
-from chalkgrad.nn.metrics import METRICS, Metric, mode_of
+from chalkgrad.nn.metrics import METRICS, MeanMetricWrapper
 from chalkgrad.optim import GradientDescent
 from chalkgrad.optim.schedule import StepDecay
 
@@ -155,20 +156,22 @@ def test_a_number_of_unknown_direction_asks_for_a_mode(kind, points, classifier,
         model.fit(x, y, callbacks=[kind("val_f1")], **validation)
     assert model.optimizer.iterations == 0
     model.fit(x, y, callbacks=[kind("val_f1", mode="max")], **validation)
-    declared = classifier(metrics=[Metric("f1", f1, mode="max")])
+    declared = classifier(metrics=[MeanMetricWrapper(f1, name="f1", mode="max")])
     stopper = kind("val_f1")
     declared.fit(x, y, callbacks=[stopper], **validation)
     assert stopper.best == declared.history.history["val_f1"][0]
 
 
 def test_a_number_in_the_logs_of_unknown_direction_asks_for_a_mode():
-    with pytest.raises(UsageError, match="EarlyStopping monitors 'val_auc'"):
-        run(EarlyStopping("val_auc"), [0.2, 0.4])
+    with pytest.raises(UsageError, match="EarlyStopping monitors 'val_rate'"):
+        run(EarlyStopping("val_rate"), [0.2, 0.4])
 
 
 def test_every_metric_knows_its_direction():
-    assert {name: metric.mode for name, metric in METRICS.items() if metric.mode not in ("min", "max")} == {}
-    assert {name: mode_of(f"val_{name}") for name in METRICS.aliases} == {"acc": "max", "mse": "min", "mae": "min"}
+    unknown = [name for name, metric in METRICS.items() if metric.mode not in ("min", "max")]
+    assert unknown == ["mean", "sum", "confusion_matrix"]
+    modes = {name: mode_of(f"val_{name}") for name in METRICS.aliases}
+    assert {name for name, mode in modes.items() if mode != "min"} == {"acc", "fbeta_score"}
 
 
 # A training that goes on

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
-from chalkgrad import Sequential, layers, optim
+from chalkgrad import Sequential, layers, metrics, optim
 from chalkgrad.engine import random as streams
 from chalkgrad.errors import DataError
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, TerminateOnNaN
+from chalkgrad.nn.fitting import FITTING
 from chalkgrad.nn.losses import LOSSES, make_loss
-from chalkgrad.nn.metrics import METRICS
 
 
 class Told(Callback):
@@ -96,11 +96,12 @@ def test_each_loss(name, fused):
     agree(make, y=y.argmax(axis=1) if labels else y, loss=name, metrics=["accuracy" if labels else "mae"] * fused)
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_each_metric(name):
+@pytest.mark.parametrize("name", [*FITTING.values(), "mse", "mae", "auc", "f1_score", "r2_score", "one_hot"])
+def test_each_kind_of_metric(name):
     _, y = data()
     last = "sigmoid" if name == "binary_accuracy" else "softmax"
-    agree(lambda: net(last=last), y=y.argmax(axis=1) if name == "sparse_categorical_accuracy" else y, metrics=[name],
+    metric = {"f1_score": metrics.F1Score(), "one_hot": metrics.OneHotMeanIoU(3)}.get(name, name)
+    agree(lambda: net(last=last), y=y.argmax(axis=1) if name == "sparse_categorical_accuracy" else y, metrics=[metric],
           replayed=True,
           loss="sparse_categorical_crossentropy" if name == "sparse_categorical_accuracy" else "mse")  # fmt: skip
 

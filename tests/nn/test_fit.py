@@ -179,7 +179,7 @@ def test_history_has_each_name_once_an_epoch(points, classifier):
     history = classifier(metrics=["accuracy", "mse"]).fit(
         x, y, epochs=3, validation_split=0.2, evaluate_training=True, verbose=0
     )
-    names = ["loss", "accuracy", "mean_squared_error"]
+    names = ["loss", "accuracy", "mse"]
     assert list(history.history) == names + [f"train_{n}" for n in names] + [f"val_{n}" for n in names]
     assert {len(values) for values in history.history.values()} == {3}
     assert history.epoch == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Each loss beside Keras's, over the table itself; skipped where Keras is not installed."""
+"""Losses and metrics beside Keras's, over the tables themselves; skipped where Keras is not installed."""
 
 import os
 
@@ -7,8 +7,9 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import losses
-from chalkgrad.names import snake
+from chalkgrad.names import is_ours, snake
 from chalkgrad.nn.losses import LOSSES, make_loss
+from chalkgrad.nn.metrics import METRICS
 
 pytestmark = [
     pytest.mark.cpu_only("compares with Keras on the CPU"),
@@ -22,6 +23,14 @@ OPTIONS = {
     "sparse_categorical_crossentropy": {"from_logits": True, "ignore_class": 1},
 }  # fmt: skip
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.5])
+
+
+def each(cases):
+    """All of them under --deep, else every eighth: Keras compiles each of its steps."""
+    deep = [[] if number % 8 == 0 else [pytest.mark.deep] for number in range(len(cases))]
+    return [
+        pytest.param(*case, marks=marks, id=f"{case[0]} {case[1]}") for case, marks in zip(cases, deep, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +66,7 @@ def jax_gradient(loss, y, p, weights):
 CASES = [(name, {}) for name in LOSSES] + [*OPTIONS.items()]
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{name}{' with options' * bool(o)}" for name, o in CASES])
+@pytest.mark.parametrize(("name", "options"), each(CASES))
 def test_a_loss_and_its_gradient_are_those_of_keras(keras, name, options):
     kind = LOSSES[name]
     y, p = batch(kind(**options))
@@ -69,8 +78,7 @@ def test_a_loss_and_its_gradient_are_those_of_keras(keras, name, options):
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("weighted", "masked"), [(False, True), (True, False), (True, True)])
 def test_reductions_are_those_of_keras(keras, reduction, weighted, masked):
     y, p = batch(make_loss("huber"))
     weights = WEIGHTS if weighted else None
@@ -122,3 +130,106 @@ def test_weights_need_one_number_a_sample():
         make_loss(lambda y_true, y_pred: cg.mean(y_pred))(np.ones((2, 1)), np.ones((2, 1)), sample_weight=[1, 2])
     with pytest.raises(cg.ChalkgradError, match=r"sample_weight has shape \(3,\)"):
         make_loss("mse")(np.ones((2, 1)), np.ones((2, 1)), sample_weight=[1, 2, 3])
+
+
+# Metrics
+
+GIVEN = {
+    "SensitivityAtSpecificity": [0.5], "SpecificityAtSensitivity": [0.5], "RecallAtPrecision": [0.5],
+    "PrecisionAtRecall": [0.5], "IoU": [3, [0, 2]], "OneHotIoU": [3, [0, 2]], "MeanIoU": [3], "OneHotMeanIoU": [3],
+    "TopKCategoricalAccuracy": [2], "SparseTopKCategoricalAccuracy": [2],
+}  # fmt: skip
+VARIANTS = [
+    ("AUC", {"curve": "PR"}), ("AUC", {"summation_method": "majoring", "num_thresholds": 20}),
+    ("AUC", {"thresholds": [0.2, 0.7], "curve": "PR", "summation_method": "minoring"}),
+    ("AUC", {"from_logits": True}), ("Precision", {"top_k": 2}), ("Recall", {"thresholds": [0.2, 0.6]}),
+    ("Precision", {"class_id": 1}), ("F1Score", {"average": "weighted", "threshold": 0.4}),
+    ("FBetaScore", {"beta": 2.0, "average": "micro"}), ("R2Score", {"class_aggregation": None}),
+    ("R2Score", {"class_aggregation": "variance_weighted_average", "num_regressors": 2}),
+    ("BinaryAccuracy", {"threshold": 0.3}), ("MeanIoU", {"ignore_class": 0}),
+    ("BinaryCrossentropy", {"from_logits": True, "label_smoothing": 0.2}),
+]  # fmt: skip
+ONLY_OURS = ("ConfusionMatrix", "Huber", "BinaryFocalCrossentropy", "CategoricalFocalCrossentropy")
+COUNTED = ("AUC", "Precision", "Recall", "F1Score", "FBetaScore", "BinaryIoU", "BinaryAccuracy")
+KINDS = [(kind.__name__, {}) for kind in METRICS.values() if kind.__name__ not in ONLY_OURS and is_ours(kind)]
+
+
+@pytest.mark.parametrize(("name", "options"), each(KINDS + VARIANTS))
+def test_a_metric_over_batches_is_that_of_keras(keras, name, options):
+    rng = np.random.default_rng(len(name))
+    made = [getattr(kind.metrics, name)(*GIVEN.get(name, ()), **options) for kind in (cg, keras)]
+    assert made[0].name == made[1].name.rstrip("0123456789").rstrip("_")
+    weights = np.array([0.5, 2.0, 0.0, 1.5], "float32")
+    for step in range(2):
+        y, p = (rng.dirichlet(np.ones(3), 4).astype("float32") for _ in range(2))
+        if (
+            name in ("AUC", "Precision", "Recall", "F1Score", "FBetaScore", "BinaryIoU", "BinaryAccuracy")
+            or "At" in name
+        ):
+            y = (y > 0.4).astype("float32")
+        if name.startswith("Sparse") or name in ("IoU", "MeanIoU"):
+            y = rng.integers(0, 3, 4)
+        if name in ("IoU", "MeanIoU"):
+            p = rng.integers(0, 3, 4)
+        for metric in made:
+            given = (y,) if name in ("Mean", "Sum") else (y, p)
+            metric.update_state(*given, sample_weight=None if step or "IoU" in name else weights)
+    np.testing.assert_allclose(made[0].result().numpy(), np.asarray(made[1].result()), rtol=2e-4, atol=1e-6)
+    made[0].reset_state()
+    assert not any(v.numpy().any() for v in made[0].variables)
+
+
+class Furthest(cg.metrics.Metric):
+    """In Keras's way."""
+
+    def __init__(self, name="furthest", **options):
+        super().__init__(name=name, **options)
+        self.most = self.add_weight(name="most", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.most.assign(cg.maximum(self.most, cg.max(cg.absolute(y_true - y_pred))))
+
+    def result(self):
+        return self.most
+
+
+class Energy(cg.metrics.Metric):
+    """In ours."""
+
+    mode = "min"
+
+    def state(self, output_shape):
+        return {"total": output_shape}
+
+    def sums(self, xp, y_true, y_pred, weights=None):
+        return (xp.sum(y_pred**2, axis=0),)
+
+    def value(self, total):
+        return total.sum() ** 0.5
+
+
+def test_a_model_adds_up_its_metrics_in_the_recorded_step_and_keeps_them(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((40, 3)).astype("float32"), np.eye(2)[rng.integers(0, 2, 40)]
+    taken = ["auc", cg.metrics.F1Score(), Furthest(), Energy(), cg.metrics.RootMeanSquaredError(name="rmse"), "acc"]
+    models = []
+    for eager in (False, True):
+        model = cg.Sequential([cg.layers.Dense(2, "softmax", input_shape=(3,))], dtype="float64")
+        model.compile(cg.optim.GradientDescent(0.0), "categorical_crossentropy", taken, run_eagerly=eager)
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0, validation_data=(x, y))
+        models.append(model)
+    assert models[0].history.history == models[1].history.history
+    assert models[0].recorded["train"].recordings
+    p = models[0].predict(x)
+    found = models[0].evaluate(x, y, verbose=0, return_dict=True)
+    assert found["furthest"] == pytest.approx(abs(y - p).max())
+    assert found["energy"] == pytest.approx((p**2).sum() ** 0.5)
+    assert found["rmse"] == pytest.approx(((p - y) ** 2).mean() ** 0.5)
+    assert found["acc"] == (p.argmax(1) == y.argmax(1)).mean()
+    assert len(found["f1_score"]) == 2
+    for name, value in found.items():
+        np.testing.assert_allclose(models[0].history.history[name][-1], value, rtol=1e-9)
+    models[0].save(tmp_path / "m.safetensors")
+    again = cg.Sequential.load(tmp_path / "m.safetensors")
+    assert again.metrics == models[0].metrics
+    assert again.history.history == models[0].history.history

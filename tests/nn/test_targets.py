@@ -6,10 +6,11 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import Sequential, losses
 from chalkgrad.errors import ChalkgradError, DataError, ShapeError, UsageError
+from chalkgrad.nn.fitting import FITTING
 from chalkgrad.nn.layers import Activation, Dense, Flatten, Reshape
 from chalkgrad.nn.layers.base import make_layer
 from chalkgrad.nn.losses import Loss, make_loss
-from chalkgrad.nn.metrics import FITTING, METRICS, Metric
+from chalkgrad.nn.metrics import METRICS, MeanMetricWrapper, Metric
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((23, 4)).astype("float32")
@@ -222,16 +223,16 @@ def test_a_metric_of_one_number_a_sample_is_its_mean_and_short_batches_count_as_
 @pytest.mark.parametrize("value", [None, "much", 1j])
 def test_what_a_metric_cannot_return(value):
     with pytest.raises(UsageError, match="metric 'odd' returned"):
-        model_of(Dense(3), metrics=[Metric("odd", lambda xp, t, p: value)]).evaluate(X, ROWS, verbose=0)
+        model_of(Dense(3), metrics=[MeanMetricWrapper(lambda xp, t, p: value, name="odd")]).evaluate(X, ROWS, verbose=0)
 
 
 @pytest.mark.parametrize("name", ["val_f1", "train_f1"])
 def test_a_metric_that_would_be_taken_for_another(name):
     with pytest.raises(UsageError, match=f"'{name}' would be taken for that of other samples"):
-        model_of(Dense(3), metrics=[Metric(name, apart)])
+        model_of(Dense(3), metrics=[MeanMetricWrapper(apart, name=name)])
 
 
-@pytest.mark.parametrize("metric", [lambda y_true, y_pred: 0, make_loss("mean_squared_error"), Metric, 3])
+@pytest.mark.parametrize("metric", [lambda y_true: 0, make_loss("mean_squared_error"), Metric, 3])
 def test_what_is_no_metric(metric):
     with pytest.raises(UsageError, match="metric"):
         model_of(Dense(3), metrics=[metric])
@@ -281,12 +282,13 @@ def test_arguments_in_another_order_are_refused(swapped):
         model_of(Dense(3), loss=swapped)
 
 
-def test_a_metric_as_keras_has_it_is_refused():
-    def f1(y_true, y_pred, beta=1.0):
-        return np.mean(y_true == y_pred)
+def test_a_metric_as_keras_has_it_takes_tensors():
+    def furthest(y_true, y_pred, power=1.0):
+        return cg.max(cg.absolute(y_true - y_pred) ** power, axis=-1)
 
-    with pytest.raises(UsageError, match=r"a metric of your own is a function \(xp, y_true, y_pred\)"):
-        model_of(Dense(3), metrics=[f1])
+    model = model_of(Dense(3), loss="mse", metrics=[furthest])
+    expected = abs(model.predict(X) - ROWS).max(axis=1).mean()
+    assert model.evaluate(X, ROWS, verbose=0)[1] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +348,7 @@ def test_a_metric_that_does_not_fit_is_refused_and_the_right_one_is_named(name):
     assert model.evaluate(X, y, verbose=0)[1] == pytest.approx(right(fitting, y, model.predict(X)))
 
 
-@pytest.mark.parametrize("metric", ["binary_accuracy", "accuracy", METRICS["binary_accuracy"]])
+@pytest.mark.parametrize("metric", ["binary_accuracy", "accuracy", METRICS["binary_accuracy"]()])
 @pytest.mark.parametrize("width", [1, 3])
 def test_binary_accuracy_of_logits_is_that_of_their_probabilities(metric, width):
     y = BITS if width == 1 else ROWS
@@ -387,7 +389,7 @@ def test_binary_accuracy_takes_targets_of_0_and_1():
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", CLASSES, SPARSE, BINARY])
-@pytest.mark.parametrize("metric", [*METRICS, "accuracy"])
+@pytest.mark.parametrize("metric", [*FITTING.values(), "mean_squared_error", "mean_absolute_error", "accuracy"])
 @pytest.mark.parametrize(("width", "ending"), [(1, "sigmoid"), (3, "sigmoid"), (3, "softmax"), (3, None), (1, None)])
 def test_each_metric_is_right_or_refused(loss, metric, width, ending):
     """Every loss beside every metric and kind of output: the value by its definition, or an error of ours."""

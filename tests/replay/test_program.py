@@ -493,7 +493,7 @@ def test_explain_lists_instructions_results_bytes_and_times(small_step):
 
 
 def everything(model, trainer):
-    arrays = [model.flat.data, *model.optimizer.state.values(), *trainer.means.totals.values()]
+    arrays = [model.flat.data, *model.optimizer.state.values(), trainer.means.sums]
     state = trainer.generator.bit_generator.state
     return [a.tobytes() for a in arrays], model.optimizer.iterations, state, [w.grad for w in model.weights]
 
