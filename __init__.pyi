@@ -257,6 +257,10 @@ def var(x: TensorLike, axis: int | tuple[int, ...] | None = None, ddof: int = 0,
     """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
 def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """log Σ exp over the axes `axis`, never overflowing. Its gradient is not a number where the greatest is ±∞."""
+def attention(q: TensorLike, k: TensorLike, v: TensorLike, causal: Any = False) -> Tensor:
+    """softmax(q kᵀ / √width) v: of the values v the mean that each query asks for (Vaswani et al. 2017, eq. 1)."""
+def masked_attention(q: TensorLike, k: TensorLike, v: TensorLike, mask: TensorLike, causal: Any = False) -> Tensor:
+    """`attention` in which each key counts as much as the mask says: 0 for not at all, 1 for wholly."""
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
 def einsum(subscripts: str, *xs: TensorLike) -> Tensor:

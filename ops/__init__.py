@@ -4,6 +4,7 @@ from . import (
     activation,
     arithmetic,
     arrangement,
+    attention,
     composed,
     contraction,
     convolution,

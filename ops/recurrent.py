@@ -10,37 +10,13 @@ Where the rules are differentiated in turn, and on a GPU, the same code runs thr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy
 
-from ..engine import backend
-from ..engine.capturing import capturing
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
-from ..replay.calls import CALLS, ArrayCall
-
-Array = Any
-
-
-def as_one_call(function: Callable[..., Array]) -> Callable[..., Array]:
-    """A function of xp and arrays to one array, that a recorded step on the CPU lists as one call."""
-    name = function.__name__.strip("_")
-    CALLS[name] = ArrayCall()
-
-    def call(*arrays: Array) -> Array:
-        return function(numpy, *arrays)
-
-    call.__name__ = name
-
-    def compute(xp: Any, *arrays: Array) -> Array:
-        trace = capturing()
-        if xp is numpy or trace is None or backend.device_of(trace.plain(arrays[0])) != "cpu":
-            return function(xp, *arrays)
-        return trace.call(name, call, arrays)
-
-    return compute
+from .one_call import as_one_call
+from .one_call import packed as _packed
+from .one_call import unpacked as _unpacked
 
 
 def _steps(xp, mask, units):
@@ -53,23 +29,6 @@ def _steps(xp, mask, units):
 def _either(xp, holds, new, old):
     """new, but old where a step does not count."""
     return new if holds is None else xp.where(holds, new, old)
-
-
-def _packed(xp, arrays):
-    """Arrays of any shape in one, behind one another."""
-    return xp.concatenate([xp.reshape(a, (-1,)) for a in arrays])
-
-
-def _unpacked(xp, packed, *shapes):
-    """The arrays of these shapes that lie behind one another."""
-    found, start = [], 0
-    for shape in shapes:
-        size = 1
-        for n in shape:
-            size *= n
-        found.append(xp.reshape(packed[start : start + size], shape))
-        start += size
-    return found
 
 
 def _before(xp, h, h0):

@@ -1,0 +1,279 @@
+"""Scaled dot-product attention (Vaswani et al. 2017, eq. 1), some heads and queries at a time.
+
+Of the weights p (queries × keys) none are kept: only y and, of each query, its greatest score and the sum of its
+exponentials, from which the way back makes them again (as Dao et al. 2022 do). A recorded step on the CPU lists one
+call forward and one back.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+
+from ..engine.primitive import example, primitive
+from ..errors import DataError, ShapeError
+from .one_call import as_one_call, packed, unpacked
+from .shapes import swap_last
+
+MOST = 1 << 17
+"""Weights that are made at a time: they stay in the cache."""
+ROWS = 64
+"""The least queries that are taken together, where a head is too large for that."""
+
+
+def _parts(xp, heads, queries, keys):
+    """What is taken at a time, on the CPU: some heads whole, or of one head some queries."""
+    if xp is not numpy or heads * queries * keys <= MOST:
+        return [(slice(0, heads), slice(0, queries))]
+    if queries * keys <= MOST:
+        step = MOST // (queries * keys)
+        return [(slice(at, min(at + step, heads)), slice(0, queries)) for at in range(0, heads, step)]
+    step = max(ROWS, MOST // keys)
+    rows = [slice(at, min(at + step, queries)) for at in range(0, queries, step)]
+    return [(slice(head, head + 1), part) for head in range(heads) for part in rows]
+
+
+def _into(xp, out):
+    """Where NumPy writes its result; elsewhere it makes a new array."""
+    return {"out": out} if xp is numpy and out is not None else {}
+
+
+def _scores(xp, q, k, mask, ahead):
+    """q kᵀ / √width, -∞ where a query does not look: at masked keys, or more than `ahead` behind its own place."""
+    scores = xp.matmul(q * (1 / math.sqrt(q.shape[-1])), swap_last(xp, k))
+    if ahead is not None and ahead < k.shape[-2] - 1:
+        last = xp.expand_dims(xp.arange(q.shape[-2]), 1) + ahead
+        scores = xp.where(xp.expand_dims(xp.arange(k.shape[-2]), 0) <= last, scores, -math.inf)
+    if mask is not None:
+        scores = xp.where(xp.expand_dims(mask, -2) > 0, scores, -math.inf)
+    return scores
+
+
+def _exponentials(xp, scores, less, mask):
+    """exp(scores - less), each times what its key counts."""
+    shifted = xp.subtract(scores, less, **_into(xp, scores))
+    e = xp.exp(shifted, **_into(xp, shifted))
+    return e if mask is None else xp.multiply(e, xp.expand_dims(mask, -2), **_into(xp, e))
+
+
+def _forward(xp, q, k, v, mask, ahead, out=None):
+    """y of a part, and of each query the greatest score and the sum of the exponentials."""
+    scores = _scores(xp, q, k, mask, ahead)
+    greatest = xp.max(scores, axis=-1, keepdims=True)
+    e = _exponentials(xp, scores, greatest, mask)
+    total = xp.sum(e, axis=-1, keepdims=True)
+    y = xp.matmul(e, v, **_into(xp, out))
+    return xp.divide(y, total, **_into(xp, out)), xp.concatenate([greatest, total], axis=-1)
+
+
+def _back(xp, gy, q, k, v, mask, ahead, sums):
+    """The gradients of q, k and v from a part."""
+    e = _exponentials(xp, _scores(xp, q, k, mask, ahead), sums[..., :1], mask)
+    p = xp.divide(e, sums[..., 1:], **_into(xp, e))
+    gv = xp.matmul(swap_last(xp, p), gy)
+    slopes = xp.matmul(gy, swap_last(xp, v))
+    mean = xp.expand_dims(xp.einsum("hij,hij->hi", p, slopes), -1)  # of one key alone exactly its slope
+    slopes = xp.subtract(slopes, mean, **_into(xp, slopes))
+    slopes = xp.multiply(slopes, p, **_into(xp, slopes))
+    scale = 1 / math.sqrt(q.shape[-1])
+    return xp.matmul(slopes, k) * scale, xp.matmul(swap_last(xp, slopes), q) * scale, gv
+
+
+def _ahead(q, k, causal, rows):
+    """How far beyond its own row a query of a part looks; which keys any of them looks at."""
+    if not causal:
+        return None, slice(None)
+    ahead = k.shape[-2] - q.shape[-2] + rows.start
+    return ahead, slice(0, ahead + rows.stop - rows.start)
+
+
+def _run(xp, q, k, v, mask, *, causal):
+    """y and what is kept of each query, in one array. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
+    parts = _parts(xp, *q.shape[:2], k.shape[1])
+    if len(parts) == 1:
+        ahead, _ = _ahead(q, k, causal, parts[0][1])
+        return packed(xp, _forward(xp, q, k, v, mask, ahead))
+    flat = numpy.empty(q.shape[0] * q.shape[1] * (v.shape[2] + 2), q.dtype)
+    y, sums = unpacked(xp, flat, *_shapes(q, v))
+    for heads, rows in parts:
+        ahead, keys = _ahead(q, k, causal, rows)
+        seen = None if mask is None else mask[heads, keys]
+        sums[heads, rows] = _forward(xp, q[heads, rows], k[heads, keys], v[heads, keys], seen, ahead, y[heads, rows])[1]
+    return flat
+
+
+def _shapes(q, v):
+    """Those of y and of what is kept of each query."""
+    return (*q.shape[:2], v.shape[2]), (*q.shape[:2], 2)
+
+
+def _pull(xp, gy, q, k, v, mask, run, *, causal):
+    """The gradients of q, k and v in one array; run: what `_run` gave."""
+    _, sums = unpacked(xp, run, *_shapes(q, v))
+    parts = _parts(xp, *q.shape[:2], k.shape[1])
+    if len(parts) == 1:
+        ahead, _ = _ahead(q, k, causal, parts[0][1])
+        return packed(xp, _back(xp, gy, q, k, v, mask, ahead, sums))
+    flat = numpy.zeros(q.size + k.size + v.size, q.dtype)
+    gq, gk, gv = unpacked(xp, flat, q.shape, k.shape, v.shape)
+    for heads, rows in parts:
+        ahead, keys = _ahead(q, k, causal, rows)
+        seen = None if mask is None else mask[heads, keys]
+        given = gy[heads, rows], q[heads, rows], k[heads, keys], v[heads, keys]
+        gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead, sums[heads, rows])
+        gk[heads, keys] += of_k
+        gv[heads, keys] += of_v
+    return flat
+
+
+def _heads(xp, x):
+    """All heads of all samples one after another: (heads, rows, width)."""
+    return xp.reshape(x, (-1, *x.shape[-2:]))
+
+
+def _mask_of_heads(xp, mask, q, k):
+    return xp.reshape(xp.broadcast_to(mask, (*q.shape[:-2], k.shape[-2])), (-1, k.shape[-2]))
+
+
+RUN = {causal: as_one_call(_run, causal=causal) for causal in (False, True)}
+PULL = {causal: as_one_call(_pull, causal=causal) for causal in (False, True)}
+
+
+def _value(xp, q, k, v, mask, causal):
+    run = RUN[causal](xp, *(_heads(xp, x) for x in (q, k, v)), mask)
+    return xp.reshape(unpacked(xp, run, *_shapes(_heads(xp, q), _heads(xp, v)))[0], (*q.shape[:-1], v.shape[-1]))
+
+
+def _gradients(xp, gy, q, k, v, mask, causal):
+    """Those of q, k and v. A recorded step runs forward once, and back once, for all rules."""
+    flat = [_heads(xp, x) for x in (q, k, v)]
+    run = RUN[causal](xp, *flat, mask)
+    pulled = PULL[causal](xp, _heads(xp, gy), *flat, mask, run)
+    return unpacked(xp, pulled, q.shape, k.shape, v.shape)
+
+
+_SCORES = "s[..., i, j] = sum(q[..., i, c] * k[..., j, c], c) / sqrt(q.shape[-1]); "
+_WEIGHTS = (
+    "e[..., i, j] = {counts}exp(s[..., i, j]) if causal * (j - i - k.shape[-2] + q.shape[-2]) <= 0 else 0; "
+    "t[..., i] = sum(e[..., i, j], j); p[..., i, j] = e[..., i, j] / t[..., i]; "
+)
+_SLOPES = (
+    "d[..., i, j] = sum(gy[..., i, f] * v[..., j, f], f); "
+    "u[..., i] = sum(p[..., i, j] * d[..., i, j], j); "
+    "z[..., i, j] = p[..., i, j] * (d[..., i, j] - u[..., i]) / sqrt(q.shape[-1]); "
+)
+FREE, MASKED = (_SCORES + _WEIGHTS.format(counts=counts) for counts in ("", "mask[..., j] * "))
+"""The weights p: of every key, and where each counts as much as the mask says."""
+VALUE = "y[..., i, f] = sum(p[..., i, j] * v[..., j, f], j)"
+OF_Q = _SLOPES + "gq[..., i, c] = sum(z[..., i, j] * k[..., j, c], j)"
+OF_K = _SLOPES + "gk[..., j, c] = sum(z[..., i, j] * q[..., i, c], i)"
+OF_V = "gv[..., j, f] = sum(p[..., i, j] * gy[..., i, f], i)"
+
+
+@primitive(
+    FREE + VALUE,
+    saves=("q", "k", "v"),
+    domain={"q": (-1, 1), "k": (-1, 1)},
+    examples=(
+        example((3, 2), (4, 2), (4, 3)),
+        example((2, 2, 2), (2, 3, 2), (2, 3, 1), causal=True),
+    ),
+)
+def attention(xp, q, k, v, *, causal=False):
+    """softmax(q kᵀ / √width) v: of the values v the mean that each query asks for (Vaswani et al. 2017, eq. 1).
+
+    q: (…, queries, width); k: (…, keys, width); v: (…, keys, features). Returns (…, queries, features). causal: a query
+    looks at the keys up to its own place alone, the last query's being that of the last key.
+    """
+    return _value(xp, q, k, v, None, causal)
+
+
+@primitive(
+    MASKED + VALUE,
+    saves=("q", "k", "v", "mask"),
+    domain={"q": (-1, 1), "k": (-1, 1), "mask": (0.1, 1)},
+    examples=(example((2, 1, 3, 2), (2, 1, 3, 2), (2, 1, 3, 2), (2, 1, 3), causal=True),),
+)
+def masked_attention(xp, q, k, v, mask, *, causal=False):
+    """`attention` in which each key counts as much as the mask says: 0 for not at all, 1 for wholly.
+
+    mask: (…, keys), of which the axes before the last are q's, or 1. A query that may look at no key is a DataError on
+    the CPU, where values are looked at without waiting, and NaN on a GPU. The mask has no gradient.
+    """
+    return _value(xp, q, k, v, _mask_of_heads(xp, mask, q, k), causal)
+
+
+def _check(q, k, v, causal, mask=None):
+    shapes = ", ".join(str(tuple(x.shape)) for x in (q, k, v))
+    fits = min(len(x.shape) for x in (q, k, v)) > 1 and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    if not fits or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ShapeError(
+            f"attention takes q (…, queries, width), k (…, keys, width) and v (…, keys, features), not {shapes}."
+        )
+    if not (k.shape[-2] and q.shape[-1]):
+        raise ShapeError(f"attention to no keys, or by no numbers: q, k and v have shapes {shapes}.")
+    if causal and q.shape[-2] > k.shape[-2]:
+        raise ShapeError(
+            f"causal attention of {q.shape[-2]} queries to {k.shape[-2]} keys: the first queries would have no key. "
+            "The last query stands at the last key's place."
+        )
+    if mask is not None:
+        lead = (1,) * (len(q.shape) - 1 - len(mask.shape)) + tuple(mask.shape[:-1])
+        near = len(lead) == len(q.shape) - 2 and all(n in (1, m) for n, m in zip(lead, q.shape, strict=False))
+        if not mask.shape or mask.shape[-1] != k.shape[-2] or not near:
+            raise ShapeError(f"attention: a mask of shape {tuple(mask.shape)} for {shapes}: it is (…, keys).")
+
+
+@attention.check
+def _(q, k, v, causal):
+    _check(q, k, v, causal)
+
+
+@masked_attention.check
+def _(q, k, v, mask, causal):
+    _check(q, k, v, causal, mask)
+
+
+@masked_attention.check_values
+def _(q, k, v, mask, causal):
+    first = k.shape[-2] - q.shape[-2] + 1 if causal else k.shape[-2]
+    if not (seen := (mask[..., :first] > 0).any(-1)).all():
+        at = ", ".join(map(str, numpy.argwhere(~seen)[0])) or "0"
+        raise DataError(
+            f"attention: the mask leaves the first query of row {at} no key to look at: let at least one of its first "
+            f"{first} be 1."
+        )
+
+
+masked_attention.value_checker.in_each_replay = True  # type: ignore[union-attr]
+
+
+@attention.vjp("q", FREE + OF_Q)
+def _(xp, gy, q, k, v, causal):
+    return _gradients(xp, gy, q, k, v, None, causal)[0]
+
+
+@attention.vjp("k", FREE + OF_K)
+def _(xp, gy, q, k, v, causal):
+    return _gradients(xp, gy, q, k, v, None, causal)[1]
+
+
+@attention.vjp("v", FREE + OF_V)
+def _(xp, gy, q, k, v, causal):
+    return _gradients(xp, gy, q, k, v, None, causal)[2]
+
+
+@masked_attention.vjp("q", MASKED + OF_Q)
+def _(xp, gy, q, k, v, mask, causal):
+    return _gradients(xp, gy, q, k, v, _mask_of_heads(xp, mask, q, k), causal)[0]
+
+
+@masked_attention.vjp("k", MASKED + OF_K)
+def _(xp, gy, q, k, v, mask, causal):
+    return _gradients(xp, gy, q, k, v, _mask_of_heads(xp, mask, q, k), causal)[1]
+
+
+@masked_attention.vjp("v", MASKED + OF_V)
+def _(xp, gy, q, k, v, mask, causal):
+    return _gradients(xp, gy, q, k, v, _mask_of_heads(xp, mask, q, k), causal)[2]
