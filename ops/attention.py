@@ -22,8 +22,9 @@ ROWS = 64
 """The least queries that are taken together, where a head is too large for that."""
 
 
-def _parts(xp, heads, queries, keys):
+def _parts(xp, q, k):
     """What is taken at a time, on the CPU: some heads whole, or of one head some queries."""
+    heads, queries, keys = *q.shape[:2], k.shape[1]
     if xp is not numpy or heads * queries * keys <= MOST:
         return [(slice(0, heads), slice(0, queries))]
     if queries * keys <= MOST:
@@ -90,7 +91,7 @@ def _ahead(q, k, causal, rows):
 
 def _run(xp, q, k, v, mask, *, causal):
     """y and what is kept of each query, in one array. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
-    parts = _parts(xp, *q.shape[:2], k.shape[1])
+    parts = _parts(xp, q, k)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
         return packed(xp, _forward(xp, q, k, v, mask, ahead))
@@ -111,7 +112,7 @@ def _shapes(q, v):
 def _pull(xp, gy, q, k, v, mask, run, *, causal):
     """The gradients of q, k and v in one array; run: what `_run` gave."""
     _, sums = unpacked(xp, run, *_shapes(q, v))
-    parts = _parts(xp, *q.shape[:2], k.shape[1])
+    parts = _parts(xp, q, k)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
         return packed(xp, _back(xp, gy, q, k, v, mask, ahead, sums))

@@ -23,7 +23,10 @@ def integers_for(p, case, dtype):
     """Operands of a primitive: integers where it computes with them, within reach of its logarithms and roots."""
     limit = np.inf if p.name in ("mean", "var", "mean_squared_error", "divide", "average_pool") else 60
     for i, x in enumerate(draw(p, case)):
-        yield whole_numbers(dtype, x.shape, limit) if p.operand(i) in p.equation.terms else x
+        if p.operand(i) == "mask":  # of which some must count
+            yield np.ones(x.shape, dtype)
+        else:
+            yield whole_numbers(dtype, x.shape, limit) if p.operand(i) in p.equation.terms else x
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
