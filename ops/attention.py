@@ -24,7 +24,7 @@ ROWS = 64
 
 def _parts(xp, q, k):
     """What is taken at a time, on the CPU: some heads whole, or of one head some queries."""
-    heads, queries, keys = *q.shape[:2], k.shape[1]
+    heads, queries, keys = q.shape[0], q.shape[1], k.shape[1]
     if xp is not numpy or heads * queries * keys <= MOST:
         return [(slice(0, heads), slice(0, queries))]
     if queries * keys <= MOST:
