@@ -14,12 +14,14 @@ from typing import Any, TypeVar, overload
 
 from .errors import UsageError, unknown_name
 
-CLASSES = ("layer", "schedule", "loss", "metric", "regularizer", "constraint", "initializer")
+CLASSES = ("model", "layer", "schedule", "loss", "metric", "regularizer", "constraint", "initializer")
 """Keys under which a configuration names its class."""
 T = TypeVar("T")
 OURS = f"{__name__.rpartition('.')[0]}."
 OWN = "own"
 """The key under which a file names a thing of the user's own."""
+PRIMITIVE = "primitive"
+"""The key under which a file names a primitive."""
 
 
 class Names(dict[str, T]):

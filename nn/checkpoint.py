@@ -19,19 +19,21 @@ from ..engine.files import replacing
 from ..engine.primitive import Primitive, registry
 from ..engine.tensor import Tensor
 from ..errors import DataError, DivergenceError, UsageError
-from ..names import OWN, is_ours, name_of_own, registered
+from ..names import OWN, PRIMITIVE, is_ours, name_of_own, registered
 from ..optim import OPTIMIZERS
 from ..optim.optimizer import RAW
 from ..optim.schedule import SCHEDULES
+from .architecture import MODELS
 from .container import check_extension, check_header, digest_of
 from .criterion import Loss
-from .description import PRIMITIVE, UNUSABLE, made
+from .description import UNUSABLE, made
 from .fitting import make_metric
 from .layers import LAYERS
 from .loading import (
     DIGEST,
     FORMAT,
     KEY,
+    PLAIN,
     STATE,
     TRAINING,
     difference_of,
@@ -42,6 +44,7 @@ from .loading import (
     shapes_of,
 )
 from .metrics import METRICS
+from .nested import everything_in
 from .state import CHOICES, Standing, is_finite, to_plain
 from .tally import Metric
 
@@ -51,16 +54,8 @@ if TYPE_CHECKING:
 
 def save(model: Trained, path: str | os.PathLike[str], before: Callable[[], None] | None = None) -> None:
     """Write the model to `path`; see Sequential.save, and for `before` engine.files.replacing."""
-    from safetensors.numpy import save as serialize
-
     check_extension(path)
-    for layer in model.parts:
-        for key, w in layer.variables.items():
-            if not is_finite(w._data):
-                raise DivergenceError(
-                    f"{path} is left as it is: the weight {key!r} of the layer {layer.name!r} has become NaN or "
-                    "infinite. Load the last good model, and train on with a smaller learning rate."
-                )
+    _check_finite(model, path)
     with model.under_way.at_begin() if model.under_way else contextlib.nullcontext() as within:
         described = Description(model)
         described.try_out(path)
@@ -72,8 +67,38 @@ def save(model: Trained, path: str | os.PathLike[str], before: Callable[[], None
         present = model.present_standing()
         standing = _standing(replace(present, within=within or present.within), contents)
         description = {**described.plain, **({"standing": standing} if standing else {})}
-        description[DIGEST] = digest_of(description, contents)
-        data = serialize(contents, metadata={KEY: json.dumps(description)})
+        _write(path, description, contents, before)
+
+
+def save_weights(model: Trained, path: str | os.PathLike[str]) -> None:
+    """Write the weights alone; see Model.save_weights."""
+    if not str(path).endswith(".weights.h5"):  # as Keras wants it
+        check_extension(path)
+    _check_finite(model, path)
+    contents = {name: _plain(w) for name, w in named_weights(model).items()}
+    _write(path, {"format": PLAIN, "name": model.name}, contents)
+
+
+def _check_finite(model: Trained, path: str | os.PathLike[str]) -> None:
+    for layer in model.parts:
+        for key, w in layer.variables.items():
+            if not is_finite(w._data):
+                raise DivergenceError(
+                    f"{path} is left as it is: the weight {key!r} of the layer {layer.name!r} has become NaN or "
+                    "infinite. Load the last good model, and train on with a smaller learning rate."
+                )
+
+
+def _write(
+    path: str | os.PathLike[str],
+    description: dict[str, Any],
+    contents: Mapping[str, Any],
+    before: Callable[[], None] | None = None,
+) -> None:
+    from safetensors.numpy import save as serialize
+
+    description[DIGEST] = digest_of(description, contents)
+    data = serialize(dict(contents), metadata={KEY: json.dumps(description)})
     try:
         check_header(data)
     except ValueError as error:
@@ -150,15 +175,20 @@ class Description:
         self.model = model
         self.own: dict[str, Any] = {}
         self.notes: list[str] = []
+        told = model.architecture()
+        names = [part.name for part in model.parts]
+        layers = [self._written(c, f"the layer {n!r} has") for c, n in zip(told.pop("layers"), names, strict=False)]
+        plain = "model" not in told and all(config["layer"] != "Nested" for config in layers)
+        shapes = [list(shape) for shape in model.input_shapes]
         self.plain: dict[str, Any] = {
-            "format": FORMAT,
+            "format": PLAIN if plain else FORMAT,
             "name": model.name,
             "seed": model.seed,
             "dtype": model.dtype,
-            "input_shape": list(model.shapes[0]),
-            "layers": [self._written(layer.config(), f"the layer {layer.name!r} has") for layer in model.parts],
+            "input_shape": shapes if len(shapes) > 1 else shapes[0],
+            "layers": layers,
             "stream": asdict(model.stream),
-            **({} if model.trainable else {"trainable": False}),
+            **self._written(told, f"the model {model.name!r} has"),
             "history": {"epoch": model.history.epoch, "history": model.history.history},
             "facts": model.facts,
         }
@@ -217,7 +247,7 @@ class Description:
         Raises UsageError where no such model comes of it.
         """
         model, optimizer = self.model, self.model.optimizer
-        parts = [*model.parts, *([optimizer, optimizer.schedule] if optimizer else [])]
+        parts = [model, *everything_in(model), *([optimizer, optimizer.schedule] if optimizer else [])]
         kinds = {type(part).__name__: type(part) for part in parts if not is_ours(type(part))}
         try:
             again = made(_kind(model), json.loads(json.dumps(self.plain)), {**self.own, **kinds}, "cpu")
@@ -234,7 +264,7 @@ class Description:
                 f"{path} is not written, since another model would be made of it: {difference}. A layer keeps what "
                 "its constructor is given under the same names, or says it in config()."
             )
-        known = [*registered.values(), *LAYERS.values(), *OPTIMIZERS.values(), *SCHEDULES.values()]
+        known = [*registered.values(), *LAYERS.values(), *MODELS.values(), *OPTIMIZERS.values(), *SCHEDULES.values()]
         unknown = [name for name, thing in (self.own | kinds).items() if not any(thing is each for each in known)]
         if unknown:
             given = ", ".join(f"{name!r}: {name}" for name in unknown)

@@ -32,7 +32,7 @@ EXTENSION = ".safetensors"
 OTHERS = {
     extension: whose
     for whose, extensions in {
-        "Keras's": ".h5 .hdf5 .keras", "PyTorch's": ".bin .pt .pth", "TensorFlow's": ".ckpt .pb .tflite",
+        "Keras's": ".h5 .hdf5", "PyTorch's": ".bin .pt .pth", "TensorFlow's": ".ckpt .pb .tflite",
         "NumPy's": ".npy .npz", "pickle's": ".joblib .pickle .pkl", "ONNX's": ".onnx", "JSON's": ".json",
     }.items()
     for extension in extensions.split()
@@ -66,6 +66,7 @@ class Container:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
         self._file = _opened(path)
+        self._begins_as_zip = False
         try:
             self.size = os.fstat(self._file.fileno()).st_size
             header = self._header()
@@ -88,10 +89,17 @@ class Container:
 
     def damaged(self, why: object) -> DataError:
         """The error for a file that is not what it should be."""
+        if self._begins_as_zip:
+            return DataError(
+                f"{self.path} is no model file, but an archive, as Keras writes them: load it there, and hand its weights over, by "
+                "set_weights(model.get_weights())."
+            )
         return DataError(f"{self.path} is no model file, or it is damaged ({why}).")
 
     def _header(self) -> dict[str, Any]:
-        length = int.from_bytes(self._file.read(8), "little")
+        head = self._file.read(8)
+        self._begins_as_zip = head[:4] == b"PK\3\4"
+        length = int.from_bytes(head, "little")
         if not 2 <= length <= self.size - 8:
             raise ValueError(f"it has {self.size} bytes, and its header would have {length}")
         if length > (ROOM + self.size) // 4:

@@ -11,11 +11,11 @@ from ..checks import whole
 from ..engine.piece import key_in
 from ..engine.primitive import registry
 from ..errors import ChalkgradError, UsageError
-from ..names import OWN, registered, resolved
+from ..names import OWN, PRIMITIVE, registered, resolved
 from ..optim import OPTIMIZERS, Optimizer, make_optimizer
+from .architecture import MODELS, GraphParts, check_layers
 from .draws import Stream
 from .hooks import History
-from .layers import LAYERS, Layer, make_layer
 from .losses import make_loss
 from .schema import check, check_config, check_piece, shown
 from .state import CHOICES, Within
@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from .trained import Trained
 
 M = TypeVar("M", bound="Trained")
-PRIMITIVE = "primitive"
-"""The key under which a file names a primitive; with `names.OWN` of the user's own functions."""
 UNUSABLE = (
     ChalkgradError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError
 )  # fmt: skip
 """What a description may raise that says something else than it should."""
-COMMON = {"input_shape": list[int] | None, "name": str | None, "trainable": bool}
-"""What every layer's configuration may say."""
 
 
 class Epochs(TypedDict):
@@ -84,11 +80,10 @@ class Compiled(Later):
     metrics: list[Any]
 
 
-class Optional(TypedDict, total=False):
+class Optional(GraphParts, total=False):
     """What a file may say of a model."""
 
     stream: dict[str, Any]
-    trainable: bool
     compile: Compiled
     facts: Facts
     standing: Stands
@@ -101,7 +96,7 @@ class Described(Optional):
     name: str
     seed: Any
     dtype: str
-    input_shape: list[int]
+    input_shape: list[int | list[int | None] | None]
     layers: list[dict[str, Any]]
     history: Epochs
 
@@ -112,20 +107,17 @@ def made(cls: type[M], description: Mapping[str, Any], own: Mapping[str, Any], d
     Raises UsageError where it says anything that it should not, before anything is made of it.
     """
     things = {OWN: {**registered, **own}, PRIMITIVE: registry}
-    parts = {key: resolved(description[key], things, own) for key in ("layers", "compile") if key in description}
+    given = ("layers", "compile", "calls", "arguments")
+    parts = {key: resolved(description[key], things, own) for key in given if key in description}
     description = {**description, **parts}
     check(description, Described, "it")
-    for config in description["layers"]:
-        check_config(config, "layer", LAYERS, Layer, COMMON)
-    model = cls(
-        [make_layer(config) for config in description["layers"]],
-        seed=description["seed"], dtype=description["dtype"], name=description["name"], device=device,
-    )  # fmt: skip
-    if not description.get("trainable", True):
-        kept = [layer.trainable for layer in model.parts]
-        model.trainable = False
-        for layer, value in zip(model.parts, kept, strict=True):
-            layer.trainable = value
+    check_layers(description["layers"])
+    kind = description.get("model", "Sequential")
+    found: Any = own[kind] if kind in own else MODELS.named(kind)
+    if not issubclass(found, cls) and not issubclass(cls, found):
+        raise UsageError(f"it is of {found.__name__}, not of {cls.__name__}: models.load_model loads it")
+    chosen: Any = found if issubclass(found, cls) else cls
+    model: M = chosen.from_config(description, device=device)
     model.history = history_of(description["history"])
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
     model.facts = dict(description.get("facts", {}))

@@ -79,7 +79,7 @@ class ModelCheckpoint(Monitoring):
 
     def _save(self, path: str, when: str) -> bool:
         try:
-            save = self.model.save_weights if self.save_weights_only else self.model.save  # type: ignore[attr-defined]
+            save = self.model.save_weights if self.save_weights_only else self.model.save
             save(path)
         except DivergenceError as error:
             say(f"{when}: {error}")

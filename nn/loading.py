@@ -20,7 +20,8 @@ from .container import Container, Shape, Values, parsed
 from .description import UNUSABLE, Epochs, history_of, made
 from .hooks import History
 from .layers import Layer
-from .layers.base import checked_shape
+from .layers.base import checked_sample
+from .layers.written import set_weights
 from .schema import check, shown
 from .state import Standing, from_plain, is_finite
 
@@ -31,8 +32,9 @@ KEY = "chalkgrad"
 """The key of a file's metadata under which the description is."""
 DIGEST = "digest"
 """The key of the description under which the digests of the rest of it and of the tensors are."""
-FORMAT = 2
-"""What is written. Format 1 has no digest, and knows of no training beside history and optimiser."""
+PLAIN, FORMAT = 2, 3
+"""What is written: of layers one after another, and of models that are more than that. Format 1 has no digest, and
+knows of no training beside history and optimiser."""
 STATE, TRAINING = "optimizer/", "training/"
 """What the names of an optimiser's state begin with, and of what belongs to the training alone."""
 M = TypeVar("M", bound="Trained")
@@ -54,11 +56,16 @@ def load(
     """
     with Container(path) as file:
         description, digest = described(file)
+        if "layers" not in description and description.keys() <= {"format", "name"}:
+            raise DataError(f"{path} holds the weights alone: make the model, and call its load_weights.")
         if not compiled:
             description.pop("compile", None)
         try:
             model = made(cls, description, custom_objects or {}, device)
-            shapes = model.infer_shapes(checked_shape("input_shape", description["input_shape"]))
+            given = description["input_shape"]
+            several = bool(given) and isinstance(given[0], list)
+            checked = [checked_sample("input_shape", shape) for shape in (given if several else [given])]
+            shapes = model.infer_shapes(checked)
             parts = shapes_for(model, shapes)
         except UNUSABLE as error:
             raise DataError(f"{path}: its description of the model cannot be used ({_line(error)}).") from error
@@ -229,7 +236,7 @@ def load_weights(model: Trained, path: str | os.PathLike[str]) -> None:
                 file.read_into(name, arrays[-1])
                 if not is_finite(arrays[-1]):
                     raise DataError(f"{path}: {shown(name)} is NaN or infinite.")
-            model.set_weights(arrays)
+            set_weights("the model", [*own.values()], arrays)
 
 
 def shapes_of(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+from ..engine.primitive import registry
 from ..engine.sharing import changing, reading
 from ..engine.streams import say
 from ..errors import UsageError
+from ..names import OWN, PRIMITIVE, registered, resolved, taken_by
 from . import checkpoint, loading
+from .architecture import MODELS, architecture_of, graph_from
 from .graph import Graph, Symbol, graph_of
-from .layers.base import Layer, default_name
+from .layers.base import Layer, default_name, make_layer, plain, with_layers
 from .layers.core import InputLayer
 from .nested import Body
 from .summary import summary_text
@@ -75,6 +78,75 @@ class Model(Trained):
         """What the outputs are called: as in the dict that they were given in, else as the layers that make them."""
         return self._outputs_named or super().output_names
 
+    # What it consists of
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        MODELS.add(cls.__name__, cls)
+
+    def architecture(self) -> dict[str, Any]:
+        """What there is to be told of its layers and their calls; see nn.architecture."""
+        return architecture_of(self)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` makes the model again of, without its weights; of a class of the user's, what it is given.
+
+        Raises UsageError where such a class does not keep what it is given.
+        """
+        if hasattr(type(self), "call"):
+            return self.arguments()
+        shape = {"input_shape": _one_or_all(self.input_shapes)} if self.knows_its_input else {}
+        return {"name": self.name, "seed": self.seed, "dtype": self.dtype, **shape, **self.architecture()}
+
+    def arguments(self) -> dict[str, Any]:
+        """What the class of the user's is given to make it again."""
+        found = {}
+        for name in taken_by(type(self)):
+            if name in ("inputs", "outputs", "device"):
+                continue
+            if not hasattr(self, name):
+                raise UsageError(
+                    f"{type(self).__name__} takes {name}=…, and does not keep it: let it be self.{name}, or let "
+                    "get_config() say what it is made with."
+                )
+            found[name] = plain(getattr(self, name))
+        return found
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None, *, device: str = "cpu"
+    ) -> Any:
+        """The model that `get_config` tells of, without weights.
+
+        custom_objects: the user's own functions and classes by name. Raises UsageError for what tells of no model.
+        """
+        facts = {name: config[name] for name in ("seed", "dtype", "name") if name in config}
+        if hasattr(cls, "call"):
+            whole = "arguments" in config
+            own: Any = cls(
+                **{name: with_layers(value) for name, value in (config["arguments"] if whole else config).items()}
+            )
+            vars(own).update(facts if whole else {}, device=device)
+            return own
+        named = custom_objects or {}
+        config = resolved(config, {OWN: {**registered, **named}, PRIMITIVE: registry}, named)
+        model = cls._made_of(config, [make_layer(each) for each in config["layers"]], {**facts, "device": device})
+        if not config.get("trainable", True):
+            kept = [layer.trainable for layer in model.parts]
+            model.trainable = False
+            for layer, value in zip(model.parts, kept, strict=True):
+                layer.trainable = value
+        return model
+
+    @classmethod
+    def _made_of(cls, config: Mapping[str, Any], layers: list[Layer], options: Mapping[str, Any]) -> Model:
+        model = cls.__new__(cls)
+        model._outputs_named = list(config.get("output_names", ()))
+        Trained.__init__(
+            model, graph_from(config, layers), **{"seed": 0, "dtype": "float32", "name": "model", **options}
+        )
+        return model
+
     # Showing and keeping
 
     def summary(self, print_fn: Callable[[str], Any] = say) -> None:
@@ -101,11 +173,17 @@ class Model(Trained):
 
         Raises DataError where it cannot be written, DivergenceError where a weight is not finite (what stood there is
         kept), UsageError before build, where a layer has a function without a name, where no such model could be made
-        again from the file, or where the path's extension is another format's (".h5", ".keras", ".pt", ".npz", …): one
-        is ".safetensors", or whatever says nothing else.
+        again from the file, or where the path's extension is another format's (".h5", ".pt", ".npz", …): one is
+        ".safetensors", or whatever says nothing else; ".keras" is taken, too, and the format is ours whatever it is.
         """
         self._built("save")
         checkpoint.save(self, path)
+
+    @reading
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights alone, for `load_weights` of a model of the same architecture; else as `save`."""
+        self._built("save_weights")
+        checkpoint.save_weights(self, path)
 
     @classmethod
     def load(
@@ -131,6 +209,14 @@ class Model(Trained):
         """Take the weights of a file whose architecture is the same; raises DataError that names the difference."""
         self._built("load_weights")
         loading.load_weights(self, path)
+
+
+MODELS.add("Model", Model)
+
+
+def _one_or_all(shapes: Sequence[Any]) -> list[Any]:
+    listed = [list(shape) for shape in shapes]
+    return listed[0] if len(listed) == 1 else listed
 
 
 def _symbols(what: str, given: Any) -> Sequence[Symbol]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -88,6 +88,14 @@ class Nested(Layer, abstract=True):
             raise UsageError(f"the model {self.name!r} is on {self.network.device}, and the one around it on {device}.")
         vars(self.network)["device"] = device
 
+    def config(self) -> dict[str, Any]:
+        """The network's, as that of a layer."""
+        return {
+            "layer": "Nested",
+            "name": self.name,
+            "network": {"name": self.network.name, **self.network.architecture()},
+        }
+
     def output_shape(self, input_shape: Any) -> Any:
         shapes = self.network.infer_shapes(input_shape)
         found = [shapes[number] for number in self.network.outputs_at]
@@ -99,6 +107,15 @@ class Nested(Layer, abstract=True):
         ]
         found = self.network.run(x if isinstance(x, list) else [x], each, training=training, generator=generator)
         return found if len(found) > 1 else found[0]
+
+
+def everything_in(model: Any) -> Iterator[Any]:
+    """All layers and models in a model, however deep."""
+    waiting: list[Any] = [*model.parts]
+    while waiting:
+        layer = waiting.pop()
+        yield getattr(layer, "network", layer)
+        waiting += layer._inner.values()
 
 
 class Body(Layer, abstract=True):

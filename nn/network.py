@@ -14,7 +14,6 @@ import numpy.typing
 
 from ..engine import backend, forked, random
 from ..engine.flat import Flat
-from ..engine.incoming import as_array
 from ..engine.sharing import Sharing, changing, reading
 from ..engine.tensor import Tensor, tensor
 from ..errors import DeviceMemoryError, DtypeError, ShapeError, UsageError, unknown_name
@@ -23,6 +22,7 @@ from . import graph
 from .graph import Call, Graph, Symbol, is_symbolic, samples_of, shape_after
 from .layers import Layer
 from .layers.base import LARGEST, Shape, Weights, checked_sample
+from .layers.written import set_weights
 from .measuring import in_dtype
 from .nested import Body, Nested
 
@@ -201,6 +201,10 @@ class Network:
             vars(self)["_layer"] = Nested(self)
         assert self._layer
         return self._layer
+
+    def architecture(self) -> dict[str, Any]:
+        """What there is to be told of its layers and their calls."""
+        raise NotImplementedError
 
     def symbols(self) -> list[Symbol]:
         """The values, by number, as symbols."""
@@ -478,13 +482,7 @@ class Network:
         """Overwrite all weights; before any is changed raises ShapeError where number or shapes differ, and DataError
         for a value that the model's dtype does not hold.
         """
-        values = [v if isinstance(v, Tensor) else as_array(v, f"weight {i}") for i, v in enumerate(values)]
-        given, own = [v.shape for v in values], [w.shape for w in self.weights]
-        if given != own:
-            raise ShapeError(f"the model has weights of shapes {own}, got {given}.")
-        made = [tensor(value, dtype=self.dtype, device=self.device) for value in values]
-        for weight, value in zip(self.weights, made, strict=True):
-            weight.assign(value)
+        set_weights("the model", self.weights, values)
 
     def __call__(self, x: Any, *, training: bool | None = None, generator: numpy.random.Generator | None = None) -> Any:
         """The model's output for a batch, on the tape, so that a loss of it can be differentiated.

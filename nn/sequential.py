@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..engine.sharing import changing
 from ..errors import UsageError
+from .layers import Input, Layer
 from .model import Model
 from .trained import Trained
 
@@ -36,6 +37,15 @@ class Sequential(Model):
     @property
     def _is_graph(self) -> bool:
         return False
+
+    @classmethod
+    def _made_of(cls, config: Mapping[str, Any], layers: list[Layer], options: Mapping[str, Any]) -> Model:
+        if "calls" in config:
+            raise UsageError(f"it tells of calls of its layers, which {cls.__name__} has not: it is Model's")
+        model = cls(layers, **options)
+        if (shape := config.get("input_shape")) and not model.knows_its_input and "format" not in config:
+            model._given = [Input(shape)]
+        return model
 
     @changing
     def pop(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy
@@ -383,17 +383,56 @@ class Layer:
 
         Raises UsageError where the layer has not kept what it was given.
         """
-        shape = {} if self.input_shape is None else {"input_shape": list(self.input_shape)}
-        frozen = {} if self.trainable else {"trainable": False}
-        kept = dict[str, Any]()
+        config = self.get_config()
         for key in self.config_names:
-            if not hasattr(self, key):
+            if key not in config:
                 raise UsageError(
                     f"{type(self).__name__} takes {key}=…, and does not keep it: let it be self.{key}, or let config() "
-                    "say what it is made with."
+                    "or get_config() say what it is made with."
                 )
-            kept[key] = as_plain(getattr(self, key))
-        return {"layer": type(self).__name__, "name": self.name, **shape, **frozen, **kept}
+        return {"layer": type(self).__name__, **config}
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` makes the layer again of, as far as it has kept what it was given."""
+        shape = {} if self.input_shape is None else {"input_shape": list(self.input_shape)}
+        frozen = {} if self.trainable else {"trainable": False}
+        kept = {key: plain(getattr(self, key)) for key in self.config_names if hasattr(self, key)}
+        return {"name": self.name, **shape, **frozen, **kept}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """The layer that `get_config` tells of, without its weights."""
+        return make_layer({"layer": cls, **config})
+
+    def get_weights(self) -> list[Any]:
+        """Copies of what it learns, then of its state, as NumPy arrays."""
+        self._drawn_by_its_model()
+        return [w.numpy().copy() for w in self.variables.values()]
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Overwrite what it learns and its state; raises ShapeError, before any is changed, where they do not fit."""
+        self._drawn_by_its_model()
+        written.set_weights(f"the layer {self.name!r}", [*self.variables.values()], values)
+
+    def _drawn_by_its_model(self) -> None:
+        model = graph.owner_of(self)
+        if self.built_for is None and model is not None:
+            model._ready()
+
+    @property
+    def trainable_weights(self) -> list[Tensor]:
+        """The weights that are learned; none, where it is frozen."""
+        return [w for w in self.weights.values() if w.requires_grad]
+
+    @property
+    def non_trainable_weights(self) -> list[Tensor]:
+        """The others."""
+        return [w for w in self.variables.values() if not w.requires_grad]
+
+    def count_params(self) -> int:
+        """How many numbers it consists of, learned or not."""
+        self._drawn_by_its_model()
+        return self.parameters
 
     @property
     def variables(self) -> dict[str, Tensor]:
@@ -483,11 +522,34 @@ def activation_name(function: Function | None) -> str | None:
 
 def make_layer(config: Mapping[str, Any]) -> Layer:
     """The layer that a `config()` describes; raises UsageError for a kind that is not known."""
-    layer: Layer = LAYERS.made({key: value for key, value in config.items() if key not in COMMON}, "layer")
+    if maker := wrappers.get(str(config.get("layer"))):
+        layer = maker(config)
+    else:
+        given = {key: with_layers(value) for key, value in config.items() if key not in COMMON}
+        kind = given.get("layer")
+        if isinstance(kind, type) and kind.from_config.__func__ is not Layer.from_config.__func__:  # type: ignore[attr-defined]
+            layer = kind.from_config({key: value for key, value in given.items() if key != "layer"})  # type: ignore[attr-defined]
+        else:
+            layer = LAYERS.made(given, "layer")
     layer.name, layer.trainable = config.get("name") or layer.name, config.get("trainable", True)
     if config.get("input_shape") is not None:
         vars(layer)["input_shape"] = checked_shape("input_shape", config["input_shape"])
     return layer
+
+
+wrappers: dict[str, Callable[[Mapping[str, Any]], Layer]] = {}
+"""What makes layers of those configurations that name no class of `LAYERS`: models as layers."""
+
+
+def with_layers(value: Any) -> Any:
+    """The layer that a configuration among others tells of; anything else as it is."""
+    return make_layer(value) if isinstance(value, Mapping) and "layer" in value else value
+
+
+def plain(value: Any) -> Any:
+    """A value as a configuration has it: layers and models by theirs."""
+    layer = getattr(value, "as_layer", value)
+    return layer.config() if isinstance(layer, Layer) else as_plain(value)
 
 
 def _drawn(layer: Layer, wanted: Beginnings, generator: numpy.random.Generator) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ...engine import random
+from ...engine.incoming import as_array
 from ...engine.tensor import Tensor, tensor
-from ...errors import UsageError
+from ...errors import ShapeError, UsageError
 from ..graph import VARYING, Shape, Shapes, mapped, samples_of, with_varying
 from ..initializers import make_initializer
 
@@ -224,3 +225,16 @@ def shape_by_trying(layer: Layer, input_shape: Shapes) -> Shapes:
             one._begin(input_shape, random.generator(0, layer.name), "float32")
         layer._tried[key] = one._tried[key] if key in one._tried else _try(one, input_shape)
     return layer._tried[key]
+
+
+def set_weights(whose: str, weights: Sequence[Tensor], values: Sequence[Any]) -> None:
+    """Overwrite weights; before any is changed raises ShapeError where number or shapes differ, and DataError for a
+    value that the dtype does not hold.
+    """
+    values = [v if isinstance(v, Tensor) else as_array(v, f"weight {i}") for i, v in enumerate(values)]
+    given, own = [v.shape for v in values], [w.shape for w in weights]
+    if given != own:
+        raise ShapeError(f"{whose} has weights of shapes {own}, got {given}.")
+    made = [tensor(value, dtype=w.dtype, device=w.device) for w, value in zip(weights, values, strict=True)]
+    for weight, value in zip(weights, made, strict=True):
+        weight.assign(value)

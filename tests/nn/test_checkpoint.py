@@ -282,7 +282,7 @@ def test_a_loss_of_ones_own_is_told_by_more_than_its_name(path, classifier):
     assert Sequential.load(path, custom_objects={"mean_squared_error": mean_squared_error}).loss.targets == "any"
 
 
-@pytest.mark.parametrize("name", ["m.h5", "m.KERAS", "m.pt", "m.npz", "m.onnx", "m.pickle"])
+@pytest.mark.parametrize("name", ["m.h5", "m.HDF5", "m.pt", "m.npz", "m.onnx", "m.pickle"])
 def test_the_extension_says_the_format(tmp_path, fitted, name):
     with pytest.raises(UsageError, match=r"a model file is safetensors: call it .*/m\.safetensors"):
         fitted.save(tmp_path / name)
