@@ -46,14 +46,29 @@ class Flat:
             x.move_to(view)
 
     def hold(self) -> Flat:
-        """See to it that the tensors are views of `data`, also where another flat buffer has taken them since."""
-        for x, view in zip(self.tensors, self._views, strict=True):
-            if backend.plain(x._data) is not view:
+        """See to it that the tensors are views of `data`, also where another flat buffer has taken them since.
+
+        Where they lie side by side in that one, `data` becomes that part of it, and both have them; else they are moved
+        back.
+        """
+        moved = [
+            (x, view) for x, view in zip(self.tensors, self._views, strict=True) if backend.plain(x._data) is not view
+        ]
+        if moved and not self._joined():
+            for x, view in moved:
                 if trace := capturing():
                     trace.refuse("parameters are taken over from another flat buffer")
                 view[...] = backend.plain(x._data)
                 x.move_to(view)
         return self
+
+    def _joined(self) -> bool:
+        """Whether `data` could become a part of the buffer in which the tensors lie now."""
+        arrays = [backend.plain(x._data) for x in self.tensors]
+        shared = None if capturing() else _side_by_side(arrays)
+        if shared is not None:
+            self.data, self._views = shared, arrays
+        return shared is not None
 
     def __reduce__(self) -> Any:
         """A copy lays the copied tensors into a buffer of its own; so they are views of that, as these are of this."""

@@ -91,8 +91,8 @@ class Container:
         """The error for a file that is not what it should be."""
         if self._begins_as_zip:
             return DataError(
-                f"{self.path} is no model file, but an archive, as Keras writes them: load it there, and hand its weights over, by "
-                "set_weights(model.get_weights())."
+                f"{self.path} is no model file, but an archive, as Keras writes them: load it there, and hand its "
+                "weights over, by set_weights(model.get_weights())."
             )
         return DataError(f"{self.path} is no model file, or it is damaged ({why}).")
 

@@ -87,15 +87,25 @@ def test_a_model_of_some_of_the_layers_has_their_weights(same):
         np.testing.assert_allclose(part.predict(X), np.tanh(X @ w + b), atol=1e-6)
 
 
-def test_two_models_that_train_the_same_layers_both_see_it(same):
+def alternating(eager, end):
+    """Two models that share layers, trained in turns: one that has the other's first layers, or its last ones."""
     whole = functional()
-    part = Model(whole.inputs, whole.layers[1].output)
-    trained(whole)
-    part.compile("sgd", "mse")
-    for _ in range(2):
-        part.fit(X, np.zeros((48, 5)), verbose=0)
-        whole.fit(X, Y, verbose=0)
-    same(part.get_weights(), whole.get_weights()[:2])
+    other = Model(whole.inputs, whole.layers[1].output) if end else Sequential([whole, Dense(5)])
+    for model in (whole, other):
+        model.compile("adam", "mse", run_eagerly=eager)
+    for _ in range(3):
+        other.fit(X, np.zeros((48, 5)), 8, epochs=3, verbose=0)
+        whole.fit(X, Y, 8, epochs=3, verbose=0)
+    return whole, other
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_two_models_that_train_the_same_layers_in_turns_both_see_it(end, same):
+    whole, other = alternating(False, end)
+    shared = [w for w in whole.weights if any(w is each for each in other.weights)]
+    assert len(shared) == (2 if end else 4)
+    same([w.numpy() for w in other.weights], [w.numpy() for w in alternating(True, end)[1].weights])
+    assert np.shares_memory(whole.flat.data, other.flat.data)
 
 
 def test_a_copy_is_a_model_by_itself(same):
