@@ -46,6 +46,7 @@ LATER = {
     "optimizers": "optim",
     "proof": "proof",
     "utils": "nn.utils",
+    "wrappers": "nn.wrappers",
 }
 """What is imported when it is first asked for, and from where: a script on tensors alone does not pay for it."""
 
