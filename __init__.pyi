@@ -45,6 +45,7 @@ from .ops import np as np
 from . import optim as optim
 from . import proof as proof
 from .nn import utils as utils
+from .nn import wrappers as wrappers
 
 TensorLike: TypeAlias = Tensor | numpy.typing.ArrayLike
 
