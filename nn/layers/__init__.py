@@ -15,6 +15,7 @@ from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, 
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Rescaling, Reshape
 from .embedding import Embedding
+from .masking import Masking
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalisation import BatchNormalization, GroupNormalization, LayerNormalization, Normalization
@@ -29,6 +30,7 @@ from .pooling import (
     MaxPooling2D,
 )
 from .recurrent import GRU, LSTM, SimpleRNN
+from .wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "ACTIVATIONS",
@@ -42,6 +44,7 @@ __all__ = [
     "AveragePooling1D",
     "AveragePooling2D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -65,6 +68,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPooling1D",
     "MaxPooling2D",
     "Maximum",
@@ -83,6 +87,7 @@ __all__ = [
     "SpatialDropout2D",
     "Subtract",
     "TextVectorization",
+    "TimeDistributed",
     "UpSampling2D",
     "ZeroPadding1D",
     "ZeroPadding2D",

@@ -20,6 +20,7 @@ from .core import Activation
 class ReLU(Layer):
     """max(x, 0), elementwise (D8); at most `max_value`, and below `threshold` negative_slope · (x - threshold)."""
 
+    supports_masking = True
     free_names = ("max_value", "negative_slope", "threshold")
 
     def __init__(
@@ -46,6 +47,7 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x where it is above 0, else negative_slope · x, elementwise (Maas et al. 2013)."""
 
+    supports_masking = True
     free_names = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.3, input_shape: Shape | None = None, name: str | None = None) -> None:
@@ -61,6 +63,8 @@ class PReLU(Layer):
 
     α has the shape of a sample, but for length 1 along shared_axes (the first axis of a sample is 1).
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class PReLU(Layer):
 class ELU(Layer):
     """x where it is above 0, else alpha · (exp(x) - 1), elementwise (Clevert et al. 2016)."""
 
+    supports_masking = True
     free_names = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, input_shape: Shape | None = None, name: str | None = None) -> None:

@@ -53,6 +53,8 @@ class InputLayer(Layer, abstract=True):
 class Activation(Activated):
     """σ, elementwise or along the last axis: the name of an activation function, or a function of a tensor."""
 
+    supports_masking = True
+
     def __init__(
         self, activation: str | Function | None, input_shape: Shape | None = None, name: str | None = None
     ) -> None:
@@ -71,6 +73,7 @@ class Dense(Activated):
     float32 factors are rounded to before they are multiplied, see `cg.affine`; "float32" leaves them.
     """
 
+    supports_masking = True
     free_names = ("precision",)
 
     def __init__(
@@ -163,6 +166,7 @@ class Reshape(Layer):
 class Rescaling(Layer):
     """scale · x + offset: `Rescaling(1 / 255)` takes bytes to [0, 1]."""
 
+    supports_masking = True
     free_names = ("scale", "offset")
 
     def __init__(
@@ -179,6 +183,7 @@ class Rescaling(Layer):
 class Dropout(Layer):
     """In training each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al. 2014)."""
 
+    supports_masking = True
     free_names = ("rate",)
 
     def __init__(self, rate: float, input_shape: Shape | None = None, name: str | None = None) -> None:

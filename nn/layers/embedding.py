@@ -19,7 +19,7 @@ class Embedding(Layer):
     this one that know of masks leave its places out.
     """
 
-    takes_integers = True
+    takes_integers, supports_masking = True, True
 
     def __init__(
         self,
@@ -35,6 +35,15 @@ class Embedding(Layer):
         self.output_dim = whole("Embedding", "output_dim", output_dim)
         self.embeddings_initializer, self.mask_zero = embeddings_initializer, bool(mask_zero)
         self._initializer = make_initializer(embeddings_initializer)
+
+    @property
+    def makes_mask(self) -> bool:  # type: ignore[override]
+        """As mask_zero says."""
+        return self.mask_zero
+
+    def compute_mask(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """With mask_zero, whether the id is another than 0."""
+        return x != 0 if self.mask_zero else mask
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)

@@ -18,6 +18,7 @@ from .space import data_format_of
 class GaussianNoise(Layer):
     """In training x plus normal noise of deviation `stddev`."""
 
+    supports_masking = True
     free_names = ("stddev",)
 
     def __init__(self, stddev: float, input_shape: Shape | None = None, name: str | None = None) -> None:

@@ -25,6 +25,7 @@ from .base import Beginnings, Layer, Shape, Weights
 class Scaling(Layer, abstract=True):
     """γ (x - mean) / √(variance + ε) + β along `axis`, one or more axes of the batch. center: with β; scale: with γ."""
 
+    supports_masking = True
     free_names: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     def __init__(
@@ -233,6 +234,8 @@ class Normalization(Layer):
     axis: the axes of the batch that have a mean each; None for one of all. mean, variance: what they are; by default
     what `adapt` has found, and before that 0 and 1. invert: y √variance + mean instead.
     """
+
+    supports_masking = True
 
     def __init__(
         self,

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 import numpy
 
 from ...engine.tensor import Tensor
+from ...ops.arithmetic import maximum
 from ...ops.pooling import average_pool, global_average_pool, global_max_pool, max_pool
+from ...ops.shapes import expand_dims
 from ...ops.windows import output_lengths, padding_of, per_axis
 from .base import Layer, Shape, Weights
 from .space import data_format_of, padding_named, put_together, taken_apart
@@ -123,9 +125,20 @@ class GlobalMaxPooling2D(GlobalPooling):
 
 
 class GlobalAveragePooling1D(GlobalPooling):
-    """The mean of each channel along one axis."""
+    """The mean of each channel along one axis; where a mask of it comes, of the steps that count."""
 
     rank, primitive = 1, global_average_pool
+
+    def apply(
+        self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None,
+        mask: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        if mask is not None:
+            steps = 2 if self.data_format == "channels_first" else 1
+            counts = mask.astype(x.dtype)
+            share = maximum(counts.mean(axis=1, keepdims=True), 1 / (2 * x.shape[steps]))
+            x = x * expand_dims(counts / share, 3 - steps)
+        return super().apply(weights, x, training=training, generator=generator)
 
 
 class GlobalMaxPooling1D(GlobalPooling):

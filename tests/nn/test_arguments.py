@@ -27,10 +27,12 @@ GIVEN = {
     "SpatialDropout1D": {"rate": 0.5},
     "SpatialDropout2D": {"rate": 0.5},
     "SimpleRNN": {"units": 3},
+    "TimeDistributed": {"layer": layers.Flatten()},
+    "Bidirectional": {"layer": layers.GRU(3)},
     "LSTM": {"units": 3},
     "GRU": {"units": 3},
 }
-SHAPES = {"RepeatVector": (2,), **dict.fromkeys(("Permute", "SimpleRNN", "LSTM", "GRU"), (4, 2))}
+SHAPES = {"RepeatVector": (2,), **dict.fromkeys(("Permute", "SimpleRNN", "LSTM", "GRU", "Bidirectional"), (4, 2))}
 OURS = [name for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")]
 
 

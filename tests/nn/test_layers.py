@@ -91,6 +91,9 @@ CASES = {
     "GlobalMaxPooling2D": [(lambda: GlobalMaxPooling2D("channels_first", keepdims=True), (2, 2, 3))],
     "GlobalAveragePooling1D": [(lambda: GlobalAveragePooling1D(keepdims=True), (3, 2))],
     "GlobalMaxPooling1D": [(lambda: GlobalMaxPooling1D(), (3, 2))],
+    "Masking": [(lambda: layers.Masking(), (2, 3))],
+    "TimeDistributed": [(lambda: layers.TimeDistributed(layers.Dense(2, "tanh")), (3, 2))],
+    "Bidirectional": [(lambda: layers.Bidirectional(layers.SimpleRNN(2, return_sequences=True)), (2, 2))],
     "SimpleRNN": [
         (lambda: layers.SimpleRNN(2, return_sequences=True), (3, 2)),
         (lambda: layers.SimpleRNN(2, "sigmoid", go_backwards=True, dropout=0.3), (2, 2)),
