@@ -1,19 +1,27 @@
 """How parameters follow their gradients: update equations, optimisers, learning-rate schedules, clipping."""
 
+from . import schedules
 from .clip import clip_by_global_norm
 from .declaration import Update, updates
+from .further import SGD, Adadelta, Adagrad, Adamax, Lion, Nadam
 from .optimizer import OPTIMIZERS, Optimizer, declare, make_optimizer
 from .schedule import Constant, CosineDecay, Schedule, StepDecay, WarmUp, make_schedule
 from .update import Adam, AdamW, GradientDescent, Momentum, RMSprop
 
 __all__ = [
     "OPTIMIZERS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Constant",
     "CosineDecay",
     "GradientDescent",
+    "Lion",
     "Momentum",
+    "Nadam",
     "Optimizer",
     "RMSprop",
     "Schedule",
@@ -24,5 +32,6 @@ __all__ = [
     "declare",
     "make_optimizer",
     "make_schedule",
+    "schedules",
     "updates",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,14 +27,22 @@ AVERAGE = "average"
 RAW = "raw"
 """The state that holds the parameters themselves while their averages stand in their place, see `averaged`."""
 
-COMMON: Mapping[str, Any] = {"global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99}
+COMMON: Mapping[str, Any] = {
+    "global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99, "clipnorm": None, "clipvalue": None,
+    "weight_decay": None, "undecayed": (),
+}  # fmt: skip
 """What every optimiser takes besides its hyper-parameters."""
 CLEARED = 16
 """Every so many updates the state is cleared of subnormal numbers, on the CPU, where they are slow."""
 
 TYPES = {
     "learning_rate": "float | Schedule", "global_clipnorm": "float | None", "use_ema": "bool", "ema_momentum": "float",
+    "clipnorm": "float | None", "clipvalue": "float | None", "weight_decay": "float | None",
+    "undecayed": "Sequence[str]",
 }  # fmt: skip
+CLIPS = ("global_clipnorm", "clipnorm", "clipvalue")
+DECAY = "decay"
+"""The number by which the parameters shrink before an update, where its equation does not say it."""
 
 
 class Optimizer:
@@ -44,13 +53,16 @@ class Optimizer:
     a ← μ a + (1 - μ) θ after each update, with μ = ema_momentum, beginning with the parameters as they are at first; it
     is `state["average"]` (Polyak & Juditsky 1992; Keras's arguments). `fit` validates with it, and ends with it; the
     parameters themselves are then `state["raw"]`, from which the next `fit` goes on, and `averaged` is True.
+    clipnorm: the same as global_clipnorm, for each parameter by itself; clipvalue: each element of the gradient in
+    ±clipvalue. weight_decay: λ by which parameters shrink before each update, θ ← θ - α λ θ (Loshchilov & Hutter 2019),
+    but for those in whose names one of `undecayed` is found.
     """
 
     update: Update
+    undecayed: tuple[str, ...]
     declared: ClassVar[bool] = False
-    flag: ClassVar[str] = ""
-    choices: ClassVar[Mapping[bool, Update]] = {}
-    """The updates that the flag chooses from, the one by default first."""
+    flags: ClassVar[Mapping[str, tuple[bool, Update]]] = {}
+    """By its flags, the value of each that chooses another update than the one by default, and that update."""
     signature: ClassVar[inspect.Signature]
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -58,10 +70,16 @@ class Optimizer:
         given.apply_defaults()
         values = given.arguments
         self.schedule = make_schedule(values["learning_rate"])
-        self.global_clipnorm, self.ema_momentum = values["global_clipnorm"], values["ema_momentum"]
-        self.use_ema = bool(values["use_ema"])
-        if self.flag:
-            self.update = self.choices[bool(values[self.flag])]
+        chosen = [name for name, (value, _) in self.flags.items() if bool(values[name]) is value]
+        if len(chosen) > 1:
+            raise UsageError(f"{type(self).__name__}: there is no variant that is both {' and '.join(chosen)}.")
+        if chosen:
+            self.update = self.flags[chosen[0]][1]
+        for name in COMMON:
+            if name not in self.update.defaults:
+                setattr(self, name, values[name])
+        if len(clips := [name for name in CLIPS if getattr(self, name) is not None]) > 1:
+            raise UsageError(f"{type(self).__name__} clips in one way, not by {' and '.join(clips)}.")
         numbers = [name for name in self.update.defaults if name != "learning_rate"]
         self.hyperparameters = {name: self._checked(name, values[name]) for name in numbers}
         self.iterations = 0
@@ -90,7 +108,7 @@ class Optimizer:
 
         def declare(function: Callable[..., None]) -> Update:
             made = updates.add(function.__name__, Update(function.__name__, text, function))
-            cls.flag, cls.choices = name, {not value: cls.update, value: made}
+            cls.flags = {**cls.flags, name: (value, made)}
             cls._sign()
             return made
 
@@ -99,9 +117,12 @@ class Optimizer:
     @classmethod
     def _sign(cls) -> None:
         """Make the constructor's signature from the declaration."""
-        flag = {cls.flag: next(iter(cls.choices))} if cls.flag else {}
-        taken = {**cls.update.defaults, **flag, **COMMON}
-        kind, types = inspect.Parameter.POSITIONAL_OR_KEYWORD, {cls.flag: "bool", **TYPES}
+        flags = {name: not value for name, (value, _) in cls.flags.items()}
+        taken = {**cls.update.defaults, **flags}
+        taken |= {name: value for name, value in COMMON.items() if name not in taken}
+        kind, types = inspect.Parameter.POSITIONAL_OR_KEYWORD, {**TYPES, **dict.fromkeys(flags, "bool")}
+        if "weight_decay" in cls.update.defaults:
+            types["weight_decay"] = "float"
         own = [
             inspect.Parameter(name, kind, default=default, annotation=types.get(name, "float"))
             for name, default in taken.items()
@@ -116,15 +137,16 @@ class Optimizer:
 
     def _known(self) -> tuple[str, ...]:
         """What may be read and set, besides the methods."""
-        return (*self.update.defaults, *([self.flag] if self.flag else []), *COMMON, "iterations")
+        return (*self.update.defaults, *self.flags, *COMMON, "iterations")
 
     def __getattr__(self, name: str) -> Any:
         """A hyper-parameter, or the flag."""
         known = vars(self).get("hyperparameters", {})
         if name in known:
             return known[name]
-        if name and name == self.flag:
-            return self.update is self.choices[True]
+        if name in self.flags:
+            value, made = self.flags[name]
+            return value if self.update is made else not value
         raise unknown_attribute(type(self).__name__, name, self._known())
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -133,28 +155,38 @@ class Optimizer:
         if name in known:
             known[name] = self._checked(name, value)
             return
-        if made and name == self.flag:
-            name, value = "update", self._chosen(bool(value))
+        if made and name in self.flags:
+            name, value = "update", self._chosen(name, bool(value))
         elif made and self.declared and name not in vars(self) and not hasattr(type(self), name):
             raise unknown_attribute(type(self).__name__, name, self._known())
-        if name in COMMON and name != "use_ema":
+        if name in COMMON:
             value = self._checked(name, value)
         super().__setattr__(name, make_schedule(value) if name == "schedule" else value)
 
-    def _chosen(self, value: bool) -> Update:
+    def _chosen(self, flag: str, value: bool) -> Update:
         """The update that the flag stands for; raises UsageError where there is a state, and it keeps another."""
-        update = self.choices[value]
+        chooses, made = self.flags[flag]
+        update = made if value is chooses else type(self).update if self.update is made else self.update
         if self.state and update.slots != self.update.slots:
             who = type(self).__name__
-            raise UsageError(f"{who}.{self.flag} is fixed after the first step: make a new {who}.")
+            raise UsageError(f"{who}.{flag} is fixed after the first step: make a new {who}.")
         return update
 
     def _checked(self, name: str, value: Any) -> Any:
         """A number in the limits of that name; raises UsageError for anything else."""
-        if name == "global_clipnorm":
-            return None if value is None else number(type(self).__name__, name, value, "(0, ∞)")
+        if name == "use_ema":
+            return bool(value)
+        if name == "undecayed":
+            return (value,) if isinstance(value, str) else tuple(value)
+        if value is None and COMMON.get(name, 0) is None and name not in self.update.defaults:
+            return None
         fraction = name.startswith(("beta", "rho", "momentum", "ema"))
-        return number(type(self).__name__, name, value, "[0, 1)" if fraction else "[0, ∞)")
+        interval = "(0, ∞)" if name in CLIPS else "[0, ∞)"
+        return number(type(self).__name__, name, value, "[0, 1)" if fraction else interval)
+
+    def exclude_from_weight_decay(self, var_list: Sequence[Tensor] = (), var_names: Sequence[str] = ()) -> None:
+        """Let no weight decay of these parameters, nor of those in whose names one of these texts is found."""
+        self.undecayed = (*self.undecayed, *(str(x.name) for x in var_list or ()), *(var_names or ()))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the state, and takes for its parameters those of its first step."""
@@ -175,7 +207,8 @@ class Optimizer:
     @property
     def learning_rate(self) -> float:
         """α of the next update. Setting it replaces the schedule by that number."""
-        return self.schedule(self.iterations)
+        rate = self.schedule(self.iterations)
+        return rate if type(rate) is float else float(rate)
 
     @learning_rate.setter
     def learning_rate(self, value: float | Schedule) -> None:
@@ -219,11 +252,20 @@ class Optimizer:
         xp = backend.namespace_of(theta)
         if self.global_clipnorm is not None:
             scale_to_norm(xp, gradient, self.global_clipnorm)
+        elif self.clipnorm is not None:
+            for part in self._own_parts(gradient):
+                scale_to_norm(xp, part, self.clipnorm)
+        elif self.clipvalue is not None:
+            xp.clip(gradient, -self.clipvalue, self.clipvalue, out=gradient)
         trace = capturing()
         if not trace and self.clears:
             self.clear()
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
-        slots = [*map(self.state.get, self.slots)]
+        slots, shrink = [*map(self.state.get, self.slots)], numbers.pop(DECAY, None)
+        if shrink is not None:
+            for run in self._decayed(runs):
+                part = self._part(theta, run)
+                xp.multiply(part, shrink, out=part)
         for run in runs:
             whole = [self._part(x, run) for x in (theta, gradient, *slots)]
             scratch = xp.empty_like(whole[0]) if trace else self._part(self._scratch, run)
@@ -271,25 +313,70 @@ class Optimizer:
         """What the kernel takes for the next update, which is counted hereby."""
         values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.iterations + 1}
         vars(self)["iterations"] += 1  # in each replay: spares it __setattr__
-        return self.update.numbers(values)
+        if not self._decays_apart:
+            return self.update.numbers(values)
+        decay = self.weight_decay or 0.0
+        if "weight_decay" in values:
+            values["weight_decay"] = 0.0
+        return {**self.update.numbers(values), DECAY: 1 - values["learning_rate"] * decay}
+
+    @property
+    def _decays_apart(self) -> bool:
+        """Whether weights decay before the update, rather than by its equation."""
+        if "weight_decay" in self.hyperparameters:
+            return bool(self.undecayed)
+        return self.weight_decay is not None
+
+    def _settings(self) -> tuple[Any, ...]:
+        """What a recorded step takes for fixed."""
+        decay = vars(self).get("weight_decay")
+        clips = self.global_clipnorm, self.clipnorm, self.clipvalue
+        return (*clips, decay, self.undecayed, self.use_ema, self.ema_momentum)
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The numbers that change from one update to the next."""
+        return (*self.update.varying, DECAY) if self._decays_apart else self.update.varying
+
+    def _own_parts(self, array: backend.Array) -> list[backend.Array]:
+        """The part of each parameter in an array of the flat buffer's size."""
+        return [self._part(array, place) for _, place in self._places(array.size)]
+
+    def _places(self, size: int) -> list[tuple[str, slice]]:
+        """Of each parameter its name and its place; of one alone where they are not known."""
+        found, start = [], 0
+        for x in self._flat.tensors if self._flat else ():
+            found.append((x.name or "", slice(start, start + x.size)))
+            start += x.size
+        return found if start == size else [("", slice(0, size))]
+
+    def _decayed(self, runs: tuple[slice, ...]) -> list[slice]:
+        """The parts of these runs in which weights decay."""
+        if not self.undecayed:
+            return [*runs]
+        size, kept = runs[-1].stop, [*runs]
+        places = self._places(self._scratch.size)
+        inside = [p for name, p in places if not any(re.search(each, name) for each in self.undecayed)]
+        return [p for p in inside if p.stop <= size and any(r.start <= p.start and p.stop <= r.stop for r in kept)]
 
     def _traced_numbers(self, trace: Any, theta: backend.Array) -> dict[str, Any]:
         """The same while a step is captured: what changes is in arrays, which each replay writes anew."""
-        varying = self.update.varying
+        varying = self.varying
         turn = trace.turn(self)
         if turn not in self._varying or not _alike(self._varying[turn][0], theta):
             xp = backend.library_of(theta)
             self._varying[turn] = [xp.zeros((), theta.dtype) for _ in varying]
         numbers = Numbers(self, self._varying[turn])
         traced = trace.refresh(numbers, numbers.arrays)
-        kept, flat, clip = list(self.state.items()), self._flat, self.global_clipnorm
-        update, hyperparameters, averaging = self.update, dict(self.hyperparameters), (self.use_ema, self.ema_momentum)
+        kept, flat = list(self.state.items()), self._flat
+        update, hyperparameters = self.update, dict(self.hyperparameters)
+        settings = self._settings()
         trace.guards.append(
             lambda: (
                 self._flat is flat
                 and all([self.state.get(slot) is array for slot, array in kept])
-                and (self.global_clipnorm, self.update, self.hyperparameters) == (clip, update, hyperparameters)
-                and (self.use_ema, self.ema_momentum) == averaging
+                and (self.update, self.hyperparameters) == (update, hyperparameters)
+                and self._settings() == settings
             )
         )
         return {**numbers.latest, **dict(zip(varying, traced, strict=True))}
@@ -324,7 +411,7 @@ class Numbers:
         if not (self.optimizer.iterations + 1) % CLEARED:  # `clears`, without the cost of asking
             self.optimizer.clear()
         self.latest.update(self.optimizer._next_numbers())
-        for name, array in zip(self.optimizer.update.varying, self.arrays, strict=True):
+        for name, array in zip(self.optimizer.varying, self.arrays, strict=True):
             array[...] = self.latest[name]
 
     @property
@@ -340,7 +427,7 @@ class Numbers:
     def values(self) -> list[float]:
         """The numbers of the next update, instead of writing them: for a device that is handed many at once."""
         self.latest.update(self.optimizer._next_numbers())
-        return [self.latest[name] for name in self.optimizer.update.varying]
+        return [self.latest[name] for name in self.optimizer.varying]
 
 
 def _alike(a: backend.Array, b: backend.Array) -> bool:

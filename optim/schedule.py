@@ -78,16 +78,25 @@ class CosineDecay(Schedule):
 
 
 class WarmUp(Schedule):
-    """α(step) = after(0) · (step + 1) / steps for the first `steps` updates, then after(step - steps)."""
+    """α(step) = after(0) · (step + 1) / steps for the first `steps` updates, then after(step - steps).
+
+    start: from which it rises instead, α(step) = start + (after(0) - start) step / steps.
+    """
 
     after: Schedule
     steps: int
+    start: float | None = None
 
     def __post_init__(self) -> None:
         self._set(after=make_schedule(self.after), steps=whole("WarmUp", "steps", self.steps))
+        self._set(start=None if self.start is None else _rate(self.start))
 
     def __call__(self, step: int) -> float:
-        return self.after(0) * (step + 1) / self.steps if step < self.steps else self.after(step - self.steps)
+        if step >= self.steps:
+            return self.after(step - self.steps)
+        if self.start is None:
+            return self.after(0) * (step + 1) / self.steps
+        return self.start + (self.after(0) - self.start) * step / self.steps
 
 
 def make_schedule(value: float | Schedule | dict[str, Any]) -> Schedule:

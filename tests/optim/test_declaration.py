@@ -115,7 +115,8 @@ def test_it_is_explained_by_its_equation():
 
 def test_its_constructor_says_and_checks_what_it_takes():
     names = [*inspect.signature(SignedMomentum).parameters]
-    assert names == ["learning_rate", "beta", "global_clipnorm", "use_ema", "ema_momentum"]
+    assert names[:5] == ["learning_rate", "beta", "global_clipnorm", "use_ema", "ema_momentum"]
+    assert names[5:] == ["clipnorm", "clipvalue", "weight_decay", "undecayed"]
     assert "takes the sign" in SignedMomentum.__doc__
     with pytest.raises(UsageError, match=r"SignedMomentum\(\) got .*'gamma'"):
         SignedMomentum(gamma=1)

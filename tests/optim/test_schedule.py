@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalkgrad.errors import UsageError
-from chalkgrad.optim import Constant, CosineDecay, StepDecay, WarmUp, make_schedule
+from chalkgrad.optim import Constant, CosineDecay, StepDecay, WarmUp, make_schedule, schedules
 from chalkgrad.optim.schedule import SCHEDULES, Schedule
 
 EXAMPLES = {
@@ -16,6 +16,11 @@ EXAMPLES = {
     "StepDecay": StepDecay(0.1, every=3, factor=0.5),
     "CosineDecay": CosineDecay(0.1, steps=10, final=0.01),
     "WarmUp": WarmUp(CosineDecay(0.1, steps=10), steps=5),
+    "ExponentialDecay": schedules.ExponentialDecay(0.1, 5, 0.9),
+    "InverseTimeDecay": schedules.InverseTimeDecay(0.1, 5, 0.5),
+    "PolynomialDecay": schedules.PolynomialDecay(0.1, 20),
+    "CosineDecayRestarts": schedules.CosineDecayRestarts(0.1, 7),
+    "PiecewiseConstantDecay": schedules.PiecewiseConstantDecay([5, 10], [0.1, 0.05, 0.01]),
 }
 
 
