@@ -18,7 +18,8 @@ Config = Mapping[str, Any]
 
 def _layer(who: str, layer: Any, wrapped: Config | None) -> Layer:
     """The layer that was given, or that a file tells of."""
-    layer = make_layer(wrapped) if layer is None and wrapped is not None else getattr(layer, "as_layer", layer)
+    layer = wrapped if layer is None else getattr(layer, "as_layer", layer)
+    layer = make_layer(layer) if isinstance(layer, Mapping) else layer
     if not isinstance(layer, Layer):
         raise UsageError(f"{who}({layer!r}): it takes a layer.")
     return layer
