@@ -424,6 +424,11 @@ class Numbers:
         """The arrays that are cleared then."""
         return [*self.optimizer.state.values()]
 
+    @property
+    def flat(self) -> Flat | None:
+        """The parameters that are updated, and their gradients."""
+        return self.optimizer._flat
+
     def values(self) -> list[float]:
         """The numbers of the next update, instead of writing them: for a device that is handed many at once."""
         self.latest.update(self.optimizer._next_numbers())

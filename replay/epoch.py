@@ -28,15 +28,19 @@ from ..errors import DataError
 from . import blas
 from .listing import Variable
 from .part_text import Text
-from .parts import Parts, Place, size
+from .parts import Parts
 
 CALL = 0.3
 """Seconds of a call, about."""
 BUSY, FREE = 0.75, 0.9
 """Of its time a thread has a core: below the first the machine is busy, above the second it is free again."""
+DRAWN = 1 << 24
+"""Bytes of random numbers that are drawn for a call."""
 SHORT = 0.002
 """Seconds of a call that one thread does alone: on a busy machine another begins as much later."""
 KINDS = ("float", "int", "uint", "bool")
+TYPES = ("bool_", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64")
+"""The elements of arrays that it computes with."""
 _compiled: dict[str, Any] = {}
 
 
@@ -51,14 +55,16 @@ class Epoch:
         self._room: list[Any] = []
         self._pairs: list[tuple[Any, Any, bool]] = []
         self._constants: Any = None
+        self._given: list[Any] = []
         self._addresses = list[int]()
         self._pace = 0.0
         self._busy = False
 
     @property
     def most(self) -> int:
-        """Steps that are done in one call, so that Ctrl-C is heard: at first few."""
-        return max(1, int(CALL / self._pace)) if self._pace else 32
+        """Steps done in one call: few at first, so that Ctrl-C is heard and random numbers take little room."""
+        drawn = sum(v.nbytes for v in self.parts.drawn)
+        return max(1, min(int(CALL / self._pace) if self._pace else 32, DRAWN // drawn if drawn else 1 << 30))
 
     def prepare(self) -> None:
         """Compile it, and make room for what the parts keep."""
@@ -66,11 +72,13 @@ class Epoch:
             parts = self.parts
             self._function = compiled(self.text.source, self.memory.dtype)
             self._room = self.memory.room(self.rows)
+            self._given = [numpy.array(v.array, order="C") if _in_steps(v) else v.array for v in parts.given]
             self._pairs = self._views()
             self._constants = numpy.array([*self.text.constants, 0.0])
-            given = [self._constants, *(v.array for v in parts.given), *self._room]
+            given = [self._constants, *self._given, *self._room]
             self._addresses = [array.ctypes.data for array in given]
-            self._addresses += [array.shape[-1] for array in self._room[len(parts.flats) + len(parts.kept) :]]
+            self._addresses += [array.shape[-1] for array in self._room[len(parts.flats) + len(parts.kept) : -1]]
+            self._addresses += [address for loop in parts.loops for address in loop]
 
     def run(self, x: Any, y: Any, order: Any, threads: int = 0) -> None:
         """A step for each row of `order`, places of samples. threads: how many; by default as many as pay.
@@ -81,10 +89,15 @@ class Epoch:
         host, steps, order = self.parts.host, len(order), numpy.ascontiguousarray(order)
         numbers = numpy.zeros((steps, max(1, len(self.parts.numbers))), self.memory.dtype)
         clear = numpy.zeros(steps, bool)
-        counts = host.optimizer.iterations if host else 0
-        for step in range(steps if host else 0):
+        drawn = [numpy.empty((steps, *v.shape), v.dtype) for v in self.parts.drawn]
+        generators = [i.arguments[0].bit_generator for i in self.parts.drawn.values()]
+        before = host.optimizer.iterations, [generator.state for generator in generators]
+        for step in range(steps):
             clear[step], numbers[step] = host.clears, host.values()
-        given = [array.ctypes.data for array in (x, y, order, numbers, clear)]
+            for array, i in zip(drawn, self.parts.drawn.values(), strict=True):
+                generator, method, _, dtype, _ = i.arguments
+                getattr(generator, method)(dtype=dtype, out=array[step])
+        given = [array.ctypes.data for array in (x, y, order, numbers, clear, *drawn)]
         begin, own = time.perf_counter(), time.thread_time()
         self._move(inwards=True)
         with blas.one_thread():
@@ -95,8 +108,10 @@ class Epoch:
             taken = time.perf_counter() - begin
             self._pace, share = taken / steps, (time.thread_time() - own) / taken
             self._busy = share < (FREE if self._busy else BUSY)
-        elif host:
-            host.optimizer.iterations = counts
+        else:
+            host.optimizer.iterations = before[0]
+            for generator, state in zip(generators, before[1], strict=True):
+                generator.state = state
 
     def _move(self, inwards: bool) -> None:
         """Take the weights and what goes with them into the parts' own memory, or give them back."""
@@ -112,14 +127,15 @@ class Epoch:
         for v, own in zip(parts.flats, self._room, strict=False):
             flat: Any = v.array
             for s in [] if _is_made_anew(v, parts) else parts.segments:
-                there = flat[s.offset : s.offset + size(s.shape)].reshape(s.shape)
+                there = flat[s.offset : s.end].reshape(s.shape)
                 shape = [n // count if axis == s.axis else n for axis, n in enumerate(s.shape)]
                 for part in range(count):
-                    mine = own[part, s.local : s.local + size(shape)].reshape(shape)
+                    mine = own[part, s.local : s.local + s.length].reshape(shape)
                     theirs = there if s.axis is None else numpy.split(there, count, s.axis)[part]
                     pairs.append((mine, theirs, s.axis is not None or part == 0))
         for kept, own in zip([v.array for v in parts.kept], self._room[len(parts.flats) :], strict=False):
             pairs += [(own[part, :1].reshape(()), kept, part == 0) for part in range(count)]
+        pairs += [(own, v.array, False) for own, v in zip(self._given, parts.given, strict=True) if own is not v.array]
         return pairs
 
     def _threads(self, steps: int) -> int:
@@ -166,18 +182,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _in_steps(v: Variable) -> bool:
+    return v.array is not None and not v.array.flags.c_contiguous
+
+
 def _is_made_anew(flat: Variable, parts: Parts) -> bool:
     """Whether each step writes all of a flat buffer before it reads there, as it does with the gradient."""
-    written: list[Any] = []
+    left = [*parts.segments]
     for operation in parts.operations:
-        for p in operation.reads:
-            if isinstance(p, Place) and p.buffer is flat and p.segment not in (written if p.segment else [None]):
-                return False
-            if isinstance(p, Place) and p.buffer is flat and not p.segment:
-                return len({*written}) == len(parts.segments)
-        if operation.out.buffer is flat:
-            written.append(operation.out.segment)
-    return False
+        read = [p.segment for p in operation.places if p.buffer is flat and p.segment]
+        if any(s.overlaps(segment) for segment in read for s in left):
+            return False
+        out = operation.out
+        if out.buffer is flat and out.segment:
+            left = [s for s in left if not (out.segment.offset <= s.offset and s.end <= out.segment.end)]
+    return not left
 
 
 def compiled(source: str, dtype: str) -> Any:
@@ -186,7 +205,6 @@ def compiled(source: str, dtype: str) -> Any:
         import llvmlite.binding  # type: ignore[import-untyped]
         import numba
         from numba import types
-        from numba.np.numpy_support import carray
 
         from . import meeting
 
@@ -195,9 +213,14 @@ def compiled(source: str, dtype: str) -> Any:
         long, whole = types.int64, types.int32
         signature = types.void(*[whole] * 3, *[long] * 3, real, long, long, long, long, real, long, long)
         space: dict[str, Any] = {n: getattr(numpy, n) for n in dir(numpy) if n.rstrip("0123456789_") in KINDS}
-        space |= {n: getattr(math, n) for n in dir(math) if n[0] != "_"} | {"carray": carray}
-        space |= {"gemm": types.ExternalFunction(name, signature), "__name__": __name__}
-        space |= {"meet": meeting.meet, "pointer": meeting.pointer}
+        space |= {
+            "sqrt": math.sqrt,
+            "inf": math.inf,
+            "gemm": types.ExternalFunction(name, signature),
+            "__name__": __name__,
+        }
+        space |= {name: getattr(meeting, name) for name in ("meet", "call1", "call2")}
+        space |= {f"{name}_at": meeting.pointer_to(getattr(types, name)) for name in TYPES}
         file = _kept(source, Path(meeting.__file__).read_text("utf-8"))
         exec(compile(source, str(file or "<epoch>"), "exec"), space)
         options: Any = {"error_model": "numpy", "nogil": True}

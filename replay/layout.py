@@ -6,10 +6,11 @@ The number of parts is the model's, so that the sums have the same order on ever
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..engine import backend
-from .listing import Instruction, Variable
-from .parts import FLAT, Parts, Place, Segment, Unfit, size
+from .listing import Instruction, Variable, variables
+from .parts import Parts, Place, Segment, Unfit, size
 
 LEAST, FEWEST = 64, 16
 """Units that a part has at least: of more than two parts, and of two."""
@@ -23,73 +24,45 @@ spent on reading such."""
 class Layout:
     """Where everything lies that a step takes from outside; raises Unfit where that is not known.
 
-    theta: the flat buffer of weights. parts: with the weights, and the flat buffers.
+    parts: with the weights, and the flat buffers.
     """
 
     def __init__(self, instructions: Sequence[Instruction], rows: int) -> None:
         self._written = {i.out.number for i in instructions if i.kind == "write" and i.out is not None}
-        outside = [v for i in instructions for v in (*i.reads(), i.out) if v is not None and v.kind == "outside"]
-        self.theta = self._flat_of_weights(instructions)
+        hosts: list[Any] = [i.function for i in instructions if i.row.on_host and hasattr(i.function, "values")]
+        if len(hosts) != 1 or hosts[0].flat is None:
+            raise Unfit(f"{len(hosts)} optimisers step in it" if len(hosts) != 1 else "no flat buffer is updated")
+        (host,) = hosts
+        arrays = [host.flat.data, host.flat.gradient, *host.states]
+        if any((a.dtype, a.shape) != (arrays[0].dtype, arrays[0].shape) for a in arrays):
+            raise Unfit("flat buffers differ in dtype")
+        self.flats = [Variable(-1 - n, array, "outside", -1 - n) for n, array in enumerate(arrays)]
         matrices = self._matrices(instructions)
         axes = {begin: (len(matrices) - 1 - n) % 2 for n, begin in enumerate(matrices)}
-        count = _count([(w.shape, axes[begin]) for begin, w in matrices.items()], rows)
-        flats = {v.storage: v for v in reversed(outside) if v.shape == self.theta.shape}
-        if any(v.dtype != self.theta.dtype or not _lies_plainly(v) for v in flats.values()):
-            raise Unfit("flat buffers differ in dtype")
-        self.parts = Parts(count, self._segments(outside, axes if count > 1 else {}), [*flats.values()])
-        at = 0
-        for segment in self.parts.segments:
-            segment.local = at
-            at += self.parts.share(segment)
+        count = _count([(shape, axes[begin]) for begin, shape in matrices.items()], rows)
+        shapes = [x.shape for x in host.flat.tensors]
+        self.parts = Parts(count, host, _segments(shapes, axes if count > 1 else {}, count), self.flats)
 
-    def _flat_of_weights(self, instructions: Sequence[Instruction]) -> Variable:
-        factors = {v.storage for i in instructions if i.name == "matmul" for v in i.reads()}
+    def _found(self, v: Variable) -> tuple[Variable, int] | None:
+        """The flat buffer that an array from outside is a part of, and where it begins there."""
+        if v.kind == "outside" and v.array is not None:
+            for flat in self.flats:
+                begin = (backend.address_of(v.array) - backend.address_of(flat.array)) // v.dtype.itemsize
+                if v.dtype == flat.dtype and 0 <= begin < flat.shape[0]:
+                    return flat, int(begin)
+        return None
+
+    def _matrices(self, instructions: Sequence[Instruction]) -> dict[int, tuple[int, ...]]:
+        """The shapes of the matrices of weights by their begin, in the order in which the batch goes through them."""
+        matrices: dict[int, tuple[int, ...]] = {}
         for i in instructions:
-            v = i.out
-            if i.kind == "write" and v and v.kind == "outside" and len(v.shape) == 1 and v.storage in factors:
-                return v
-        raise Unfit("no flat buffer of weights is updated")
-
-    def _is_weight(self, v: Variable) -> bool:
-        return v.storage == self.theta.storage and v is not self.theta and v.kind == "outside"
-
-    def _begin(self, v: Variable, flat: Variable) -> int:
-        """Where an array begins in a flat buffer."""
-        return int((backend.address_of(v.array) - backend.address_of(flat.array)) // v.dtype.itemsize)
-
-    def _matrices(self, instructions: Sequence[Instruction]) -> dict[int, Variable]:
-        """The matrices of weights by their begin, in the order in which the batch goes through them."""
-        second = [i.arguments[1] for i in instructions if i.name == "matmul" and len(i.arguments) == 2]
-        found: dict[int, Variable] = {}
-        for w in second:
-            if w.__class__ is Variable and self._is_weight(w):
-                found.setdefault(self._begin(w, self.theta), w)
-        if not found:
+            for w in variables(i.arguments[1:]) if i.name == "matmul" else ():
+                found = self._found(w)
+                if found and found[0] is self.flats[0]:
+                    matrices.setdefault(found[1], w.shape)
+        if not matrices:
             raise Unfit("it has no layer of weights")
-        return found
-
-    def _segments(self, outside: Sequence[Variable], axes: dict[int, int]) -> list[Segment]:
-        """The weights in their order. A vector, such as a bias, is split as the columns of the matrix before it."""
-        found: dict[int, Variable] = {}
-        for v in outside:
-            known = self._is_weight(v) and found.setdefault(self._begin(v, self.theta), v)
-            if known and (known.shape != v.shape or not _lies_plainly(v)):
-                raise Unfit("a weight is looked at in two ways")
-        segments: list[Segment] = []
-        end, columns = 0, 0
-        for begin, v in sorted(found.items()):
-            if begin != end:
-                break
-            axis = axes.get(begin)
-            if len(v.shape) > 1:
-                columns = v.shape[1] if axis == 1 else 0
-            elif v.shape == (columns,):
-                axis = 0
-            segments.append(Segment(begin, v.shape, axis))
-            end += size(v.shape)
-        if end != self.theta.shape[0]:
-            raise Unfit("there are weights that take no part")
-        return segments
+        return matrices
 
     def place(self, v: Variable) -> Place:
         """How a variable from outside lies."""
@@ -98,29 +71,51 @@ class Layout:
             raise Unfit("what is given is looked at as a whole" if v.kind == "input" else f"{v} is not known")
         if v in parts.numbers:
             return Place(v, ())
-        flat = next((flat for flat in parts.flats if flat.storage == v.storage), None)
-        if flat is not None:
+        if found := self._found(v):
             segment = self.segment(v)
-            if v.shape != flat.shape and segment is None:
+            if segment is None:
                 raise Unfit("weights, or what goes with them, are looked at in another way")
-            return Place(flat, dims if segment else (FLAT,), segment.axis if segment else None, segment=segment)
+            runs = [text for text, run in parts.runs.items() if run is segment]
+            return Place(found[0], tuple(runs) or dims, segment.axis, segment=segment)
         if v.number in self._written:
             if v.shape:
                 raise Unfit("it changes an array that is no state of the update")
             parts.kept.append(v)
-        elif not _lies_plainly(v) or len(v.shape) > 2:
-            raise Unfit("a constant lies in steps")
+        elif len(v.shape) > 2:
+            raise Unfit("a constant has more than two axes")
         else:
             parts.given.append(v)
         return Place(v, dims)
 
     def segment(self, v: Variable) -> Segment | None:
-        """The weight that an array from outside is, or is the gradient or state of."""
-        for flat in self.parts.flats if v.kind == "outside" and _lies_plainly(v) else ():
-            for segment in self.parts.segments:
-                if v.storage == flat.storage and (self._begin(v, flat), v.shape) == (segment.offset, segment.shape):
-                    return segment
-        return None
+        """The weight, or the run of weights, that an array from outside is, or is the gradient or state of."""
+        found = self._found(v)
+        if not found or v.array is None or not v.array.flags.c_contiguous:
+            return None
+        begin, parts = found[1], self.parts
+        inside = [s for s in parts.segments if begin <= s.offset and s.end <= begin + size(v.shape)]
+        if len(inside) == 1 and (inside[0].offset, inside[0].shape) == (begin, v.shape):
+            return inside[0]
+        if len(v.shape) != 1 or not inside or (inside[0].offset, inside[-1].end) != (begin, begin + v.shape[0]):
+            return None
+        run = Segment(begin, v.shape, None, inside[0].local, sum(s.length for s in inside))
+        return parts.runs.setdefault(f"run{begin}_{run.end}", run)
+
+
+def _segments(shapes: Sequence[tuple[int, ...]], axes: dict[int, int], count: int) -> list[Segment]:
+    """The weights in their order. A vector, such as a bias, is split as the columns of the matrix before it."""
+    segments: list[Segment] = []
+    at = offset = columns = 0
+    for shape in shapes:
+        axis = axes.get(offset)
+        if len(shape) > 1:
+            columns = shape[1] if axis == 1 else 0
+        elif shape == (columns,):
+            axis = 0
+        length = size(shape) // (count if axis is not None else 1)
+        segments.append(Segment(offset, shape, axis, at, length))
+        offset, at = offset + size(shape), at + length
+    return segments
 
 
 def _count(weights: Sequence[tuple[tuple[int, ...], int]], rows: int) -> int:
@@ -139,7 +134,3 @@ def _count(weights: Sequence[tuple[tuple[int, ...], int]], rows: int) -> int:
         if even and count * added <= ADDING * products / count:
             return count
     return 1
-
-
-def _lies_plainly(v: Variable) -> bool:
-    return v.array is not None and bool(v.array.flags.c_contiguous)

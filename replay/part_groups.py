@@ -42,7 +42,7 @@ def _in_place(parts: Parts) -> list[Operation]:
 def _touch(operations: Sequence[Operation], place: Place) -> bool:
     """Whether one of them reads or writes there."""
     places = [p for o in operations for p in (*o.places, o.out) if p.buffer is place.buffer]
-    return any(p.segment in (None, place.segment) for p in places)
+    return any(p.segment and place.segment and p.segment.overlaps(place.segment) for p in places)
 
 
 def _joins(group: Sequence[Operation], operation: Operation) -> bool:

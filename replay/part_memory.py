@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from .listing import Variable
-from .parts import FLAT, ROWS, Parts, Place, size
+from .parts import ROWS, Parts, Place, size
 
 ALIGNED = 64
 """Elements that a part's arrays are apart, so that no two cores write to one line of the cache."""
@@ -32,26 +32,29 @@ class Memory:
     def room(self, rows: int) -> list[Any]:
         """The arrays, for batches of so many rows."""
         count, parts = self.parts.count, self.parts
-        flats = [_zeros((count, _padded(parts.local)), v.dtype) for v in parts.flats]
+        flats = [_zeros((count, _padded(parts.whole.length)), v.dtype) for v in parts.flats]
         kept = [_zeros((count, ALIGNED), v.dtype) for v in parts.kept]
         between = [_zeros((count, _padded(a + b * rows)), dtype) for dtype, (a, b) in self._sizes.items()]
         a, b = self._terms_size
-        return [*flats, *kept, *between, _zeros((2, count, _padded(a + b * rows)), self.dtype)]
+        terms = _zeros((2, count, _padded(a + b * rows)), self.dtype)
+        return [*flats, *kept, *between, terms, _zeros((count, ALIGNED), self.dtype)]
 
     @property
     def given(self) -> str:
         """The parameters, when all has its place."""
         parts = self.parts
-        names = ["rows", "x0", "x1", "order", "numbers", "clear", "c"]
+        names = ["rows", "x0", "x1", "order", "numbers", "clear", *(f"r{n}" for n in range(len(parts.drawn))), "c"]
         for kind, there in (("k", parts.given), ("f", parts.flats), ("t", parts.kept)):
             names += [f"{kind}{i}" for i in range(len(there))]
-        names += [*(f"w_{dtype}" for dtype in self._sizes), "p"]
-        return ", ".join([*names, *(f"s_{dtype}" for dtype in self._sizes), "s_p"])
+        names += [*(f"w_{dtype}" for dtype in self._sizes), "p", "l"]
+        names += [*(f"s_{dtype}" for dtype in self._sizes), "s_p"]
+        return ", ".join([*names, *(f"u{n}, d{n}" for n in range(len(parts.loops)))])
 
     def lengths(self, place: Place) -> list[str]:
         """The lengths of a part's array."""
-        if place.dims == (FLAT,):
-            return [str(self.parts.local)]
+        runs = self.parts.runs
+        if place.dims and place.dims[0] in runs:
+            return [str(runs[place.dims[0]].length)]
         return [str(int(d) // self.parts.count) if n == place.axis else d for n, d in enumerate(place.dims)]
 
     def is_partial(self, v: Variable) -> bool:
@@ -65,7 +68,9 @@ class Memory:
             return f"k{parts.given.index(v)}"
         if v in parts.flats:
             begin = place.segment.local if place.segment else 0
-            return f"f{parts.flats.index(v)} + {item} * (part * {_padded(parts.local)} + {begin})"
+            return f"f{parts.flats.index(v)} + {item} * (part * {_padded(parts.whole.length)} + {begin})"
+        if v in parts.drawn:
+            return f"r{[*parts.drawn].index(v)} + {item} * (step * {' * '.join(place.dims) or '1'})"
         if v in parts.numbers:
             return f"numbers + {item} * (step * {len(parts.numbers)} + {parts.numbers.index(v)})"
         if v in parts.kept:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy
 
 from .listing import Variable
-from .part_memory import Memory
+from .part_memory import ALIGNED, Memory
 from .parts import ROWS, Operation, Place
 
+LANES = 16
+"""Of a sum over very many numbers so many are added up side by side."""
 SWAPPED, PLAIN, BY_ROWS = 112, 111, 101
 """How a matrix lies, by the numbers of cblas."""
 
@@ -26,26 +28,33 @@ class Section:
 
     def __init__(self, memory: Memory, inputs: Sequence[Variable], constants: list[float]) -> None:
         self.memory, self.inputs, self.constants = memory, inputs, constants
-        self.names: dict[str, str] = {}
+        self._names: dict[tuple[str, tuple[str, ...]], str] = {}  # of arrays, by where they begin and their lengths
+        self._lengths: dict[str, Sequence[str]] = {}
         self.body: list[str] = []
 
     @property
     def lines(self) -> list[str]:
         """The lines, those that name arrays first."""
-        return [*(f"{name} = {value}" for value, name in self.names.items()), *self.body]
+        return [*(f"{name} = {value}" for (value, _), name in self._names.items()), *self.body]
 
     def array(self, place: Place, shift: str = "") -> str:
         """The name of a part's array. shift: elements by which it begins later."""
-        v, parts = place.buffer, self.memory.parts
-        single = v in parts.numbers or v in parts.kept
-        lengths = [] if single else self.memory.lengths(place)
-        address = self.memory.address(place) + (f" + {v.dtype.itemsize} * ({shift})" if shift else "")
-        return self._declared(address, (lengths[::-1] if place.swapped else lengths) or ["1"], v.dtype)
+        dtype = place.buffer.dtype
+        address = self.memory.address(place) + (f" + {dtype.itemsize} * ({shift})" if shift else "")
+        return self.declared(address, self.memory.lengths(place), dtype)
 
-    def _declared(self, address: str, shape: Sequence[str], dtype: Any) -> str:
+    def declared(self, address: str, lengths: Sequence[str], dtype: Any) -> str:
         """The name of an array at an address."""
-        text = f"carray(pointer({address}), ({', '.join(shape)},), {_type(dtype)})"
-        return self.names.setdefault(text, f"a{len(self.names)}")
+        name = self._names.setdefault((f"{_type(dtype)}_at({address})", tuple(lengths)), f"a{len(self._names)}")
+        self._lengths[name] = lengths
+        return name
+
+    def element(self, array: str, index: Sequence[str]) -> str:
+        """An element of a named array, which lies row after row; of a truth it is the byte."""
+        place = index[0] if index else "0"
+        for i, length in zip(index[1:], self._lengths[array][1:], strict=True):
+            place = f"{i}" if place == "0" else f"({place}) * ({length}) + {i}"
+        return f"{array}[{place}]"
 
     def loop(self, group: Sequence[Operation], is_needed: Callable[[Variable], bool]) -> None:
         """Elementwise operations over one shape as one loop. is_needed: whether what is written is read elsewhere."""
@@ -69,40 +78,84 @@ class Section:
             f"{given[0]}, {given[1]}, {memory.dtype}(0), {target}, {lengths[1]})"
         )
 
-    def sum(self, operation: Operation) -> None:
-        """What the parts have each, added up in their order."""
-        target, v, lengths = self.array(operation.out), operation.out.buffer, self.memory.lengths(operation.out)
-        parts = [self._declared(self.memory.term(v, n), lengths, v.dtype) for n in range(self.memory.parts.count)]
-        line = f"{target}[i0, i1] = {' + '.join(f'{part}[i0, i1]' for part in parts)}"
-        self.body += _nested((0, 1), lengths, [line])
+    def call(self, operation: Operation) -> None:
+        """One of NumPy's own loops."""
+        places, lengths = (*operation.reads, operation.out), self.memory.lengths(operation.out)
+        given = [f"{self.memory.address(p)}, {p.buffer.dtype.itemsize if p.dims else 0}" for p in places]
+        function = f"call{len(operation.reads)}(u{operation.loop}, d{operation.loop}"
+        self.body.append(f"{function}, {' * '.join(lengths) or '1'}, {', '.join(given)})")
+
+    def meet(self, operation: Operation) -> None:
+        """What the parts have each, put together in their order."""
+        target, v, n = self.array(operation.out), operation.out.buffer, len(self.body)
+        lengths = self.memory.lengths(operation.out)
+        terms = [self.declared(self.memory.term(v, part), lengths, v.dtype) for part in range(self.memory.parts.count)]
+        axes = tuple(range(len(lengths)))
+        first, *others = (self.element(array, [f"i{axis}" for axis in axes]) for array in (*terms, target))
+        lines = [f"t{n} = {first}", *(f"t{n} = {operation.text.format(f't{n}', term)}" for term in others[:-1])]
+        divided = f"t{n} / ({operation.divisor})" if operation.divisor else f"t{n}"
+        self.body += _nested(axes, lengths, [*lines, f"{others[-1]} = {divided}"])
+
+    def _target(self, place: Place) -> str:
+        """The array that a part's result goes into: its term, where the parts put theirs together."""
+        if not self.memory.is_partial(place.buffer):
+            return self.array(place)
+        term = self.memory.term(place.buffer, "part")
+        return self.declared(term, self.memory.lengths(place), place.buffer.dtype)
+
+    def argmax(self, operation: Operation) -> None:
+        """Where the greatest of a row is; the first of them, or the first NaN."""
+        (x,), lengths, n = operation.reads, self.memory.lengths(operation.reads[0]), len(self.body)
+        source, target = self.array(x), self.array(operation.out)
+        best, at, now = (f"{name}{n}" for name in ("best", "at", "now"))
+        look = [f"{now} = {self.element(source, ['i0', 'i1'])}"]
+        look += [f"if {now} > {best} or ({now} != {now} and {best} == {best}):", f"    {best}, {at} = {now}, i1"]
+        first = [f"{best}, {at} = {self.element(source, ['i0', '0'])}, 0"]
+        self.body += _nested((0,), lengths, [*first, *_nested((1,), lengths, look, "1, "), f"{target}[i0] = {at}"])
 
     def reduction(self, operation: Operation) -> None:
-        """A sum, a mean, or an extreme over all, the last, or the first axis; or where the greatest is."""
+        """Over all, the last, or the first axis."""
         (x,), out, axes = operation.reads, operation.out, operation.axes
         lengths, every = self.memory.lengths(x), range(len(x.dims))
-        source, target, n = self.array(x), self.array(out), len(self.body)
+        target, dtype, text = self._target(out), _type(out.buffer.dtype), operation.text
         left = [axis for axis in every if axis not in axes]
         keeps = bool(out.dims) and len(out.dims) == len(every)
-        place = ", ".join("0" if axis in axes else f"i{axis}" for axis in every if keeps or axis in left) or "0"
-        element = f"{source}[{', '.join(f'i{axis}' for axis in every)}]"
-        mean = f" / ({' * '.join(lengths[a] for a in axes)})" if operation.reduces == "mean" else ""
-        dtype = _type(out.buffer.dtype)
-        total, best, at, now = (f"{name}{n}" for name in ("total", "best", "at", "now"))
-        if operation.kind == "argmax" or operation.reduces in ("maximum", "minimum"):
-            (axis,), sign = axes, "<" if operation.reduces == "minimum" else ">"
-            look = [f"{now} = {element}", f"if {now} {sign} {best} or ({now} != {now} and {best} == {best}):",
-                    f"    {best}, {at} = {now}, i{axis}"]  # fmt: skip
-            found = at if operation.kind == "argmax" else best
-            inside = [f"{best}, {at} = {element.replace(f'i{axis}]', '0]')}, 0", *_nested(axes, lengths, look, "1, ")]
-            self.body += _nested(left, lengths, [*inside, f"{target}[{place}] = {dtype}({found})"])
+        into = self.element(target, ["0" if axis in axes else f"i{axis}" for axis in every if keeps or axis in left])
+        element = _value(self.element(self.array(x), [f"i{axis}" for axis in every]), x.buffer.dtype)
+        divided = f" / ({operation.divisor})" if operation.divisor else ""
+        total = f"total{len(self.body)}"
+        if len(x.dims) == 1 and x.dims[0] in self.memory.parts.runs:
+            self._over_run(operation, target)
         elif axes == (0,) and left:  # row after row
-            self.body += _nested(left, lengths, [f"{target}[{place}] = 0"])
-            self.body += _nested(every, lengths, [f"{target}[{place}] += {element}"])
-            self.body += _nested(left, lengths, [f"{target}[{place}] /= {mean[3:]}"]) if mean else []
+            self.body += _nested(left, lengths, [f"{into} = {dtype}({operation.start})"])
+            self.body += _nested(every, lengths, [f"{into} = {text.format(into, element)}"])
+            self.body += _nested(left, lengths, [f"{into} = {into}{divided}"]) if divided else []
         else:
-            wide = "float64" if mean or not left else dtype
-            inside = [f"{total} = {wide}(0)", *_nested(axes, lengths, [f"{total} += {element}"])]
-            self.body += _nested(left, lengths, [*inside, f"{target}[{place}] = {dtype}({total}{mean})"])
+            wide = "float64" if operation.start == "0" and (divided or not left) else _type(operation.computes)
+            wide = dtype if wide == "bool_" and operation.start == "0" else wide
+            inside = [f"{total} = {wide}({operation.start})"]
+            inside += _nested(axes, lengths, [f"{total} = {text.format(total, element)}"])
+            self.body += _nested(left, lengths, [*inside, f"{into} = {dtype}({total}{divided})"])
+
+    def _over_run(self, operation: Operation, target: str) -> None:
+        """A reduction over a run of weights, in lanes; of weights that all parts have the first part takes them in."""
+        (x,), parts, text = operation.reads, self.memory.parts, operation.text
+        run, source, dtype = parts.runs[x.dims[0]], self.array(x), _type(x.buffer.dtype)
+        lanes = self.declared(f"l + {x.buffer.dtype.itemsize * ALIGNED} * part", [str(LANES)], x.buffer.dtype)
+        self.body += _nested((0,), [str(LANES)], [f"{lanes}[i0] = {dtype}({operation.start})"])
+        for s in parts.segments:
+            if run.overlaps(s):
+                begin, end = s.local - run.local, s.local - run.local + s.length
+                even = begin + s.length // LANES * LANES
+                lines = [f"for i0 in range({begin}, {even}, {LANES}):", f"    for k in range({LANES}):"]
+                lines += [f"        {lanes}[k] = {text.format(f'{lanes}[k]', f'{source}[i0 + k]')}"]
+                lines += [f"for i0 in range({even}, {end}):"]
+                lines += [f"    {lanes}[0] = {text.format(f'{lanes}[0]', f'{source}[i0]')}"]
+                once = s.axis is None and parts.count > 1
+                self.body += ["if part == 0:", *(f"    {line}" for line in lines)] if once else lines
+        lines = [f"{target}[0] = {text.format(f'{target}[0]', f'{lanes}[i0]')}"]
+        self.body += [f"{target}[0] = {dtype}({operation.start})", *_nested((0,), [str(LANES)], lines)]
+        self.body += [f"{target}[0] = {target}[0] / ({operation.divisor})"] if operation.divisor else []
 
     def clear(self, place: Place) -> None:
         """Make 0 of the subnormal numbers of a flat buffer."""
@@ -133,7 +186,8 @@ class Loop:
             self.values[out], stores[out] = value, operation.out
         for v, place in stores.items():
             if is_needed(v):
-                inmost.append(f"{self.section.array(place)}[{self._index(place)[0]}] = {self.values[v]}")
+                element = self.section.element(self.section.array(place), self._index(place)[0])
+                inmost.append(f"{element} = {self.values[v]}")
         indent, body = "", self.section.body
         for depth, lines in enumerate(self.before):
             body += [indent + line for line in lines]
@@ -167,7 +221,7 @@ class Loop:
             return self._sample(item)
         if item.__class__ is float:
             section.constants.append(item)
-            constant = section._declared(f"c + {8 * (len(section.constants) - 1)}", ["1"], "float64")
+            constant = section.declared(f"c + {8 * (len(section.constants) - 1)}", [], "float64")
             return self._load(f"{_type(dtype)}({constant}[0])", 0)
         if not isinstance(item, Place):
             return repr(item)
@@ -177,19 +231,19 @@ class Loop:
         if item.buffer in self.values and item.dims == self.place.dims:
             return self.values[item.buffer]
         index, deepest, shift = self._index(item)
-        return self._load(f"{section.array(item, shift)}[{index}]", deepest)
+        return self._load(_value(section.element(section.array(item, shift), index), item.buffer.dtype), deepest)
 
     def _sample(self, given: Variable) -> str:
         section, depth = self.section, len(self.lengths)
-        batch = section._declared("order + 8 * step * rows", [ROWS], "int64")
+        batch = section.declared("order + 8 * step * rows", [ROWS], "int64")
         address = f"x{section.inputs.index(given)}"
         if self.place.axis == 1:
             address += f" + {given.dtype.itemsize} * part * {self.lengths[1]}"
-        array = section._declared(address, ["1", *map(str, given.shape[1:])], given.dtype)
-        index = ", ".join([self._load(f"{batch}[i0]", 1), *(f"i{k}" for k in range(1, depth))])
-        return self._load(f"{array}[{index}]", depth)
+        array = section.declared(address, ["1", *map(str, given.shape[1:])], given.dtype)
+        index = [self._load(f"{batch}[i0]", 1), *(f"i{k}" for k in range(1, depth))]
+        return self._load(_value(section.element(array, index), given.dtype), depth)
 
-    def _index(self, item: Place) -> tuple[str, int, str]:
+    def _index(self, item: Place) -> tuple[list[str], int, str]:
         """The index of an operand, how deep in the loops it is known, and where its array begins."""
         index, deepest, extra, shift = list[str](), 0, len(self.place.dims) - len(item.dims), ""
         for n, length in enumerate(item.dims):
@@ -201,13 +255,17 @@ class Loop:
             deepest = depth + 1
             if self.place.axis == depth and item.axis is None:
                 shift = " * ".join([f"part * {self.lengths[depth]}", *item.dims[n + 1 :]])
-        return ", ".join(index) or "0", deepest, shift
+        return index, deepest, shift
 
 
 def _nested(axes: Sequence[int], lengths: Sequence[str], lines: Sequence[str], begin: str = "") -> list[str]:
     """The lines within a loop over each of these axes."""
     heads = [f"{'    ' * n}for i{axis} in range({begin}{lengths[axis]}):" for n, axis in enumerate(axes)]
     return [*heads, *(f"{'    ' * len(axes)}{line}" for line in lines)]
+
+
+def _value(element: str, dtype: Any) -> str:
+    return f"({element} != 0)" if numpy.dtype(dtype).kind == "b" else element
 
 
 def _type(dtype: Any) -> str:

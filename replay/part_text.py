@@ -8,7 +8,7 @@ from .listing import Variable
 from .part_groups import grouped
 from .part_memory import Memory
 from .part_section import Section
-from .parts import FLAT, Parts, Place
+from .parts import Parts, Place
 
 
 class Text:
@@ -38,15 +38,14 @@ class Text:
                     waiting.clear()
                     section = self._section()
                     sections.append(section)
-                section.sum(operation)
-            elif operation.kind == "product":
-                section.product(operation)
-                if self.memory.is_partial(out):
-                    waiting.add(out)
+                section.meet(operation)
             elif operation.kind == "element":
                 section.loop(group, lambda v, n=n: self._is_needed(v, n))  # type: ignore[misc]
             else:
-                section.reduction(operation)
+                write = {"product": section.product, "call": section.call, "argmax": section.argmax}
+                write.get(operation.kind, section.reduction)(operation)
+                if self.memory.is_partial(out):
+                    waiting.add(out)
         return sections
 
     def _is_needed(self, v: Variable, n: int) -> bool:
@@ -59,10 +58,8 @@ class Text:
     def _clearing(self) -> Section:
         """What makes the state free of subnormal numbers."""
         section = self._section()
-        states = [id(array) for array in (self.parts.host.states if self.parts.host else ())]
-        for v in self.parts.flats:
-            if id(v.array) in states:
-                section.clear(Place(v, (FLAT,)))
+        for v in self.parts.flats[2:]:
+            section.clear(Place(v, (str(self.parts.whole.length),), segment=self.parts.whole))
         return section
 
     def _whole(self, sections: Sequence[Section]) -> list[str]:
@@ -77,12 +74,12 @@ class Text:
             function(f"section{n}", "part, step", section.lines)
         function("make_clear", "part", clearing.lines)
         each = f"for part in range(thread, {count}, threads):"
-        run = ["met = 0", "clears = carray(pointer(clear), (steps,), bool_)"]
+        run = ["met = 0", "clears = bool__at(clear)"]
         run += ["for step in range(steps):"]
         run += ["    if clears[step]:", f"        {each}", f"            make_clear(part, {given})"]
         for n in range(len(sections)):
             run += ["    met += threads", "    if threads > 1:", "        meet(counter, met)"] if n else []
             run += [f"    {each}", f"        section{n}(part, step, {given})"]
-        run += ["if thread == 0:", "    carray(pointer(counter), (16,), int64)[8] = 1"]
+        run += ["if thread == 0:", "    int64_at(counter)[8] = 1"]
         function("run", "thread, threads, counter, steps", run)
         return text

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy
 
-from .listing import Variable
+from .listing import Instruction, Variable
 
-ROWS, FLAT = "rows", "flat"
-"""Lengths that are no numbers in the text: of the batch, and of a part of the flat buffers."""
+ROWS = "rows"
+"""The length of the batch, in the text, which holds for batches of any length."""
 
 
 class Unfit(Exception):
@@ -25,14 +25,24 @@ class Unfit(Exception):
 
 @dataclass(eq=False)
 class Segment:
-    """A weight in the flat buffers: where it begins, its shape, which axis is split, if any, and where it begins in a
-    part's own.
+    """A weight in the flat buffers, or a run of several: where it begins, its shape, which axis is split, if any; and
+    where it begins in a part's own, and how many elements it has there.
     """
 
     offset: int
     shape: tuple[int, ...]
     axis: int | None
-    local: int = 0
+    local: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Where the next one begins."""
+        return self.offset + size(self.shape)
+
+    def overlaps(self, other: Segment) -> bool:
+        """Whether they share elements."""
+        return self.offset < other.end and other.offset < self.end
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Place:
     """How a variable lies in a part.
 
     buffer: the variable whose memory it is. dims: its lengths, as text. axis: the one that is split. swapped: it is
-    the transposed of what lies there. segment: which part of a flat buffer it is, for weights and their gradients.
+    the transposed of what lies there. segment: which part of a flat buffer it is, for weights, gradients and state.
     """
 
     buffer: Variable
@@ -52,11 +62,12 @@ class Place:
 
 @dataclass
 class Operation:
-    """What a part does. kind: "element", "reduce", "argmax", "product" or "meet".
+    """What a part does. kind: "element", "call", "reduce", "argmax", "product" or "meet".
 
-    text: an expression with a field for each operand, element by element. reads: places, and plain numbers.
-    rows: samples are gathered at the step's indices, from the array that is read. picks: the first operand is taken at
-    the places that the second names.
+    text: an expression with a field for each operand, element by element; of a reduction, for what there is so far and
+    the next. reads: places, and plain numbers. rows: samples are gathered at the step's indices, from the array that is
+    read. picks: the first operand is taken at the places that the second names. start, divisor: what a reduction begins
+    with, and what its end is divided by. loop: the number of NumPy's own loop that is called.
     """
 
     kind: str
@@ -66,8 +77,10 @@ class Operation:
     computes: Any = None
     rows: bool = False
     picks: bool = False
-    reduces: str = ""
+    start: str = ""
+    divisor: str = ""
     axes: tuple[int, ...] = ()
+    loop: int = 0
 
     @property
     def places(self) -> list[Place]:
@@ -79,29 +92,31 @@ class Operation:
 class Parts:
     """A step in so many parts: operations in their order, and what they read and write.
 
-    flats: the flat buffers from outside, which are taken in and given back. numbers: those of the host, with their
-    arrays. kept: other arrays that are written, of which each part has its own. given: constant arrays. partial:
-    products of which each part has a term.
+    host: the update's numbers of each step. segments: the weights. flats: the flat buffers, of weights, gradient and
+    state, which are taken in and given back. runs: the parts of flat buffers that are computed with as a whole, by the
+    text of their length. numbers: the arrays of the host's. drawn: random numbers, by the calls that draw them. kept:
+    other arrays that are written, of which each part has its own. given: constant arrays. partial: what each part has a
+    term of. loops: NumPy's own, by addresses.
     """
 
     count: int
+    host: Any
     segments: list[Segment]
     flats: list[Variable]
     operations: list[Operation] = field(default_factory=list)
+    runs: dict[str, Segment] = field(default_factory=dict)
+    numbers: list[Variable] = field(default_factory=list)
+    drawn: dict[Variable, Instruction] = field(default_factory=dict)
     kept: list[Variable] = field(default_factory=list)
     given: list[Variable] = field(default_factory=list)
-    numbers: list[Variable] = field(default_factory=list)
-    host: Any = None
     partial: list[Place] = field(default_factory=list)
+    loops: list[tuple[int, int]] = field(default_factory=list)
 
     @property
-    def local(self) -> int:
-        """Elements of a part of a flat buffer."""
-        return sum(self.share(s) for s in self.segments)
-
-    def share(self, segment: Segment) -> int:
-        """Elements of a weight that a part has."""
-        return size(segment.shape) // (self.count if segment.axis is not None else 1)
+    def whole(self) -> Segment:
+        """All of a flat buffer."""
+        elements = self.segments[-1].end
+        return Segment(0, (elements,), None, 0, sum(s.length for s in self.segments))
 
 
 def size(shape: Sequence[int]) -> int:

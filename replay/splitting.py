@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy
 
-from .calls import CALLS
+from .calls import CALLS, ArrayCall
 from .layout import Layout
 from .listing import Instruction, Variable, root, variables
 from .lowering import reduction_options
-from .parts import FLAT, ROWS, Operation, Parts, Place, Unfit, size
+from .parts import ROWS, Operation, Parts, Place, Unfit, size
+from .ufunc_loops import loop_of
 
+STARTS = {"add": "0", "maximum": "-inf", "minimum": "inf", "logical_and": "True", "logical_or": "False"}
+"""What reductions begin with."""
+TEXTS = {"where": "({1} if {0} else {2})", "clip": "({1} if {0} < {1} else {2} if {0} > {2} else {0})"}
+"""Calls of three operands that are no ufuncs."""
 RESHAPES = ("reshape", "getitem", "ravel", "expand_dims", "squeeze")
 """Views that may hold the same elements in the same order."""
 
@@ -34,9 +39,9 @@ class Splitting:
         if len(inputs) != 3 or inputs[2].dtype != "int64" or len(inputs[2].shape) != 1:
             raise Unfit("it is not given samples, targets and the places of a batch")
         self.layout = Layout(instructions, inputs[2].shape[0])
-        self.parts = self.layout.parts
+        self.parts, self.dtype = self.layout.parts, self.layout.flats[0].dtype
         self.places: dict[int, Place] = {}
-        self.pending: dict[int, Place] = {}  # of which each part has a term yet
+        self.pending: dict[int, Operation] = {}  # meetings that are to come: of what each part has a term yet
         for instruction in instructions:
             self._take(instruction)
 
@@ -46,7 +51,7 @@ class Splitting:
             self.places[v.number] = self.layout.place(v)
         place = self.places[v.number]
         if place.buffer.number in self.pending:
-            self.parts.operations.append(Operation("meet", self.pending.pop(place.buffer.number)))
+            self.parts.operations.append(self.pending.pop(place.buffer.number))
         return place
 
     def _emit(self, kind: str, place: Place, reads: tuple[Any, ...], text: str = "", **more: Any) -> None:
@@ -59,30 +64,38 @@ class Splitting:
         if i.kind == "host" or out is None:
             raise Unfit(f"{i.name} is done by the host")
         if row.on_host:
-            self._number(i)
+            self.parts.numbers.append(out)
         elif row.reserves and root(out).kind == "made":
-            whole = out.shape == self.layout.theta.shape
-            self.places[out.number] = Place(out, (FLAT,) if whole else tuple(map(str, out.shape)))
+            pass  # it lies as what is first written into it
+        elif row.draws:
+            self._draw(i, out)
         elif i.kind == "view":
             self._view(i, out)
         elif i.name == "take":
             self._gather(i, out)
         elif i.name == "matmul":
             self._product(i, out)
+        elif i.name == "dot":
+            self._dot(i, out)
         elif i.name == "argmax":
             self._argmax(i, out)
-        elif row.reduces and not isinstance(i.function, numpy.ufunc):
+        elif row.reduces in STARTS and not isinstance(i.function, numpy.ufunc):
             self._reduction(i, out)
         else:
             self._elementwise(i, out)
 
-    def _number(self, i: Instruction) -> None:
-        assert i.out is not None
-        if hasattr(i.function, "values"):
-            if self.parts.host is not None:
-                raise Unfit("two optimisers step in it")
-            self.parts.host = i.function
-        self.parts.numbers.append(i.out)
+    def _meet(self, place: Place, text: str, divisor: str = "") -> None:
+        """Let a variable be what the parts' terms give together; they meet where it is first read."""
+        if place.buffer.dtype != self.dtype:
+            raise Unfit("a sum over split units has another dtype than the weights")
+        self.pending[place.buffer.number] = Operation("meet", place, text=text, divisor=divisor)
+        self.parts.partial.append(place)
+
+    def _draw(self, i: Instruction, out: Variable) -> None:
+        rows = self.inputs[2].shape[0]
+        self.parts.drawn[out] = i
+        dims = [ROWS if n == 0 and d == rows else str(d) for n, d in enumerate(out.shape)]
+        self.places[out.number] = Place(out, tuple(dims))
 
     def _view(self, i: Instruction, out: Variable) -> None:
         source = i.arguments[0]
@@ -135,7 +148,7 @@ class Splitting:
         if i.kind != "make" or len(i.arguments) != 2 or i.options or len(out.shape) != 2:
             raise Unfit("a product of other than two matrices")
         a, b = (self._place(v) for v in i.arguments)
-        if any(v.dtype != self.layout.theta.dtype or len(v.shape) != 2 for v in i.arguments):
+        if any(v.dtype != self.dtype or len(v.shape) != 2 for v in i.arguments):
             raise Unfit("a product of other dtypes than the weights'")
         inner = a.axis == 1 or b.axis == 0
         axes = ([0] if a.axis == 0 else []) + ([1] if b.axis == 1 else [])
@@ -144,8 +157,7 @@ class Splitting:
         place = Place(out, (a.dims[0], b.dims[1]), axes[0] if axes else None)
         self._emit("product", place, (a, b), axes=(1,) if inner else ())
         if inner and self.parts.count > 1:
-            self.pending[out.number] = place
-            self.parts.partial.append(place)
+            self._meet(place, "{0} + {1}")
 
     def _argmax(self, i: Instruction, out: Variable) -> None:
         x = i.arguments[0]
@@ -162,40 +174,106 @@ class Splitting:
         options = reduction_options(i)
         x, axis = options.pop("x"), options.pop("axis", None)
         keep, ufunc = bool(options.pop("keepdims", False)), str(i.row.reduces)
-        if options or x.__class__ is not Variable or ufunc not in ("add", "maximum", "minimum") or i.kind != "make":
+        if options or x.__class__ is not Variable or i.kind != "make":
             raise Unfit(f"{i.name} with options")
-        place, count = self._place(x), len(x.shape)
+        count = len(x.shape)
         axes = tuple(range(count)) if axis is None else tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
         axes = tuple(sorted(a % count for a in axes)) if count else ()
-        if place.swapped or place.axis in axes:
-            raise Unfit(f"{i.name} over split units")
-        if axes not in (tuple(range(count)), (count - 1,), (0,)) or (ufunc != "add" and axes != (count - 1,)):
-            raise Unfit(f"{i.name} over axes between others")
+        self._reduce(out, x, axes, ufunc, keep, mean=i.name == "mean")
+
+    def _reduce(
+        self, out: Variable, x: Variable, axes: tuple[int, ...], ufunc: str, keep: bool = False, mean: bool = False
+    ) -> None:
+        """A reduction: over split units it is one over those of each part, and then over the parts."""
+        place, every = self._place(x), tuple(range(len(x.shape)))
+        if (
+            place.swapped
+            or axes not in (every, every[-1:], (0,))
+            or (x.dtype.kind != "f" and ufunc[:3] in ("max", "min"))
+        ):
+            raise Unfit(f"{ufunc} over axes between others, or of other numbers")
         dims = ["1" if n in axes else d for n, d in enumerate(place.dims) if keep or n not in axes]
-        split = place.axis
+        split = place.axis if place.axis not in axes else None
         if split is not None and not keep:
             split -= sum(a < split for a in axes)
-        reduces = "mean" if i.name == "mean" else ufunc
-        self._emit("reduce", Place(out, tuple(dims), split), (place,), reduces=reduces, axes=axes, computes=x.dtype)
+        divisor = " * ".join(str(size(x.shape)) if d in self.parts.runs else d for d in _at(place.dims, axes))
+        text, made = _text_of(CALLS[ufunc]), Place(out, tuple(dims), split)
+        inner = place.axis in axes or any(d in self.parts.runs for d in place.dims)
+        terms, divisor = inner and self.parts.count > 1, divisor if mean else ""
+        self._emit(
+            "reduce", made, (place,), text, start=STARTS[ufunc], axes=axes, computes=x.dtype,
+            divisor="" if terms else divisor,
+        )  # fmt: skip
+        if terms:
+            self._meet(made, text, divisor)
+
+    def _dot(self, i: Instruction, out: Variable) -> None:
+        """Of two vectors: the sum of their products."""
+        a, b = i.arguments
+        if len(a.shape) != 1 or len(b.shape) != 1 or i.options or i.kind != "make":
+            raise Unfit("dot of other than two vectors")
+        products = Variable(-1 - len(self.places), numpy.broadcast_to(numpy.zeros((), out.dtype), a.shape), "made", 0)
+        self._compute(products, (a, b), CALLS["multiply"].loop, out.dtype)
+        self._reduce(out, products, (0,), "add")
 
     def _elementwise(self, i: Instruction, out: Variable) -> None:
-        copied, count = i.copied(), len(out.shape)
-        text, reads, computes = _spelled(i, out) if copied is None else ("{}", (copied,), out.dtype)
+        copied, name = i.copied(), i.name
         if i.options.keys() - {"dtype", "casting"} - ({"copy"} if copied is not None else set()):
-            raise Unfit(f"{i.name} with options")
+            raise Unfit(f"{name} with options")
+        if copied is not None:
+            self._compute(out, (copied,), "{}", out.dtype, i.kind)
+        elif name in TEXTS and len(i.arguments) == 3 and None not in i.arguments:
+            self._compute(out, tuple(i.arguments), TEXTS[name], out.dtype, i.kind)
+        elif not isinstance(i.function, numpy.ufunc):
+            raise Unfit(f"{name} has no rule")
+        elif text := _text_of(row := CALLS.get(i.function.__name__, i.row)):
+            self._compute(out, tuple(i.arguments), text, _computed_in(row, i.arguments, out), i.kind)
+        else:
+            self._call(i, out)
+
+    def _call(self, i: Instruction, out: Variable) -> None:
+        """NumPy's own loop, called by its address, over arrays that all lie alike."""
+        common = numpy.result_type(*[x.dtype if x.__class__ is Variable else x for x in i.arguments])
+        function: Any = i.function
+        types = [x.dtype if x.__class__ is Variable else common for x in i.arguments]
+        addresses = loop_of(function, types, out.dtype)
+        arrays = [p for x in i.arguments if x.__class__ is Variable and (p := self._place(x)).dims]
+        alike = len({(p.dims, p.axis, p.swapped) for p in arrays}) == 1 and not arrays[0].swapped
+        inside = not any(p.buffer in (*self.parts.given, *self.parts.drawn, *self.parts.flats) for p in arrays)
+        if addresses is None or i.kind != "make" or not alike or not inside:
+            raise Unfit(f"{i.name} has no rule for that")
+        places = [self._place(x) if x.__class__ is Variable else self._constant(x, common) for x in i.arguments]
+        if addresses not in self.parts.loops:
+            self.parts.loops.append(addresses)
+        place = Place(out, arrays[0].dims, arrays[0].axis)
+        self._emit("call", place, tuple(places), loop=self.parts.loops.index(addresses))
+
+    def _constant(self, number: Any, dtype: Any) -> Place:
+        """A number as an array that is given."""
+        made = Variable(-1 - len(self.parts.given), numpy.asarray(number, dtype), "outside", 0)
+        self.parts.given.append(made)
+        return Place(made, ())
+
+    def _compute(self, out: Variable, reads: tuple[Any, ...], text: str, computes: Any, kind: str = "make") -> None:
+        """Element by element."""
+        count = len(out.shape)
         operands = tuple(self._place(v) if v.__class__ is Variable else v for v in reads)
         pairs = [(v, p) for v, p in zip(reads, operands, strict=True) if isinstance(p, Place)]
         if any(p.swapped or len(p.dims) > count for _, p in pairs):
             raise Unfit("a transposed matrix is computed with")
         axis = _common_axis(pairs, out)
-        if i.kind != "write":
+        if kind != "write" or (out.kind == "made" and out.number not in self.places):
             place = Place(out, tuple(_length(n, out, pairs) for n in range(count)), axis)
             self._emit("element", place, operands, text, computes=computes)
             return
         target = self._place(out)
-        if axis not in (None, target.axis) and target.dims not in ((), (FLAT,)):
+        if axis not in (None, target.axis) and target.dims:
             raise Unfit("an array is written in another split than it lies")
         self.parts.operations.append(Operation("element", target, operands, text, computes))
+
+
+def _at(dims: Sequence[str], axes: Sequence[int]) -> list[str]:
+    return [dims[a] for a in axes]
 
 
 def _is_whole(place: Place) -> bool:
@@ -236,23 +314,16 @@ def _dims(before: Sequence[int], dims: Sequence[str], after: Sequence[int]) -> t
     raise Unfit("a reshape that mixes the batch with the rest")
 
 
-def _spelled(i: Instruction, out: Variable) -> tuple[str, tuple[Any, ...], Any]:
-    """An elementwise call as an expression of Python, its operands, and the dtype that it computes in."""
-    name, row, reads = i.name, CALLS.get(i.name), tuple(i.arguments)
-    if name == "where" and len(reads) == 3:
-        return "({1} if {0} else {2})", reads, out.dtype
-    if row is None or not isinstance(i.function, numpy.ufunc) or not (row.loop or row.c):
-        raise Unfit(f"{name} has no rule")
-    text = row.loop or _in_python(row.c)
-    computes = out.dtype if row.computes_in == "result" else numpy.dtype(bool)
+def _computed_in(row: ArrayCall, given: Sequence[Any], out: Variable) -> Any:
+    """The dtype that an elementwise call computes in."""
     if row.computes_in == "operands":
-        computes = numpy.result_type(*[x if x.__class__ in (bool, int, float) else x.dtype for x in reads])
-    return text, reads, computes
+        return numpy.result_type(*[x.dtype if x.__class__ is Variable else x for x in given])
+    return numpy.dtype(bool) if row.computes_in == "bool" else out.dtype
 
 
-def _in_python(c: str) -> str:
-    """An expression in C as one in Python; the functions have the same names in both."""
-    text = c.replace("{f}", "").replace("&&", "and").replace("||", "or")
-    if "?" in text or text.startswith("!"):
-        raise Unfit(f"{c} has no form in Python")
-    return text
+def _text_of(row: ArrayCall) -> str:
+    """What IEEE 754 defines to the last bit, as an expression of Python; empty where there is none."""
+    text = (
+        "" if "{f}" in row.c or "?" in row.c else row.c.replace("&&", "and").replace("||", "or").replace("!{", "not {")
+    )
+    return row.loop or text

@@ -10,7 +10,7 @@ from chalkgrad import Sequential, layers, optim
 from chalkgrad.errors import DivergenceError
 from chalkgrad.nn import ahead, hooks
 from chalkgrad.nn.callbacks import Callback
-from chalkgrad.replay import blas, epoch, fuse, layout
+from chalkgrad.replay import blas, epoch, fuse, layout, part_text, splitting
 
 pytest.importorskip("numba")
 pytestmark = [
@@ -59,10 +59,20 @@ def averaged_momentum():
     return optim.Momentum(0.1, nesterov=True, use_ema=True)
 
 
+def dropped(model):
+    return Sequential([layers.Dropout(0.2), *model.layers], dtype=model.dtype)
+
+
+def regular():
+    model = dropped(dense(32, 32, activation="gelu"))
+    model.layers[2].trainable = False
+    return model
+
+
 CASES = {
     "labels": {},
     "deep": {
-        "model": lambda: dense(32, 32, activation="tanh", last="sigmoid", dtype="float64", use_bias=False),
+        "model": lambda: dropped(dense(32, 32, activation="tanh", last="sigmoid", dtype="float64", use_bias=False)),
         "targets": "float64", "loss": "mse", "metrics": (), "optimizer": averaged_momentum,
     },
 }  # fmt: skip
@@ -77,6 +87,16 @@ LONG = {
     },
     "four": {
         "model": lambda: dense(32, 64, 48, activation="elu"), "optimizer": lambda: optim.Adam(bias_correction=False),
+    },
+    "random numbers, frozen weights, clipping": {
+        "model": lambda: regular(), "optimizer": lambda: optim.Adam(global_clipnorm=0.1),
+    },
+    "softmax over split units": {"model": lambda: dense(32, activation="softmax")},
+    "mean absolute error": {
+        "model": lambda: dense(32, last="linear"), "targets": "float32", "loss": "mae", "metrics": (),
+    },
+    "squared hinge": {
+        "model": lambda: dense(32, last="tanh"), "targets": "float32", "loss": "squared_hinge", "metrics": (),
     },
     "schedule": {"optimizer": lambda: optim.GradientDescent(optim.CosineDecay(0.1, steps=20))},
 }  # fmt: skip
@@ -105,6 +125,24 @@ def test_near_the_list(samples, case):
 @pytest.mark.parametrize("case", LONG)
 def test_others_near_the_list(samples, case):
     near_the_list(*samples, **LONG[case])
+
+
+def parts_of(model, x, y, **options):
+    """The step of a training in parts, as text."""
+    program = next(
+        r.program for r in trained(x, y, model, "exact", epochs=1, **options).recorded["train"].recordings.values()
+    )
+    return part_text.Text(splitting.split(program._listed, program.inputs), program.inputs[:2]).source
+
+
+@pytest.mark.parametrize("activation", [name for name, primitive in layers.ACTIVATIONS.items() if primitive])
+def test_every_activation_is_taken(samples, activation):
+    assert "section1" in parts_of(dense(32, activation=activation), *samples)
+
+
+@pytest.mark.parametrize("optimizer", optim.OPTIMIZERS)
+def test_every_optimizer_is_taken(samples, optimizer):
+    assert "section1" in parts_of(dense(32), *samples, optimizer=optimizer)
 
 
 class Looks(Callback):
@@ -212,11 +250,11 @@ def test_without_what_it_needs_it_is_the_list(samples, monkeypatch, absent):
 
 def test_a_step_that_it_does_not_take_is_the_list(samples):
     def make():
-        return Sequential([layers.Dense(32, "relu"), layers.Dropout(0.2), layers.Dense(10, "softmax")])
+        return Sequential([layers.Dense(32, "relu"), layers.BatchNormalization(), layers.Dense(10, "softmax")])
 
     model = trained(*samples, model=make())
     assert bits(model) == bits(trained(*samples, model=make(), jit="exact"))
-    assert "not, since random" in said(model)
+    assert "not, since reshape has no rule" in said(model)
 
 
 def test_large_products_are_left_to_the_threads_of_blas(samples, monkeypatch):
