@@ -197,7 +197,7 @@ def plain(array: Array) -> Array:
 
 def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of other shape and strides (in bytes) from the array's first element on; the caller keeps it inside."""
-    if capture := capturing():
+    if array.__class__ is not numpy.ndarray and (capture := capturing()):
         return capture.call("as_strided", _strided, (array, shape, strides))
     return _strided(array, shape, strides)
 

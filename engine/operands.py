@@ -132,7 +132,8 @@ def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[s
             else:
                 looked_at(*arrays)
         if device == "cpu":
-            return operands, arrays, xp.asarray(primitive.kernel(xp, *arrays, **parameters))
+            compute = primitive.computing if primitive.cpu_kernel else primitive.kernel
+            return operands, arrays, xp.asarray(compute(xp, *arrays, **parameters))
         with backend.working(device, primitive.name):
             return operands, arrays, xp.asarray(primitive.computing(xp, *arrays, **parameters))
     except ChalkgradError:

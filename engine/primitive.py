@@ -36,7 +36,8 @@ from ..equation.language import Equation, read_equation
 from ..errors import EquationError, UsageError
 from . import taping
 from .capturing import unfollowed_property
-from .cuda.launch import CudaKernel, chosen
+from .cuda.launch import CudaKernel
+from .kernels import CpuKernel, chosen
 from .namespace import OWN, Namespace, makers, namespace
 from .operands import bind
 from .road import road_of
@@ -114,6 +115,7 @@ class Primitive:
         self.checks: tuple[Callable[..., None], ...] = ()  # both, as far as there are any
         self.plans: dict[tuple[bool, ...], Plan] = {}  # what goes on the tape, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
+        self.cpu_kernel: CpuKernel | None = None
         self.version = object()  # another one, where what the road knows of it has changed
         self.direct = not (self.parameters or self.variadic or self.binder)
 
@@ -168,8 +170,8 @@ class Primitive:
 
     @unfollowed_property
     def computing(self) -> Kernel:
-        """The code, or on a GPU the launch that stands for it."""
-        return chosen(self.cuda_kernels.get(""), self.kernel)
+        """The code, or the kernel of our own that stands for it on a device."""
+        return chosen(self.cuda_kernels.get(""), self.kernel, self.cpu_kernel)
 
     @unfollowed_property
     def ufunc(self) -> Any:
@@ -272,6 +274,16 @@ class Primitive:
             self.version = object()
             self.__dict__.pop("computing", None)
             return made
+
+        return declare
+
+    def cpu(self, *, suits: Callable[..., bool], fast: Callable[[], Any]) -> Callable[[Callable[..., Any]], CpuKernel]:
+        """Declare what computes the same on the cores of a CPU; see `CpuKernel`."""
+
+        def declare(function: Callable[..., Any]) -> CpuKernel:
+            self.cpu_kernel, self.version = CpuKernel(self.name, function, suits, fast), object()
+            self.__dict__.pop("computing", None)
+            return self.cpu_kernel
 
         return declare
 

@@ -33,13 +33,13 @@ NONE: dict[str, Any] = {}
 
 TEMPLATE = """
 def made_for(primitive):
-    version, ufunc, cares, checks, notes = None, None, False, (), {{}}
+    version, ufunc, cares, checks, notes, own = None, None, False, (), {{}}, None
 
     def road({given}):
-        nonlocal version, ufunc, cares, checks, notes
+        nonlocal version, ufunc, cares, checks, notes, own
         if version is not primitive.version:
             now, ufunc, cares, checks = primitive.version, primitive.ufunc, primitive.cares, primitive.checks
-            version, notes = now, {{}}
+            version, notes, own = now, {{}}, primitive.cpu_kernel and primitive.computing
         plain = {plain}
         {gathering}
         if plain:
@@ -47,7 +47,7 @@ def made_for(primitive):
                 if checks:
                     for check in checks:
                         check({arrays}{named})
-                y = ufunc({arrays}) if ufunc else primitive.kernel(numpy, {arrays}{named})
+                y = ufunc({arrays}) if ufunc else (own or primitive.kernel)(numpy, {arrays}{named})
             except ChalkgradError:
                 raise
             except REFUSED as error:

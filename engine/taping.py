@@ -11,7 +11,7 @@ import numpy
 
 from ..errors import DtypeError, EquationError, GraphError, ShapeError, UnknownNameError
 from . import backend
-from .cuda.launch import chosen
+from .kernels import chosen
 from .operands import FLOAT32, FLOAT64, number_beside
 from .tape import Node, clock
 from .tensor import Tensor

@@ -8,11 +8,14 @@ before the first of them, on a batch whose effects are undone.
 from __future__ import annotations
 
 import contextlib
+import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ..replay import blas, fuse
 from ..replay.capture import Captured
+from ..replay.layout import LARGE
+from .layers.convolution import Convolution
 from .state import Snapshot, versions
 
 if TYPE_CHECKING:
@@ -63,9 +66,14 @@ def steps_ahead(
     return max(1, hooks.ahead)
 
 
-def alone(ahead: int) -> contextlib.AbstractContextManager[None]:
-    """While the list takes a step among those that run ahead on a CPU: its products on one thread, as theirs are."""
-    return blas.one_thread() if ahead and blas.library() else contextlib.nullcontext()
+def alone(model: Trained, batch_size: int, ahead: int = 0) -> contextlib.AbstractContextManager[Any]:
+    """With products on the calling thread alone, on a CPU: for the list's steps among those that run ahead, as theirs
+    are, and for a model that convolves, whose windows go to all cores: BLAS's own threads would be in their way.
+    """
+    lone = bool(ahead) or any(isinstance(layer, Convolution) for layer in model.layers)
+    if not ahead and any(len(w.shape) == 2 and batch_size * math.prod(w.shape) > LARGE for w in model.weights):
+        lone = False
+    return blas.one_thread() if lone and model.device == "cpu" and blas.library() else contextlib.nullcontext()
 
 
 def _record(trainer: Trainer, step: Captured[..., Any], batch: list[Tensor]) -> None:

@@ -267,7 +267,7 @@ class Trainer:
                 if whole:
                     done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
                 if not done:
-                    with alone(ahead):
+                    with alone(model, batch_size, ahead):
                         tensors = [taken.tensor(start, start + batch_size) for taken in given]
                         step(*(samples.joined(tensors) if samples.streamed else (*everything, *tensors)))
                 stop = min(start + max(done, 1) * batch_size, count)

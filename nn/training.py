@@ -12,7 +12,7 @@ import numpy
 import numpy.typing
 
 from ..engine.tensor import Tensor
-from .ahead import computing, runs_epochs
+from .ahead import alone, computing, runs_epochs
 from .callbacks import TerminateOnNaN
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
@@ -173,7 +173,8 @@ def evaluate(
     )
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         hooks("on_test_batch_begin", batch)
-        means.add([value._data for value in step(x, y)], len(x), y)
+        with alone(model, batch_size):
+            means.add([value._data for value in step(x, y)], len(x), y)
         means.count += len(x)
         hooks("on_test_batch_end", batch, logs=means)
         if model.stop_evaluating:
@@ -192,7 +193,8 @@ def is_one_batch(model: Trained, x: Any, batch_size: Any) -> bool:
 def predict_batch(model: Trained, x: Any) -> numpy.typing.NDArray[Any]:
     """The model's outputs for one batch, of which no callback is told."""
     check_finite(x, "x")
-    outputs: Tensor = model.captured("predict", Measured(model).applied)(Tensor(x))
+    with alone(model, len(x)):
+        outputs: Tensor = model.captured("predict", Measured(model).applied)(Tensor(x))
     made: numpy.typing.NDArray[Any] = outputs._data.copy()  # it may be x itself, which is the caller's
     return made
 
@@ -209,7 +211,8 @@ def predict(
     outputs = []
     for batch, (x, _) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         hooks("on_predict_batch_begin", batch)
-        outputs.append(step(x).numpy())
+        with alone(model, batch_size):
+            outputs.append(step(x).numpy())
         hooks("on_predict_batch_end", batch, logs={"outputs": outputs[-1]})
         if model.stop_predicting:
             break

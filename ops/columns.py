@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-from ..engine import backend
+import numpy
+
 from ..engine.backend import Array, Namespace
+from .normalisation import everywhere, samples
 from .windows import Lengths, taps, windows
 
-BLOCK = 1 << 21
-"""Bytes of columns that are gathered in one go: they stay in a core's cache until they are multiplied."""
 LEAST_RUN = 8
 """Neighbouring elements of a window, from which on columns are gathered window by window rather than place by place."""
 
 
-def blocks(p: Array, size: Lengths, count: Lengths) -> Iterator[slice]:
-    """Samples whose columns are gathered together: few on the CPU, for its cache; all on a GPU, for few launches."""
-    each = math.prod(count) * math.prod(size) * p.shape[-1] * p.dtype.itemsize
-    step = max(1, BLOCK // max(1, each)) if backend.device_of(p) == "cpu" else max(1, p.shape[0])
-    return (slice(start, start + step) for start in range(0, max(1, p.shape[0]), step))
+def turned(channels: int, size: Lengths, dilation: Lengths) -> bool:
+    """Whether columns are gathered place by place, as the rows of a matrix that is looked at transposed."""
+    return channels * (size[-1] if dilation[-1] == 1 else 1) < LEAST_RUN
 
 
 def gathered(
@@ -38,10 +35,10 @@ def gathered(
         order = (2 * axes + 1, *places, *inside, 2 * axes + 2)
         split = xp.reshape(view, (*view.shape[:-1], groups, channels // groups))
         return xp.reshape(xp.ascontiguousarray(xp.transpose(split, order)), (groups, rows, elements))
-    if channels * (size[-1] if dilation[-1] == 1 else 1) >= LEAST_RUN:
+    if not turned(channels, size, dilation):
         return xp.reshape(xp.ascontiguousarray(view), (rows, elements))
-    turned = xp.ascontiguousarray(xp.transpose(view, (*inside, 2 * axes + 1, *places)))
-    return xp.transpose(xp.reshape(turned, (elements, rows)))
+    gathered = xp.ascontiguousarray(xp.transpose(view, (*inside, 2 * axes + 1, *places)))
+    return xp.transpose(xp.reshape(gathered, (elements, rows)))
 
 
 def matrix(xp: Namespace, w: Array, groups: int) -> Array:
@@ -59,13 +56,15 @@ def in_groups(xp: Namespace, rows: Array, groups: int) -> Array:
 
 
 def product(xp: Namespace, columns: Array, matrix: Array, out: Array = None) -> Array:
-    """Columns times matrix: (windows, filters), into `out` where that is given."""
+    """Columns times matrix: (windows, filters), in the memory of `out` where that is given."""
+    out = None if out is None else xp.reshape(out, (-1, out.shape[-1]))
     if len(columns.shape) == 2:
         return xp.matmul(columns, matrix) if out is None else xp.matmul(columns, matrix, out=out)
     y = xp.reshape(xp.transpose(xp.matmul(columns, matrix), (1, 0, 2)), (columns.shape[1], -1))
-    if out is not None:
-        out[...] = y
-    return y
+    if out is None:
+        return y
+    out[...] = y
+    return out
 
 
 def sum_of_taps(xp: Namespace, p: Array, w: Array, stride: Lengths, dilation: Lengths, count: Lengths) -> Array:
@@ -75,3 +74,12 @@ def sum_of_taps(xp: Namespace, p: Array, w: Array, stride: Lengths, dilation: Le
         part = p[place] * w[tap]
         y = part if y is None else xp.add(y, part, out=y)
     return y
+
+
+def shifted(xp: Namespace, y: Array, b: Array) -> Array:
+    """y + b, a number a channel, in the memory of y where that has the dtype; y, where b is None."""
+    if b is None:
+        return y
+    rows, each = samples(xp, y), everywhere(xp, b, y.shape)
+    rows = xp.add(rows, each, out=rows) if numpy.result_type(y.dtype, b.dtype) == y.dtype else rows + each
+    return xp.reshape(rows, y.shape)

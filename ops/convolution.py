@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy
 
-from ..engine.backend import Array
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
-from . import columns, products, sliding
-from .normalisation import channel_sums, everywhere, samples
+from . import columns, cores, products, sliding
+from .normalisation import channel_sums
 from .shapes import transpose
 from .windows import (
     as_given,
@@ -146,31 +145,15 @@ def convolution(xp, x, w, b, *, stride, padding, dilation, groups):
     return _correlated(xp, x, w, b, stride, padding, dilation, groups)
 
 
-def _correlated(xp, x, w, b, stride, padding, dilation, groups):
+def _correlated(xp, x, w, b=None, stride=None, padding=None, dilation=None, groups=1, out=None):
     p = bordered(xp, x, padding)
     count = output_lengths(p.shape[1:-1], w.shape[:-2], stride, NO_BORDER[: len(stride)], dilation)
     if w.shape[-2] == 1 < groups == w.shape[-1]:
-        return _shifted(xp, columns.sum_of_taps(xp, p, w, stride, dilation, count), b)
-    size, shape = w.shape[:-2], (x.shape[0], *count, w.shape[-1])
-    matrix, blocks = columns.matrix(xp, w, groups), list(columns.blocks(p, size, count))
-    if len(blocks) == 1:
-        rows = columns.gathered(xp, p[blocks[0]], size, stride, dilation, count, groups)  # as for the gradient of w
-        return _shifted(xp, xp.reshape(columns.product(xp, rows, matrix), shape), b)
-    y = xp.empty(shape, numpy.result_type(x.dtype, w.dtype, *(() if b is None else (b.dtype,))))
-    for block in blocks:
-        rows = columns.gathered(xp, p[block], size, stride, dilation, count, groups)
-        columns.product(xp, rows, matrix, out=xp.reshape(y[block], (-1, w.shape[-1])))
-        _shifted(xp, y[block], b)  # in place, while it is in the cache
-    return y
-
-
-def _shifted(xp, y, b):
-    """y + b, in the memory of y where that has the dtype."""
-    if b is None:
-        return y
-    rows, each = samples(xp, y), everywhere(xp, b, y.shape)
-    rows = xp.add(rows, each, out=rows) if numpy.result_type(y.dtype, b.dtype) == y.dtype else rows + each
-    return xp.reshape(rows, y.shape)
+        return columns.shifted(xp, columns.sum_of_taps(xp, p, w, stride, dilation, count), b)
+    rows = columns.gathered(xp, p, w.shape[:-2], stride, dilation, count, groups)
+    y = columns.product(xp, rows, columns.matrix(xp, w, groups), out)
+    y = columns.shifted(xp, xp.reshape(y, (x.shape[0], *count, w.shape[-1])), b)
+    return y if out is None else out
 
 
 def _check_correlated(x, w, b=None, *, stride, padding, dilation, groups):
@@ -196,6 +179,7 @@ for _made in (correlation, convolution):
     _made.vjp("x", ONTO_WINDOWS.format(x="gx", y="gy", w="w"))(_to_input)
     _made.vjp("w", OVER_BATCH.format(x="x", y="gy", w="gw"))(_to_kernel)
     _made.cuda(suits=sliding.convolves)(sliding.convolution)
+    cores.by_samples(_made, cores.of_convolution, fast=cores.convolution, code=_correlated)
 
 
 def _transposed_arguments(
@@ -270,22 +254,24 @@ def transposed_convolution(xp, x, w, b, *, stride, padding, dilation, groups, le
 
 
 def _spread(xp, x, w, b, stride, padding, dilation, groups, lengths):
-    filters, channels = w.shape[-1] // groups, w.shape[-2]
+    filters, channels, count = w.shape[-1] // groups, w.shape[-2], x.shape[1:-1]
     whole = [n + before + after for n, (before, after) in zip(lengths, padding, strict=True)]
     y = xp.zeros((x.shape[0], *whole, channels * groups), numpy.result_type(x.dtype, w.dtype))
-    count = x.shape[1:-1]
-    apart = channels == 1 == filters and groups > 1
-    rows = x if apart else columns.in_groups(xp, xp.reshape(x, (-1, w.shape[-1])), groups)
-    for tap, place in taps(w.shape[:-2], stride, dilation, count):
-        if apart:
-            part = x * w[tap]
-        else:
-            kernel = xp.transpose(xp.reshape(w[tap], (channels, groups, filters)), (1, 2, 0))
-            part = xp.matmul(rows, kernel[0] if groups == 1 else kernel)
-            part = part if groups == 1 else xp.transpose(part, (1, 0, 2))
-        there = y[place]
-        xp.add(there, xp.reshape(part, (x.shape[0], *count, channels * groups)), out=there)
-    y = _shifted(xp, y, b)
+    places = list(taps(w.shape[:-2], stride, dilation, count))
+    if channels == 1 == filters and groups > 1:
+        for tap, place in places:
+            there = y[place]
+            xp.add(there, x * w[tap], out=there)
+    else:
+        rows = columns.in_groups(xp, xp.reshape(x, (-1, w.shape[-1])), groups)
+        kernel = xp.transpose(columns.matrix(xp, w, groups), (1, 0) if groups == 1 else (0, 2, 1))
+        each = xp.reshape(xp.matmul(rows, kernel), (groups, -1, len(places), channels))
+        each = xp.ascontiguousarray(xp.transpose(each, (2, 1, 0, 3)))  # a copy costs less than adding in short runs
+        each = xp.reshape(each, (len(places), x.shape[0], *count, channels * groups))
+        for n, (_, place) in enumerate(places):
+            there = y[place]
+            xp.add(there, each[n], out=there)
+    y = columns.shifted(xp, y, b)
     return y[within(padding, lengths)] if any(map(any, padding)) else y
 
 
@@ -322,6 +308,7 @@ for _made in (transposed_correlation, transposed_convolution):
     _made.vjp("x", OVER_WINDOWS.format(x="gy", y="gx", w="w"))(_to_transposed_input)
     _made.vjp("w", OVER_BATCH.format(x="gy", y="x", w="gw"))(_to_transposed_kernel)
     _made.cuda(suits=sliding.transposes)(sliding.transposed_convolution)
+    cores.by_samples(_made, cores.of_transposed, fast=cores.transposed_convolution)
 
 
 def _to_bias(xp, gy):
@@ -351,12 +338,9 @@ def kernel_correlation(xp, x, y, *, size, stride, padding, dilation, groups):
     if channels == 1 < groups == filters:
         sums = [channel_sums(xp, p[place] * y, filters) for _, place in taps(size, stride, dilation, count)]
         return xp.reshape(xp.stack(sums), (*size, 1, filters))
-    total: Array = None
-    for block in columns.blocks(p, size, count):
-        gathered = columns.gathered(xp, p[block], size, stride, dilation, count, groups)
-        rows = columns.in_groups(xp, xp.reshape(y[block], (-1, filters)), groups)
-        part = xp.matmul(xp.transpose(gathered, (1, 0) if groups == 1 else (0, 2, 1)), rows)
-        total = part if total is None else total + part
+    gathered = columns.gathered(xp, p, size, stride, dilation, count, groups)
+    rows = columns.in_groups(xp, xp.reshape(y, (-1, filters)), groups)
+    total = xp.matmul(xp.transpose(gathered, (1, 0) if groups == 1 else (0, 2, 1)), rows)
     if groups > 1:
         total = xp.transpose(total, (1, 0, 2))
     return xp.reshape(total, (*size, channels, filters))
@@ -387,3 +371,4 @@ def _(xp, gw, x, stride, padding, dilation, groups):
 
 
 kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)
+cores.by_samples(kernel_correlation, cores.of_kernel, 2, cores.kernel_correlation, adds=True)

@@ -15,7 +15,7 @@ from ..engine.backend import Array, Namespace
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
 from ..replay import calls
-from . import sliding
+from . import cores, sliding
 from .shapes import transpose
 from .windows import (
     Lengths,
@@ -88,11 +88,15 @@ def max_pool(xp, x, *, size, stride, padding):
     size, stride (the size, where it is None): a number, or one for each axis of space. padding: "valid", "same", a
     width, or pairs. x: (batch, *space, channels).
     """
-    p = _bordered(xp, x, padding)
-    first, *others = _parts(x, p, size, stride, _count("max_pool", x.shape[1:-1], size, stride, padding))
+    return _greatest(xp, x, size, stride, padding)
+
+
+def _greatest(xp, x, size, stride, padding, out=None):
+    count = _count("max_pool", x.shape[1:-1], size, stride, padding)
+    first, *others = _parts(x, _bordered(xp, x, padding), size, stride, count)
     if not others:
         return first.copy()
-    y = xp.maximum(first, others[0])
+    y = xp.maximum(first, others[0], **({} if out is None else {"out": out}))
     for part in others[1:]:
         y = xp.maximum(y, part, out=y)
     return y
@@ -114,6 +118,7 @@ def _(xp, gy, x, y, size, stride, padding):
 
 
 calls.GREATEST.add(max_pool.cuda(suits=sliding.pools)(sliding.max_pool).name)
+cores.by_samples(max_pool, cores.of_maps, fast=cores.max_pool, code=_greatest)
 
 
 AT_GREATEST = tuple(
@@ -134,10 +139,14 @@ AT_GREATEST = tuple(
 )
 def max_unpool(xp, g, x, y, *, size, stride, padding):
     """Each window's g handed to the elements of x that equal its y, in equal shares: the adjoint of `max_places`."""
+    return _handed(xp, g, x, y, size, stride, padding)
+
+
+def _handed(xp, g, x, y, size, stride, padding, out=None):
     parts = _parts(x, _bordered(xp, x, padding), size, stride, g.shape[1:-1])
     masks = [part == y for part in parts]
     share = g / _how_many(xp, masks, g)
-    return _spread(xp, [(share, mask) for mask in masks], x.shape, size, stride, padding)
+    return _spread(xp, [(share, mask) for mask in masks], x.shape, size, stride, padding, out)
 
 
 @max_unpool.vjp(
@@ -151,6 +160,7 @@ def _(xp, gv, x, y, size, stride, padding):
 
 
 calls.TO_GREATEST.add(max_unpool.cuda(suits=sliding.unpools)(sliding.max_unpool).name)
+cores.by_samples(max_unpool, cores.of_maps, 3, cores.max_unpool, code=_handed)
 
 
 @primitive(
@@ -192,15 +202,20 @@ def _how_many(xp: Namespace, masks: list[Array], like: Array) -> Array:
 
 
 def _spread(
-    xp: Namespace, factors: list[tuple[Array, Any]], shape: Lengths, size: Lengths, stride: Lengths, padding: Padding
-) -> Array:
+    xp: Namespace, factors: list[tuple[Array, Any]], shape: Lengths, size: Lengths, stride: Lengths, padding: Padding,
+    out: Array = None,
+) -> Array:  # fmt: skip
     """The adjoint of taking `_parts`: the product of two factors for each place, added up where windows overlap."""
     whole = tuple(n + before + after for n, (before, after) in zip(shape[1:-1], padding, strict=True))
     share, count = factors[0][0], factors[0][0].shape[1:-1]
     apart = all(s >= k for s, k in zip(stride, size, strict=True))
     everywhere = stride == size and whole == tuple(n * k for n, k in zip(count, size, strict=True))
-    make = xp.empty if everywhere else xp.zeros
-    v = make((shape[0], *whole, shape[-1]), share.dtype)
+    if out is None or any(map(any, padding)):
+        v = (xp.empty if everywhere else xp.zeros)((shape[0], *whole, shape[-1]), share.dtype)
+    else:
+        v = out
+        if not everywhere:
+            v[...] = 0
     for (a, b), (_, place) in zip(factors, taps(size, stride, (1,) * len(size), count), strict=True):
         there = v[place]
         if apart:
@@ -243,6 +258,7 @@ def _(xp, gy, x_shape, size, stride, padding):
 
 
 average_pool.cuda(suits=sliding.pools)(sliding.average_pool)
+cores.by_samples(average_pool, cores.of_maps)
 
 
 @primitive(
@@ -275,6 +291,7 @@ def _(xp, gy, size, stride, padding):
 
 
 average_unpool.cuda(suits=sliding.spreads)(sliding.average_unpool)
+cores.by_samples(average_unpool, cores.of_maps)
 
 
 def _weights(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy
 
 from ..engine import backend
-from ..engine.cuda.launch import TYPES, CudaKernel, chosen
+from ..engine.cuda.launch import TYPES, CudaKernel
 from ..engine.incoming import as_index
+from ..engine.kernels import chosen
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError, unknown_name

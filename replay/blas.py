@@ -41,16 +41,20 @@ def address(dtype: Any) -> int:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """With products on the calling thread alone; what was set before comes back when the last that asked has left."""
+def one_thread() -> Iterator[int]:
+    """With products on the calling thread alone; what was set before comes back when the last that asked has left.
+
+    Gives how many threads there were before.
+    """
     get, put = (getattr(library(), THREADS.format(what)) for what in ("get", "set"))
     with _lock:
         _users[0] += 1
         if _users[0] == 1:
             _users[1] = get()
             put(1)
+        before = _users[1]
     try:
-        yield
+        yield before
     finally:
         with _lock:
             _users[0] -= 1

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.cuda.launch import CudaKernel, product
+from ..engine.cuda.launch import product
+from ..engine.kernels import OwnKernel
 from .calls import CALLS, UNKNOWN
 from .listing import Instruction, Variable
 from .trace import nothing
@@ -42,7 +43,7 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
     out, function, name = instruction.out, instruction.function, instruction.name
     assert out is not None
     arguments, options = tuple(instruction.arguments), instruction.options
-    if isinstance(function, CudaKernel):
+    if isinstance(function, OwnKernel):
         return [(function, arguments, {**options, "out": out})]
     if getattr(function, "nout", 0) == 1:
         return [_into(function, arguments, options, out)]

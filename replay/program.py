@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy
 
 from ..engine import backend, blocks
+from ..engine.kernels import CpuKernel
 from . import passes
 from .buffers import ALIGNMENT, planned
 from .calls import is_elementwise
@@ -34,10 +37,13 @@ SMALL = 1 << 20
 class Program:
     """What a trace became. Call it with the arrays of the inputs; it returns those of the outputs.
 
-    steps: what is done, in order. arena_bytes: what the buffers take. source: the Python text.
+    steps: what is done, in order. arena_bytes: what the buffers take. source: the Python text. room: gives the memory
+    of the buffers, so many bytes.
     """
 
-    def __init__(self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> None:
+    def __init__(
+        self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable], room: Any = None
+    ) -> None:
         self.inputs, self.returned = tuple(inputs), tuple(returned)
         kept = {v.storage for v in returned}
         instructions = passes.share(list(trace.instructions), kept, returned)
@@ -63,7 +69,7 @@ class Program:
         elsewhere, to_the_end = self._results(kept)
         elsewhere |= placed.keys() | {v.storage for i in instructions if (v := i.out) and v.number in self._bound}
         places, self.arena_bytes = planned(instructions, elsewhere, self._xp, to_the_end)
-        arena = self._xp.empty(self.arena_bytes + ALIGNMENT, "uint8")
+        arena = (room or partial(self._xp.empty, dtype="uint8"))(self.arena_bytes + ALIGNMENT)
         self._arena = arena[-backend.address_of(arena) % ALIGNMENT :]
         self._single = [self._step(i, places, placed) for i in instructions]
         self.steps = self._in_blocks(self._single)
@@ -152,8 +158,13 @@ class Program:
         return found
 
     def fuse(self) -> None:
-        """Compile neighbouring elementwise calls into loops, and replay with those from now on."""
+        """Compile neighbouring elementwise calls into loops, and our own kernels; replay with those from now on."""
         stored = {v.storage for v in self.returned} | self._placed
+        for n, step in enumerate(self._single):
+            calls = [
+                (f.compiled if isinstance(f, CpuKernel) else f, given, options) for f, given, options in step.calls
+            ]
+            self._single[n] = replace(step, calls=tuple(calls))
         self.steps = self._in_blocks(fused(self._single, self._elementwise, self._loop, stored))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
@@ -306,7 +317,7 @@ def device_of(trace: Trace) -> str:
 
 def compiled(source: str, names: Mapping[str, Any]) -> Callable[..., tuple[Any, ...]]:
     """The function `replay` of the text."""
-    space = dict(names)
+    space = {"__name__": __name__, **names}  # by which a recording that it is a part of knows that it is the engine's
     exec(compile(source, "<captured step>", "exec"), space)
     replay: Callable[..., tuple[Any, ...]] = space["replay"]
     return replay

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy
 
 from .. import backend
-from ..capturing import capturing
+from ..kernels import OwnKernel
 from .cublas import Blas, takes
 
 NULL = numpy.uintp(0)
@@ -23,38 +22,12 @@ TYPES = {
 """What a dtype is called in CUDA C."""
 
 
-class CudaKernel:
-    """An equation as a launch on a CUDA device, beside its array code, which stays the reference.
-
-    function: takes the `Gpu`, the operands, `out` (an array for the result; None makes one) and the parameters.
-    suits: whether operands and parameters are such as it takes; otherwise the array code serves.
-    """
-
-    def __init__(self, name: str, function: Callable[..., Any], suits: Callable[..., bool]) -> None:
-        self.name = self.__name__ = name
-        self.__doc__ = function.__doc__
-        self.function, self.suits = function, suits
+class CudaKernel(OwnKernel):
+    """An equation as a launch on a CUDA device. function: takes the `Gpu` before the operands."""
 
     def __call__(self, *operands: Any, out: Any = None, **parameters: Any) -> Any:
         """Launch it; returns the result."""
         return self.function(gpu_of(operands[0]), *operands, out=out, **parameters)
-
-
-def chosen(kernel: CudaKernel | None, otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of `xp` and operands: the launch where the operands lie on a GPU and suit it, else `otherwise`."""
-    if kernel is None:
-        return otherwise
-
-    def compute(xp: Any, *operands: Any, **parameters: Any) -> Any:
-        first = operands[0]
-        if first.__class__ is numpy.ndarray or backend.device_of(first) == "cpu":
-            return otherwise(xp, *operands, **parameters)
-        trace = capturing()
-        if not kernel.suits(*(map(trace.plain, operands) if trace else operands), **parameters):
-            return otherwise(xp, *operands, **parameters)
-        return trace.call(kernel.name, kernel, operands, parameters) if trace else kernel(*operands, **parameters)
-
-    return compute
 
 
 class Gpu:

@@ -132,23 +132,6 @@ def test_what_lies_beside_the_border_is_not_averaged():
     np.testing.assert_array_equal(y.numpy(), np.full((1, 3, 3, 1), 2.0))
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_many_blocks_are_one(groups, monkeypatch):
-    x, w = np.random.default_rng(0).standard_normal((7, 6, 5, 4)), np.ones((3, 2, 4 // groups, 8))
-    whole = cg.convolution(x, w, groups=groups)
-    gradient = cg.kernel_correlation(x, whole, size=(3, 2), stride=(1, 1), padding=((0, 0),) * 2, dilation=(1, 1),
-                                     groups=groups)  # fmt: skip
-    b = np.arange(8.0)
-    shifted = cg.convolution(x, w, b, groups=groups).numpy()
-    np.testing.assert_array_equal(shifted, whole.numpy() + b)
-    monkeypatch.setattr("chalkgrad.ops.columns.BLOCK", 1)
-    np.testing.assert_allclose(cg.convolution(x, w, groups=groups).numpy(), whole.numpy(), rtol=1e-13)
-    np.testing.assert_allclose(cg.convolution(x, w, b, groups=groups).numpy(), shifted, rtol=1e-13)
-    again = cg.kernel_correlation(x, whole, size=(3, 2), stride=(1, 1), padding=((0, 0),) * 2, dilation=(1, 1),
-                                  groups=groups)  # fmt: skip
-    np.testing.assert_allclose(again.numpy(), gradient.numpy(), rtol=1e-13)
-
-
 def test_a_bias_has_a_dtype_of_its_own_and_any_layout():
     x, w, b = X.astype("f4"), W.astype("f4"), np.arange(8.0)
     assert cg.convolution(x, w, b).dtype == "float64"
