@@ -70,9 +70,9 @@ def alone(model: Trained, batch_size: int, ahead: int = 0) -> contextlib.Abstrac
     """With products on the calling thread alone, on a CPU: for the list's steps among those that run ahead, as theirs
     are, and for a model that convolves, whose windows go to all cores: BLAS's own threads would be in their way.
     """
-    lone = bool(ahead) or any(isinstance(layer, Convolution) for layer in model.layers)
-    if not ahead and any(len(w.shape) == 2 and batch_size * math.prod(w.shape) > LARGE for w in model.weights):
-        lone = False
+    lone = bool(ahead)
+    if not lone and any([isinstance(layer, Convolution) for layer in model.layers]):
+        lone = all(len(w.shape) != 2 or batch_size * math.prod(w.shape) <= LARGE for w in model.weights)
     return blas.one_thread() if lone and model.device == "cpu" and blas.library() else contextlib.nullcontext()
 
 
