@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
 from ..names import Names
-from .graph import Call, Graph, Symbol, done_after, whole_numbers
+from .graph import Call, Graph, Symbol, note_spent, whole_numbers
 from .layers import LAYERS, Layer
 from .layers.base import checked_sample, wrappers
 from .nested import Body
@@ -137,7 +137,7 @@ def graph_from(config: Mapping[str, Any], layers: list[Layer]) -> Graph:
     outputs = config["outputs"]
     if not outputs or not all(0 <= number < count for number in outputs):
         raise UsageError(f"its outputs are {shown(outputs)}, and it has {count} values")
-    done_after(calls, outputs)
+    note_spent(calls, outputs)
     return Graph(layers, calls, [*range(len(symbols))], list(outputs), symbols)
 
 

@@ -83,7 +83,7 @@ class Made:
 class Call:
     """A layer applied. x, y, others: the numbers of the values that go in and come out, one, or a list of them.
 
-    part: the layer's place among the parts of the network. done: the values that no later call takes.
+    part: the layer's place among the parts of the network. spent: the values that no later call takes.
     """
 
     layer: Layer
@@ -92,7 +92,7 @@ class Call:
     y: int | list[int]
     others: Mapping[str, int | list[int]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    done: Sequence[int] = ()
+    spent: Sequence[int] = ()
 
     def taken(self) -> Iterator[int]:
         """The values that go in."""
@@ -108,6 +108,11 @@ def is_symbolic(*values: Any) -> bool:
 def mapped(function: Any, value: Any) -> Any:
     """The function of a value, or of each of a list of them."""
     return [function(each) for each in value] if isinstance(value, list) else function(value)
+
+
+def listed(value: Any) -> list[Any]:
+    """A list as it is, anything else as one of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def call(layer: Layer, x: Any, given: Mapping[str, Any]) -> Any:
@@ -264,12 +269,12 @@ def _enter(
         stack.append((symbol.made, _taken(symbol.made)))
 
 
-def done_after(calls: Sequence[Call], outputs: Sequence[int]) -> None:
+def note_spent(calls: Sequence[Call], outputs: Sequence[int]) -> None:
     """Note at each call which values no later one takes."""
     kept = set(outputs)
     for each in reversed(calls):
-        each.done = [value for value in dict.fromkeys(each.taken()) if value not in kept]
-        kept.update(each.done)
+        each.spent = [value for value in dict.fromkeys(each.taken()) if value not in kept]
+        kept.update(each.spent)
 
 
 def whole_numbers(dtype: Any) -> str | None:

@@ -19,7 +19,7 @@ from ..engine.tensor import Tensor, tensor
 from ..errors import DeviceMemoryError, DtypeError, ShapeError, UsageError, unknown_name
 from ..names import is_ours
 from . import graph
-from .graph import Call, Graph, Symbol, is_symbolic, samples_of, shape_after
+from .graph import Call, Graph, Symbol, is_symbolic, listed, samples_of, shape_after
 from .layers import Layer
 from .layers.base import LARGEST, Shape, Weights, checked_sample
 from .layers.written import set_weights
@@ -99,7 +99,7 @@ class Network:
         self.parts, self.calls = found.layers, found.calls
         for part in self.parts:
             self._adopt(part)
-        graph.done_after(self.calls, self.outputs_at)
+        graph.note_spent(self.calls, self.outputs_at)
 
     @changing
     def add(self, layer: Any) -> None:
@@ -129,7 +129,7 @@ class Network:
         self._adopt(layer)
         number = len(self.parts)
         self.parts.append(layer)
-        self.calls.append(Call(layer, number, number, number + 1, done=(number,)))
+        self.calls.append(Call(layer, number, number, number + 1, spent=(number,)))
         self.outputs_at = [number + 1]
 
     def _name(self, layer: Layer, taken: dict[str, int]) -> None:
@@ -219,7 +219,7 @@ class Network:
                     {n: graph.mapped(found.get, v) for n, v in call.others.items()},
                 )
                 y = graph.call(call.layer, x, {**others, **call.options})
-                for number, symbol in zip(_listed(call.y), _listed(y), strict=True):
+                for number, symbol in zip(listed(call.y), listed(y), strict=True):
                     found[number] = symbol
             vars(self)["_symbols"] = [found[number] for number in range(len(found))]
         return self._symbols
@@ -256,7 +256,7 @@ class Network:
     @property
     def heads(self) -> list[Layer]:
         """Of each output the layer that makes it."""
-        made = {number: call.layer for call in self.calls for number in _listed(call.y)}
+        made = {number: call.layer for call in self.calls for number in listed(call.y)}
         return [made[number] for number in self.outputs_at if number in made]
 
     @property
@@ -383,7 +383,7 @@ class Network:
         for call in self.calls:
             took = graph.mapped(lambda number: sources.get(number, ""), call.x)
             found = shape_after(call.layer, graph.mapped(shapes.__getitem__, call.x), took)
-            for number, shape in zip(_listed(call.y), _listed(found), strict=True):
+            for number, shape in zip(listed(call.y), listed(found), strict=True):
                 if math.prod(n or 1 for n in shape) > LARGEST:
                     raise ShapeError(f"{call.layer.name}: a sample of shape {shape} is more than any machine holds.")
                 shapes[number], sources[number] = shape, f"the layer {call.layer.name!r}"
@@ -580,7 +580,7 @@ class Network:
                         further.setdefault("mask", mask)
                     made = layer.compute_mask(x, mask)
                     if made is not None:
-                        masks.update(zip(_listed(call.y), _listed(made), strict=True))
+                        masks.update(zip(listed(call.y), listed(made), strict=True))
                 if further:
                     y = layer._applied(own, x, **{"training": training, "generator": generator, **further})
                 else:
@@ -589,7 +589,7 @@ class Network:
                     values.update(zip(call.y, y, strict=True))
                 else:
                     values[call.y] = y
-            for number in call.done:
+            for number in call.spent:
                 del values[number]
             if told:
                 told(layer)
@@ -610,10 +610,6 @@ class Network:
 def _fits(shape: Sequence[int | None], own: Sequence[int | None]) -> bool:
     """Whether samples have a shape; a length of None is any."""
     return len(shape) == len(own) and all(None in (n, k) or n == k for n, k in zip(shape, own, strict=True))
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _one(values: list[Any]) -> Any:

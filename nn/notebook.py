@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .. import drawing
 from ..engine.markup import number, rendered
 from ..errors import ChalkgradError, MissingExtraError
+from .graph import listed
 from .layers.base import ACTIVATIONS, Activated, Layer, Shape
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def model_html(model: Model) -> str:
         size = sum(w.size * w.dtype.itemsize for w in model.weights)
         parameters = f"{count:,} parameters, {size / 1024:,.1f} KiB"
         counts = parameters, f"{trained:,} trainable", f"{count - trained:,} non-trainable"
-    layers = [_layer(layer, shapes[i + 1] if shapes else None, model.built) for i, layer in enumerate(model.layers)]
+    made = {call.part: shapes[listed(call.y)[0]] if shapes else None for call in reversed(model.calls)}
+    layers = [_layer(part, made[number], model.built) for number, part in enumerate(model.parts)]
     return rendered(
         "nn/model.html", type=type(model).__name__, name=repr(model.name), dtype=model.dtype, device=model.device,
         unbuilt=unbuilt, layers=layers, samples=shapes[0] if shapes else "", counts=counts, settings=_settings(model),
@@ -73,7 +75,13 @@ def model_html(model: Model) -> str:
 def _layer(layer: Layer, shape: Shape | None, built: bool) -> dict[str, str]:
     """What the table says of a layer. text: the equation of its σ, from the registry; "" for one of the user's own."""
     lengths = "–" if shape is None else f"({', '.join(map(str, (None, *shape)))}{'' if shape else ','})"
-    told = {"name": layer.name, "type": type(layer).__name__, "shape": lengths, "activation": "", "text": ""}
+    told = {
+        "name": layer.name,
+        "type": type(getattr(layer, "network", layer)).__name__,
+        "shape": lengths,
+        "activation": "",
+        "text": "",
+    }
     told["parameters"] = f"{layer.parameters:,}" if built else "–"
     if isinstance(layer, Activated) and layer.function is not None:
         own, known = getattr(layer.function, "__name__", type(layer.function).__name__), layer.activation or ""

@@ -149,6 +149,11 @@ def add_weight(layer: Layer, shape: Any, initializer: Any, dtype: Any, trainable
 
 def begin(layer: Layer, input_shape: Shapes, generator: numpy.random.Generator, dtype: Any) -> None:
     """Make the weights, in whichever way the layer is written, and those of the layers in it."""
+    taken: dict[str, int] = {}
+    for child in layer._inner.values():
+        count = taken[child.name] = taken.get(child.name, -1) + 1
+        if count and child.built_for is None:
+            child.name = f"{child.name}_{count}"
     with drawing(layer, generator, dtype):
         for w in layer.variables.values():  # which the constructor has made
             if w.dtype.kind == "f" and w.dtype != dtype:
