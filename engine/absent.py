@@ -19,7 +19,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "Data are loaded by whom you like; an augmentation is prepared by a thread beside the training.": {
         "workers": 1, "use_multiprocessing": False, "max_queue_size": 10,
     },
-    "There is one output and one loss; multiply in a loss of your own.": {"loss_weights": None},
     "Steps are recorded and replayed without it.": {"steps_per_execution": 1},
     "float16 is not scaled: train in float32.": {"auto_scale_loss": True, "loss_scale_factor": None},
     "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own.": {

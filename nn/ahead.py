@@ -71,7 +71,7 @@ def alone(model: Trained, batch_size: int, ahead: int = 0) -> contextlib.Abstrac
     are, and for a model that convolves, whose windows go to all cores: BLAS's own threads would be in their way.
     """
     lone = bool(ahead)
-    if not lone and any([isinstance(layer, Convolution) for layer in model.layers]):
+    if not lone and any([isinstance(layer, Convolution) for layer in model.parts]):
         lone = all(len(w.shape) != 2 or batch_size * math.prod(w.shape) <= LARGE for w in model.weights)
     return blas.one_thread() if lone and model.device == "cpu" and blas.library() else contextlib.nullcontext()
 

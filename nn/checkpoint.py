@@ -28,6 +28,7 @@ from .container import check_extension, check_header, digest_of
 from .criterion import Loss
 from .description import UNUSABLE, made
 from .fitting import make_metric
+from .heads import HeadLoss, Heads, plain_of
 from .layers import LAYERS
 from .loading import (
     DIGEST,
@@ -200,17 +201,28 @@ class Description:
 
     def _compiled(self, model: Trained, loss: Loss) -> dict[str, Any]:
         assert model.optimizer is not None
-        metrics = []
-        for metric in model.metrics:
+        several = loss if isinstance(loss, Heads) else None
+        metrics: list[Any] = [[] for _ in several.losses] if several else []
+        for metric, head in zip(model.metrics, model.metric_heads, strict=True):
+            if isinstance(metric, HeadLoss):
+                continue
             try:
-                metrics.append(self._metric(metric, loss))
+                if several:
+                    metrics[head].append(self._metric(plain_of(metric, model.output_names[head]), several.losses[head]))
+                else:
+                    metrics.append(self._metric(metric, loss))
             except UsageError as error:
                 self.notes.append(f"it is without a metric, since {error}")
+        losses: Any = loss.shortest()
+        weights = {}
+        if isinstance(loss, Heads):
+            losses, weights = [each.shortest() for each in loss.losses], {"loss_weights": loss.loss_weights}
         return {
             "optimizer": self._written(model.optimizer.config(), "the optimizer has"),
             "iterations": model.optimizer.iterations,
-            "loss": self._written(loss.shortest(), "compile was given"),
+            "loss": self._written(losses, "compile was given"),
             "metrics": metrics,
+            **weights,
             **{name: getattr(model, name) for name in CHOICES},
         }
 

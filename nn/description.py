@@ -15,6 +15,7 @@ from ..names import OWN, PRIMITIVE, registered, resolved
 from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from .architecture import MODELS, GraphParts, check_layers
 from .draws import Stream
+from .graph import listed
 from .hooks import History
 from .losses import make_loss
 from .schema import check, check_config, check_piece, shown
@@ -69,6 +70,7 @@ class Later(TypedDict, total=False):
     jit_compile: bool | str
     deterministic: bool
     check_finite: bool
+    loss_weights: list[float]
 
 
 class Compiled(Later):
@@ -131,13 +133,16 @@ def _compile(model: Trained, settings: Mapping[str, Any], own: Mapping[str, Any]
     config = settings["optimizer"]
     config = {**config, "name": own.get(config.get("name"), config.get("name"))}
     check_config(config, "name", OPTIMIZERS, Optimizer, {})
-    if key_in(settings["loss"]):
-        check_piece(settings["loss"], "loss")
-    loss = make_loss(settings["loss"])
+    for each in listed(settings["loss"]):
+        if key_in(each):
+            check_piece(each, "loss")
+    loss: Any = settings["loss"] if isinstance(settings["loss"], list) else make_loss(settings["loss"])
     if earlier := {name: settings[name] for name in ("from_logits", "label_smoothing") if settings.get(name)}:
         loss = type(loss)(**{**loss.get_config(), **earlier})
     choices = {name: settings[name] for name in CHOICES if name in settings}
-    model.compile(make_optimizer(config), loss, settings["metrics"], **choices)
+    model.compile(
+        make_optimizer(config), loss, settings["metrics"], loss_weights=settings.get("loss_weights"), **choices
+    )
     assert model.optimizer is not None
     model.optimizer.iterations = whole("it", "iterations", settings["iterations"], 0)
 

@@ -10,7 +10,8 @@ import numpy
 from ..engine import backend
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Watching
-from ..ops.reduction import mean
+from .graph import listed
+from .measuring import losses_of
 from .state import changing, is_finite
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def first_changed(model: Trained, names: Sequence[str]) -> str:
     return told if name else ""
 
 
-def first_fault(model: Trained, x: Tensor, y: Tensor, generator: numpy.random.Generator) -> str:
+def first_fault(model: Trained, x: Any, y: Any, generator: numpy.random.Generator) -> str:
     """In a step from the model as it is: the first operation whose result is not finite, and its layer; "" for none.
 
     Forward, it is looked for from the loss back, so that an infinity that is masked on purpose is not blamed.
@@ -38,19 +39,18 @@ def first_fault(model: Trained, x: Tensor, y: Tensor, generator: numpy.random.Ge
         for name, w in layer.variables.items():
             if not is_finite(w._data):
                 return f"the weight {name!r} of the layer {layer.name!r} is not finite to begin with"
-    if not is_finite(x._data):
+    if not all(is_finite(each._data) for each in listed(x)):
         return "the batch of samples is not finite to begin with"
     ends: list[tuple[int, str]] = []
     assert model.loss is not None
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
-            fused = model.fuses_loss
-            (value,) = model.run(
-                [x], [layer.weights for layer in model.parts], training=True, generator=generator, logits=fused,
+            outputs = model.run(
+                listed(x), [layer.weights for layer in model.parts], training=True, generator=generator,
+                logits=model.fused,
                 told=lambda layer: ends.append((len(seen.applications), f"the layer {layer.name!r}")),
             )  # fmt: skip
-            loss = model.loss(y, value, logits=fused)
-            loss = mean(loss) if loss.shape else loss
+            loss = losses_of(model, outputs if len(outputs) > 1 else outputs[0], y, False)[0]
             ends.append((len(seen.applications), f"the loss {model.loss.name!r}"))
             if not is_finite(loss._data):
                 found = _origin(seen.applications, loss)

@@ -14,7 +14,10 @@ from ..engine import backend
 from ..engine.tensor import Tensor
 from ..errors import ShapeError, UsageError
 from ..ops.reduction import mean
-from .samples import Samples, Shape
+from .criterion import Loss
+from .graph import listed
+from .heads import HeadLoss, Heads
+from .samples import Joined, Samples, Shape
 from .tally import MeanMetric, Metric
 from .weighing import unweighed
 
@@ -32,18 +35,19 @@ class RunningMeans(Mapping[str, Any]):
     reading.
     """
 
-    def __init__(self, metrics: Sequence[Metric], output_shape: Shape, device: str) -> None:
-        self.metrics, self.output_shape = tuple(metrics), output_shape
+    def __init__(self, model: Trained) -> None:
+        metrics, device = model.metrics, model.device
+        self.metrics, self.shapes, self.heads = tuple(metrics), model.metric_shapes, model.metric_heads
         self._own = [copy.deepcopy(metric) if metric.keeps_variables else None for metric in metrics]
-        shapes = [*map(tuple, places(metrics, output_shape))]
+        shapes = [*map(tuple, places(metrics, self.shapes))]
         ends = [0, *itertools.accumulate(map(math.prod, shapes))]
         self.sums = backend.to_device(numpy.zeros(ends[-1] + 1), device)
         self._faults = self.sums[-1:].reshape(())
         views = iter([self.sums[a:b].reshape(s) for a, b, s in zip(ends, ends[1:], shapes, strict=False)])
         self._loss = next(views)
         self._parts: list[list[backend.Array]] = []
-        for metric, own in zip(metrics, self._own, strict=True):
-            self._parts.append([next(views) for _ in places_of(metric, output_shape)])
+        for metric, own, shape in zip(metrics, self._own, self.shapes, strict=True):
+            self._parts.append([next(views) for _ in places_of(metric, shape)])
             for variable, view in zip(own.variables if own else (), self._parts[-1], strict=False):
                 variable.move_to(view)
         self.count, self.finite = 0, True
@@ -54,9 +58,9 @@ class RunningMeans(Mapping[str, Any]):
         """What it has a number of."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
-    def fits(self, metrics: Sequence[Metric], output_shape: Shape) -> bool:
-        """Whether it is of these metrics."""
-        return self.metrics == tuple(metrics) and self.output_shape == output_shape
+    def fits(self, model: Trained) -> bool:
+        """Whether it is of the model's metrics."""
+        return self.metrics == tuple(model.metrics) and self.shapes == model.metric_shapes
 
     def reset(self) -> None:
         """Begin anew."""
@@ -71,11 +75,11 @@ class RunningMeans(Mapping[str, Any]):
 
         y: its targets, with the weights of its samples where it has some.
         """
-        y, factors = unweighed(y)
-        found = iter(values)
+        targets, found = listed(y), iter(values)
         self._add(self._loss, next(found), count)
-        for metric, own, parts in zip(self.metrics, self._own, self._parts, strict=True):
+        for metric, own, parts, head in zip(self.metrics, self._own, self._parts, self.heads, strict=True):
             if own:
+                y, factors = unweighed(targets[head])
                 own.update_state(y, Tensor(next(found)), **({"sample_weight": factors} if own.weighted else {}))
             elif is_mean(metric):
                 self._add(parts[0], next(found), count)
@@ -103,7 +107,7 @@ class RunningMeans(Mapping[str, Any]):
         fetched = backend.fetch(self.sums)
         self.finite = bool(math.isfinite(fetched[0]) and not fetched[-1])
         found, place = {"loss": float(fetched[0]) / self.count}, 1
-        for metric, own, parts in zip(self.metrics, self._own, self._parts, strict=True):
+        for metric, own, parts, shape in zip(self.metrics, self._own, self._parts, self.shapes, strict=True):
             arrays = []
             for part in parts:
                 arrays.append(fetched[place : place + part.size].reshape(part.shape))
@@ -113,7 +117,7 @@ class RunningMeans(Mapping[str, Any]):
             elif is_mean(metric):
                 value = metric.of_mean(float(arrays[0]) / self.count)  # type: ignore[attr-defined]
             else:
-                value = metric.value(**dict(zip(metric.state(self.output_shape), arrays, strict=True)))
+                value = metric.value(**dict(zip(metric.state(shape), arrays, strict=True)))
             value = value.numpy() if isinstance(value, Tensor) else numpy.asarray(value)
             found[metric.name] = value.tolist()
         return found
@@ -141,35 +145,52 @@ def places_of(metric: Metric, output_shape: Shape) -> list[Shape]:
     return [()] if is_mean(metric) else [*metric.state(output_shape).values()]
 
 
-def places(metrics: Sequence[Metric], output_shape: Shape) -> list[Shape]:
-    """The shapes of what the loss and metrics keep."""
-    return [(), *(shape for metric in metrics for shape in places_of(metric, output_shape))]
+def places(metrics: Sequence[Metric], shapes: Sequence[Shape]) -> list[Shape]:
+    """The shapes of what the loss and metrics keep. shapes: of the output that each metric is of."""
+    return [(), *(place for metric, shape in zip(metrics, shapes, strict=True) for place in places_of(metric, shape))]
 
 
 def outputs_and_loss(
     model: Trained,
-    x: Tensor,
+    x: Any,
     y: Any,
     *,
     taped: bool = True,
     training: bool = False,
     generator: Any = None,
     weights: Sequence[Weights] | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Any, Tensor]:
     """What the model makes of a batch (logits, where the loss computes from them), and the loss; as `forward` takes it.
 
     Raises UsageError where the loss is no tensor, or
     where it is to be on the tape and does not follow from the weights.
     """
-    loss, fused = model.loss, model.fuses_loss
-    assert loss is not None
-    y, factors = unweighed(y)
     outputs = model.forward(
-        x, taped=taped, training=training, generator=generator, logits=fused, weights=weights
+        x, taped=taped, training=training, generator=generator, logits=model.fused, weights=weights
     )  # fmt: skip
+    return outputs, losses_of(model, outputs, y, taped)[0]
+
+
+def losses_of(model: Trained, outputs: Any, y: Any, taped: bool) -> tuple[Tensor, list[Tensor]]:
+    """The loss of a batch; and where there are several outputs that of each."""
+    loss = model.loss
+    assert loss is not None
+    if isinstance(loss, Heads):
+        pairs = [unweighed(each) for each in y]
+        given = zip(pairs, loss.losses, strict=True)
+        ys = [Tensor(copied(t._data)) if each.targets == "any" else t for (t, _), each in given]
+        values = loss.each(ys, outputs, [factors for _, factors in pairs], model.fused)
+        checked = [
+            _checked(one, each, output, taped) for one, each, output in zip(loss.losses, values, outputs, strict=True)
+        ]
+        return loss.total(checked), checked
+    y, factors = unweighed(y)
     if loss.targets == "any":
         y = Tensor(copied(y._data))  # what a function of the user's own writes into it stays there
-    value = loss(y, outputs, factors, logits=fused)
+    return _checked(loss, loss(y, outputs, factors, logits=model.fuses_loss), outputs, taped), []
+
+
+def _checked(loss: Loss, value: Any, outputs: Tensor, taped: bool) -> Tensor:
     if not isinstance(value, Tensor):
         raise UsageError(
             f"the loss {loss.name!r} returned {type(value).__name__}: it is a tensor, computed from y_pred by tensor "
@@ -182,25 +203,36 @@ def outputs_and_loss(
             f"the loss {loss.name!r} does not depend on y_pred, so that nothing can be learnt from it: compute it with "
             "tensor operations, without numpy(), item() or detach()."
         )
-    return outputs, value
+    found: Tensor = value
+    return found
 
 
-def in_dtype(model: Network, x: Tensor) -> Tensor:
+def in_dtype(model: Network, x: Any) -> Any:
     """The batch as the first layer takes it: whole numbers stay what they are until it is made."""
+    if isinstance(x, list):
+        pairs = zip(x, model.keeps_integers, strict=True)
+        return [each if kept or each.dtype == model.dtype else each.astype(model.dtype) for each, kept in pairs]
     return x if x.dtype == model.dtype or model.takes_integers else x.astype(model.dtype)
 
 
-def measure(model: Trained, x: Tensor, y: Any, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
+def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
     """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up."""
-    fused = model.fuses_loss
-    outputs, value = outputs_and_loss(model, x, y, taped=training, training=training, generator=generator)
-    xp = backend.namespace_of(outputs._data)
-    predicted, (y, factors) = None, unweighed(y)
+    fused = model.fused
+    outputs = model.forward(x, taped=training, training=training, generator=generator, logits=fused)
+    value, heads = losses_of(model, outputs, y, training)
+    outputs, targets, probabilities = listed(outputs), listed(y), dict[int, Any]()
+    xp = backend.namespace_of(outputs[0]._data)
     values = [value._data]
-    for metric in model.metrics:
-        if fused and not metric.on_logits and predicted is None:
-            predicted = model.heads[-1].function(outputs.detach())._data
-        chosen = outputs._data if metric.on_logits or not fused else predicted
+    for metric, head in zip(model.metrics, model.metric_heads, strict=True):
+        if isinstance(metric, HeadLoss):
+            values.append(heads[head]._data)
+            continue
+        y, factors = unweighed(targets[head])
+        chosen = outputs[head]._data
+        if fused[head] and not metric.on_logits:
+            if head not in probabilities:
+                probabilities[head] = model.heads[head].function(outputs[head].detach())._data
+            chosen = probabilities[head]
         if metric.keeps_variables:
             values.append(chosen)
         elif is_mean(metric):
@@ -222,6 +254,8 @@ def check_rows(model: Trained, samples: Samples, *batch_sizes: int) -> None:
     There (n,) beside (n, k) becomes n × n by broadcasting, which is an error with any other number of samples: so a
     multiple of them is tried. Raises the error that the function gives.
     """
+    if isinstance(samples, Joined):
+        return
     loss, shape = model.loss, model.infer_shapes(samples.x.shape[1:])[-1]
     own = [metric for metric in model.metrics if metric.targets == "any"]
     assert loss is not None

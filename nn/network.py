@@ -395,6 +395,24 @@ class Network:
         return next((layer for layer in self.parts if layer.takes_integers is not None), None)
 
     @property
+    def deciding_layers(self) -> list[Layer | None]:
+        """The same for each input: the first such layer that takes it, or what comes of it by moving elements."""
+        found: dict[int, Layer | None] = {}
+        reached = {number: number for number in self.inputs_at}
+        for call in self.calls:
+            for number in call.taken():
+                if number in reached and call.layer.takes_integers is None and isinstance(call.y, int):
+                    reached.setdefault(call.y, reached[number])
+                elif number in reached:
+                    found.setdefault(reached[number], call.layer)
+        return [found.get(number) for number in self.inputs_at]
+
+    @property
+    def keeps_integers(self) -> list[bool]:
+        """Of each input, whether it reaches the layers in the dtype it has."""
+        return [layer is not None and bool(layer.takes_integers) for layer in self.deciding_layers]
+
+    @property
     def takes_integers(self) -> bool:
         """Whether x reaches the layers in the dtype it has."""
         layer = self.deciding_layer
@@ -507,6 +525,8 @@ class Network:
 
     def _separate(self, x: Any) -> Sequence[Any]:
         """Each input by itself."""
+        if isinstance(x, dict):
+            return self.in_order(x)
         if len(self.inputs_at) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape")):
             return [x]
         if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs_at):
@@ -533,7 +553,7 @@ class Network:
         taped: bool = True,
         training: bool = False,
         generator: numpy.random.Generator | None = None,
-        logits: bool = False,
+        logits: bool | Sequence[bool] = False,
         weights: Sequence[Weights] | None = None,
     ) -> Any:
         """The output for a batch, or the list of outputs (D8, D9). x: a list of tensors where there are several inputs.

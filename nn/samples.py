@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -191,6 +192,11 @@ class Samples:
         self.y = self.y.astype("int64" if labels else self.dtype, copy=False)
 
     @property
+    def shape(self) -> Any:
+        """The shape of all samples; a list of them where there are several inputs."""
+        return self.x.shape
+
+    @property
     def batch(self) -> list[Any]:
         """All of them as a step takes a batch: samples and targets, arrays or nests of them."""
         return [self.x, self.y if self.weights is None else Weighed(self.y, self.weights)]
@@ -263,6 +269,37 @@ class Samples:
 
     def _there(self, values: backend.Array) -> Tensor:
         return Tensor(backend.send(values, self.device) if self.streamed else values)
+
+
+class Joined(Samples):
+    """Samples of several inputs, and targets of several outputs, each checked by itself.
+
+    inputs: of each x. outputs: of each the first x with its targets and weights; none for samples alone.
+    """
+
+    def __init__(self, inputs: Sequence[Samples], outputs: Sequence[Samples]) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        first = inputs[0]
+        self.device, self.dtype, self.what = first.device, first.dtype, first.what
+        self.augmentation, self.weights = None, None
+        self.streamed = any(each.streamed for each in (*inputs, *outputs))
+        self.x, self.y = first.x, None
+        for each, other in enumerate(inputs):
+            if len(other.x) != len(first.x):
+                raise ShapeError(
+                    f"{self.what}x has {len(first.x)} samples of the first input, and {len(other.x)} of input "
+                    f"{each + 1}: one of each for each sample."
+                )
+
+    @property
+    def shape(self) -> Any:
+        return self.inputs[0].x.shape if len(self.inputs) == 1 else [each.x.shape for each in self.inputs]
+
+    @property
+    def batch(self) -> list[Any]:
+        xs, ys = [each.x for each in self.inputs], [each.batch[1] for each in self.outputs]
+        y = ys if len(ys) > 1 else ys[0] if ys else None
+        return [xs if len(xs) > 1 else xs[0], y]
 
 
 def rows(values: Tensor, indices: Tensor) -> Tensor:
@@ -346,14 +383,25 @@ def split_off(fraction: float, x: Any, y: Any, weights: Any = None) -> tuple[tup
     """The last `fraction` of the samples apart, for validation, as Keras does: before any shuffling."""
     if not 0 < fraction < 1:
         raise UsageError(f"validation_split={fraction!r}: it lies between 0 and 1.")
-    x, y = as_samples(x, "x"), as_samples(y, "y")
-    weights = None if weights is None else as_samples(weights, "sample_weight")
-    cut = int(len(x) * (1 - fraction))
-    if not 0 < cut < len(x):
-        raise DataError(f"validation_split={fraction} leaves nothing on one side of {len(x)} samples.")
-    for what, part in (("y", y), ("sample_weight", weights)):
-        if part is not None and len(part) != len(x):
-            raise ShapeError(f"x has {len(x)} samples, {what} has {len(part)}: one for each sample.")
+    given = {"x": x, "y": y, "sample_weight": weights}
+    whole = {what: _each(functools.partial(as_samples, what=what), part) for what, part in given.items()}
+    count = len(next(iter(leaves([whole["x"]]))))
+    cut = int(count * (1 - fraction))
+    if not 0 < cut < count:
+        raise DataError(f"validation_split={fraction} leaves nothing on one side of {count} samples.")
+    for what, part in whole.items():
+        for values in leaves([part]):
+            if values is not None and len(values) != count:
+                raise ShapeError(f"x has {count} samples, {what} has {len(values)}: one for each sample.")
     first, last = slice(None, cut), slice(cut, None)
-    parts = [tuple(None if part is None else part[some] for part in (x, y, weights)) for some in (first, last)]
+    parts = [tuple(_each(operator.itemgetter(some), part) for part in whole.values()) for some in (first, last)]
     return parts[0], parts[1]
+
+
+def _each(change: Callable[[Any], Any], part: Any) -> Any:
+    """What is made of one part, or of each of several of several inputs or outputs."""
+    if isinstance(part, dict):
+        return {name: _each(change, value) for name, value in part.items()}
+    if isinstance(part, (list, tuple)) and part and all(hasattr(value, "shape") for value in part):
+        return [change(value) for value in part]
+    return None if part is None else change(part)

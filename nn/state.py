@@ -15,6 +15,7 @@ from .. import __version__
 from ..engine import backend, random
 from ..errors import UsageError
 from ..optim.optimizer import AVERAGE, RAW
+from ..replay.arguments import leaves
 from .measuring import places
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Within:
         found = {name: (array.shape, array.dtype) for name, array in self.arrays.items()}
         if (
             found != expected
-            or self.means.shape != (1 + sum(map(math.prod, places(model.metrics, model.output_shape))),)
+            or self.means.shape != (1 + sum(map(math.prod, places(model.metrics, model.metric_shapes))),)
             or self.means.dtype != "float64"
         ):
             raise UsageError("within its epoch it holds other tensors than the model has")
@@ -166,9 +167,10 @@ def key_of(model: Trained, described: Mapping[str, Any], samples: Samples, *plac
     told["compile"] = {name: value for name, value in told.get("compile", {}).items() if name not in CHOICES}
     key = hashlib.sha256(json.dumps([told, place], sort_keys=True).encode())
     some = max(1, len(samples) // 64)
-    arrays = {**changing(model), "x": samples.x[::some], "y": samples.y[::some], "": numpy.array(len(samples))}
-    if samples.weights is not None:
-        arrays["sample_weight"] = samples.weights[::some]
+    batch = [*leaves(samples.batch)]
+    names = ["x", "y", "sample_weight", *(f"batch {number}" for number in range(3, len(batch)))]
+    given = {name: array[::some] for name, array in zip(names, batch, strict=False)}
+    arrays = {**changing(model), **given, "": numpy.array(len(samples))}
     for name, array in arrays.items():
         key.update(f"{name} {array.dtype} {array.shape}".encode())
         key.update(numpy.ascontiguousarray(backend.fetch(array)).tobytes())

@@ -24,13 +24,14 @@ from .draws import Stream
 from .endings import ending
 from .fitting import check_metric, make_metric
 from .graph import Graph
+from .heads import Heads, heads_of, in_order, metrics_of
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .keeping import BackupAndRestore
 from .losses import make_loss
 from .measuring import check_rows
 from .network import Network, on_its_device
 from .progress import figure
-from .samples import Augment, Samples, split_off
+from .samples import Augment, Joined, Samples, Shape, split_off
 from .sources import InBatches, Source, is_source, kinds
 from .state import Standing
 from .tally import Metric, MetricFunction
@@ -54,6 +55,7 @@ class Trained(Network):
         self._optimizer: Optimizer | None = None
         self._loss: Loss | None = None
         self._metrics: tuple[Metric, ...] = ()
+        self._places: list[int] = []
         self.history = History()
         self.stop_training = False
         self.run_eagerly = self.deterministic = False
@@ -98,8 +100,12 @@ class Trained(Network):
         jit_compile: bool | str = "auto",
         deterministic: bool = False,
         check_finite: bool = True,
+        loss_weights: Any = None,
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
+
+        Where there are several outputs loss, loss_weights and metrics may be lists, one of each, or dicts by name; the
+        loss is the sum of theirs, times the weights, and each of them is told, too.
 
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
         same to the last bit. jit_compile: whether a recorded step is compiled with Numba, see `cg.capture`; "auto" and
@@ -113,13 +119,25 @@ class Trained(Network):
         check_jit("auto" if jit_compile == "exact" else jit_compile)
         if loss is None:
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
-        chosen, made = make_optimizer(optimizer), make_loss(loss)
+        chosen = make_optimizer(optimizer)
+        made = self._made_loss(loss, loss_weights)
         self._measure(made, metrics or ())
         self._optimizer = chosen
         self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
         self.check_finite = check_finite
         self.recorded.clear()
         self._check_softmax_once()
+
+    def _made_loss(self, loss: Any, loss_weights: Any = None) -> Loss:
+        if len(self.outputs_at) > 1:
+            return heads_of(loss, loss_weights, self.output_names)
+        if isinstance(loss, (list, tuple)) and len(loss) == 1:
+            loss = loss[0]
+        elif isinstance(loss, dict) and [*loss] == self.output_names:
+            loss = loss[self.output_names[0]]
+        if loss_weights is not None:
+            raise UsageError("loss_weights weigh the losses of several outputs, and the model has one.")
+        return make_loss(loss)
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -139,7 +157,7 @@ class Trained(Network):
     @loss.setter
     @changing
     def loss(self, value: str | Loss | LossFunction) -> None:
-        made = make_loss(value)
+        made = self._made_loss(value)
         try:
             self._measure(made, self._metrics)
         except UsageError as error:
@@ -161,7 +179,12 @@ class Trained(Network):
         """Take a loss, and metrics that fit it; raises UsageError, with nothing changed, where they do not."""
         if isinstance(metrics, str):
             raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
-        made = tuple(make_metric(metric, loss) for metric in metrics)
+        if isinstance(loss, Heads):
+            found, places = metrics_of(metrics, loss, self.output_names)
+            made = tuple(found)
+        else:
+            made = tuple(make_metric(metric, loss) for metric in metrics)
+            places = [0] * len(made)
         names = ["loss", *(metric.name for metric in made)]
         if len(set(names)) != len(names):
             raise UsageError(f"each metric is named once: {names}.")
@@ -169,10 +192,13 @@ class Trained(Network):
         if prefixed:
             raise UsageError(f"the metric {prefixed[0]!r} would be taken for that of other samples: name it otherwise.")
         self._loss, self._metrics = loss, self._metrics if made == self._metrics else made
+        self._places = places
 
     def _check_softmax_once(self) -> None:
-        last = getattr(self.heads[-1], "activation", None) if self.heads else None
-        if self.loss and self.loss.from_logits and self.loss.fuses and last == self.loss.fuses:
+        for loss, head in zip(self.losses, self.heads, strict=False):
+            last = getattr(head, "activation", None)
+            if not (loss.from_logits and loss.fuses and last == loss.fuses):
+                continue
             raise UsageError(
                 f"{last} would be taken twice: the last layer applies it, and the loss has from_logits=True. "
                 "Leave one of them out; the loss is fused to logits by itself."
@@ -181,8 +207,28 @@ class Trained(Network):
     @property
     def fuses_loss(self) -> bool:
         """Whether the last layer's σ and the loss are computed in one, from logits."""
-        last = getattr(self.heads[-1], "activation", None)
-        return self.loss is not None and self.loss.fuses is not None and self.loss.fuses == last
+        return any(self.fused)
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """The loss of each output; none before `compile`."""
+        return self.loss.losses if isinstance(self.loss, Heads) else [self.loss] if self.loss else []
+
+    @property
+    def fused(self) -> list[bool]:
+        """Of each output, whether its σ and its loss are computed in one, from logits."""
+        pairs = zip(self.losses, self.heads, strict=False)
+        return [loss.fuses is not None and loss.fuses == getattr(head, "activation", None) for loss, head in pairs]
+
+    @property
+    def metric_heads(self) -> list[int]:
+        """Of which output each metric is, by number."""
+        return self._places
+
+    @property
+    def metric_shapes(self) -> list[Shape]:
+        """The shape of a sample of that output."""
+        return [self.shapes[self.outputs_at[place]] for place in self._places]
 
     @property
     def metric_names(self) -> list[str]:
@@ -310,7 +356,7 @@ class Trained(Network):
             if isinstance(kept, Samples):
                 taken = steps_of("fit", "validation_steps", validation_steps, len(kept), size)
             validation = Validation(kept, size, taken, validated)
-        self.build(first.x.shape[1:])
+        self.build(_of_samples(first.shape))
         check_rows(self, first, batch_size, *([training.EVALUATION_BATCH] if evaluate_training else []))
         if validation:
             kept = validation.samples
@@ -344,7 +390,7 @@ class Trained(Network):
         """
         loss = self._compiled("train_on_batch")
         batch = self._samples(x, y, loss, "", sample_weight, class_weight)
-        self.build(batch.x.shape[1:])
+        self.build(_of_samples(batch.shape))
         check_rows(self, batch, len(batch))
         assert self.optimizer is not None
         self.optimizer.prepare(self.flat.data)
@@ -362,12 +408,11 @@ class Trained(Network):
 
     @reading
     @on_its_device
-    def predict_on_batch(self, x: Any) -> numpy.typing.NDArray[Any]:
+    def predict_on_batch(self, x: Any) -> Any:
         """The model's outputs for these samples as one batch."""
         self._built("predict_on_batch")
         batch = self._inputs(x)
-        outputs: numpy.typing.NDArray[Any] = training.predict(self, batch, len(batch))
-        return outputs
+        return training.predict(self, batch, len(batch))
 
     def _told(self, results: dict[str, float], return_dict: bool) -> Any:
         if return_dict:
@@ -414,9 +459,10 @@ class Trained(Network):
         *,
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
-    ) -> numpy.typing.NDArray[Any]:
+    ) -> Any:
         """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
 
+        Where there are several outputs it is a list of arrays.
         x: samples, or what gives batches: of (x, y) the first. steps: for the first so many batches instead.
         """
         followers = checked_callbacks(callbacks)
@@ -427,10 +473,7 @@ class Trained(Network):
         samples: Samples | Source = self._inputs(x) if not is_source(x) else Source(x, self._inputs_of, steps=steps)
         size = _size("predict", batch_size)
         steps, params = _run("predict", steps, samples, size, verbose)
-        outputs: numpy.typing.NDArray[Any] = training.predict(
-            self, samples, size, steps, Hooks(self, followers, params)
-        )
-        return outputs
+        return training.predict(self, samples, size, steps, Hooks(self, followers, params))
 
     def _compiled(self, what: str) -> Loss:
         if self.loss is None:
@@ -460,6 +503,9 @@ class Trained(Network):
     ) -> Samples:
         if y is None:
             raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
+        if len(self.inputs_at) > 1 or len(self.outputs_at) > 1:
+            return self._joined(x, y, what, sample_weight, class_weight, augmentation)
+        (x,), (y,) = self._separate(x), self._separate_outputs(y, f"{what}y")
         samples = Samples(x, y, self.dtype, self.device, what, augmentation, self.deciding_layer)
         self.check_input(samples.x.shape)
         output_shape = self.infer_shapes(samples.x.shape[1:])[-1]
@@ -468,6 +514,37 @@ class Trained(Network):
         for metric in self.metrics:
             check_metric(metric, loss, samples.y, output_shape, ending(self))
         return samples
+
+    def _separate_outputs(self, y: Any, what: str) -> list[Any]:
+        """The targets of each output by itself."""
+        names = self.output_names
+        if len(names) == 1 and not (isinstance(y, (list, tuple)) and len(y) == 1 and hasattr(y[0], "shape")):
+            return [y[names[0]] if isinstance(y, dict) and [*y] == names else y]
+        return in_order(y, names, what)
+
+    def _joined(
+        self, x: Any, y: Any, what: str, sample_weight: Any, class_weight: Any, augmentation: Augment | None
+    ) -> Samples:
+        """Samples of several inputs or outputs."""
+        if augmentation is not None or (class_weight is not None and len(self.outputs_at) > 1):
+            raise UsageError("augmentation takes one input, and class_weight one output: this model has several.")
+        inputs, names = self._inputs(x, what), self.output_names
+        ys = self._separate_outputs(y, f"{what}y")
+        apart = isinstance(sample_weight, (list, tuple, dict))
+        weights = in_order(sample_weight, names, f"{what}sample_weight") if apart else [sample_weight] * len(names)
+        shapes = self.infer_shapes(_of_samples(inputs.shape))
+        first = inputs.inputs[0].x if isinstance(inputs, Joined) else inputs.x
+        outputs = []
+        for number, loss in enumerate(self.losses):
+            told = f"{what}output {names[number]!r}: " if len(names) > 1 else what
+            one = Samples(first, ys[number], self.dtype, self.device, told, deciding=self.deciding_layer)
+            one.prepare_targets(loss, shapes[self.outputs_at[number]])
+            one.weigh(weights[number], class_weight, loss, shapes[self.outputs_at[number]])
+            outputs.append(one)
+        for metric, head in zip(self.metrics, self._places, strict=True):
+            shape = shapes[self.outputs_at[head]]
+            check_metric(metric, self.losses[head], outputs[head].y, shape, ending(self, head))
+        return Joined(inputs.inputs if isinstance(inputs, Joined) else [inputs], outputs)
 
     def _source(
         self, given: Any, beside: Iterable[Any], loss: Loss, what: str, steps: Any, class_weight: Any = None
@@ -493,12 +570,26 @@ class Trained(Network):
         return self._samples(x, y, loss, what, sample_weight)
 
     def _inputs(self, x: Any, what: str = "") -> Samples:
-        samples = Samples(x, None, self.dtype, self.device, what, deciding=self.deciding_layer)
-        self.check_input(samples.x.shape)
+        xs = self._separate(x)
+        if len(xs) > 1:
+            parts = zip(xs, self.input_names, self.deciding_layers, strict=True)
+            each = [
+                Samples(values, None, self.dtype, self.device, f"{what}input {name!r}: ", deciding=layer)
+                for values, name, layer in parts
+            ]
+            samples: Samples = Joined(each, [])
+        else:
+            samples = Samples(xs[0], None, self.dtype, self.device, what, deciding=self.deciding_layer)
+        self.check_input(samples.shape)
         return samples
 
     def _inputs_of(self, parts: tuple[Any, ...], what: str) -> Samples:
         return self._inputs(parts[0], f"{what}: ")
+
+
+def _of_samples(shape: Any) -> Any:
+    """The shape of a sample, or of one of each input."""
+    return [each[1:] for each in shape] if isinstance(shape, list) else shape[1:]
 
 
 def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:

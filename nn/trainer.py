@@ -17,6 +17,7 @@ from ..replay.arguments import rebuilt
 from .ahead import alone, steps_ahead
 from .checkpoint import Description
 from .finite import first_changed, first_fault
+from .graph import listed
 from .hooks import Hooks
 from .measuring import RunningMeans, in_dtype, measure
 from .samples import Samples, rows
@@ -39,7 +40,7 @@ class Trainer:
 
     def __init__(self, model: Trained, samples: Samples | Source | None, captured: bool) -> None:
         self.model, self.generator = model, random.generator(0)
-        self.means = RunningMeans(model.metrics, model.output_shape, model.device)
+        self.means = RunningMeans(model)
         self.take(samples, captured)
 
     @classmethod
@@ -50,10 +51,10 @@ class Trainer:
         if trainer is None or trainer.samples is not None:
             return cls(model, samples, captured)
         trainer.take(samples, captured)
-        if trainer.means.fits(model.metrics, model.output_shape):
+        if trainer.means.fits(model):
             trainer.means.metrics = model.metrics
         else:
-            trainer.means = RunningMeans(model.metrics, model.output_shape, model.device)
+            trainer.means = RunningMeans(model)
         return trainer
 
     def take(self, samples: Samples | Source | None, captured: bool) -> None:
@@ -227,7 +228,7 @@ class Trainer:
             model.optimizer.step(model.flat)
         for w in model.weights:
             w.grad = None
-        self.means.add(values, x.shape[0], y)
+        self.means.add(values, listed(x)[0].shape[0], y)
 
     def epoch(
         self, epoch: int, batch_size: int, shuffle: bool, hooks: Hooks, within: Within | None = None

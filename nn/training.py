@@ -14,6 +14,7 @@ import numpy.typing
 from ..engine.tensor import Tensor
 from .ahead import alone, computing, runs_epochs
 from .callbacks import TerminateOnNaN
+from .graph import listed, mapped
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
@@ -141,17 +142,18 @@ class Measured:
     def __init__(self, model: Trained) -> None:
         self.model = model
 
-    def measured(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def measured(self, x: Any, y: Any) -> tuple[Tensor, ...]:
         """Loss and metrics."""
         return tuple(map(Tensor, measure(self.model, self._taken(x), y, training=False)[1]))
 
-    def applied(self, x: Tensor) -> Tensor:
+    def applied(self, x: Any) -> Any:
         """The outputs."""
-        found: Tensor = self.model.forward(self._taken(x), taped=False)
-        return found
+        return self.model.forward(self._taken(x), taped=False)
 
-    def _taken(self, x: Tensor) -> Tensor:
+    def _taken(self, x: Any) -> Any:
         """The batch as the first layer takes it; a copy, where a layer of the user's own could write into it."""
+        if isinstance(x, list):
+            return in_dtype(self.model, x if self.model.all_ours else [Tensor(copied(each._data)) for each in x])
         taken = in_dtype(self.model, x)
         return Tensor(copied(x._data)) if taken is x and not self.model.all_ours else taken
 
@@ -168,14 +170,15 @@ def evaluate(
         model.stop_evaluating = False
     hooks("on_test_begin")
     means, step = (
-        RunningMeans(model.metrics, model.output_shape, model.device),
+        RunningMeans(model),
         model.captured("evaluate", Measured(model).measured),
     )
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         hooks("on_test_batch_begin", batch)
+        count = len(listed(x)[0])
         with alone(model, batch_size):
-            means.add([value._data for value in step(x, y)], len(x), y)
-        means.count += len(x)
+            means.add([value._data for value in step(x, y)], count, y)
+        means.count += count
         hooks("on_test_batch_end", batch, logs=means)
         if model.stop_evaluating:
             break
@@ -190,13 +193,12 @@ def is_one_batch(model: Trained, x: Any, batch_size: Any) -> bool:
     return bool(few and model.device == "cpu" and x.dtype is numpy.dtype(model.dtype) and not model.stop_predicting)
 
 
-def predict_batch(model: Trained, x: Any) -> numpy.typing.NDArray[Any]:
+def predict_batch(model: Trained, x: Any) -> Any:
     """The model's outputs for one batch, of which no callback is told."""
     check_finite(x, "x")
     with alone(model, len(x)):
-        outputs: Tensor = model.captured("predict", Measured(model).applied)(Tensor(x))
-    made: numpy.typing.NDArray[Any] = outputs._data.copy()  # it may be x itself, which is the caller's
-    return made
+        outputs = model.captured("predict", Measured(model).applied)(Tensor(x))
+    return mapped(lambda each: each._data.copy(), outputs)  # it may be x itself, which is the caller's
 
 
 def predict(
@@ -212,9 +214,11 @@ def predict(
     for batch, (x, _) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
         hooks("on_predict_batch_begin", batch)
         with alone(model, batch_size):
-            outputs.append(step(x).numpy())
+            outputs.append(mapped(Tensor.numpy, step(x)))
         hooks("on_predict_batch_end", batch, logs={"outputs": outputs[-1]})
         if model.stop_predicting:
             break
     hooks("on_predict_end")
+    if len(model.outputs_at) > 1:
+        return [numpy.concatenate(each) for each in zip(*outputs, strict=True)]
     return numpy.concatenate(outputs)

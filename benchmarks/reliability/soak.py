@@ -138,7 +138,7 @@ class Soak:
     def predicted(self, model: Sequential, case: int) -> bytes:
         """The bits of a prediction."""
         start, stop, size = CASES[case]
-        return model.predict(self.x[start:stop], batch_size=size).tobytes()
+        return bytes(model.predict(self.x[start:stop], batch_size=size).tobytes())
 
     def run(self) -> Found:
         """All of it."""

@@ -195,3 +195,48 @@ def test_an_unknown_layer_names_the_nearest():
     with pytest.raises(cg.ChalkgradError, match="did you mean 'dense_1'"):
         functional().get_layer("dense_11")
     assert functional().get_layer(index=2).name == "dense_1"
+
+
+def two_headed():
+    a, b = Input((4,), name="a"), Input((2,), name="b")
+    h = layers.Concatenate()([Dense(5, activation="tanh")(a), b])
+    model = Model([a, b], [Dense(2, name="row")(h), Dense(3, activation="softmax", name="kind")(h)])
+    losses = {"row": "mse", "kind": "sparse_categorical_crossentropy"}
+    model.compile("adam", losses, {"kind": ["accuracy"]}, loss_weights=[0.5, 2.0])
+    return model
+
+
+KIND = np.arange(48) % 3
+
+
+def test_several_inputs_and_outputs_train_by_list_and_by_name():
+    parts = {"a": X[:, :4], "b": X[:, 4:]}
+    by_list, by_name = two_headed(), two_headed()
+    history = by_list.fit([*parts.values()], [Y, KIND], 8, 3, verbose=0, validation_split=0.25).history
+    named = by_name.fit(parts, {"kind": KIND, "row": Y}, 8, 3, verbose=0, validation_split=0.25).history
+    assert history == named
+    assert [*history][:4] == ["loss", "row_loss", "kind_loss", "kind_accuracy"]
+    np.testing.assert_allclose(
+        history["loss"], 0.5 * np.array(history["row_loss"]) + 2 * np.array(history["kind_loss"]), rtol=1e-6
+    )
+    assert history["loss"][-1] < history["loss"][0]
+    eager = two_headed()
+    eager.run_eagerly = True
+    assert eager.fit([*parts.values()], [Y, KIND], 8, 3, verbose=0, validation_split=0.25).history == history
+    assert [y.shape for y in by_list.predict(parts)] == [(48, 2), (48, 3)]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        ([X[:, :4]], [Y, KIND], UsageError, "takes a list of 2 inputs, \\['a', 'b'\\], not 1"),
+        ({"a": X[:, :4], "bb": X[:, 4:]}, [Y, KIND], cg.ChalkgradError, "input 'bb'.*did you mean 'b'"),
+        ([X[:, :4], X[:, 4:]], [Y], UsageError, "y is a list of 2, one for each of the outputs"),
+        ([X[:, :4], X[:9, 4:]], [Y, KIND], ShapeError, "48 samples of the first input, and 9 of input 2"),
+        ([X[:, :4], X[:, 4:]], [Y, KIND + 5], cg.ChalkgradError, "output 'kind': y has a label outside of 0 … 2"),
+        ([X[:, :4], X[:, 4:]], [Y[:9], KIND], ShapeError, "output 'row': .*one target for each sample"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_several_is_named(x, y, error, message):
+    with pytest.raises(error, match=message):
+        two_headed().fit(x, y, verbose=0)
