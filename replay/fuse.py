@@ -17,10 +17,12 @@ from typing import Any
 import numpy
 
 from ..engine import backend, blocks
+from . import team
 from .calls import CALLS, UNKNOWN, is_elementwise
 from .listing import Variable
 from .lowering import Step
 from .passes import from_outside
+from .spread import by_parts, parts_of
 
 FLOATS = ("float32", "float64")
 _compiled: dict[str, Callable[..., None]] = {}
@@ -151,13 +153,19 @@ class Loop:
             text += [f"            {line}" for line in reads["row"]]
             indent = "            "
         text += [indent + line for line in (*reads["full"], *self.lines, *writes)]
-        return _compile("\n".join(text), [array for _, array in arguments]), [array for _, array in arguments]
+        arrays = [array for _, array in arguments]
+        parts = parts_of((math.prod(self.shape),) if flat else self.shape)
+        loop = _compile("\n".join(text), arrays, apart=len(parts) > 1)
+        if len(parts) > 1:
+            cut = [kind in ("full", "column") for _, _, kind in self.loads.values()] + [True] * len(extra)
+            loop = by_parts(loop, cut, parts)
+        return loop, arrays
 
 
 class Passes(Loop):
     """Calls over large arrays, each NumPy's own, one after the other for each block of rows; for small ones, nothing.
 
-    What lies between, and is not read later, is written into the first block of its buffer each time.
+    What lies between, and is not read later, is written into the thread's own room, which is in its cache.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -185,7 +193,9 @@ class Passes(Loop):
         flat = all(kind in ("full", "one") for _, kind in self.loads)
         shape = (math.prod(self.shape),) if flat else self.shape
         given: list[Any] = []
-        cuts: list[Callable[[slice], Any] | None] = []  # which part of an array a block takes
+        cuts: list[Callable[[Any, slice], Any] | None] = []  # what of an array a block takes
+        parts = blocks.blocks(numpy, shape[0], math.prod(shape[1:])) or (slice(0, shape[0]),)
+        held, begins = parts[0].stop * math.prod(shape[1:]), [0]
         places: dict[Any, int] = {}
 
         def place(x: Any) -> int:
@@ -195,18 +205,26 @@ class Passes(Loop):
             if key not in places:
                 places[key] = len(given)
                 given.append(x.reshape({"full": shape, "one": ()}[kind]) if flat and kind != "number" else x)
-                first = kind == "full" and address in between
-                cuts.append(_beginning if first else _itself if kind in ("full", "column") else None)
+                if kind == "full" and address in between:
+                    cuts.append(functools.partial(_room, begins, begins[-1]))
+                    begins.append(begins[-1] + held * x.itemsize)
+                else:
+                    cuts.append(_itself if kind in ("full", "column") else None)
             return places[key]
 
         calls = [(function, tuple(place(x) for x in operands)) for function, operands in self.calls]
-        parts = blocks.blocks(numpy, shape[0], math.prod(shape[1:])) or (slice(0, shape[0]),)
+        large = len(parts_of(shape)) > 1
 
         def passes(*arrays: Any) -> None:
-            for part in parts:
-                block = [x if cut is None else x[cut(part)] for x, cut in zip(arrays, cuts, strict=True)]
+            def one(n: int) -> None:
+                block = [x if cut is None else cut(x, parts[n]) for x, cut in zip(arrays, cuts, strict=True)]
                 for function, operands in calls:
                     function(*[block[i] for i in operands[:-1]], out=block[operands[-1]])
+
+            if large:
+                team.each(one, len(parts))
+            else:
+                any(map(one, range(len(parts))))
 
         return passes, given
 
@@ -253,27 +271,30 @@ def fused(
     return result
 
 
-def _compile(source: str, arrays: Sequence[Any]) -> Callable[..., None]:
-    """The loop as machine code for arrays of these dtypes; made once for one text."""
-    key = f"{source}\n{[(a.dtype.name, a.ndim) for a in arrays]}"
+def _compile(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., None]:
+    """The loop as machine code for arrays of these dtypes; made once for one text. apart: without Python's lock."""
+    key = f"{source}\n{[(a.dtype.name, a.ndim) for a in arrays]}{apart}"
     if key not in _compiled:
         import numba
 
         space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt", "inf", "nan")}
         exec(compile(source, "<fused loop>", "exec"), space)
         signature = tuple(numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") for a in arrays)
-        loop: Any = numba.njit([signature], error_model="numpy", nogil=False)(space["loop"])
+        loop: Any = numba.njit([signature], error_model="numpy", nogil=apart)(space["loop"])
         loop.__name__ = "loop"
         _compiled[key] = loop
     return _compiled[key]
 
 
-def _itself(part: slice) -> slice:
-    return part
+def _itself(array: Any, part: slice) -> Any:
+    return array[part]
 
 
-def _beginning(part: slice) -> slice:
-    return slice(0, part.stop - part.start)
+def _room(begins: Sequence[int], begin: int, array: Any, part: slice) -> Any:
+    """The thread's own room instead of a part of an array. begins: where there each such array begins, and all end."""
+    shape = (part.stop - part.start, *array.shape[1:])
+    bytes_there = team.room(begins[-1], "passes")[begin : begin + math.prod(shape) * array.itemsize]
+    return bytes_there.view(array.dtype).reshape(shape)
 
 
 def _plain(array: Any) -> bool:

@@ -28,6 +28,7 @@ from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, lower, lower_write
 from .parts import Unfit
 from .splitting import split
+from .spread import spread
 from .trace import Trace
 
 SMALL = 1 << 20
@@ -72,7 +73,7 @@ class Program:
         arena = (room or partial(self._xp.empty, dtype="uint8"))(self.arena_bytes + ALIGNMENT)
         self._arena = arena[-backend.address_of(arena) % ALIGNMENT :]
         self._single = [self._step(i, places, placed) for i in instructions]
-        self.steps = self._in_blocks(self._single)
+        self.steps = self._on_all_cores(self._in_blocks(self._single))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
 
@@ -165,7 +166,7 @@ class Program:
                 (f.compiled if isinstance(f, CpuKernel) else f, given, options) for f, given, options in step.calls
             ]
             self._single[n] = replace(step, calls=tuple(calls))
-        self.steps = self._in_blocks(fused(self._single, self._elementwise, self._loop, stored))
+        self.steps = self._on_all_cores(self._in_blocks(fused(self._single, self._elementwise, self._loop, stored)))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
 
@@ -175,6 +176,12 @@ class Program:
             return steps
         stored = {v.storage for v in self.returned} | self._placed
         return fused(steps, self._elementwise, Passes, stored)
+
+    def _on_all_cores(self, steps: list[Step]) -> list[Step]:
+        """The steps with single calls over large arrays done part by part, on a CPU."""
+        if self._xp is not numpy:
+            return steps
+        return [step if step.fused else replace(step, calls=tuple(map(spread, step.calls))) for step in steps]
 
     def _loop(self, shape: tuple[int, ...]) -> Loop:
         """An empty loop over that shape."""

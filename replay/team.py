@@ -6,6 +6,8 @@ on how many threads there are, or how busy the machine is.
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -60,7 +62,7 @@ class _Team:
             self.helpers.append(_Helper())
         try:
             for helper in self.helpers[:helpers]:
-                helper.given.put(work)
+                helper.given.put(functools.partial(contextvars.copy_context().run, work))  # with numpy.errstate
             work()
             errors = [helper.end() for helper in self.helpers[:helpers]]
         except BaseException:
@@ -122,9 +124,9 @@ def _work(work: Callable[[], None], stop: Callable[[], Any], count: int) -> None
             team.free.release()
 
 
-def room(size: int) -> Any:
-    """So many bytes for this thread to work in, always the same."""
-    held = getattr(_room, "held", None)
+def room(size: int, purpose: str = "work") -> Any:
+    """So many bytes for this thread to work in, for each purpose always the same."""
+    held = vars(_room).get(purpose)
     if held is None or held.size < size:
-        held = _room.held = numpy.empty(size + 64, "uint8")
+        held = vars(_room)[purpose] = numpy.empty(size + 64, "uint8")
     return held
