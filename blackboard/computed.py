@@ -13,8 +13,11 @@ from ..engine.watching import Application, Watching
 from ..equation.functions import on_arrays
 from ..equation.symbols import gradient_of, symbol_of
 from ..errors import GraphError, UsageError
-from ..nn.measuring import outputs_and_loss
+from ..nn import graph
+from ..nn.graph import listed
+from ..nn.measuring import in_dtype, outputs_and_loss
 from ..nn.model import Model
+from ..nn.nested import everything_in
 from ..nn.samples import Samples
 from ..optim import Optimizer, make_optimizer
 from .explanation import Assignment, Explanation, Quantity, Return, Revision, Step
@@ -43,16 +46,12 @@ def step_of_model(
         raise UsageError("explain before compile: call model.compile(optimizer=…, loss=…) first.")
     if model.device != "cpu":
         raise UsageError(f"explain reads every value: move the model from {model.device} to the CPU, or load it there.")
-    samples = Samples(inputs[0], inputs[1], model.dtype, model.device)
-    model.check_input(samples.x.shape)
-    samples.prepare_targets(model.loss, model.infer_shapes(samples.x.shape[1:])[-1])
-    model.build(samples.x.shape[1:])
-    assert samples.y is not None
-    x = Tensor(samples.x.astype(model.dtype) if samples.x.dtype != model.dtype else samples.x, requires_grad=True)
-    y = Tensor(samples.y)
+    x, y = _batch(model, *inputs)
     weights = model.trainable_weights
     kept = [w.grad for w in weights]
-    code = [f for layer in model.parts for f in (type(layer).apply, getattr(layer, "function", None)) if _is_own(f)]
+    written = [(type(each), name) for each in (model, *everything_in(model)) for name in ("apply", "call")]
+    code = [getattr(kind, name) for kind, name in written if hasattr(kind, name)]
+    code = [f for f in (*code, *(getattr(part, "function", None) for part in model.parts)) if _is_own(f)]
     state = [(s, s._data.copy()) for s in model.non_trainable_weights]
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
@@ -63,13 +62,13 @@ def step_of_model(
             with variables:
                 outputs, loss = outputs_and_loss(model, x, y, training=True, generator=draws)
             applications = _leading_to(seen.applications, loss)
-            prediction = None if model.loss.from_logits else outputs
-            if model.fuses_loss:  # the loss has no need of ŷ, a reader has
+            prediction = None if model.loss.from_logits or isinstance(outputs, list) else outputs
+            if model.fuses_loss and not isinstance(outputs, list):  # the loss has no need of ŷ, a reader has
                 prediction = model.heads[-1].function(outputs)
                 applications.insert(-1, seen.applications[-1])
             loss.backward()
         given = name_model(model, x, y, applications, prediction, variables)
-        made = _assemble(seen, applications, given, loss, {id(w): w.grad for w in (*weights, x)}, {})
+        made = _assemble(seen, applications, given, loss, {id(w): w.grad for w in (*weights, *listed(x))}, {})
     finally:
         for w, gradient in zip(weights, kept, strict=True):
             w.grad = gradient
@@ -80,6 +79,23 @@ def step_of_model(
         made, applications, given, title or model.name, "model", chosen, [(w, given.of(w)) for w in weights], numerical,
         {},
     )  # fmt: skip
+
+
+def _batch(model: Model, x: Any, y: Any) -> tuple[Any, Any]:
+    """Samples and targets as the model takes them, the samples asking for gradients where they are no whole numbers."""
+    assert model.loss is not None
+    if len(model.inputs_at) > 1 or len(model.outputs_at) > 1:
+        model.build()
+        given, targets = model._samples(x, y, model.loss, "").batch
+        taken = in_dtype(model, graph.mapped(Tensor, given))
+    else:
+        samples = Samples(x, y, model.dtype, model.device, deciding=model.deciding_layer)
+        model.check_input(samples.x.shape)
+        samples.prepare_targets(model.loss, model.infer_shapes(samples.x.shape[1:])[-1])
+        model.build(samples.x.shape[1:])
+        targets, taken = samples.y, in_dtype(model, Tensor(samples.x))
+    asking = graph.mapped(lambda t: Tensor(t._data, requires_grad=t.dtype.kind == "f"), taken)
+    return asking, graph.mapped(Tensor, targets)
 
 
 def _is_own(function: Any) -> bool:

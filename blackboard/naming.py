@@ -20,8 +20,10 @@ import numpy
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..engine.watching import Application
+from ..nn.graph import listed
 from ..nn.layers.base import Layer
 from ..nn.model import Model
+from ..nn.nested import everything_in
 
 WEIGHTS = {"kernel": "W", "bias": "b", "gamma": "γ", "beta": "β", "depthwise_kernel": "W"}
 LINEAR = (
@@ -64,8 +66,9 @@ class Variables:
         sys.settrace(self._before)
 
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code.co_name in ("apply", "linear") and isinstance(frame.f_locals.get("self"), Layer):
-            self._layers.append((len(self._applications), frame.f_locals["self"]))
+        layer = frame.f_locals.get("self")
+        if frame.f_code.co_name in ("apply", "_applied", "linear") and isinstance(layer, Layer):
+            self._layers.append((len(self._applications), layer._bound_to or layer))
         if frame.f_code.co_filename not in self._files:
             return None
         code = frame.f_code
@@ -135,21 +138,24 @@ class Names:
 
 def name_model(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any,
     applications: Sequence[Application],
     prediction: Tensor | None,
     variables: Variables,
 ) -> Names:
     """Names for a model's step: a, then z, h of each layer, ŷ (the prediction), t and J."""
     names = Names(variables)
-    learned = [layer for layer in model.parts if layer.weights]
+    learned = [each for each in everything_in(model) if isinstance(each, Layer) and _own(each)]
     sub = [str(number) if len(learned) > 1 else "" for number in range(1, len(learned) + 1)]
     for number, one in zip(sub, learned, strict=True):
-        for name, weight in one.weights.items():
+        for name, weight in _own(one).items():
             names.give(weight, WEIGHTS.get(name, name) + number, "weight", one.name, layered=True)
-    names.give(x, "x" if x.ndim > 2 else "a", "input")  # where there are images a counts places of the kernel
-    names.give(y, "t", "target")
+    for each, called in zip(listed(x), model.input_names, strict=True):
+        images = each.ndim > 2  # where there are some a counts places of the kernel
+        names.give(each, called if isinstance(x, list) else "x" if images else "a", "input")
+    for each in listed(y):
+        names.give(each, "t", "target")
     number = sub[0] if sub else ""
     for application in applications[:-1]:
         primitive, result, layer = application.primitive, application.result, variables.layer_of(application)
@@ -166,6 +172,12 @@ def name_model(
             names.give(result, f"v{application.number + 1}", "hidden", owner)
     names.give(applications[-1].result, "J", "loss")
     return names
+
+
+def _own(layer: Layer) -> dict[str, Tensor]:
+    """The weights that a layer has itself, not those of layers in it."""
+    inner = {id(w) for each in layer._inner.values() for w in each.weights.values()}
+    return {name: w for name, w in layer.weights.items() if id(w) not in inner}
 
 
 def activates(primitive: Primitive) -> bool:

@@ -110,12 +110,12 @@ class Nested(Layer, abstract=True):
 
 
 def everything_in(model: Any) -> Iterator[Any]:
-    """All layers and models in a model, however deep."""
-    waiting: list[Any] = [*model.parts]
+    """All layers and models in a model, however deep, each before those in it."""
+    waiting: list[Any] = [*reversed(model.parts)]
     while waiting:
         layer = waiting.pop()
         yield getattr(layer, "network", layer)
-        waiting += layer._inner.values()
+        waiting += reversed(layer._inner.values())
 
 
 class Body(Layer, abstract=True):
