@@ -286,6 +286,22 @@ def transposed_convolution(x: TensorLike, w: TensorLike, b: TensorLike | None = 
     """Each element of x adds a kernel, scaled, to the result: the adjoint of a convolution in its input, plus b."""
 def kernel_correlation(x: TensorLike, y: TensorLike, size: int, stride: Any, padding: Any, dilation: Any, groups: Any) -> Tensor:
     """The adjoint of `correlation` in its kernel: how the windows of x correlate with y, summed over batch and space."""
+def solve(a: TensorLike, b: TensorLike) -> Tensor:
+    """The y for which a y = b. a: square matrices, (…, n, n); b: a vector, or matrices (…, n, k)."""
+def det(a: TensorLike) -> Tensor:
+    """The determinant of each matrix. Its gradient at a singular one is refused: it is taken by the inverse."""
+def logabsdet(a: TensorLike) -> Tensor:
+    """The logarithm of the size of each matrix's determinant, which may itself be beyond all numbers."""
+def signdet(a: TensorLike) -> Tensor:
+    """The sign of each matrix's determinant: constant, so no gradient passes."""
+def cholesky(a: TensorLike) -> Tensor:
+    """The lower triangle y for which y yᵀ = a. a: symmetric and positive definite; of others the symmetric part."""
+def pinv(a: TensorLike) -> Tensor:
+    """The pseudo-inverse of each matrix. Its gradient is that of matrices of the same rank (Golub & Pereyra 1973)."""
+def eigenvectors(a: TensorLike) -> Tensor:
+    """Eigenvalues in ascending order, in the first row, and below them the eigenvectors, as columns."""
+def singular_vectors(a: TensorLike) -> Tensor:
+    """Left singular vectors as columns, below them the singular values in a row, and the right vectors as columns."""
 def embedding(table: TensorLike, ids: TensorLike) -> Tensor:
     """The row of a table for each id. table: (ids there are, features); ids: whole numbers of any shape."""
 def segment_sum(x: TensorLike, ids: TensorLike, count: Any) -> Tensor:
@@ -490,6 +506,28 @@ def gradient(f: Any, *distances: Any, axis: Any = None) -> Any:
     """The slope along each axis, or those named, by central differences, at the ends by one-sided ones: a list."""
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Tensor:
     """The values at x of the line through the points (xp, fp), xp ascending; left, right: what is beyond its ends."""
+def inv(a: Any) -> Tensor:
+    """The inverse of each matrix."""
+def slogdet(a: Any) -> Tensor:
+    """The sign of each determinant, and the logarithm of its size."""
+def eigh(a: Any) -> Tensor:
+    """Eigenvalues of symmetric matrices in ascending order, and eigenvectors as columns."""
+def eigvalsh(a: Any) -> Tensor:
+    """Eigenvalues of symmetric matrices in ascending order."""
+def svd(a: Any, full_matrices: Any = True, compute_uv: Any = True) -> Tensor:
+    """The singular value decomposition a = U diag(s) Vᵀ: U, s in descending order, and Vᵀ."""
+def svdvals(a: Any) -> Tensor:
+    """Singular values in descending order."""
+def matrix_power(a: Any, n: Any) -> Tensor:
+    """The product of n equal matrices; of inverses where n < 0."""
+def multi_dot(arrays: Any) -> Tensor:
+    """The product of several matrices, in the order that takes the least arithmetic."""
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Tensor:
+    """The length of vectors (any `ord`), or the norm of matrices: Frobenius, nuclear, 1, 2, ∞ and their negatives."""
+def vector_norm(x: Any, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> Tensor:
+    """The length of vectors: of all elements by default."""
+def matrix_norm(x: Any, keepdims: Any = False, ord: Any = 'fro') -> Tensor:
+    """The norm of each matrix."""
 def std(x: Any, axis: Any = None, ddof: Any = 0, keepdims: Any = False) -> Tensor:
     """Standard deviation over the axes `axis`: the root of the variance. At 0 its gradient is infinite."""
 def ptp(x: Any, axis: Any = None, keepdims: Any = False) -> Tensor:

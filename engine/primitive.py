@@ -45,7 +45,8 @@ from .rule import Kernel, Rule, meaning
 from .taping import Plan
 from .tensor import Tensor
 
-Domain = tuple[float, float] | range
+Domain = tuple[float, float] | range | Callable[[Any, tuple[int, ...]], Any]
+"""Between two numbers, integers, or (generator, shape) -> an operand such as the equation takes."""
 REALS = (-math.inf, math.inf)
 REQUIRED = inspect.Parameter.empty
 FEW = 40
@@ -364,7 +365,8 @@ def primitive(
 
     Without `xp` as the first parameter the function is empty, and the text is the code; with it, it is the body.
 
-    text: the equation. domain: where it is smooth, for all operands or by name; a range means integers.
+    text: the equation. domain: where it is smooth, for all operands or by name; a range means integers, a function
+    draws operands.
     saves: what rules may see. method: lend it to Tensor under its name. synonyms: other names of it that NumPy has, by
     which NumPy's functions and users find it, too. operators: lend it as these
     (`__radd__`: with the operands exchanged). kink: an expression that is zero where the equation has no

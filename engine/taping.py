@@ -253,7 +253,9 @@ def _kept(value: Any, result: Tensor) -> Any:
     """What is saved of an operand: of a constant a copy, since its owner may change it; of a number an array."""
     if value.__class__ is Tensor:
         return value
-    if value.__class__ is float:
+    if value.__class__ is float and (
+        result._data.__class__ is numpy.ndarray or backend.device_of(result._data) == "cpu"
+    ):
         array = number_beside(value, result._data.dtype)
         if array is not value:
             return array

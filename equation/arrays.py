@@ -10,6 +10,7 @@ from typing import Any
 import numpy
 
 from .dual import lift
+from .matrices import MATRICES
 
 Exact = Any
 """An array of dual numbers (NumPy, dtype object)."""
@@ -65,6 +66,7 @@ STRUCTURE: dict[str, Callable[..., Any]] = {
     "stack": lambda xs, axis: numpy.stack(xs, axis=axis),
     "pad": _pad,
     "crop": lambda gy, width: gy[tuple(slice(w[0], n - w[1]) for n, w in zip(gy.shape, width, strict=True))],
+    **MATRICES,
 }
 """Functions of whole arrays, but `einsum`, which asks for the result's shape, too."""
 

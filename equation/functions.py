@@ -133,6 +133,9 @@ STRUCTURAL: dict[str, Function] = {
     "inside": Function(whole=True, takes=(2,)),
     "pad": Function(whole=True, takes=(3,)),
     "stack": Function(whole=True, takes=(2,)),
+    **{name: Function(adds=True) for name in ("cholesky", "det", "eigh", "inverse", "pinv", "svd")},
+    **{name: Function(adds=True, takes=(2,)) for name in ("dot", "solve")},
+    "transposed": Function(whole=True),
 }
 """Functions of whole arrays."""
 

@@ -9,6 +9,7 @@ from . import (
     contraction,
     convolution,
     creation,
+    decompositions,
     elementary,
     linalg,
     logic,

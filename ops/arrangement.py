@@ -9,10 +9,11 @@ import numpy
 from ..engine.namespace import namespace_on
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from .arithmetic import positive
+from .arithmetic import positive, where
 from .composed import axis_of, composition, given
+from .creation import identity_like
 from .reduction import argsort
-from .shapes import broadcast_to, concatenate, flip, getitem, reshape, scatter_add, transpose
+from .shapes import broadcast_to, concatenate, expand_dims, flip, getitem, pad, reshape, transpose
 
 
 def along(x, axis, part):
@@ -286,8 +287,8 @@ def diag(x, k=0):
         return diagonal(x, k)
     if len(x.shape) != 1:
         raise ShapeError(f"diag takes a vector or a matrix, not shape {tuple(x.shape)}: use diagonal.")
-    n = x.shape[0] + abs(k)
-    return scatter_add(x, index=_on_diagonal(n, n, k), shape=(n, n))
+    square = where(identity_like(x, size=x.shape[0]) != 0, expand_dims(x, axis=-1), 0.0)
+    return pad(square, ((max(-k, 0), max(k, 0)), (max(k, 0), max(-k, 0))))
 
 
 @composition

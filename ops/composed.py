@@ -63,6 +63,11 @@ def given(x: Any, beside: Any = None) -> Any:
     return tensor(x, dtype=beside.dtype if beside is not None and beside.dtype.kind == "f" else None)
 
 
+def constant(values: Any, x: Any) -> Tensor:
+    """Numbers as a tensor of the dtype and on the device of x."""
+    return tensor(values, dtype=x.dtype, device=x.device if isinstance(x, Tensor) else "cpu")
+
+
 def axis_of(axis: int, count: int) -> int:
     """The axis, counted from the front; raises ShapeError where there are not so many."""
     if not -count <= axis < count:
@@ -235,7 +240,7 @@ def linspace(start, stop, num=50, endpoint=True, axis=0):
     if not (isinstance(start, Tensor) or isinstance(stop, Tensor)):
         return makers["linspace"]("cpu", start, stop, num, endpoint, axis=axis)
     start, step = multiply(start, 1.0), (stop - start) / max(num - 1 if endpoint else num, 1)
-    numbers = numpy.arange(num, dtype=step.dtype).reshape(-1, *(1,) * len(step.shape))
+    numbers = constant(numpy.arange(num).reshape(-1, *(1,) * len(step.shape)), step)
     return namespace.moveaxis(start + multiply(numbers, step), 0, axis)
 
 

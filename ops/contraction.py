@@ -8,12 +8,12 @@ from typing import Any
 import numpy
 
 from ..errors import ShapeError, UsageError
-from .arithmetic import less, multiply, where
+from .arithmetic import less, multiply, positive, where
 from .arrangement import along, moveaxis, ravel
-from .composed import axis_of, composition, given
+from .composed import axis_of, composition, constant, given
 from .linalg import matmul
 from .reduction import sum
-from .shapes import concatenate, flip, getitem, pad, reshape, transpose
+from .shapes import broadcast_to, concatenate, flip, getitem, pad, reshape, transpose
 
 # Products
 
@@ -131,9 +131,9 @@ def polyval(p, x):
 def diff(x, n=1, axis=-1, prepend=None, append=None):
     """Each element less the one before, along `axis`; n times. prepend, append: what stands before and after."""
     x = given(x)
-    ends = [None if end is None else given(end, x) for end in (prepend, append)]
+    ends = [None if end is None else end if hasattr(end, "shape") else constant(end, x) for end in (prepend, append)]
     shape = [1 if i == axis_of(axis, len(x.shape)) else m for i, m in enumerate(x.shape)]
-    ends = [end if end is None or end.shape else multiply(numpy.ones(shape, x.dtype), end) for end in ends]
+    ends = [end if end is None or end.shape else broadcast_to(end, shape=tuple(shape)) for end in ends]
     parts = [part for part in (ends[0], x, ends[1]) if part is not None]
     x = concatenate(parts, axis) if len(parts) > 1 else x
     for _ in range(n):
@@ -193,10 +193,10 @@ def _slope(f, step, axis):
 @composition
 def interp(x, xp, fp, left=None, right=None):
     """The values at x of the line through the points (xp, fp), xp ascending; left, right: what is beyond its ends."""
-    xp, fp = given(xp), given(fp)
+    xp, fp = positive(xp), positive(fp)
     x = given(x, xp)
     after = sum(reshape(x, (*x.shape, 1)) >= xp, -1).clip(min=1, max=xp.shape[0] - 1)
-    x0, x1, y0, y1 = xp[after - 1], xp[after], fp[after - 1], fp[after]
+    x0, x1, y0, y1 = (getitem(line, i) for line in (xp, fp) for i in (after - 1, after))
     y = y0 + (y1 - y0) / (x1 - x0) * (x - x0)
     y = where(less(x, xp[0]), fp[0] if left is None else left, y)
     return where(x > xp[-1], fp[-1] if right is None else right, y)

@@ -11,7 +11,7 @@ from ..engine.namespace import namespace
 from ..equation.axes import axes_of, kept_shape
 from .arithmetic import multiply, where
 from .arrangement import along, atleast_2d, moveaxis, ravel, sort
-from .composed import composition, given
+from .composed import composition, constant, given
 from .elementary import sqrt
 from .logic import isnan, logical_not
 from .reduction import all, cumsum, max, mean, min, prod, running_product, sum, var
@@ -79,7 +79,7 @@ def quantile(a, q, axis=None, keepdims=False):
     at = shares * (x.shape[-1] - 1)
     low = numpy.floor(at).astype(int)
     low_x, high_x = (along(x, -1, i) for i in (low, numpy.minimum(low + 1, x.shape[-1] - 1)))
-    y = low_x + (high_x - low_x) * (at - low).astype(x.dtype)
+    y = low_x + (high_x - low_x) * constant(at - low, x)
     if shares.ndim:
         y = moveaxis(y, -1, 0)
     return reshape(y, (*shares.shape, *kept_shape(given(a).shape, axis))) if keepdims else y

@@ -33,8 +33,15 @@ NAMED = {
         8.0, "the largest element", "t = gy * y",
         "gy less its weighted mean: where gy is nearly constant the terms cancel, as a sum's may",
     ),
+    ("pinv", "a"): Bound(
+        8.0, "the largest element",
+        "b[..., i, k] = sum(abs(gy[..., j, i] * y[..., j, k]), j); "
+        "w[..., i, j] = sum(b[..., i, k] * abs(y[..., j, k]), k); "
+        "t[..., i, j] = w[..., i, j] + sum(sum(abs(a[..., i, m] * y[..., m, k]), m) * w[..., k, j], k)",
+        "what is outside of the matrix's range is the difference of two terms, W - A P W",
+    ),
 }  # fmt: skip
-"""Gradients that cross zero where terms cancel, by primitive and operand: those two, each within 4 ulp, or a sum's."""
+"""Gradients where terms cancel, by primitive and operand: those, each within 4 ulp of its terms, or a sum's."""
 
 DRAWN = 256.0
 """How many ulp a value or gradient may be off, of any primitive and on inputs of any seed, before the equation is

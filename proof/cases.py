@@ -81,7 +81,9 @@ def draw(primitive: Primitive, example: Example, seed: int = 0, dtype: str = "fl
     operands = []
     for position, shape in enumerate(example.shapes):
         domain = primitive.domain[primitive.operand(position)]
-        if isinstance(domain, range):
+        if callable(domain):
+            operands.append(numpy.asarray(domain(rng, shape)).astype(dtype))
+        elif isinstance(domain, range):
             count = math.prod(shape)  # each value as often as the others, so that none is left out by chance
             each = numpy.resize(numpy.arange(domain.start, domain.stop), count)
             operands.append(rng.permutation(each).reshape(shape))

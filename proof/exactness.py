@@ -161,6 +161,7 @@ def _points(primitive: Primitive, seed: int, dtype: str) -> Iterator[tuple[Examp
         if isinstance(domain, range):
             columns.append(rng.integers(domain.start, domain.stop, POINTS))
             continue
+        assert isinstance(domain, tuple)  # what is drawn otherwise has examples
         low, high = max(domain[0], -1e3), min(domain[1], 1e3)
         points = numpy.concatenate([
             numpy.linspace(low, high, POINTS // 3), rng.uniform(max(low, -2), min(high, 2), POINTS // 3),

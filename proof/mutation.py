@@ -108,6 +108,7 @@ WHY_EQUIVALENT = {
     "right for all-ones cotangents only": "the result is one number, so its cotangent is its own mean",
     "stale saved value": "the rule sees no saved floating-point value, or is the same for all of them",
     "changes what was saved": "the rule sees no saved floating-point value that can be written to",
+    "transposed": "the gradient is symmetric, as the matrix is",
     "un-broadcast missing": "no operand of this primitive is broadcast",
     "assigned instead of accumulated": "no element is taken twice",
 }

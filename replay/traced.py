@@ -182,13 +182,15 @@ class Listed:
 class Library:
     """The array library, its calls listed: what kernels take for `xp`."""
 
-    def __init__(self, trace: Trace, xp: Any) -> None:
-        self._trace, self._xp = trace, xp
+    def __init__(self, trace: Trace, xp: Any, within: str = "") -> None:
+        self._trace, self._xp, self._within = trace, xp, within
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(self._xp, name)
+        if name == "linalg":
+            return Library(self._trace, function, "linalg.")
         if not callable(function) or isinstance(function, type):
             return function
-        listed = Listed(self._trace, name, function)
+        listed = Listed(self._trace, self._within + name, function)
         setattr(self, name, listed)
         return listed

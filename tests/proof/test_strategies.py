@@ -182,7 +182,7 @@ def test_operands_are_what_the_primitive_takes(primitive, data):
             assert set(x.flat) <= set(domain)
         else:
             assert x.dtype == np.float32
-            assert ((x > domain[0]) & (x < domain[1])).all()
+            assert callable(domain) or ((x > domain[0]) & (x < domain[1])).all()
     with np.errstate(all="ignore"):
         primitive.compute(operands, parameters)
 
