@@ -69,7 +69,7 @@ def fits(value: Any, kind: Any) -> bool:
         return callable(value)
     if _has_fields(kind) or origin is dict:
         return isinstance(value, dict)
-    return not _is_kind_of(kind, Piece) or key_in(value) == kind.key
+    return not _is_kind_of(kind, Piece) or key_in(value) == kind.key or (kind.wrapper is None and callable(value))
 
 
 def check_config(

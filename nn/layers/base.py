@@ -22,12 +22,12 @@ from .. import graph
 from ..criterion import check_arguments
 from ..graph import Shape as Shape
 from ..graph import is_symbolic, samples_of
-from ..initializers import Initializer
+from ..initializers import Begin
 from . import written
 
 Weights = Mapping[str, Tensor]
 Function = Callable[[Tensor], Tensor]
-Beginnings = Mapping[str, tuple[Shape, Initializer]]
+Beginnings = Mapping[str, tuple[Shape, Begin]]
 """Weights by name: the shape of each, and how it begins."""
 
 LARGEST = 1 << 48

@@ -18,7 +18,7 @@ from ...errors import ShapeError, UsageError
 from ...ops.arithmetic import maximum
 from ...ops.elementary import sqrt
 from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
-from ..initializers import Initializer, make_initializer
+from ..initializers import Begin, Initializer, make_initializer
 from .base import Beginnings, Layer, Shape, Weights
 
 
@@ -277,7 +277,7 @@ class Normalization(Layer):
     def state_for(self, input_shape: Shape) -> Beginnings:
         shape = tuple((0, *input_shape)[a] for a in self.axes(len(input_shape) + 1))
 
-        def begins(value: Any) -> Initializer:
+        def begins(value: Any) -> Begin:
             return lambda generator, shape: numpy.broadcast_to(numpy.squeeze(value), shape).copy()
 
         return {name: (shape, begins(v)) for name, v in zip(("data_mean", "data_variance"), self._found, strict=True)}

@@ -16,7 +16,7 @@ from ...ops.arithmetic import where
 from ...ops.linalg import affine, matmul
 from ...ops.recurrent import gru, lstm, simple_rnn
 from ...ops.shapes import flip, stack
-from ..initializers import Initializer, make_initializer
+from ..initializers import Begin, Initializer, make_initializer
 from .base import Beginnings, Function, Layer, Shape, Weights, activation_name, make_activation
 
 States = Sequence[Tensor]
@@ -234,7 +234,7 @@ class LSTM(Gated):
         if self.unit_forget_bias:
             self._initializers[2] = self._forgetting(self._initializers[2])
 
-    def _forgetting(self, begin: Initializer) -> Initializer:
+    def _forgetting(self, begin: Begin) -> Begin:
         def begun(generator: numpy.random.Generator, shape: Shape) -> Any:
             values = numpy.array(begin(generator, shape))
             values[self.units : 2 * self.units] = 1

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from chalkgrad import Sequential
+from chalkgrad import Sequential, initializers
 from chalkgrad.errors import UsageError
-from chalkgrad.nn.initializers import INITIALIZERS, fans, make_initializer
+from chalkgrad.names import is_ours
+from chalkgrad.nn.initializers import INITIALIZERS, Initializer, fans, make_initializer
 from chalkgrad.nn.layers import Dense
 
 SHAPE = (120, 80)
+FURTHER = "constant", "identity", "truncated_normal", "variance_scaling"
 LIMITS = {
     "random_uniform": 0.05,
     "glorot_uniform": math.sqrt(6 / 200),
@@ -26,19 +28,19 @@ DEVIATIONS = {
 
 
 def draw(name, seed=0, shape=SHAPE):
-    return INITIALIZERS[name](np.random.default_rng(seed), shape)
+    return make_initializer(name)(np.random.default_rng(seed), shape)
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", [name for name, kind in INITIALIZERS.items() if is_ours(kind)])
 def test_every_initializer_is_known_here(name):
-    assert name in {"zeros", "ones", "orthogonal", *LIMITS, *DEVIATIONS}
+    assert name in {"zeros", "ones", "orthogonal", *FURTHER, *LIMITS, *DEVIATIONS}
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", [name for name, kind in INITIALIZERS.items() if name != "identity" and is_ours(kind)])
 def test_shape_and_repetition(name):
     assert draw(name, shape=(2, 3, 4)).shape == (2, 3, 4)
     np.testing.assert_array_equal(draw(name, 3), draw(name, 3))
-    if name not in ("zeros", "ones"):
+    if name not in ("zeros", "ones", "constant"):
         assert not np.array_equal(draw(name, 3), draw(name, 4))
 
 
@@ -101,3 +103,53 @@ def test_a_layer_begins_as_asked():
 def test_unknown_names_get_a_hint():
     with pytest.raises(UsageError, match="unknown initializer 'he_norml': did you mean 'he_normal'"):
         make_initializer("he_norml")
+
+
+class BegunKeras(Initializer):
+    """In Keras's way."""
+
+    def __call__(self, shape, dtype=None):
+        return np.full(shape, 0.5)
+
+
+class BegunOurs(Initializer):
+    """In ours."""
+
+    offset: float = 0.0
+
+    def draw(self, generator, shape):
+        return np.full(shape, 1 / 3 + self.offset)
+
+
+@pytest.mark.parametrize(
+    ("given", "begins"),
+    [
+        (initializers.Constant(2.0), 2.0), (BegunKeras(), 0.5), (BegunOurs(1.0), 4 / 3), ("begun_ours", 1 / 3),
+        (lambda shape, dtype=None: np.full(shape, 3.0), 3.0), (initializers.RandomUniform(1, 1, seed=3), 1.0),
+    ],
+)  # fmt: skip
+def test_a_model_begins_with_it_and_keeps_it(tmp_path, given, begins):
+    model = Sequential([Dense(3, kernel_initializer=given, input_shape=(2,))])
+    model.build()
+    np.testing.assert_allclose(model.get_weights()[0], begins)
+    if isinstance(given, Initializer):
+        model.save(tmp_path / "m.safetensors")
+        assert Sequential.load(tmp_path / "m.safetensors").layers[0].config() == model.layers[0].config()
+
+
+def test_a_seed_draws_the_same_each_time_and_by_hand():
+    seeded = initializers.HeNormal(seed=5)
+    models = [Sequential([Dense(3, kernel_initializer=seeded, input_shape=(4,))], seed=seed) for seed in (0, 1)]
+    for model in models:
+        model.build()
+    np.testing.assert_array_equal(models[0].get_weights()[0], models[1].get_weights()[0])
+    np.testing.assert_array_equal(models[0].get_weights()[0], seeded(shape=(4, 3)).numpy())
+    np.testing.assert_array_equal(initializers.Identity(2.0)((2, 3)).numpy(), [[2, 0, 0], [0, 2, 0]])
+    assert abs(initializers.TruncatedNormal(1.0, 0.1)((500,)).numpy() - 1).max() <= 0.2
+    with pytest.raises(UsageError, match="unknown mode 'fan_inn': did you mean 'fan_in'"):
+        initializers.VarianceScaling(mode="fan_inn")
+
+
+def test_a_name_with_a_different_spelling_is_keras_own():
+    assert isinstance(initializers.get("HeNormal"), initializers.HeNormal)
+    assert initializers.get({"class_name": "GlorotUniform", "config": {"seed": 1}}) == initializers.GlorotUniform(1)
