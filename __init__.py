@@ -33,6 +33,7 @@ LATER = {
     "Model": "nn.models",
     "Sequential": "nn.models",
     "callbacks": "nn.callbacks",
+    "constraints": "nn.constraints",
     "datasets": "datasets",
     "explain": "blackboard.explain",
     "initializers": "nn.initializers",
@@ -45,6 +46,7 @@ LATER = {
     "optim": "optim",
     "optimizers": "optim",
     "proof": "proof",
+    "regularizers": "nn.regularizers",
     "utils": "nn.utils",
     "wrappers": "nn.wrappers",
 }

@@ -33,6 +33,7 @@ from .nn.layers import Input as Input
 from .nn.models import Model as Model
 from .nn.models import Sequential as Sequential
 from .nn import callbacks as callbacks
+from .nn import constraints as constraints
 from . import datasets as datasets
 from .blackboard.explain import explain as explain
 from .nn import initializers as initializers
@@ -44,6 +45,7 @@ from . import nn as nn
 from .ops import np as np
 from . import optim as optim
 from . import proof as proof
+from .nn import regularizers as regularizers
 from .nn import utils as utils
 from .nn import wrappers as wrappers
 

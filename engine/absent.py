@@ -21,14 +21,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     },
     "Steps are recorded and replayed without it.": {"steps_per_execution": 1},
     "float16 is not scaled: train in float32.": {"auto_scale_loss": True, "loss_scale_factor": None},
-    "Weights decay with optim.AdamW(weight_decay=…); any other penalty can be part of a loss of your own.": {
-        "kernel_regularizer": None, "bias_regularizer": None, "activity_regularizer": None, "beta_regularizer": None,
-        "gamma_regularizer": None, "depthwise_regularizer": None, "recurrent_regularizer": None,
-    },
-    "Set the weights in a callback, with weight.assign(…).": {
-        "kernel_constraint": None, "bias_constraint": None, "beta_constraint": None, "gamma_constraint": None,
-        "depthwise_constraint": None, "recurrent_constraint": None,
-    },
     "Freeze layers with layer.trainable = False.": {"lora_rank": None, "lora_alpha": None},
     "Dense has precision=…": {"quantization_config": None},
     "A model lives on one device.": {"synchronized": False},

@@ -103,7 +103,7 @@ class Piece:
             except UsageError as error:
                 raise UsageError(f"{error} {way_out(value)}" if options else str(error)) from None
         value = getattr(value, "piece", value)
-        if isinstance(value, type) and issubclass(value, cls) and value is not cls:
+        if isinstance(value, type) and issubclass(value, cls) and value is not BASES[cls.key]:
             return value.from_config({name: of_config(each) for name, each in options.items()})
         if isinstance(value, cls):
             return value

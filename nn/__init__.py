@@ -1,7 +1,7 @@
 """Models: layers, losses and metrics by name, the training loop, callbacks, the model file."""
 
 from ..names import register
-from . import callbacks, initializers, layers, losses, metrics, models, utils
+from . import callbacks, constraints, initializers, layers, losses, metrics, models, regularizers, utils
 from .hooks import History
 from .models import Model, Sequential
 
@@ -10,11 +10,13 @@ __all__ = [
     "Model",
     "Sequential",
     "callbacks",
+    "constraints",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
     "register",
+    "regularizers",
     "utils",
 ]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
 from ..names import Names
+from .constraints import Constraint
 from .graph import Call, Graph, Symbol, note_spent, whole_numbers
 from .layers import LAYERS, Layer
 from .layers.base import checked_sample, wrappers
 from .nested import Body
+from .regularizers import Regularizer
 from .schema import DEPTH, check, check_config, check_keys, shown
 
 if TYPE_CHECKING:
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 MODELS: Names[type[Model]] = Names("model")
 """The classes of models by name, as a file names them; each registers itself."""
 Length = int | None
-COMMON = {"input_shape": list[Length] | None, "name": str | None, "trainable": bool}
+WEIGHTS = "kernel", "bias", "beta", "gamma", "depthwise", "pointwise", "recurrent", "embeddings", "alpha", "activity"
+COMMON = {"input_shape": list[Length] | None, "name": str | None, "trainable": bool} | {
+    f"{weight}_{kind}": piece | None
+    for weight in WEIGHTS
+    for kind, piece in (("regularizer", Regularizer), ("constraint", Constraint))
+}
 """What every layer's configuration may say."""
 
 

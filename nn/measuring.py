@@ -17,6 +17,7 @@ from ..ops.reduction import mean
 from .criterion import Loss
 from .graph import listed
 from .heads import HeadLoss, Heads
+from .penalties import penalty
 from .samples import Joined, Samples, Shape
 from .tally import MeanMetric, Metric
 from .weighing import unweighed
@@ -165,10 +166,12 @@ def outputs_and_loss(
     Raises UsageError where the loss is no tensor, or
     where it is to be on the tape and does not follow from the weights.
     """
+    activities: list[Tensor] = []
     outputs = model.forward(
-        x, taped=taped, training=training, generator=generator, logits=model.fused, weights=weights
+        x, taped=taped, training=training, generator=generator, logits=model.fused, weights=weights,
+        activities=activities,
     )  # fmt: skip
-    return outputs, losses_of(model, outputs, y, taped)[0]
+    return outputs, with_penalties(model, losses_of(model, outputs, y, taped)[0], activities, taped, weights)
 
 
 def losses_of(model: Trained, outputs: Any, y: Any, taped: bool) -> tuple[Tensor, list[Tensor]]:
@@ -207,6 +210,16 @@ def _checked(loss: Loss, value: Any, outputs: Tensor, taped: bool) -> Tensor:
     return found
 
 
+def with_penalties(
+    model: Trained, value: Tensor, activities: Sequence[Tensor], taped: bool, weights: Sequence[Weights] | None = None
+) -> Tensor:
+    """The loss, and what the model's regularisers say of its weights and activities."""
+    for added in (penalty(model, weights, taped), *activities):
+        if isinstance(added, Tensor):
+            value = value + added
+    return value
+
+
 def in_dtype(model: Network, x: Any) -> Any:
     """The batch as the first layer takes it: whole numbers stay what they are until it is made."""
     if isinstance(x, list):
@@ -218,8 +231,12 @@ def in_dtype(model: Network, x: Any) -> Any:
 def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
     """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up."""
     fused = model.fused
-    outputs = model.forward(x, taped=training, training=training, generator=generator, logits=fused)
+    activities: list[Tensor] = []
+    outputs = model.forward(
+        x, taped=training, training=training, generator=generator, logits=fused, activities=activities
+    )  # fmt: skip
     value, heads = losses_of(model, outputs, y, training)
+    value = with_penalties(model, value, activities, training)
     outputs, targets, probabilities = listed(outputs), listed(y), dict[int, Any]()
     xp = backend.namespace_of(outputs[0]._data)
     values = [value._data]

@@ -25,6 +25,7 @@ from .layers.base import LARGEST, Shape, Weights, checked_sample
 from .layers.written import set_weights
 from .measuring import in_dtype
 from .nested import Body, Nested
+from .penalties import activity
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -555,18 +556,21 @@ class Network:
         generator: numpy.random.Generator | None = None,
         logits: bool | Sequence[bool] = False,
         weights: Sequence[Weights] | None = None,
+        activities: list[Tensor] | None = None,
     ) -> Any:
         """The output for a batch, or the list of outputs (D8, D9). x: a list of tensors where there are several inputs.
 
         taped: the weights ask for gradients. logits: stop before the last σ. weights: others than the model's own,
-        of each layer by name.
+        of each layer by name. activities: takes in what regularisers say of what layers give.
         """
         if weights is None:
             weights = [layer.weights for layer in self.parts]
             if not taped:
                 weights = [{name: w.detach() for name, w in own.items()} for own in weights]
         xs = x if isinstance(x, list) else [x]
-        found = self.run(xs, weights, training=training, generator=generator, logits=logits)
+        found = self.run(
+            xs, weights, training=training, generator=generator, logits=logits, activities=activities
+        )  # fmt: skip
         return found[0] if len(found) == 1 else found
 
     def run(
@@ -578,6 +582,7 @@ class Network:
         generator: numpy.random.Generator | None,
         logits: bool | Sequence[bool] = False,
         told: Callable[[Layer], None] | None = None,
+        activities: list[Tensor] | None = None,
     ) -> list[Tensor]:
         """The outputs: one call after another. logits: of which outputs not to take the last σ. told: of each call."""
         values: dict[int, Any] = dict(zip(self.inputs_at, xs, strict=True))
@@ -609,6 +614,9 @@ class Network:
                     values.update(zip(call.y, y, strict=True))
                 else:
                     values[call.y] = y
+            if activities is not None and layer.pieces:
+                y = values[call.y] if isinstance(call.y, int) else y
+                activities += activity(layer, layer.function(y) if raw and call.y in raw else y)
             for number in call.spent:
                 del values[number]
             if told:

@@ -20,6 +20,7 @@ from .finite import first_changed, first_fault
 from .graph import listed
 from .hooks import Hooks
 from .measuring import RunningMeans, in_dtype, measure
+from .penalties import constrain
 from .samples import Samples, rows
 from .sources import Source
 from .state import Snapshot, Standing, Within, changing, is_finite, key_of, show_averages, show_raw
@@ -226,6 +227,7 @@ class Trainer:
         if model.trainable_weights:  # else everything is frozen
             loss.backward()
             model.optimizer.step(model.flat)
+            constrain(model)
         for w in model.weights:
             w.grad = None
         self.means.add(values, listed(x)[0].shape[0], y)

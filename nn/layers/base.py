@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy
@@ -19,10 +19,12 @@ from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError
 from ...names import Names, is_ours, snake, taken_by
 from .. import graph
+from ..constraints import Constraint
 from ..criterion import check_arguments
 from ..graph import Shape as Shape
 from ..graph import is_symbolic, samples_of
 from ..initializers import Begin
+from ..regularizers import Regularizer
 from . import written
 
 Weights = Mapping[str, Tensor]
@@ -34,6 +36,15 @@ LARGEST = 1 << 48
 """Numbers in one array, beyond which none is asked for."""
 COMMON = ("input_shape", "name", "trainable")
 """What every layer may be given."""
+
+
+def _pieces(kind: type[Layer]) -> Iterator[str]:
+    """The names of the regularisers and constraints of its weights: of those whose beginning may be given."""
+    for name in taken_by(kind):
+        if name.endswith("_initializer") and not name.startswith("moving_"):
+            weight = name.removesuffix("_initializer")
+            yield from (f"{weight}_regularizer", f"{weight}_constraint")
+    yield "activity_regularizer"
 
 
 class Layer:
@@ -60,6 +71,8 @@ class Layer:
     """Whether a model hands x on in the dtype it has, as a layer wants it that looks up places by whole numbers; else
     x is made the model's floating dtype first. None: as the layer after it says, for one that only moves elements."""
 
+    piece_names: ClassVar[tuple[str, ...]] = ("activity_regularizer",)
+    """Of what may be given besides the constructor's arguments: regularisers and constraints, by names as Keras has."""
     takes_several: bool = False
     """Whether it takes a list of values."""
     makes_mask: bool = False
@@ -90,11 +103,18 @@ class Layer:
         self.state: dict[str, Tensor] = {}
         self.built_for = None
         self._trainable, self._in_trainable_model = bool(trainable), True
+        self.pieces: dict[str, Any] = {}
+
+    def weight_of(self, name: str) -> str:
+        """The key of the weight whose regulariser is `name`_regularizer."""
+        keys = [key for key in (name, f"{name}_kernel", "kernel") if key in self.weights]
+        return next(iter(keys), name)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):
-            cls.__init__ = checked_arguments(vars(cls)["__init__"], "", ("trainable", "input_dim"))  # type: ignore[method-assign]
+            cls.piece_names = tuple(_pieces(cls))
+            cls.__init__ = checked_arguments(vars(cls)["__init__"], "", ("trainable", "input_dim", *cls.piece_names))  # type: ignore[method-assign]
         if "__init__" in vars(cls) and "config_names" not in vars(cls):
             cls.config_names = tuple(name for name in taken_by(cls) if name not in COMMON)
         written.bridge(cls, Layer)
@@ -142,6 +162,12 @@ class Layer:
                 raise unknown_attribute(own.__name__, name, given)
             if name in self.variables:
                 raise UsageError(f"{self.name}.{name}: it is changed by layer.variables[{name!r}].assign(…).")
+        if name in self.piece_names:
+            made = (
+                (Regularizer if name.endswith("regularizer") else Constraint).of(value) if value is not None else None
+            )
+            self.pieces = {key: one for key, one in {**self.pieces, name: made}.items() if one is not None}
+            return
         if name == "input_dim" and name not in own.config_names:
             name, value = "input_shape", value and checked_shape(name, (value,))
         if self._bound_to is not None:
@@ -197,9 +223,11 @@ class Layer:
     def __getattr__(self, name: str) -> Any:
         """A weight by its name."""
         own = vars(self)
-        for kind in ("weights", "state"):
+        for kind in ("weights", "state", "pieces"):
             if name in own.get(kind, ()):
                 return own[kind][name]
+        if name in self.piece_names:
+            return None
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def _made(self) -> graph.Made:
@@ -397,7 +425,7 @@ class Layer:
         shape = {} if self.input_shape is None else {"input_shape": list(self.input_shape)}
         frozen = {} if self.trainable else {"trainable": False}
         kept = {key: plain(getattr(self, key)) for key in self.config_names if hasattr(self, key)}
-        return {"name": self.name, **shape, **frozen, **kept}
+        return {"name": self.name, **shape, **frozen, **kept, **plain(self.pieces)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
@@ -445,7 +473,7 @@ class Layer:
         return sum(w.size for w in self.variables.values())
 
 
-Layer.__init__ = checked_arguments(Layer.__init__)  # type: ignore[method-assign]
+Layer.__init__ = checked_arguments(Layer.__init__, "", ("activity_regularizer",))  # type: ignore[method-assign]
 LAYERS: Names[type[Layer]] = Names("layer")
 """Layers by class name, as a model file names them; each registers itself."""
 ACTIVATIONS: Names[Primitive | None] = Names(

@@ -55,7 +55,7 @@ def test_each_layer_may_be_made_frozen(name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_arguments_without_a_counterpart_are_refused_with_the_way_out(name):
-    for argument in ("kernel_regularizer", "activity_regularizer", "dtype", "kernel_constraint"):
+    for argument in ("lora_rank", "quantization_config", "dtype", "synchronized"):
         with pytest.raises(cg.ChalkgradError, match=rf"{name}\({argument}=…\).*{KERAS[argument][1][:20]}"):
             made(name, **{argument: "l2"})
         made(name, **{argument: None})

@@ -78,7 +78,7 @@ DESCRIPTIONS = {
     "a shape with a fraction": (lambda d: d.update(input_shape=[4.5]), r"\['input_shape'\]"),
     "no layers": (lambda d: d.update(layers=[]), "no layers"),
     "a layer's unknown key": (layer(untis=3), "Dense has no 'untis': did you mean 'units'"),
-    "a key of Keras's": (layer(kernel_regularizer=None), "kernel_regularizer"),
+    "a key of Keras's": (layer(lora_rank=None), "lora_rank"),
     "a truth value for a number": (layer(units=True), r"Dense\(units=…\) is True"),
     "a number for a truth value": (layer(use_bias=1), r"Dense\(use_bias=…\) is 1, and should be true or false"),
     "a huge number": (layer(units=10**4000), r"Dense\(units=…\)"),
