@@ -15,7 +15,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "Weights of each position, such as a time step, are given as they are: sample_weight of shape (batch, steps).": {
         "sample_weight_mode": None,
     },
-    "A metric is that of all samples alike; weigh in one of your own.": {"weighted_metrics": None},
     "Data are loaded by whom you like; an augmentation is prepared by a thread beside the training.": {
         "workers": 1, "use_multiprocessing": False, "max_queue_size": 10,
     },

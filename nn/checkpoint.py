@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from .container import check_extension, check_header, digest_of
 from .criterion import Loss
 from .description import UNUSABLE, made
 from .fitting import make_metric
-from .heads import HeadLoss, Heads, plain_of
+from .heads import Heads, reported
 from .layers import LAYERS
 from .loading import (
     DIGEST,
@@ -202,17 +202,11 @@ class Description:
     def _compiled(self, model: Trained, loss: Loss) -> dict[str, Any]:
         assert model.optimizer is not None
         several = loss if isinstance(loss, Heads) else None
-        metrics: list[Any] = [[] for _ in several.losses] if several else []
-        for metric, head in zip(model.metrics, model.metric_heads, strict=True):
-            if isinstance(metric, HeadLoss):
-                continue
-            try:
-                if several:
-                    metrics[head].append(self._metric(plain_of(metric, model.output_names[head]), several.losses[head]))
-                else:
-                    metrics.append(self._metric(metric, loss))
-            except UsageError as error:
-                self.notes.append(f"it is without a metric, since {error}")
+        plain, weighted = (reported(model, each) for each in (False, True))
+        if several:
+            plain, weighted = ([*map(self._metrics, each, several.losses)] for each in (plain, weighted))
+        else:
+            plain, weighted = (self._metrics(each, loss) for each in (plain, weighted))
         losses: Any = loss.shortest()
         weights = {}
         if isinstance(loss, Heads):
@@ -221,10 +215,20 @@ class Description:
             "optimizer": self._written(model.optimizer.config(), "the optimizer has"),
             "iterations": model.optimizer.iterations,
             "loss": self._written(losses, "compile was given"),
-            "metrics": metrics,
+            "metrics": plain,
+            **({"weighted_metrics": weighted} if any(weighted) else {}),
             **weights,
             **{name: getattr(model, name) for name in CHOICES},
         }
+
+    def _metrics(self, metrics: Iterable[Metric], loss: Loss) -> list[Any]:
+        found = []
+        for metric in metrics:
+            try:
+                found.append(self._metric(metric, loss))
+            except UsageError as error:
+                self.notes.append(f"it is without a metric, since {error}")
+        return found
 
     def _metric(self, metric: Metric, loss: Loss) -> Any:
         if metric == make_metric(metric.name, loss) if metric.name in (*METRICS, *METRICS.aliases) else False:

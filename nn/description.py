@@ -71,6 +71,7 @@ class Later(TypedDict, total=False):
     deterministic: bool
     check_finite: bool
     loss_weights: list[float]
+    weighted_metrics: list[Any]
 
 
 class Compiled(Later):
@@ -141,7 +142,12 @@ def _compile(model: Trained, settings: Mapping[str, Any], own: Mapping[str, Any]
         loss = type(loss)(**{**loss.get_config(), **earlier})
     choices = {name: settings[name] for name in CHOICES if name in settings}
     model.compile(
-        make_optimizer(config), loss, settings["metrics"], loss_weights=settings.get("loss_weights"), **choices
+        make_optimizer(config),
+        loss,
+        settings["metrics"],
+        loss_weights=settings.get("loss_weights"),
+        weighted_metrics=settings.get("weighted_metrics"),
+        **choices,
     )
     assert model.optimizer is not None
     model.optimizer.iterations = whole("it", "iterations", settings["iterations"], 0)

@@ -69,7 +69,9 @@ def _under(loss: Loss, metric: Metric) -> Metric:
             f"{TAKES[loss.targets]}: {_way_out(loss)}."
         )
     if isinstance(metric, BinaryAccuracy) and metric.threshold == 0.5:
-        return replace(metric, on_logits=loss.from_logits)
+        found = replace(metric, on_logits=loss.from_logits)
+        found._set(weighted=metric.weighted)
+        return found
     return metric
 
 

@@ -87,22 +87,51 @@ def in_order(given: Any, names: Sequence[str], what: str, default: Any = None) -
     return list(given)
 
 
-def metrics_of(metrics: Any, loss: Heads, names: Sequence[str]) -> tuple[list[Metric], list[int]]:
+def metrics_of(metrics: Any, weighted: Any, loss: Heads, names: Sequence[str]) -> tuple[list[Metric], list[int]]:
     """The metrics of these outputs, the loss of each first, named by output and metric; and of which output each is."""
     made: list[Metric] = [HeadLoss(name=f"{name}_loss") for name in names]
     places = [*range(len(names))]
-    for place, each in enumerate(in_order(metrics, names, "metrics") if metrics else ()):
-        for metric in each if isinstance(each, (list, tuple)) else [each] if each is not None else ():
-            found = make_metric(metric, loss.losses[place])
-            found = found.from_config(found.get_config())
-            found._set(name=f"{names[place]}_{found.name}")
-            made.append(found)
+    given = [
+        in_order(each, names, what) if each else [None] * len(names)
+        for what, each in (("metrics", metrics), ("weighted_metrics", weighted))
+    ]
+    for place, (plain, counting) in enumerate(zip(*given, strict=True)):
+        for metric in of_output(_listed(plain), _listed(counting), loss.losses[place]):
+            made.append(renamed(metric, f"{names[place]}_{metric.name}"))
             places.append(place)
     return made, places
 
 
+def of_output(metrics: Sequence[Any], weighted: Sequence[Any], loss: Loss) -> list[Metric]:
+    """The metrics of one output; of the weighted ones, those whose name is taken are called weighted_…, as in Keras."""
+    made = [make_metric(metric, loss) for metric in metrics]
+    for given in weighted:
+        metric = make_metric(given, loss).with_weights()
+        taken = metric.name in [one.name for one in made]
+        made.append(renamed(metric, f"weighted_{metric.name}") if taken else metric)
+    return made
+
+
+def reported(model: Any, weighted: bool) -> Any:
+    """The metrics of a model as `compile` takes them: those in which weights count, or the others."""
+    found: list[list[Metric]] = [[] for _ in model.outputs_at]
+    for metric, place in zip(model.metrics, model.metric_heads, strict=True):
+        if metric.weighted is weighted and not isinstance(metric, HeadLoss):
+            found[place].append(metric if len(found) == 1 else plain_of(metric, model.output_names[place]))
+    return found[0] if len(found) == 1 else found
+
+
 def plain_of(metric: Metric, output: str) -> Metric:
     """The metric of an output by its own name."""
+    return renamed(metric, metric.name.removeprefix(f"{output}_"))
+
+
+def renamed(metric: Metric, name: str) -> Metric:
+    """The same metric under another name."""
     found = metric.from_config(metric.get_config())
-    found._set(name=metric.name.removeprefix(f"{output}_"))
+    found._set(name=name, weighted=metric.weighted)
     return found
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, (list, tuple)) else () if given is None else [given]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import itertools
+import operator
 import types
 import warnings
 from collections import deque
@@ -16,7 +17,10 @@ import numpy
 from ..checks import whole
 from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
+from ..replay.arguments import leaves, rebuilt
+from .graph import listed
 from .samples import Samples
+from .weighing import unweighed
 
 ENDLESS = itertools.cycle, itertools.count, itertools.repeat
 MANY = 10_000
@@ -57,20 +61,22 @@ class PyDataset:
 
 
 class InBatches:
-    """Arrays in batches of a size."""
+    """Samples and targets, with their weights, in batches of a size. batch: all of them, as a step takes them."""
 
-    def __init__(self, parts: Iterable[Any], size: int) -> None:
-        self.parts, self.size = [*parts], size
+    def __init__(self, batch: list[Any], size: int) -> None:
+        self.batch, self.size, self.count = batch, size, len(next(leaves(batch)))
 
     def __len__(self) -> int:
-        return -(-len(self.parts[0]) // self.size)
+        return -(-self.count // self.size)
 
     def over(self, generator: numpy.random.Generator | None) -> Iterator[Any]:
         """One pass, in an order that is drawn, if there is what to draw it from."""
-        count = len(self.parts[0])
-        order = generator.permutation(count) if generator else numpy.arange(count)
-        for start in range(0, count, self.size):
-            yield tuple(part[order[start : start + self.size]] for part in self.parts)
+        order = generator.permutation(self.count) if generator else numpy.arange(self.count)
+        for start in range(0, self.count, self.size):
+            x, y = rebuilt(self.batch, operator.itemgetter(order[start : start + self.size]))
+            pairs = [unweighed(each) for each in listed(y)]
+            targets, weights = ([*column] for column in zip(*pairs, strict=True))
+            yield (x, targets, weights) if isinstance(y, list) else (x, targets[0], weights[0])
 
 
 def is_source(x: Any) -> bool:

@@ -16,15 +16,14 @@ from ..engine.streams import say
 from ..errors import UnknownNameError, UsageError
 from ..names import is_ours
 from ..optim import Optimizer, make_optimizer
-from ..replay.arguments import leaves
 from ..replay.capture import Captured, check_jit
 from . import training
 from .criterion import Loss, LossFunction
 from .draws import Stream
 from .endings import ending
-from .fitting import check_metric, make_metric
+from .fitting import check_metric
 from .graph import Graph
-from .heads import Heads, heads_of, in_order, metrics_of
+from .heads import Heads, heads_of, in_order, metrics_of, of_output, reported
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .keeping import BackupAndRestore
 from .losses import make_loss
@@ -101,11 +100,13 @@ class Trained(Network):
         deterministic: bool = False,
         check_finite: bool = True,
         loss_weights: Any = None,
+        weighted_metrics: Any = None,
     ) -> None:
         """Choose how to train: the optimiser, the loss, and the metrics to report, each by name or as an object.
 
         Where there are several outputs loss, loss_weights and metrics may be lists, one of each, or dicts by name; the
-        loss is the sum of theirs, times the weights, and each of them is told, too.
+        loss is the sum of theirs, times the weights, and each of them is told, too. weighted_metrics: those in which
+        the weights of samples count, Σ w v / Σ w; in metrics all samples count alike.
 
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
         same to the last bit. jit_compile: whether a recorded step is compiled with Numba, see `cg.capture`; "auto" and
@@ -121,7 +122,7 @@ class Trained(Network):
             raise UsageError("compile needs a loss, such as 'categorical_crossentropy' or 'mse'.")
         chosen = make_optimizer(optimizer)
         made = self._made_loss(loss, loss_weights)
-        self._measure(made, metrics or ())
+        self._measure(made, metrics or (), weighted_metrics or ())
         self._optimizer = chosen
         self.run_eagerly, self.jit_compile, self.deterministic = run_eagerly, jit_compile, deterministic
         self.check_finite = check_finite
@@ -135,7 +136,7 @@ class Trained(Network):
             loss = loss[0]
         elif isinstance(loss, dict) and [*loss] == self.output_names:
             loss = loss[self.output_names[0]]
-        if loss_weights is not None:
+        if loss_weights not in (None, 1, [1]):
             raise UsageError("loss_weights weigh the losses of several outputs, and the model has one.")
         return make_loss(loss)
 
@@ -159,7 +160,7 @@ class Trained(Network):
     def loss(self, value: str | Loss | LossFunction) -> None:
         made = self._made_loss(value)
         try:
-            self._measure(made, self._metrics)
+            self._measure(made, *self._reported())
         except UsageError as error:
             raise UsageError(f"{error} To change both, call model.compile(optimizer, loss, metrics).") from None
 
@@ -173,17 +174,22 @@ class Trained(Network):
     def metrics(self, value: Sequence[str | Metric | MetricFunction]) -> None:
         if self._loss is None:
             raise UsageError("metrics are set before compile: call model.compile(optimizer=…, loss=…, metrics=…).")
-        self._measure(self._loss, value or ())
+        self._measure(self._loss, value or (), self._reported()[1])
 
-    def _measure(self, loss: Loss, metrics: Sequence[str | Metric | MetricFunction]) -> None:
+    def _reported(self) -> list[Any]:
+        """The metrics as `compile` takes them, plain ones and weighted ones."""
+        return [reported(self, weighted) for weighted in (False, True)]
+
+    def _measure(self, loss: Loss, metrics: Any, weighted: Any = ()) -> None:
         """Take a loss, and metrics that fit it; raises UsageError, with nothing changed, where they do not."""
-        if isinstance(metrics, str):
-            raise UsageError(f"metrics is a list: metrics=[{metrics!r}].")
+        for what, given in (("metrics", metrics), ("weighted_metrics", weighted)):
+            if isinstance(given, str):
+                raise UsageError(f"{what} is a list: {what}=[{given!r}].")
         if isinstance(loss, Heads):
-            found, places = metrics_of(metrics, loss, self.output_names)
+            found, places = metrics_of(metrics, weighted, loss, self.output_names)
             made = tuple(found)
         else:
-            made = tuple(make_metric(metric, loss) for metric in metrics)
+            made = tuple(of_output(metrics, weighted, loss))
             places = [0] * len(made)
         names = ["loss", *(metric.name for metric in made)]
         if len(set(names)) != len(names):
@@ -218,7 +224,14 @@ class Trained(Network):
     def fused(self) -> list[bool]:
         """Of each output, whether its σ and its loss are computed in one, from logits."""
         pairs = zip(self.losses, self.heads, strict=False)
-        return [loss.fuses is not None and loss.fuses == getattr(head, "activation", None) for loss, head in pairs]
+        fused = [loss.fuses is not None and loss.fuses == getattr(head, "activation", None) for loss, head in pairs]
+        return fused if len(fused) < 2 else self._left_raw(fused)
+
+    def _left_raw(self, fused: list[bool]) -> list[bool]:
+        """Those of them that no layer takes, and that stand for one output alone."""
+        taken = [*self.outputs_at, *(number for call in self.calls for number in call.taken())]
+        once = [[n for n in taken if n == number] == [number] for number in self.outputs_at]
+        return [one and alone for one, alone in zip(fused, once, strict=True)]
 
     @property
     def metric_heads(self) -> list[int]:
@@ -342,7 +355,7 @@ class Trained(Network):
         else:
             samples = self._samples(x, y, loss, "", sample_weight, class_weight, augmentation)
             if steps not in (None, -(-len(samples) // batch_size)):
-                samples = self._source(InBatches(leaves(samples.batch), batch_size), (), loss, "", steps)
+                samples = self._source(InBatches(samples.batch, batch_size), (), loss, "", steps)
         if isinstance(samples, Source) and (evaluate_training or augmentation):
             raise UsageError(
                 "evaluate_training and augmentation take arrays of samples, each epoch going over all, not batches "

@@ -306,7 +306,8 @@ class Trainer:
     def one(self, batch: Samples) -> None:
         """A step on a batch of its own."""
         step = self.model.captured(self._step_name, self._step) if self.captured else self._step
-        step(*rebuilt(batch.batch, Tensor))
+        with alone(self.model, len(batch)):
+            step(*rebuilt(batch.batch, Tensor))
         self.means.count += len(batch)
 
     def forget(self) -> None:

@@ -149,8 +149,8 @@ def test_missing_targets_are_named(what):
         getattr(prepared(CATEGORICAL), what)(X, None, verbose=0)
 
 
-@pytest.mark.parametrize("data", [(X, ROWS, np.ones(N), 1), (X,), 3])
-def test_validation_data_is_a_pair(data):
+@pytest.mark.parametrize("data", [(X, ROWS, np.ones(N), np.ones(N)), (X,), 3])
+def test_validation_data_is_a_pair_or_three(data):
     with pytest.raises(UsageError, match="validation_data"):
         prepared(CATEGORICAL).fit(X, ROWS, validation_data=data, verbose=0)
 

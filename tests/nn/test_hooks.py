@@ -195,7 +195,7 @@ def test_the_replayed_training_is_the_same_with_batch_hooks():
 
 REFUSED = {
     "fit": ["workers"],
-    "compile": ["weighted_metrics", "steps_per_execution"],
+    "compile": ["steps_per_execution"],
 }
 
 
