@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy
 
-from ..engine.backend import REFUSED
+from ..engine.backend import REFUSED, library_of
+from ..engine.capturing import capturing
 from ..engine.namespace import namespace
 from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError, UsageError
@@ -38,6 +39,19 @@ _regular = _draws(lambda x, one: x + 3 * one)
 _definite = _draws(lambda x, one: x @ numpy.swapaxes(x, -1, -2) + one)
 _near_one = _draws(lambda x, one: x / 2 + 2 * one)
 _apart = _draws(lambda x, one: x + 4 * one * numpy.arange(1.0, one.shape[1] + 1))
+
+
+def _listed(function: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    """A function of the library and an array that gives one array of several: a recorded step lists it as one call."""
+
+    def called(a):
+        capture = capturing()
+        return capture.call("linalg.svd", plain, (a,)) if capture else plain(a)
+
+    def plain(a):
+        return function(library_of(a), a)
+
+    return called
 
 
 def linear_algebra(function: Any) -> Any:
@@ -114,7 +128,10 @@ def _(xp, gy, a, y):
 )
 def logabsdet(xp, a):
     """The logarithm of the size of each matrix's determinant, which may itself be beyond all numbers."""
-    return xp.linalg.slogdet(a)[1]
+    return _log_of_size(a)
+
+
+_log_of_size = _listed(lambda xp, a: xp.linalg.slogdet(a)[1])
 
 
 @logabsdet.vjp("a", "c = inverse(a); ga[..., i, j] = gy[...] * c[..., j, i]")
@@ -125,7 +142,10 @@ def _(xp, gy, a):
 @primitive("d = det(a); y[...] = sign(d[...])", domain={"a": _regular}, examples=SQUARE)
 def signdet(xp, a):
     """The sign of each matrix's determinant: constant, so no gradient passes."""
-    return xp.linalg.slogdet(a)[0]
+    return _sign(a)
+
+
+_sign = _listed(lambda xp, a: xp.linalg.slogdet(a)[0])
 
 
 @linear_algebra
@@ -182,7 +202,12 @@ def eigenvectors(xp, a):
     a: symmetric matrices; of others the symmetric part. Raises DataError in the reverse pass on the CPU where two
     eigenvalues are equal, since eigenvectors have no derivative there.
     """
-    values, vectors = xp.linalg.eigh((a + swap_last(xp, a)) / 2)
+    return _eigh((a + swap_last(xp, a)) / 2)
+
+
+@_listed
+def _eigh(xp, a):
+    values, vectors = xp.linalg.eigh(a)
     return xp.concatenate([values[..., None, :], vectors], -2)
 
 
@@ -226,6 +251,11 @@ def eigvalsh(a):
 @primitive("y = svd(a)", saves=("a", "y"), domain={"a": _apart}, examples=(example((3, 2)), example((2, 2, 3))))
 def singular_vectors(xp, a):
     """Left singular vectors as columns, below them the singular values in a row, and the right vectors as columns."""
+    return _svd(a)
+
+
+@_listed
+def _svd(xp, a):
     u, s, vt = xp.linalg.svd(a, full_matrices=False)
     return xp.concatenate([u, s[..., None, :], xp.swapaxes(vt, -1, -2)], -2)
 

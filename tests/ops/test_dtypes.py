@@ -25,6 +25,8 @@ def integers_for(p, case, dtype):
     for i, x in enumerate(draw(p, case)):
         if p.operand(i) == "mask":  # of which some must count
             yield np.ones(x.shape, dtype)
+        elif callable(p.domain[p.operand(i)]):  # a matrix of that kind
+            yield np.broadcast_to(np.eye(*x.shape[-2:]) * (1 if dtype == "bool" else limit), x.shape).astype(dtype)
         else:
             yield whole_numbers(dtype, x.shape, limit) if p.operand(i) in p.equation.terms else x
 
