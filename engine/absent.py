@@ -27,7 +27,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "A model has one dtype: Sequential(…, dtype=…).": {"autocast": True, "dtype": None, "dtype_policy": None},
     "Each element is dropped by itself.": {"noise_shape": None},
     "Dropout draws from the stream of the training: fit(…, seed=…).": {"seed": None},
-    "Give input_shape=(n,).": {"input_dim": None},
     "Give input_shape, the shape of one sample.": {"batch_input_shape": None},
     "Batches have the size that fit, evaluate and predict are given.": {"batch_size": None},
     "Build the model, then call model.set_weights(…).": {"weights": None},

@@ -8,6 +8,7 @@ from typing import Any
 
 from .layers.core import Input
 from .model import Model
+from .nested import Body, Nested
 from .sequential import Sequential
 
 __all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "save_model"]
@@ -34,4 +35,9 @@ def clone_model(model: Model, clone_function: Callable[[Any], Any] | None = None
 
     clone_function: makes of each layer the one that takes its place; models among them are cloned.
     """
-    return type(model).from_config(model.get_config())
+    config = model.get_config()
+    if clone_function is not None:
+        made = [clone_function(part) for part in model.parts if not isinstance(part, (Nested, Body))]
+        given = {layer.name: layer.config() for layer in made}
+        config["layers"] = [given.get(each["name"], each) for each in config["layers"]]
+    return type(model).from_config(config)

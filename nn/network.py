@@ -508,11 +508,13 @@ class Network:
 
         Of symbols it makes symbols, as a layer does. Where there are several inputs x is a list, or a dict by name.
         """
+        self.sharing.check("a call of the model")
+        if self.shapes and isinstance(x, Tensor) and x.shape[1:] == self.shapes[0] and self.inputs_at == [0]:
+            return self.forward(in_dtype(self, x), training=bool(training), generator=generator)
         if isinstance(x, dict):
             x = self.in_order(x)
         if is_symbolic(x):
             return self.as_layer(x)
-        self.sharing.check("a call of the model")
         xs = [each if isinstance(each, Tensor) else tensor(each, device=self.device) for each in self._separate(x)]
         shapes = [each.shape[1:] for each in xs]
         if drawn := self._layer and self._layer._drawn_from:  # within the first call of a model of the user's own

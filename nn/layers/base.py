@@ -149,6 +149,8 @@ class Layer:
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. What the constructor of a layer of ours is given is checked as there, or refused."""
         own: Any = next(kind for kind in type(self).__mro__ if is_ours(kind))
+        if name == "input_dim" and name not in own.config_names:
+            name, value = "input_shape", value and checked_shape(name, (value,))
         given = self.given(own)
         if name in given:
             if self.built_for is not None and name not in own.free_names:
@@ -168,8 +170,6 @@ class Layer:
             )
             self.pieces = {key: one for key, one in {**self.pieces, name: made}.items() if one is not None}
             return
-        if name == "input_dim" and name not in own.config_names:
-            name, value = "input_shape", value and checked_shape(name, (value,))
         if self._bound_to is not None:
             setattr(self._bound_to, name, value)
         if name in ("weights", "state") and not isinstance(value, dict):
@@ -281,7 +281,7 @@ class Layer:
                 [checked_sample("input_shape", s) for s in shape] if several else checked_sample("input_shape", shape)
             )
             self._begin(shape, generator or random.generator(0, self.name), dtype)
-            return self.output_shape(shape)
+            return graph.with_varying(self.output_shape, shape)
         shape, (generator, dtype) = written.known(self, samples_of(input_shape)), self._drawn_from
         for own, made in (
             (self.weights, self.make_weights(shape, generator)),
@@ -293,7 +293,7 @@ class Layer:
     def _begin(self, input_shape: Any, generator: numpy.random.Generator, dtype: Any) -> None:
         """Draw the weights for samples of `input_shape`, whichever way the layer is written."""
         if not self._is_called:
-            self.output_shape(input_shape)
+            graph.with_varying(self.output_shape, input_shape)
         written.begin(self, input_shape, generator, dtype)
 
     def hold(self, input_shape: Any, weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:

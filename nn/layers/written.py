@@ -15,6 +15,7 @@ from ...engine import random
 from ...engine.incoming import as_array
 from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError
+from ...names import is_ours
 from ..graph import VARYING, Shape, Shapes, mapped, samples_of, with_varying
 from ..initializers import make_initializer
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCH = 2
 """Samples in the batch on which a `call` is tried, to see what shapes it gives."""
+PLAIN, CONTAINERS = (str, int, float, bool, type(None), Tensor), (list, tuple, dict)
 BESIDE = ("training", "generator", "mask")
 """What a call may take besides values."""
 
@@ -62,8 +64,9 @@ def _building(build: Callable[..., Any]) -> Callable[..., Any]:
 def inner_of(holder: Any, beside: frozenset[str] = frozenset()) -> dict[str, Layer]:
     """The layers that an object holds, also in lists and dicts, by the names of its attributes."""
     found: dict[str, Layer] = {}
+    plain = (*PLAIN, *CONTAINERS) if is_ours(type(holder)) else PLAIN  # ours hold them by name
     for name, value in vars(holder).items():
-        if name not in beside:
+        if type(value) not in plain and name not in beside:
             _gather(found, name, value)
     return found
 

@@ -226,6 +226,15 @@ def test_several_inputs_and_outputs_train_by_list_and_by_name():
     assert [y.shape for y in by_list.predict(parts)] == [(48, 2), (48, 3)]
 
 
+def test_an_output_that_another_layer_takes_has_its_softmax():
+    x = Input((6,))
+    kind = Dense(3, activation="softmax")(x)
+    model = Model(x, [kind, Dense(2)(kind)])
+    model.compile("sgd", ["sparse_categorical_crossentropy", "mse"], loss_weights=[0, 1])
+    expected = np.square(model.predict(X)[1] - Y).mean()
+    assert model.evaluate(X, [KIND, Y], verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "error", "message"),
     [
