@@ -185,7 +185,7 @@ class Description:
             "format": PLAIN if plain else FORMAT,
             "name": model.name,
             "seed": model.seed,
-            "dtype": model.dtype,
+            "dtype": model.policy,
             "input_shape": shapes if len(shapes) > 1 else shapes[0],
             "layers": layers,
             "stream": asdict(model.stream),

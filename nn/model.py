@@ -30,7 +30,8 @@ class Model(Trained):
     `training`.
 
     seed: what the weights are drawn from; the same seed gives the same weights; by default 0, or what follows from
-    `utils.set_random_seed`. dtype: of weights and computation.
+    `utils.set_random_seed`. dtype: of weights and computation;
+    "mixed_float16" computes in float16 with weights of float32.
     device: where they live. All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers'
     weights are views; a layer that another model has, too, is the same in both.
 
@@ -96,7 +97,7 @@ class Model(Trained):
         if hasattr(type(self), "call"):
             return self.arguments()
         shape = {"input_shape": _one_or_all(self.input_shapes)} if self.knows_its_input else {}
-        return {"name": self.name, "seed": self.seed, "dtype": self.dtype, **shape, **self.architecture()}
+        return {"name": self.name, "seed": self.seed, "dtype": self.policy, **shape, **self.architecture()}
 
     def arguments(self) -> dict[str, Any]:
         """What the class of the user's is given to make it again."""

@@ -51,14 +51,20 @@ def on_its_device(method: Callable[P, R]) -> Callable[P, R]:
     return there
 
 
+MIXED = "mixed_float16"
+"""The policy by which weights are float32, and what is computed with them is float16."""
+
+
 def _floating(dtype: Any) -> str:
     """The name of a dtype that a model can have; raises DtypeError for any other."""
+    if dtype == "mixed_bfloat16":
+        raise DtypeError(f"dtype={dtype!r}: NumPy has no bfloat16. {MIXED!r} is there, or Dense(precision='tf32').")
     try:
         found = numpy.dtype(dtype)
     except TypeError:
         found = None
     if found not in ("float16", "float32", "float64"):
-        raise DtypeError(f"dtype={dtype!r}: a model computes in float16, float32 or float64.")
+        raise DtypeError(f"dtype={dtype!r}: a model computes in float16, float32 or float64, or by {MIXED!r}.")
     return str(found)
 
 
@@ -77,7 +83,8 @@ class Network:
         self._trainable = True
         seed = random.next_seed() if seed is None else seed
         random.generator(seed)  # refuses what is no seed
-        self.seed, self.dtype, self.name = int(seed), _floating(dtype), name
+        self.mixed = dtype == MIXED
+        self.seed, self.dtype, self.name = int(seed), "float32" if self.mixed else _floating(dtype), name
         self.device = backend.resolve_device(device)
         self.shapes: list[Shape] = []
         self._given: list[Symbol] = []
@@ -587,6 +594,8 @@ class Network:
         activities: list[Tensor] | None = None,
     ) -> list[Tensor]:
         """The outputs: one call after another. logits: of which outputs not to take the last σ. told: of each call."""
+        if self.mixed:
+            xs, weights = self._lowered(xs, weights)
         values: dict[int, Any] = dict(zip(self.inputs_at, xs, strict=True))
         masks: dict[int, Any] = {}
         raw: Sequence[int] = ()
@@ -623,7 +632,18 @@ class Network:
                 del values[number]
             if told:
                 told(layer)
-        return [values[number] for number in self.outputs_at]
+        found = [values[number] for number in self.outputs_at]
+        return [y.astype(self.dtype) for y in found] if self.mixed else found
+
+    def _lowered(self, xs: Sequence[Tensor], weights: Sequence[Weights]) -> tuple[list[Tensor], list[Weights]]:
+        """Numbers and weights as a mixed policy computes with them; whole numbers stay what they are."""
+        lower = [x.astype("float16") if x.dtype.kind == "f" else x for x in xs]
+        return lower, [{name: w.astype("float16") for name, w in own.items()} for own in weights]
+
+    @property
+    def policy(self) -> str:
+        """What `dtype` was given as: a dtype, or the name of a mixed policy."""
+        return MIXED if self.mixed else self.dtype
 
     def check_input(self, shape: Any) -> None:
         """Raise ShapeError where a batch of this shape is not what the model was built for."""

@@ -18,7 +18,8 @@ class Sequential(Model):
     layers: the layers, or models; `Input` in front, or the first layer's `input_shape`, names the shape of a sample,
     else the first batch tells it. seed: what the weights
     are drawn from; the same seed gives the same weights; by default 0, or what follows from `utils.set_random_seed`.
-    dtype: of weights and computation. device: where they live.
+    dtype: of weights and computation;
+    "mixed_float16" computes in float16 with weights of float32. device: where they live.
     All that is learned, or may be, lies in one flat buffer, `flat`, of which the layers' weights are views.
     """
 

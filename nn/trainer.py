@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 BATCH = "on_train_batch_begin", "on_train_batch_end"
 """The hooks in which a callback may save the model within an epoch."""
+
+
+SCALE = 1024.0
+"""Of the loss, where a mixed policy computes its gradients: a power of two changes no digit."""
 
 
 class Trainer:
@@ -225,7 +229,10 @@ class Trainer:
             )
         loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator)
         if model.trainable_weights:  # else everything is frozen
-            loss.backward()
+            if model.mixed:
+                _backward_scaled(loss, model.trainable_weights)
+            else:
+                loss.backward()
             model.optimizer.step(model.flat)
             constrain(model)
         for w in model.weights:
@@ -314,6 +321,14 @@ class Trainer:
         """Let go of the samples, and of what was recorded for them alone."""
         self.take(None, captured=False)
         self.model.forget(self._own_name)
+
+
+def _backward_scaled(loss: Tensor, weights: Iterable[Tensor]) -> None:
+    """The gradients by way of SCALE times the loss, whose small ones float16 holds (Micikevicius et al. 2018)."""
+    (loss * SCALE).backward()
+    for w in weights:
+        if w.grad is not None:
+            w.grad = w.grad * (1 / SCALE)
 
 
 class Careful(Trainer):
