@@ -16,6 +16,7 @@ from ..engine import random as engine_random
 from ..engine.incoming import as_array, numeric_dtype
 from ..engine.tensor import Tensor
 from ..errors import DataError
+from .plotting import plot_model
 from .sources import PyDataset
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Sequence",
     "image_dataset_from_directory",
     "pad_sequences",
+    "plot_model",
     "set_random_seed",
     "to_categorical",
 ]

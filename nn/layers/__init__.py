@@ -16,7 +16,7 @@ from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Rescaling, Reshape
 from .embedding import Embedding
 from .masking import Masking
-from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
+from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Operation, Subtract
 from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalisation import BatchNormalization, GroupNormalization, LayerNormalization, Normalization
 from .pooling import (
@@ -75,6 +75,7 @@ __all__ = [
     "Minimum",
     "Multiply",
     "Normalization",
+    "Operation",
     "PReLU",
     "Permute",
     "ReLU",

@@ -1,4 +1,4 @@
-"""Layers that make one value of several: sums, products, extremes, side by side."""
+"""Layers that make one value of several: sums, products, extremes, side by side; and what operators make of symbols."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ...checks import is_whole
+from ...checks import is_number, is_whole
+from ...engine.primitive import registry
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops import arithmetic, elementary, logic, reduction, shapes
 from ...ops.linalg import einsum
+from ..graph import Symbol, listed
 from .base import Layer, Shape, Weights
 
 
@@ -168,3 +170,71 @@ class Dot(Merge):
         kept = [c for k, c in enumerate(left) if k != i] + [c for k, c in enumerate(right) if k != j]
         y = einsum(f"z{''.join(left)},z{''.join(right)}->z{''.join(kept)}", a, b)
         return y if kept else y.reshape(-1, 1)
+
+
+class Operation(Layer):
+    """An operation between values and numbers, as `2 * a - b` of symbols makes it.
+
+    operation: a primitive by name. operands: what it takes, None standing for the next value that goes in.
+    """
+
+    supports_masking = True
+
+    def __init__(
+        self,
+        operation: str,
+        operands: Sequence[float | None],
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(input_shape, name or str(operation))
+        if operation not in OPERATORS.values() or len(operands) != len(registry[operation].operands):
+            raise UsageError(
+                f"Operation({operation!r}, {operands!r}): it is one of {[*dict.fromkeys(OPERATORS.values())]}."
+            )
+        self.operation, self.operands = operation, list(operands)
+        vars(self)["takes_several"] = self.operands.count(None) > 1
+
+    def output_shape(self, input_shape: Any) -> Any:
+        shapes_of = listed(input_shape)
+        try:
+            y = self._computed([Tensor(numpy.ones((2, *shape))) for shape in shapes_of])
+        except ShapeError as error:
+            told = " and ".join(map(str, shapes_of))
+            raise ShapeError(f"{self.name}: samples of shapes {told} do not go together ({error})") from None
+        return y.shape[1:]
+
+    def _computed(self, values: Sequence[Tensor]) -> Tensor:
+        given = iter(values)
+        y: Tensor = registry[self.operation](*(next(given) if each is None else each for each in self.operands))
+        return y
+
+    def apply(self, weights: Weights, x: Any, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
+        return self._computed(listed(x))
+
+
+OPERATORS = {
+    "add": "add", "radd": "add", "sub": "subtract", "rsub": "subtract", "mul": "multiply", "rmul": "multiply",
+    "truediv": "divide", "rtruediv": "divide", "pow": "power", "rpow": "power", "neg": "negative",
+    "matmul": "matmul",
+}  # fmt: skip
+"""The operators of symbols, by the name of Python's method, and the primitives that they are."""
+
+
+def _operator(method: str, operation: str) -> Callable[..., Any]:
+    def operate(self: Symbol, *others: Any) -> Any:
+        for other in others:
+            if not isinstance(other, Symbol) and not is_number(other):
+                raise UsageError(
+                    f"{operation} of the symbol {self.name!r} and a {type(other).__name__}: it takes symbols, numbers"
+                )
+        both = (*others, self) if method[0] == "r" and others else (self, *others)
+        values = [each for each in both if isinstance(each, Symbol)]
+        numbers = [None if isinstance(each, Symbol) else float(each) for each in both]
+        return Operation(operation, numbers)(values if len(values) > 1 else values[0])
+
+    return operate
+
+
+for _method, _operation in OPERATORS.items():
+    setattr(Symbol, f"__{_method}__", _operator(_method, _operation))

@@ -19,6 +19,7 @@ GIVEN = {
     "Conv2DTranspose": {"filters": 2, "kernel_size": 2},
     "DepthwiseConv2D": {"kernel_size": 2},
     "Dot": {"axes": 1},
+    "Operation": {"operation": "add", "operands": [None, 1.0]},
     "Permute": {"dims": (2, 1)},
     "RepeatVector": {"n": 2},
     "Embedding": {"input_dim": 5, "output_dim": 2},

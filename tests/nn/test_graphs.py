@@ -1,6 +1,7 @@
 """Models that are graphs: inputs, calls of layers, outputs; layers and models of one's own."""
 
 import copy
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -167,6 +168,30 @@ def test_a_model_of_ones_own_hands_training_on(same):
     assert [w.shape for w in model.get_weights()] == [(6, 4), (4,), (4, 2), ()]
     same(model.predict(X), model(X))
     assert not np.array_equal(model.predict(X), model(X, training=True, generator=np.random.default_rng(0)))
+
+
+def test_operators_of_symbols_are_layers():
+    a, b = Input((6,)), Input((6,), name="b")
+    model = Model([a, b], -((2 * a - b / 4) ** 2) + 1)
+    np.testing.assert_allclose(model([X, X + 1]).numpy(), -((2 * X - (X + 1) / 4) ** 2) + 1, rtol=1e-5)
+    again = Model.from_config(model.get_config())
+    np.testing.assert_array_equal(again([X, X + 1]).numpy(), model([X, X + 1]).numpy())
+    with pytest.raises(ShapeError, match=r"add: samples of shapes \(6,\) and \(5,\) do not go together"):
+        a + Input((5,))
+    with pytest.raises(UsageError, match="takes symbols, numbers"):
+        a * X
+
+
+def test_the_picture_of_a_graph(tmp_path, capsys):
+    a = Input((6,), name="a & b")
+    model = Model(a, layers.Add(name="sum")([Dense(6, name="one")(a), a]))
+    path = cg.utils.plot_model(model, tmp_path / "model.png", show_shapes=True)
+    assert path == tmp_path / "model.svg"
+    assert "model.svg" in capsys.readouterr().out
+    drawn = ElementTree.parse(path).getroot()
+    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["a & b (Input)", "(None, 6)", "one (Dense)", "(None, 6)", "sum (Add)", "(None, 6)"]
+    assert len([*drawn.iter("{http://www.w3.org/2000/svg}path")]) == 3
 
 
 def test_what_is_not_connected_is_named():

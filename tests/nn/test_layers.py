@@ -47,6 +47,7 @@ CASES = {
         (lambda: Dense(1, bias_initializer="ones"), (5,)),
     ],
     "Activation": [(lambda: Activation("gelu"), (2, 3)), (lambda: Activation("linear"), (3,))],
+    "Operation": [(lambda: layers.Operation("subtract", [2.0, None]), (2, 3))],
     "Flatten": [(lambda: Flatten(), (2, 3)), (lambda: Flatten(), (4,))],
     "Dropout": [(lambda: Dropout(0.4), (3, 2))],
     "Reshape": [(lambda: Reshape((3, 2)), (2, 3)), (lambda: Reshape((2, -1)), (4,))],
