@@ -297,6 +297,14 @@ class Tensor(Lent):
         self[...] = value
         return self
 
+    def assign_add(self, value: Any) -> Tensor:
+        """x ← x + value, as `assign`."""
+        return self.assign(self.detach() + value)
+
+    def assign_sub(self, value: Any) -> Tensor:
+        """x ← x - value, as `assign`."""
+        return self.assign(self.detach() - value)
+
     def _has_made(self, value: Tensor) -> bool:
         """Whether no gradient goes anywhere but to this leaf from `value`."""
         if value._node is None or not self._requires_grad:

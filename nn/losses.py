@@ -282,7 +282,9 @@ def make_loss(value: Any) -> Loss:
     return made
 
 
-get = make_loss
+def get(value: Any) -> Any:
+    """The loss of a name, a class, a configuration or a function, or itself."""
+    return None if value is None else make_loss(value)
 
 
 @functools.cache

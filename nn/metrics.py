@@ -508,6 +508,11 @@ METRICS = Metric.kinds
 METRICS.aliases["acc"] = "accuracy"
 
 
+def get(value: Any) -> Any:
+    """The metric of a name, a class, a configuration or a function, or itself."""
+    return None if value is None else Metric.of(value)
+
+
 def __getattr__(name: str) -> Callable[..., Any]:
     """The function of a metric that is a mean, by its name: what it gives for each sample."""
     kind = METRICS.get(METRICS.aliases.get(name.lower(), name))

@@ -5,6 +5,7 @@ from .clip import clip_by_global_norm
 from .declaration import Update, updates
 from .further import SGD, Adadelta, Adagrad, Adamax, Lion, Nadam
 from .optimizer import OPTIMIZERS, Optimizer, declare, make_optimizer
+from .optimizer import make_optimizer as get
 from .schedule import Constant, CosineDecay, Schedule, StepDecay, WarmUp, make_schedule
 from .update import Adam, AdamW, GradientDescent, Momentum, RMSprop
 
@@ -30,6 +31,7 @@ __all__ = [
     "WarmUp",
     "clip_by_global_norm",
     "declare",
+    "get",
     "make_optimizer",
     "make_schedule",
     "schedules",

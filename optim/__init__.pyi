@@ -11,6 +11,7 @@ from .optimizer import OPTIMIZERS as OPTIMIZERS
 from .optimizer import Optimizer as Optimizer
 from .optimizer import declare as declare
 from .optimizer import make_optimizer as make_optimizer
+from .optimizer import make_optimizer as make_optimizer
 from .schedule import Constant as Constant
 from .schedule import CosineDecay as CosineDecay
 from .schedule import Schedule as Schedule
