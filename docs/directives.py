@@ -18,11 +18,13 @@ from chalkgrad.blackboard.citations import Code, code_of
 from chalkgrad.blackboard.documented import DOCUMENTED, Documented
 from chalkgrad.blackboard.texts import text
 from chalkgrad.engine.absent import KERAS
+from chalkgrad.engine.piece import BASES
 from chalkgrad.engine.primitive import Primitive
 from chalkgrad.equation.notation import in_symbols
 from chalkgrad.equation.styles import Symbol
 from chalkgrad.equation.symbols import gradient_of, symbol_of
-from chalkgrad.optim import updates
+from chalkgrad.nn import metrics, models  # noqa: F401 - they fill the tables
+from chalkgrad.optim import OPTIMIZERS, updates
 
 UPDATED = {"g": Symbol("∇J")}
 """What an update equation calls the gradient."""
@@ -188,6 +190,24 @@ class Absent(Generated):
         return [nodes.table("", group)]
 
 
+class Pieces(Generated):
+    """The losses, metrics, optimisers, schedules, … by kind, with the first line of what each says of itself."""
+
+    def run(self) -> list[nodes.Node]:
+        """A section a kind, and in it an entry a class, with its other names."""
+        kinds = {f"{key}s": [*base.kinds.values()] for key, base in BASES.items()}
+        kinds["optimizers"] = [*dict.fromkeys(OPTIMIZERS.values())]
+        sections: list[nodes.Node] = []
+        for name, classes in kinds.items():
+            entries = nodes.bullet_list()
+            for kind in classes:
+                summary = (kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ").strip()
+                told = nodes.paragraph("", "", nodes.literal("", kind.__name__), nodes.Text(f": {summary}"))
+                entries += nodes.list_item("", told)
+            sections.append(self.section(f"pieces-{name}", name, [entries]))
+        return sections
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     app.add_directive("documented-equations", DocumentedEquations)
@@ -195,6 +215,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("updates", Updates)
     app.add_directive("functions", Functions)
     app.add_directive("absent", Absent)
+    app.add_directive("pieces", Pieces)
     app.connect("source-read", across_languages)
     app.connect("autodoc-process-docstring", as_restructured_text)
     return {"version": "1", "parallel_read_safe": True}
