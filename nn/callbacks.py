@@ -42,7 +42,8 @@ def __getattr__(name: str) -> NoReturn:
 class LearningRateScheduler(Callback):
     """Set the learning rate before each epoch: schedule(epoch, learning_rate) or schedule(epoch) -> learning_rate.
 
-    verbose: 1 tells of it. Raises UsageError for a schedule that takes neither, or that returns no number of 0 or more.
+    verbose: 1 tells of it. The logs of each epoch get its learning_rate. Raises UsageError for a schedule that takes
+    neither, or that returns no number of 0 or more.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
@@ -64,6 +65,10 @@ class LearningRateScheduler(Callback):
             raise UsageError(f"the schedule of learning rates returned {rate!r} for epoch {epoch}: {error}") from None
         if self.verbose:
             say(f"epoch {epoch + 1}: the learning rate is {optimizer.learning_rate:g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        assert self.model.optimizer is not None
+        logs["learning_rate"] = self.model.optimizer.learning_rate  # type: ignore[index]
 
 
 class TerminateOnNaN(Callback):

@@ -327,6 +327,8 @@ def _own(callback: Callback, hook: str, place: int) -> Callable[..., Any] | None
 
 def checked_callbacks(callbacks: Any) -> list[Callback]:
     """The callbacks given; raises UsageError for what is no list of them."""
+    if isinstance(callbacks, Callback):
+        return [callbacks]
     if not isinstance(callbacks, (list, tuple, type(None))):
         raise UsageError(f"callbacks is a list, not {callbacks!r}.")
     for callback in callbacks or ():

@@ -49,7 +49,8 @@ class ModelCheckpoint(Monitoring):
         seconds: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        check_extension(filepath)
+        if not (save_weights_only and str(filepath).endswith(".weights.h5")):  # as Keras wants it
+            check_extension(filepath)
         self.filepath, self.save_best_only, self.verbose = os.fspath(filepath), save_best_only, verbose
         self.save_weights_only, self.initial_value_threshold = save_weights_only, initial_value_threshold
         self._begins = False

@@ -22,7 +22,7 @@ from .criterion import Loss, LossFunction
 from .draws import Stream
 from .endings import ending
 from .fitting import check_metric
-from .graph import Graph
+from .graph import Graph, listed
 from .heads import Heads, heads_of, in_order, metrics_of, of_output, reported
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .keeping import BackupAndRestore
@@ -425,7 +425,12 @@ class Trained(Network):
         """The model's outputs for these samples as one batch."""
         self._built("predict_on_batch")
         batch = self._inputs(x)
-        return training.predict(self, batch, len(batch))
+        return self._as_given(training.predict(self, batch, len(batch)))
+
+    def _as_given(self, outputs: Any) -> Any:
+        """Outputs by name, where the model was made of a dict of them."""
+        named: list[str] = getattr(self, "_outputs_named", [])
+        return dict(zip(named, listed(outputs), strict=True)) if named else outputs
 
     def _told(self, results: dict[str, float], return_dict: bool) -> Any:
         if return_dict:
@@ -475,18 +480,18 @@ class Trained(Network):
     ) -> Any:
         """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
 
-        Where there are several outputs it is a list of arrays.
+        Where there are several outputs it is a list of arrays, or a dict, as the model was given them.
         x: samples, or what gives batches: of (x, y) the first. steps: for the first so many batches instead.
         """
         followers = checked_callbacks(callbacks)
         self._built("predict")
         if steps is None and not followers and training.is_one_batch(self, x, batch_size):
             self.check_input(x.shape)
-            return training.predict_batch(self, x)
+            return self._as_given(training.predict_batch(self, x))
         samples: Samples | Source = self._inputs(x) if not is_source(x) else Source(x, self._inputs_of, steps=steps)
         size = _size("predict", batch_size)
         steps, params = _run("predict", steps, samples, size, verbose)
-        return training.predict(self, samples, size, steps, Hooks(self, followers, params))
+        return self._as_given(training.predict(self, samples, size, steps, Hooks(self, followers, params)))
 
     def _compiled(self, what: str) -> Loss:
         if self.loss is None:

@@ -126,6 +126,15 @@ def test_an_output_that_leads_on_is_not_left_raw():
     assert told["v_loss"] == pytest.approx(told["v_mse"], rel=1e-6)
 
 
+def test_outputs_that_were_given_by_name_are_given_back_so():
+    x = layers.Input((4,), name="x")
+    model = Model(x, {"v": layers.Dense(1)(x), "w": layers.Dense(2)(x)})
+    model.compile("sgd", "mse")
+    model.fit({"x": A}, {"w": B[:, :2], "v": V}, verbose=0)
+    assert {name: y.shape for name, y in model.predict(A).items()} == {"v": (22, 1), "w": (22, 2)}
+    assert {*model.predict_on_batch(A[:3])} == {"v", "w"}
+
+
 def test_ids_and_numbers_beside_each_other_keep_their_kind():
     ids, x = layers.Input((2,), dtype="int32"), layers.Input((3,))
     rows = layers.Flatten()(layers.Embedding(40_000_000 // 4_000_000, 2)(ids))

@@ -235,6 +235,17 @@ def test_a_model_is_saved_every_so_many_batches(tmp_path, capsys, same):
         ModelCheckpoint("m", save_freq=3, save_best_only=True)
 
 
+@pytest.mark.parametrize("name", ["m.weights.h5", "m"])
+def test_weights_alone_are_saved(tmp_path, name, same):
+    made = model()
+    fit(made, ModelCheckpoint(tmp_path / name, save_weights_only=True))
+    again = model()
+    again.load_weights(tmp_path / name)
+    same(again.get_weights(), made.get_weights())
+    with pytest.raises(UsageError, match="h5"):
+        ModelCheckpoint(tmp_path / "m.weights.h5")
+
+
 def test_a_threshold_is_to_be_beaten(tmp_path):
     keeper = ModelCheckpoint(tmp_path / "m", "loss", save_best_only=True, initial_value_threshold=0.0)
     fit(model(), keeper)
