@@ -36,6 +36,7 @@ def host() -> dict[str, Any]:
         "python": platform.python_version(),
         "blas": blas(),
         "threads": given_threads() or "each engine's own default",
+        **({"blas_kernels": told} if (told := os.environ.get("OPENBLAS_CORETYPE")) else {}),
         "date": date.today().isoformat(),
     }
 

@@ -27,15 +27,21 @@ def system() -> dict[str, Any]:
     return {name: found[name] for name in SYSTEM if name in found}
 
 
-def busy(machine: Mapping[str, Any]) -> str:
-    """What to say of a machine that had other work when a run began; "" where it had not, or nothing is known."""
-    load, cores = machine.get("load_avg_1min"), machine.get("cores", 1)
-    if load is None or load <= QUIET * cores:
-        return ""
-    return (
-        f"The machine was busy: a load of {load:.2f} on {cores} cores when the run began. Its times, and the ratios, "
-        "are not those of a quiet machine."
-    )
+def doubtful(machine: Mapping[str, Any]) -> str:
+    """What speaks against a run's times: other work when it began, a BLAS told to be another; "" where nothing does."""
+    load, cores, kernels = machine.get("load_avg_1min"), machine.get("cores", 1), machine.get("blas_kernels")
+    told = []
+    if load is not None and load > QUIET * cores:
+        told.append(
+            f"The machine was busy: a load of {load:.2f} on {cores} cores when the run began. Its times, and the "
+            "ratios, are not those of a quiet machine."
+        )
+    if kernels:
+        told.append(
+            f"OPENBLAS_CORETYPE={kernels} is set: NumPy's products are those of that processor, those of other engines "
+            "are not."
+        )
+    return " ".join(told)
 
 
 def unsteady(samples: Mapping[str, Sequence[float]]) -> dict[str, list[str]] | None:

@@ -24,7 +24,7 @@ from ..benchmarks.speed.results import MADE_BY, OK, Results, absent, ratio_text,
 from ..benchmarks.speed.rows import as_csv
 from ..benchmarks.speed.runner import LIMIT, QUICK_LIMIT, QUICK_ROUNDS, ROUNDS, Plan, Tell, measure_speed
 from ..benchmarks.speed.workloads import WORKLOADS, find_workloads
-from ..benchmarks.steadiness import busy
+from ..benchmarks.steadiness import doubtful
 from ..engine import streams
 from ..engine.files import replacing, write_file
 from ..errors import UsageError
@@ -71,7 +71,7 @@ def bench(request: Request) -> int:
         files = {name: stack.enter_context(replacing(name)) for name in names}
         tell, show = stack.enter_context(_console())
         results = work(tell, show)
-        if told := busy(results["machine"]):
+        if told := doubtful(results["machine"]):
             show(f"**{told}**")
         if request.json_file:
             write(str(files[request.json_file]), results)

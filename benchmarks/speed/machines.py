@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..peers import table
-from ..steadiness import busy
+from ..steadiness import doubtful
 from .results import OK, Results, a_unit, ratio_text, seconds_text
 from .rows import rows
 
@@ -32,7 +32,7 @@ def _machine(report: Results) -> str:
     size = ", quick run" if report["quick"] else ""
     where = f"{card}{machine['processor']}, {machine['cores']} cores"
     told = f"{where}, {machine['date']}, chalkgrad {report['chalkgrad']}{size}"
-    return f"{told}. {busy(machine)}".strip()
+    return f"{told}. {doubtful(machine)}".strip()
 
 
 def _cell(row: dict[str, Any] | None) -> str:

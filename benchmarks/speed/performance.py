@@ -18,7 +18,7 @@ from ...errors import ChalkgradError
 from ..charts import pictures
 from ..gpu import prose
 from ..peers import command_line, table, write
-from ..steadiness import busy
+from ..steadiness import doubtful
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
 from .results import (
@@ -78,7 +78,7 @@ def _opening(results: Results) -> str:
         f"{machine['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python "
         f"{machine['python']}, {machine['blas']}. All of this page is written from the results of a {size}."
         + (f" Load at the beginning: {machine['load_avg_1min']}." if "load_avg_1min" in machine else "")
-        + (f"\n\n**{told}**" if (told := busy(machine)) else "")
+        + (f"\n\n**{told}**" if (told := doubtful(machine)) else "")
     )
 
 

@@ -13,7 +13,7 @@ from ...engine.json_files import read_json
 from ...errors import DataError
 from ..machine import host
 from ..peers import NOT_INSTALLED, table
-from ..steadiness import NOT_KNOWN, busy, system
+from ..steadiness import NOT_KNOWN, doubtful, system
 
 KIND, FORMAT = "chalkgrad speed", 1
 GROWTH, GPU = "chalkgrad growth", "chalkgrad gpu"
@@ -155,7 +155,14 @@ def read(path: str, *kinds: str) -> dict[str, Any]:
 def _check(found: dict[str, Any], kind: str) -> None:
     """Raise where something is missing that is read later."""
     machine = found["machine"]
-    machine["processor"], machine["date"], float(machine["cores"]), found["chalkgrad"], found["quick"], busy(machine)
+    (
+        machine["processor"],
+        machine["date"],
+        float(machine["cores"]),
+        found["chalkgrad"],
+        found["quick"],
+        doubtful(machine),
+    )
     if kind == GROWTH:
         for sweep in found["sweeps"].values():
             for line in sweep["lines"].values():
