@@ -330,6 +330,8 @@ def global_average_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The mean over all of space: (batch, *space, channels) becomes (batch, channels)."""
 def global_max_pool(x: TensorLike, channels_first: Any = False) -> Tensor:
     """The greatest over all of space; ties share the gradient equally."""
+def projection(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
+    """x W + b of all steps of sequences: `affine` by the products of the recurrent loops."""
 def lstm(z: TensorLike, r: TensorLike, h0: TensorLike, c0: TensorLike, mask: TensorLike) -> Tensor:
     """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000)."""
 def gru(z: TensorLike, r: TensorLike, b: TensorLike, h0: TensorLike, mask: TensorLike) -> Tensor:

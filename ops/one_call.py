@@ -18,23 +18,34 @@ from ..replay.calls import CALLS, ArrayCall
 Array = Any
 
 
-def as_one_call(function: Callable[..., Array], **fixed: Any) -> Callable[..., Array]:
+def as_one_call(
+    function: Callable[..., Array], fast: Callable[..., Array] | None = None, **fixed: Any
+) -> Callable[..., Array]:
     """A function of xp and arrays, or None, to one array, that a recorded step on the CPU lists as one call.
 
-    fixed: what else it is given, each time the same.
+    fast: the same of NumPy's arrays and `out`, None or an array for the result, by compiled loops, on the tape and in a
+    recorded step alike; it gives None where these do not serve. fixed: what else it is given, each time the same.
     """
     name = "_".join([function.__name__.strip("_"), *(f"{key}_{value}" for key, value in fixed.items())])
     name = f"{function.__module__.rpartition('.')[2]}_{name}"
-    CALLS[name] = ArrayCall()
+    CALLS[name] = ArrayCall(takes_out=True)
 
-    def call(*arrays: Array) -> Array:
-        return function(numpy, *arrays, **fixed)
+    def call(*arrays: Array, out: Array | None = None) -> Array:
+        result = fast(*arrays, **fixed, out=out) if fast else None
+        if result is None:
+            result = function(numpy, *arrays, **fixed)
+        if out is None or result is out:
+            return result
+        out[...] = result
+        return out
 
     call.__name__ = name
 
     def compute(xp: Any, *arrays: Array) -> Array:
+        if xp is numpy:
+            return call(*arrays)
         trace = capturing()
-        if xp is numpy or trace is None or backend.device_of(trace.plain(arrays[0])) != "cpu":
+        if trace is None or backend.device_of(trace.plain(arrays[0])) != "cpu":
             return function(xp, *arrays, **fixed)
         return trace.call(name, call, arrays)
 

@@ -10,10 +10,13 @@ Where the rules are differentiated in turn, and on a GPU, the same code runs thr
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy
 
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
+from . import recurrent_loops as loops
 from .one_call import as_one_call
 from .one_call import packed as _packed
 from .one_call import unpacked as _unpacked
@@ -40,6 +43,18 @@ def _rows(xp, g):
     return xp.reshape(g, (-1, g.shape[-1]))
 
 
+def _long_sum_fast(a, b, out):
+    if not loops.worth(a, b, work=a.shape[1] * b.size):
+        return None
+    return loops.long_sum(a, b, numpy.empty((a.shape[1], b.shape[1]), a.dtype) if out is None else out)
+
+
+@partial(as_one_call, fast=_long_sum_fast)
+def _long_sum(xp, a, b):
+    """aᵀ b, of many rows: the gradient of a kernel."""
+    return xp.matmul(xp.transpose(a), b)
+
+
 def _check(name, gates, z, r, mask, *states):
     units = r.shape[0] if r.shape else 0
     fits = len(z.shape) == 3 and len(r.shape) == 2 and r.shape[1] == gates * units == z.shape[2]
@@ -52,6 +67,60 @@ def _check(name, gates, z, r, mask, *states):
         )
     if not z.shape[1]:
         raise ShapeError(f"{name} of no steps: z has shape {tuple(z.shape)}.")
+
+
+# What comes in
+
+
+def _into_fast(x, w, b, out):
+    if not loops.worth(x, w, b, work=x.size * w.shape[1]):
+        return None
+    rows = x.reshape(-1, x.shape[-1])
+    out = numpy.empty((*x.shape[:-1], w.shape[1]), x.dtype) if out is None else out
+    return loops.product(rows, w, b, out)
+
+
+@partial(as_one_call, fast=_into_fast)
+def _into(xp, x, w, b):
+    """x w + b, of all steps."""
+    return xp.matmul(x, w) + b
+
+
+@primitive(
+    "z[n, t, k] = sum(x[n, t, j] * w[j, k], j) + b[k]",
+    saves=("x", "w"),
+    analytic=True,
+    whole=False,
+    examples=(example((2, 2, 3), (3, 4), (4,)),),
+)
+def projection(xp, x, w, b):
+    """x W + b of all steps of sequences: `affine` by the products of the recurrent loops.
+
+    x: (batch, steps, features); w: (features, width); b: (width,).
+    """
+    return _into(xp, x, w, b)
+
+
+@projection.check
+def _(x, w, b):
+    if len(x.shape) != 3 or len(w.shape) != 2 or x.shape[2] != w.shape[0] or b.shape != w.shape[1:]:
+        given = ", ".join(str(tuple(a.shape)) for a in (x, w, b))
+        raise ShapeError(f"projection takes x (batch, steps, features), w (features, width), b (width,), not {given}.")
+
+
+@projection.vjp("x", "gx[n, t, j] = sum(gz[n, t, k] * w[j, k], k)")
+def _(xp, gz, w):
+    return _into(xp, gz, xp.transpose(w), xp.zeros_like(w[:, 0]))
+
+
+@projection.vjp("w", "gw[j, k] = sum(x[n, t, j] * gz[n, t, k], n, t)")
+def _(xp, gz, x):
+    return _long_sum(xp, _rows(xp, x), _rows(xp, gz))
+
+
+@projection.vjp("b", "gb[k] = sum(gz[n, t, k], n, t)")
+def _(xp, gz):
+    return xp.sum(gz, axis=(0, 1))
 
 
 # Long short-term memory
@@ -69,7 +138,22 @@ def _sigmoid(xp, a):
     return 1 / (1 + xp.exp(xp.minimum(-a, 80.0 if a.dtype.itemsize < 8 else 700.0)))
 
 
-@as_one_call
+def _lstm_run_fast(z, r, h0, c0, mask, out):
+    if not loops.worth(z, r, h0, c0, work=z.size * len(r)):
+        return None
+    return loops.run(
+        "lstm",
+        z,
+        r,
+        numpy.zeros(r.shape[1], z.dtype),
+        h0,
+        c0,
+        mask,
+        loops.room(out, z.size + 2 * mask.size * len(r), z),
+    )
+
+
+@partial(as_one_call, fast=_lstm_run_fast)
 def _lstm_run(xp, z, r, h0, c0, mask):
     """h and c of all steps, (2, batch, steps, units), then the gates, (batch, steps, 4 · units), in one array."""
     units = h0.shape[1]
@@ -118,7 +202,13 @@ def _(z, r, h0, c0, mask):
     _check("lstm", 4, z, r, mask, h0, c0)
 
 
-@as_one_call
+def _lstm_pull_fast(gy, packed, z, r, c0, mask, out):
+    if not loops.worth(gy, packed, z, r, c0, work=z.size * len(r)):
+        return None
+    return loops.pull("lstm", gy, packed, r, c0, c0, mask, loops.room(out, z.size + 2 * c0.size, z))
+
+
+@partial(as_one_call, fast=_lstm_pull_fast)
 def _lstm_pull(xp, gy, packed, z, r, c0, mask):
     """The gradients of z, h0 and c0 in one array."""
     units = c0.shape[1]
@@ -178,7 +268,7 @@ def _(xp, gy, z, r, h0, c0, mask):
 @lstm.vjp("r", LSTM_BACK + "gr[j, k] = sum(p[n, t, j] * da[n, t, k], n, t)")
 def _(xp, gy, z, r, h0, c0, mask):
     gz, _, _, h = _lstm_back(xp, gy, z, r, h0, c0, mask)
-    return xp.matmul(xp.transpose(_before(xp, h, h0)), _rows(xp, gz))
+    return _long_sum(xp, _before(xp, h, h0), _rows(xp, gz))
 
 
 @lstm.vjp("h0", LSTM_BACK + "gh0[n, u] = dp[n, 0, u]")
@@ -204,7 +294,13 @@ RESET = (
 """The gates of update v and reset w, the candidate c, and the state."""
 
 
-@as_one_call
+def _gru_run_fast(z, r, b, h0, mask, out):
+    if not loops.worth(z, r, b, h0, work=z.size * len(r)):
+        return None
+    return loops.run("gru", z, r, b, h0, h0, mask, loops.room(out, 5 * mask.size * len(r), z))
+
+
+@partial(as_one_call, fast=_gru_run_fast)
 def _gru_run(xp, z, r, b, h0, mask):
     """h of all steps, then of each the gates, the candidate, and the candidate's part of h r + b, in one array."""
     units, h = h0.shape[1], h0
@@ -246,7 +342,13 @@ def _(z, r, b, h0, mask):
         raise ShapeError(f"gru takes b of shape {tuple(r.shape[1:])}, not {tuple(b.shape)}.")
 
 
-@as_one_call
+def _gru_pull_fast(gy, packed, z, r, h0, mask, out):
+    if not loops.worth(gy, packed, z, r, h0, work=z.size * len(r)):
+        return None
+    return loops.pull("gru", gy, packed, r, h0, h0, mask, loops.room(out, 2 * z.size + h0.size, z))
+
+
+@partial(as_one_call, fast=_gru_pull_fast)
 def _gru_pull(xp, gy, packed, z, r, h0, mask):
     """The gradients of z, of h r + b for each step, and of h0, in one array."""
     units = h0.shape[1]
@@ -295,7 +397,7 @@ def _(xp, gy, z, r, b, h0, mask):
 @gru.vjp("r", GRU_BACK + "gr[j, k] = sum(p[n, t, j] * ds[n, t, k], n, t)")
 def _(xp, gy, z, r, b, h0, mask):
     _, gs, _, h = _gru_back(xp, gy, z, r, b, h0, mask)
-    return xp.matmul(xp.transpose(_before(xp, h, h0)), _rows(xp, gs))
+    return _long_sum(xp, _before(xp, h, h0), _rows(xp, gs))
 
 
 @gru.vjp("b", GRU_BACK + "gb[k] = sum(ds[n, t, k], n, t)")
@@ -380,7 +482,7 @@ def _(xp, gy, y, r, h0, mask):
 @simple_rnn.vjp("r", SIMPLE_BACK + "gr[j, u] = sum(p[n, t, j] * da[n, t, u], n, t)")
 def _(xp, gy, y, r, h0, mask):
     gz = _simple_back(xp, gy, y, r, h0, mask)[0]
-    return xp.matmul(xp.transpose(_before(xp, y, h0)), _rows(xp, gz))
+    return _long_sum(xp, _before(xp, y, h0), _rows(xp, gz))
 
 
 @simple_rnn.vjp("h0", SIMPLE_BACK + "gh0[n, u] = dp[n, 0, u]")

@@ -221,23 +221,34 @@ def compiled(source: str, dtype: str) -> Any:
         }
         space |= {name: getattr(meeting, name) for name in ("meet", "call1", "call2")}
         space |= {f"{name}_at": meeting.pointer_to(getattr(types, name)) for name in TYPES}
-        file = _kept(source, Path(meeting.__file__).read_text("utf-8"))
-        exec(compile(source, str(file or "<epoch>"), "exec"), space)
-        options: Any = {"error_model": "numpy", "nogil": True}
-        *others, last = [part for part in ast.parse(source).body if isinstance(part, ast.FunctionDef)]
-        for part in others:  # compiled when they are called
-            space[part.name] = numba.njit(**options)(space[part.name])
-        numbers = types.void(*[long] * len(last.args.args))
-        made = numba.njit([numbers], cache=file is not None, **options)
-        try:
-            _compiled[source] = made(space["run"])
-        except Exception:  # what is kept may be damaged in many ways: then it is made anew
-            if file is None:
-                raise
-            for old in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
-                old.unlink(missing_ok=True)
-            _compiled[source] = made(space["run"])
+        _compiled[source] = machine_code(source, space, Path(meeting.__file__).read_text("utf-8"))
     return _compiled[source]
+
+
+def machine_code(source: str, space: dict[str, Any], more: str) -> Any:
+    """The function `run` of whole numbers in a text, compiled, or taken from the user's cache.
+
+    space: what the names in it mean, beside its own functions. more: a text from which these come.
+    """
+    import numba
+    from numba import types
+
+    file = _kept(source, more)
+    exec(compile(source, str(file or "<epoch>"), "exec"), space)
+    options: Any = {"error_model": "numpy", "nogil": True}
+    *others, last = [part for part in ast.parse(source).body if isinstance(part, ast.FunctionDef)]
+    for part in others:  # compiled when they are called
+        space[part.name] = numba.njit(**options)(space[part.name])
+    numbers = types.void(*[types.int64] * len(last.args.args))
+    made = numba.njit([numbers], cache=file is not None, **options)
+    try:
+        return made(space["run"])
+    except Exception:  # what is kept may be damaged in many ways: then it is made anew
+        if file is None:
+            raise
+        for old in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+            old.unlink(missing_ok=True)
+        return made(space["run"])
 
 
 def _kept(source: str, more: str) -> Path | None:

@@ -13,8 +13,8 @@ from ...engine.namespace import namespace_on
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.arithmetic import where
-from ...ops.linalg import affine, matmul
-from ...ops.recurrent import gru, lstm, simple_rnn
+from ...ops.linalg import matmul
+from ...ops.recurrent import gru, lstm, projection, simple_rnn
 from ...ops.shapes import flip, stack
 from ..initializers import Begin, Initializer, make_initializer
 from .base import Beginnings, Function, Layer, Shape, Weights, activation_name, make_activation
@@ -148,8 +148,8 @@ class Recurrent(Layer, abstract=True):
         """x W + b of all steps."""
         bias = weights.get("bias")
         if bias is None:
-            return matmul(x, weights["kernel"])
-        return affine(x, weights["kernel"], bias[0] if bias.ndim == 2 else bias)
+            bias = namespace_on(x.device).zeros(weights["kernel"].shape[1], dtype=x.dtype)
+        return projection(x, weights["kernel"], bias[0] if bias.ndim == 2 else bias)
 
     def sequence(self, weights: Weights, z: Tensor, states: States, mask: Tensor) -> tuple[Tensor, States]:
         """The states h of all steps, and those after the last, by the primitive."""

@@ -6,6 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.errors import ShapeError, UnknownNameError, UsageError
+from chalkgrad.ops import recurrent_loops
 
 KINDS = {"SimpleRNN": ("RNN", [0]), "LSTM": ("LSTM", [0, 1, 2, 3]), "GRU": ("GRU", [1, 0, 2])}
 """PyTorch's names, and which of its gates each of ours is."""
@@ -126,6 +127,59 @@ def test_a_recorded_step_lists_a_few_calls_whatever_the_length(kind):
     assert calls(5) == calls(60) < 120
 
 
+@pytest.fixture
+def compiled(monkeypatch):
+    """Has the compiled loops serve, whatever the size, or not at all."""
+    pytest.importorskip("numba")
+    if not recurrent_loops.serves():
+        pytest.skip("the machine does not multiply and add in one operation")
+    return lambda served: monkeypatch.setattr(recurrent_loops, "WORTH", 0 if served else 1 << 60)
+
+
+@pytest.mark.cpu_only("the loops are the CPU's")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize(("batch", "steps", "units"), [(9, 3, 21), (3, 2, 5), (16, 4, 32)])
+def test_compiled_loops_give_what_the_array_code_gives(compiled, kind, batch, steps, units):
+    rng = np.random.default_rng(3)
+    layer = getattr(layers, kind)(units, return_sequences=True)
+    layer.build((steps, 7), rng)
+    x, gy = (rng.normal(size=(batch, steps, n)).astype("float32") for n in (7, units))
+    for mask in (None, cg.tensor(rng.random((batch, steps)) < 0.6)):
+        found = []
+        for served in (True, False):
+            compiled(served)
+            for w in layer.weights.values():
+                w.grad = None
+            found.append(outcome(layer, x, gy, mask))
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=3e-6)
+
+
+@pytest.mark.cpu_only("the loops are the CPU's")
+def test_compiled_loops_serve_the_tape_and_recorded_steps_alike(compiled):
+    compiled(True)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 5, 3)).astype("float32"), rng.normal(size=(12, 4)).astype("float32")
+    losses = []
+    for eagerly in (False, True):
+        model = cg.Sequential([layers.LSTM(4, input_shape=(5, 3))], seed=1)
+        model.compile("adam", "mse", run_eagerly=eagerly)
+        losses.append(model.fit(x, y, epochs=3, batch_size=4, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.cpu_only("the loops are the CPU's")
+def test_what_is_not_finite_stays_so(compiled):
+    compiled(True)
+    layer = layers.LSTM(3)
+    layer.build((2, 2), np.random.default_rng(0))
+    x = np.zeros((3, 2, 2), "float32")
+    x[1, 0, 0], x[2, 1, 1] = np.nan, 1e30
+    y = layer(x).numpy()
+    assert np.isnan(y[1]).all()
+    assert np.isfinite(y[[0, 2]]).all()
+
+
 def test_dropout_is_the_same_for_all_steps():
     layer = layers.LSTM(3, dropout=0.5, recurrent_dropout=0.5, return_sequences=True)
     x = np.ones((2, 4, 3), "float32")
@@ -154,6 +208,7 @@ def test_the_state_kernel_begins_orthogonal_and_the_forget_gate_open():
         (lambda: layers.LSTM(3, stateful=True), UnknownNameError, "initial_state"),
         (lambda: layers.LSTM(3, "tahn"), UsageError, "did you mean 'tanh'"),
         (lambda: cg.lstm(*(np.ones(s) for s in [(2, 3, 8), (2, 8), (2, 2), (2, 2), (2, 4)])), ShapeError, "mask"),
+        (lambda: cg.projection(np.ones((2, 3, 4)), np.ones((3, 4)), np.ones(4)), ShapeError, "projection takes"),
         (lambda: cg.gru(*(np.ones(s) for s in [(2, 3, 6), (2, 6), (5,), (2, 2), (2, 3)])), ShapeError, "takes b"),
         (lambda: cg.simple_rnn(*(np.ones(s) for s in [(2, 0, 2), (2, 2), (2, 2), (2, 0)])), ShapeError, "no steps"),
     ],
