@@ -36,6 +36,7 @@ class Entry(TypedDict):
     name: str
     shape: list[Length]
     dtype: str | None
+    place: int
 
 
 class CallOptions(TypedDict, total=False):
@@ -81,7 +82,10 @@ def architecture_of(model: Any) -> dict[str, Any]:
     _check_apart(model.parts)
     if not model._is_graph:
         return {"layers": layers, **frozen}
-    inputs = [{"name": each.name, "shape": list(each.sample), "dtype": each.dtype} for each in model._given]
+    inputs = [
+        {"name": each.name, "shape": list(each.sample), "dtype": each.dtype, "place": place}
+        for each, place in zip(model._given, model._input_places, strict=True)
+    ]
     named = {"output_names": model._outputs_named} if model._outputs_named else {}
     calls = [_told(call) for call in model.calls]
     return {
@@ -145,7 +149,8 @@ def graph_from(config: Mapping[str, Any], layers: list[Layer]) -> Graph:
     if not outputs or not all(0 <= number < count for number in outputs):
         raise UsageError(f"its outputs are {shown(outputs)}, and it has {count} values")
     note_spent(calls, outputs)
-    return Graph(layers, calls, [*range(len(symbols))], list(outputs), symbols)
+    places = [min(max(each["place"], 0), len(layers) + len(symbols)) for each in config["inputs"]]
+    return Graph(layers, calls, [*range(len(symbols))], list(outputs), symbols, places)
 
 
 def check_architecture(config: Any, where: str = "it", depth: int = 0) -> None:

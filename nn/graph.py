@@ -177,7 +177,8 @@ def samples_of(shape: Any) -> Any:
 class Graph:
     """The calls between inputs and outputs, in the order in which they are made, and the layers, each once.
 
-    inputs, outputs: the numbers of the values. symbols: of the values, by number.
+    inputs, outputs: the numbers of the values. symbols: of the values, by number. places: of the inputs among all
+    layers, theirs included.
     """
 
     layers: list[Layer]
@@ -185,6 +186,7 @@ class Graph:
     inputs: list[int]
     outputs: list[int]
     symbols: list[Symbol]
+    places: list[int]
 
 
 def graph_of(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Graph:
@@ -200,12 +202,15 @@ def graph_of(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Graph:
     for made in reversed(found):
         depth[id(made)] = of_layer[id(made.layer)] = max(depth.get(id(made), 0), of_layer.get(id(made.layer), 0))
         for symbol in _taken(made):
-            if symbol.made and id(symbol) not in given:
-                depth[id(symbol.made)] = max(depth[id(made)] + 1, depth.get(id(symbol.made), 0))
+            before = id(symbol) if id(symbol) in given else id(symbol.made)
+            depth[before] = max(depth[id(made)] + 1, depth.get(before, 0))
     found.sort(key=lambda made: -depth[id(made)])
     layers = {id(made.layer): made.layer for made in found}
     parts = sorted(layers.values(), key=lambda layer: (-of_layer[id(layer)], order[id(layer)]))
     place = {id(layer): number for number, layer in enumerate(parts)}
+    all_of_them = [(-of_layer[id(layer)], order[id(layer)], id(layer)) for layer in parts]
+    all_of_them += [(-depth.get(id(symbol), 0), order.get(id(symbol), 0), id(symbol)) for symbol in inputs]
+    ids = [each[2] for each in sorted(all_of_them)]
     symbols, numbers = list(inputs), {id(symbol): number for number, symbol in enumerate(inputs)}
     used: set[int] = {numbers[id(symbol)] for symbol in outputs if id(symbol) in numbers}
     calls = []
@@ -225,7 +230,14 @@ def graph_of(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> Graph:
     for symbol in inputs:
         if numbers[id(symbol)] not in used:
             raise UsageError(f"the input {symbol.name!r} leads to none of the outputs: leave it out, or use it.")
-    return Graph(parts, calls, [numbers[id(s)] for s in inputs], [numbers[id(s)] for s in outputs], symbols)
+    return Graph(
+        parts,
+        calls,
+        [numbers[id(s)] for s in inputs],
+        [numbers[id(s)] for s in outputs],
+        symbols,
+        [ids.index(id(s)) for s in inputs],
+    )
 
 
 def _taken(made: Made) -> Iterator[Symbol]:
@@ -256,6 +268,7 @@ def _enter(
     order: dict[int, int], stack: list[tuple[Made, Iterator[Symbol]]],
 ) -> None:  # fmt: skip
     if id(symbol) in given:
+        order.setdefault(id(symbol), len(order))
         return
     if symbol.made is None:
         told = f"the layer {taker.name!r} takes" if taker else "the outputs hold"

@@ -88,6 +88,7 @@ class Network:
         self.device = backend.resolve_device(device)
         self.shapes: list[Shape] = []
         self._given: list[Symbol] = []
+        self._input_places: list[int] = []
         self._symbols: list[Symbol] = []
         self._layer: Nested | None = None
         self._flat: Flat | None = None
@@ -100,7 +101,10 @@ class Network:
 
     def _take(self, found: Graph) -> None:
         self.inputs_at, self.outputs_at = found.inputs, found.outputs
-        self._given, self._symbols = [found.symbols[number] for number in found.inputs], found.symbols
+        self._given = [found.symbols[number] for number in found.inputs]
+        values = len(found.inputs) + sum(len(listed(call.y)) for call in found.calls)
+        self._symbols = found.symbols if len(found.symbols) == values else []
+        self._input_places = found.places
         first, names = [part for part in found.layers if graph.owner_of(part)], dict[str, int]()
         for part in (*first, *(part for part in found.layers if part not in first)):
             self._name(part, names)
@@ -179,9 +183,12 @@ class Network:
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, each once, and models among them as such; of a model made from inputs these come first."""
+        """The layers, each once, and models among them as such; those of inputs, too, where it was made from some."""
         found = [layer for part in self.parts for layer in (part._inner.values() if type(part) is Body else [part])]
-        return [*self.input_layers, *(layer.network if isinstance(layer, Nested) else layer for layer in found)]
+        layers: list[Any] = [layer.network if isinstance(layer, Nested) else layer for layer in found]
+        for place, layer in sorted(zip(self._input_places, self.input_layers, strict=True), key=lambda each: each[0]):
+            layers.insert(place, layer)
+        return layers
 
     @property
     def input_layers(self) -> list[Layer]:

@@ -16,8 +16,12 @@ def summary_text(model: Model) -> str:
     rows = [("layer (type)", "output shape", "parameters", "connected to")[: 4 if model._is_graph else 3]]
     rows += table(model)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
-    rule = "─" * len(lines[0])
+    sides = "<<><"  # the numbers stand on the right
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=False)).rstrip()
+        for row in rows
+    ]
+    rule = "─" * (sum(widths) + 2 * len(widths) - 2)
     total = model.count_params()
     bytes_each = sum(w.size * w.dtype.itemsize for w in model.weights)
     trained = sum(w.size for w in model.trainable_weights)
@@ -40,14 +44,16 @@ def table(model: Model) -> list[tuple[str, ...]]:
         sources = found.setdefault(call.part, (f"{layer.name} ({kind})", shapes, []))[2]
         sources += [names[number] for number in call.taken()]
         names |= dict.fromkeys(listed(call.y), layer.name)
-    inputs = zip(model.inputs_at, model.input_names, strict=True) if model._is_graph else ()
-    rows: list[tuple[str, ...]] = [
-        (f"{name} (InputLayer)", _told(model.shapes[number]), "0", "") for number, name in inputs
-    ]
+    rows: list[tuple[str, ...]] = []
     for number, part in enumerate(model.parts):
         name, shapes, sources = found[number]
         rows.append((name, shapes, f"{part.parameters:,}", ", ".join(sources)))
-    return [*rows] if model._is_graph else [row[:3] for row in rows]
+    if not model._is_graph:
+        return [row[:3] for row in rows]
+    inputs = zip(model._input_places, model.inputs_at, model.input_names, strict=True)
+    for place, value, name in sorted(inputs):
+        rows.insert(place, (f"{name} (InputLayer)", _told(model.shapes[value]), "0", ""))
+    return rows
 
 
 def _told(shape: tuple[int, ...]) -> str:

@@ -66,7 +66,9 @@ def test_a_model_comes_back_from_its_file_and_trains_on_alike(kind, tmp_path, sa
     again = models.load_model(path)
     assert type(again) is type(model)
     assert again.get_config() == model.get_config()
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
     same(again.predict(X), model.predict(X))
+    assert again.output.shape == (None, 2)
     assert (
         again.fit(X, Y, verbose=0, initial_epoch=1, epochs=2).history
         == model.fit(X, Y, verbose=0, initial_epoch=1, epochs=2).history
