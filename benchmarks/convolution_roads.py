@@ -13,6 +13,7 @@ import numpy
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..engine import random
+from ..engine.primitive import Primitive
 from ..ops.convolution import correlation, kernel_correlation, transposed_correlation
 from .peers import command_line, table
 from .timing import in_turns
@@ -44,6 +45,15 @@ def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str,
         view = sliding_window_view(array, (SIZE, SIZE), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
         return view.reshape(-1, SIZE * SIZE * array.shape[-1])
 
+    def ours(primitive: Primitive, *operands: Array, **parameters: Any) -> dict[str, Road]:
+        """As it is computed: compiled where Numba is installed, and by array code."""
+        kernel: Any = primitive.cpu_kernel
+        found: dict[str, Road] = {"part by part": lambda: kernel(*operands, **parameters, **PLAIN)}
+        if kernel.compiled is not kernel:
+            fast = kernel.compiled
+            found = {"part by part, compiled": lambda: fast(*operands, **parameters, **PLAIN), **found}
+        return found
+
     def value_by_taps() -> Array:
         y = numpy.zeros_like(gy)
         for tap in taps:
@@ -53,6 +63,12 @@ def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str,
     def kernel_by_taps() -> Array:
         each = [at(x, tap).reshape(-1, channels).T @ rows for tap in taps]
         return numpy.stack(each).reshape(w.shape)
+
+    def input_by_taps() -> Array:
+        gx = numpy.zeros_like(x)
+        for tap in taps:
+            at(gx, tap)[...] += (rows @ w[tap].T).reshape(*gy.shape[:3], channels)
+        return gx
 
     def input_by_scattered_columns() -> Array:
         gx, parts = numpy.zeros_like(x), (rows @ w.reshape(-1, filters).T).reshape(*gy.shape[:3], SIZE, SIZE, channels)
@@ -67,21 +83,18 @@ def roads(length: int, channels: int, filters: int) -> Mapping[str, Mapping[str,
 
     return {
         "value": {
-            "columns in blocks, one copy each": lambda: correlation.kernel(numpy, x, w, **PLAIN),
+            **ours(correlation, x, w),
             "all columns at once": lambda: (columns(x) @ w.reshape(-1, filters)).reshape(gy.shape),
             "place by place": value_by_taps,
         },
         "gradient of the kernel": {
-            "columns in blocks, one copy each": lambda: kernel_correlation.kernel(
-                numpy, x, gy, size=(SIZE, SIZE), **PLAIN
-            ),
+            **ours(kernel_correlation, x, gy, size=(SIZE, SIZE)),
             "all columns at once": lambda: (columns(x).T @ rows).reshape(w.shape),
             "place by place": kernel_by_taps,
         },
         "gradient of the input": {
-            "place by place, product and sum": lambda: transposed_correlation.kernel(
-                numpy, gy, w, lengths=(length, length), **PLAIN
-            ),
+            **ours(transposed_correlation, gy, w, lengths=(length, length)),
+            "place by place, product and sum": input_by_taps,
             "all columns, then scattered": input_by_scattered_columns,
             "columns of the padded gradient, kernel reversed": input_by_reversed_kernel,
         },

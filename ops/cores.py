@@ -118,7 +118,7 @@ def _computed(kernel: Any, code: Any, operands: Any, parameters: Any, out: Any) 
 
     def compute(xp: Any, *given: Any) -> Any:
         if out is None:
-            return kernel(xp, *given, **parameters)
+            return (code or kernel)(xp, *given, **parameters)
         *given, onto = given  # type: ignore[assignment]
         made = kernel(xp, *given, **parameters) if code is None else code(xp, *given, **parameters, out=onto)
         if made is not onto:
@@ -240,19 +240,19 @@ def transposed_convolution(elements, x, w, b=None, *, out=None, stride, padding,
     return y
 
 
-def max_pool(elements, x, *, out=None, size, stride, padding):
-    """The greatest of each window."""
+def max_pool(elements, x, *, out=None, size, stride, padding, relu=False):
+    """The greatest of each window; relu: but 0 where that is below it."""
     y = _made(out, (len(x), *output_lengths(x.shape[1:-1], size, stride, padding, (1,) * len(size)), x.shape[-1]), x)
     loops = _loops(x, y)
     if any(map(any, padding)) or not loops:
         return None
     count, each = parts(len(x), elements)
-    team.each_compiled(loops.max_pool, count, 0, each, _map(x), _two(size, 1), _two(stride, 1), _map(y))
+    team.each_compiled(loops.max_pool, count, 0, each, _map(x), _two(size, 1), _two(stride, 1), relu, _map(y))
     return y
 
 
-def max_unpool(elements, g, x, y, *, out=None, size, stride, padding):
-    """Each window's g handed to the elements of x that equal its y, in equal shares."""
+def max_unpool(elements, g, x, y, *, out=None, size, stride, padding, relu=False):
+    """Each window's g handed to the elements of x that equal its y, in equal shares; relu: of those with y > 0."""
     out = _made(out, x.shape, x)
     loops = _loops(g, x, y, out)
     overlap = any(s < k for s, k in zip(stride, size, strict=True))
@@ -260,6 +260,6 @@ def max_unpool(elements, g, x, y, *, out=None, size, stride, padding):
         return None
     count, each = parts(len(x), elements)
     team.each_compiled(
-        loops.max_unpool, count, 0, each, _map(g), _map(x), _map(y), _two(size, 1), _two(stride, 1), _map(out)
+        loops.max_unpool, count, 0, each, _map(g), _map(x), _map(y), _two(size, 1), _two(stride, 1), relu, _map(out)
     )
     return out

@@ -91,7 +91,7 @@ def max_pool(xp, x, *, size, stride, padding):
     return _greatest(xp, x, size, stride, padding)
 
 
-def _greatest(xp, x, size, stride, padding, out=None):
+def _greatest(xp, x, size, stride, padding, out=None, relu=False):
     count = _count("max_pool", x.shape[1:-1], size, stride, padding)
     first, *others = _parts(x, _bordered(xp, x, padding), size, stride, count)
     if not others:
@@ -99,7 +99,7 @@ def _greatest(xp, x, size, stride, padding, out=None):
     y = xp.maximum(first, others[0], **({} if out is None else {"out": out}))
     for part in others[1:]:
         y = xp.maximum(y, part, out=y)
-    return y
+    return xp.maximum(y, 0, out=y) if relu else y
 
 
 @max_pool.check
@@ -142,7 +142,8 @@ def max_unpool(xp, g, x, y, *, size, stride, padding):
     return _handed(xp, g, x, y, size, stride, padding)
 
 
-def _handed(xp, g, x, y, size, stride, padding, out=None):
+def _handed(xp, g, x, y, size, stride, padding, out=None, relu=False):
+    g = g * (y > 0) if relu else g
     parts = _parts(x, _bordered(xp, x, padding), size, stride, g.shape[1:-1])
     masks = [part == y for part in parts]
     share = g / _how_many(xp, masks, g)

@@ -220,9 +220,14 @@ def transposed_convolution(
                         line = ((s - begin) * x.shape[1] + i) * x.shape[2]
                         shift = b_ * apart1 - before1
                         first, last = _within(shift, stride1, width, x.shape[2])
+                        at = (s * height + r) * width + shift
+                        if channels == 1:
+                            for j in range(first, last):
+                                flat[at + j * stride1] += columns[(line + j) * inside + tap]
+                            continue
                         for j in range(first, last):
                             source = columns[(line + j) * inside + tap :][:channels]
-                            target = flat[((s * height + r) * width + j * stride1 + shift) * channels :][:channels]
+                            target = flat[(at + j * stride1) * channels :][:channels]
                             for c in range(channels):
                                 target[c] += source[c]
             if b.size:
@@ -238,8 +243,10 @@ def _greater(a: Any, b: Any) -> Any:
 
 
 @compiled
-def max_pool(counter: Any, parts: int, room: Any, each: int, x: Any, size: Any, stride: Any, y: Any) -> None:
-    """y ← the greatest of each window, all of which lie inside."""
+def max_pool(
+    counter: Any, parts: int, room: Any, each: int, x: Any, size: Any, stride: Any, relu: bool, y: Any
+) -> None:
+    """y ← the greatest of each window, all of which lie inside; relu: but 0 where that is below it."""
     channels = x.shape[3]
     while True:
         n: int = take(counter)
@@ -253,18 +260,21 @@ def max_pool(counter: Any, parts: int, room: Any, each: int, x: Any, size: Any, 
                         x0, x1, x2, x3 = x[s, r, q], x[s, r, q + 1], x[s, r + 1, q], x[s, r + 1, q + 1]
                         for c in range(channels):
                             best[c] = _greater(_greater(_greater(x0[c], x1[c]), x2[c]), x3[c])
-                        continue
-                    for place in range(size[0] * size[1]):
-                        part = x[s, r + place // size[1], q + place % size[1]]
+                    else:
+                        for place in range(size[0] * size[1]):
+                            part = x[s, r + place // size[1], q + place % size[1]]
+                            for c in range(channels):
+                                best[c] = _greater(best[c], part[c]) if place else part[c]
+                    if relu:
                         for c in range(channels):
-                            best[c] = _greater(best[c], part[c]) if place else part[c]
+                            best[c] = _greater(best[c], x.dtype.type(0))
 
 
 @compiled
 def max_unpool(
-    counter: Any, parts: int, room: Any, each: int, g: Any, x: Any, y: Any, size: Any, stride: Any, out: Any
+    counter: Any, parts: int, room: Any, each: int, g: Any, x: Any, y: Any, size: Any, stride: Any, relu: bool, out: Any
 ) -> None:
-    """out ← each window's g in equal shares where x equals its y. Windows do not overlap, and lie inside."""
+    """out ← each window's g in equal shares where x equals its y; relu: of those with y > 0. All lie inside, apart."""
     channels, real, one = x.shape[3], x.dtype.type, x.dtype.type(1)
     everywhere = size == stride and x.shape[1] == y.shape[1] * size[0] and x.shape[2] == y.shape[2] * size[1]
     while True:
@@ -283,7 +293,8 @@ def max_unpool(
                         for c in range(channels):
                             m0, m1 = real(x0[c] == best[c]), real(x1[c] == best[c])
                             m2, m3 = real(x2[c] == best[c]), real(x3[c] == best[c])
-                            share = given[c] / max(m0 + m1 + m2 + m3, one)
+                            share = given[c] * real(best[c] > 0) if relu else given[c]
+                            share /= max(m0 + m1 + m2 + m3, one)
                             o0[c], o1[c], o2[c], o3[c] = share * m0, share * m1, share * m2, share * m3
                         continue
                     for c in range(channels):
@@ -291,7 +302,8 @@ def max_unpool(
                         for a in range(size[0]):
                             for b in range(size[1]):
                                 many += x[s, r + a, q + b, c] == best[c]
-                        share = given[c] / real(max(many, 1))
+                        share = given[c] * real(best[c] > 0) if relu else given[c]
+                        share /= real(max(many, 1))
                         for a in range(size[0]):
                             for b in range(size[1]):
                                 out[s, r + a, q + b, c] = share * real(x[s, r + a, q + b, c] == best[c])

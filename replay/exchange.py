@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy
 
+from ..engine.kernels import CpuKernel
 from . import calls
 from .listing import Instruction, Variable, root, substituted
 
@@ -68,9 +69,9 @@ class _Pooled:
         self._shares: list[Instruction] = []
         if len(gates) == 1 and len(back) + bool(masks) == 1:
             self.gate = gates[0]
-            if back:
+            if back and not _overlaps(back[0]):
                 self.entry, self.outgoing = back[0], back[0].out
-            elif self._are_handed_out(masks):
+            elif masks and self._are_handed_out(masks):
                 self.outgoing = root(self._shares[0].out)  # type: ignore[arg-type]
             self.product = self._product() if self.outgoing else None
 
@@ -149,9 +150,13 @@ class _Pooled:
         """The list, with the ReLU after the pooling."""
         relu, y = self.relu, self.y
         gone, instead = [relu], {self.a.number: self.z}
-        after = {id(self.greatest[-1]): [Instruction("write", relu.name, relu.function, (y, 0), {}, y)]}
-        before = {}
+        after, before = {}, {}
+        if not _with_relu(self.greatest[0]):
+            after[id(self.greatest[-1])] = [Instruction("write", relu.name, relu.function, (y, 0), {}, y)]
         if self.entry and self.product and self.outgoing and self.product.out:
+            gone += [self.gate, self.product]
+            instead[self.product.out.number] = self.outgoing
+        if self.entry and self.product and not _with_relu(self.entry):
             gy, *others = self.entry.arguments
             gate, product = self.gate, self.product
             passes, passed = self._new(y.shape, "bool", 1), self._new(y.shape, gy.dtype, 2)
@@ -160,8 +165,6 @@ class _Pooled:
                 Instruction("make", product.name, product.function, (gy, passes), {}, passed),
             ]
             self.entry.arguments = (passed, *others)
-            gone += [gate, product]
-            instead[self.product.out.number] = self.outgoing
         left: list[Instruction] = []
         for i in self.instructions:
             left += [] if i in gone else [*before.get(id(i), ()), i, *after.get(id(i), ())]
@@ -172,6 +175,19 @@ class _Pooled:
         known = [v for i in self.instructions for v in (*i.reads(), *([i.out] if i.out else []))]
         most = max(max(v.number, v.storage) for v in known) + number
         return Variable(most, numpy.empty(shape, dtype), "made", most)
+
+
+def _overlaps(i: Instruction) -> bool:
+    """Whether windows overlap, on a CPU: there shares are added to 0, which takes the sign from a zero."""
+    pairs = zip(i.options["stride"], i.options["size"], strict=True)
+    return isinstance(i.function, CpuKernel) and any(s < k for s, k in pairs)
+
+
+def _with_relu(i: Instruction) -> bool:
+    """Have a kernel for the CPU do the ReLU as well; False where it is something else."""
+    if isinstance(i.function, CpuKernel):
+        i.options = {**i.options, "relu": True}
+    return isinstance(i.function, CpuKernel)
 
 
 def _with_zero(i: Instruction) -> bool:

@@ -115,6 +115,7 @@ def trained(**options):
     x, y = np.random.default_rng(0).random((40, 9, 8, 2), dtype="float32"), np.arange(40) % 3
     parts = [
         layers.Conv2D(5, 3, padding="same", activation="relu", input_shape=(9, 8, 2)), layers.MaxPooling2D(),
+        layers.Conv2D(4, 2, padding="same", activation="relu"), layers.MaxPooling2D(3, strides=1, padding="same"),
         layers.Conv2D(4, 2, activation="relu"), layers.AveragePooling2D(), layers.Flatten(), layers.Dense(3, "softmax"),
     ]  # fmt: skip
     model = cg.Sequential(parts, seed=1)
