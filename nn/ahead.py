@@ -8,9 +8,9 @@ before the first of them, on a batch whose effects are undone.
 from __future__ import annotations
 
 import contextlib
-import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ..replay import blas, fuse
 from ..replay.capture import Captured
@@ -68,12 +68,28 @@ def steps_ahead(
 
 def alone(model: Trained, batch_size: int, ahead: int = 0) -> contextlib.AbstractContextManager[Any]:
     """With products on the calling thread alone, on a CPU: for the list's steps among those that run ahead, as theirs
-    are, and for a model that convolves, whose windows go to all cores: BLAS's own threads would be in their way.
+    are, and for a model whose products are not large. BLAS's own threads gain little there, give other bits on other
+    numbers of cores, and make a step a hundred times as long where others are at work on the machine. The windows of
+    convolutions, and `replay.halves`, go to all cores without them.
     """
-    lone = bool(ahead)
-    if not lone and any([isinstance(layer, Convolution) for layer in model.parts]):
-        lone = all(len(w.shape) != 2 or batch_size * math.prod(w.shape) <= LARGE for w in model.weights)
-    return blas.one_thread() if lone and model.device == "cpu" and blas.library() else contextlib.nullcontext()
+    if model.device != "cpu" or not (ahead or batch_size <= _most_rows(model)) or blas.library() is None:
+        return NOTHING
+    return blas.one_thread()
+
+
+NOTHING = contextlib.nullcontext()
+_most: WeakKeyDictionary[Trained, tuple[Any, int]] = WeakKeyDictionary()
+"""For each model its flat buffer, and how many rows make no large product with any of the matrices there."""
+
+
+def _most_rows(model: Trained) -> int:
+    flat, most = _most.get(model, (None, 0))
+    if flat is None or flat is not model._flat:
+        convolves = any([isinstance(layer, Convolution) for layer in model.parts])
+        matrices = [w.size for w in model.weights if len(w.shape) == 2]
+        others = not convolves and any(len(w.shape) > 2 for w in model.weights)
+        _most[model] = flat, most = model._flat, 0 if others else LARGE // max(matrices, default=1)
+    return most
 
 
 def _record(trainer: Trainer, step: Captured[..., Any], batch: list[Tensor]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ SYMBOLS = {"float32": "scipy_cblas_sgemm64_", "float64": "scipy_cblas_dgemm64_"}
 """cblas's product of matrices with 64-bit sizes, as NumPy's wheels name it."""
 THREADS = "scipy_openblas_{}_num_threads64_"
 _lock = forked.lock()
-_users = [0, 0]
+users = [0, 0]
 """How many ask for one thread at present, and how many threads there were before."""
 
 
@@ -40,31 +39,45 @@ def address(dtype: Any) -> int:
     return ctypes.cast(getattr(library(), SYMBOLS[numpy.dtype(dtype).name]), ctypes.c_void_p).value or 0
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[int]:
+class _OneThread:
+    """A generator would take as long as the product of one sample."""
+
+    def __enter__(self) -> int:
+        with _lock:
+            users[0] += 1
+            if users[0] == 1:
+                users[1] = _threads()[0]()
+                if users[1] != 1:
+                    _threads()[1](1)
+            return users[1]
+
+    def __exit__(self, *error: object) -> None:
+        with _lock:
+            users[0] -= 1
+            if not users[0] and users[1] != 1:
+                _threads()[1](users[1])
+
+
+_alone = _OneThread()
+
+
+def one_thread() -> contextlib.AbstractContextManager[int]:
     """With products on the calling thread alone; what was set before comes back when the last that asked has left.
 
     Gives how many threads there were before.
     """
-    get, put = (getattr(library(), THREADS.format(what)) for what in ("get", "set"))
-    with _lock:
-        _users[0] += 1
-        if _users[0] == 1:
-            _users[1] = get()
-            put(1)
-        before = _users[1]
-    try:
-        yield before
-    finally:
-        with _lock:
-            _users[0] -= 1
-            if not _users[0]:
-                put(_users[1])
+    return _alone
+
+
+@functools.cache
+def _threads() -> tuple[Any, Any]:
+    """What tells how many threads it has, and what sets that."""
+    return getattr(library(), THREADS.format("get")), getattr(library(), THREADS.format("set"))
 
 
 @forked.in_child
 def _as_if_alone() -> None:
     """In a forked child: nobody asks any longer; who forks is in no call itself."""
-    if _users[0]:
-        getattr(library(), THREADS.format("set"))(_users[1])
-        _users[0] = 0
+    if users[0]:
+        _threads()[1](users[1])
+        users[0] = 0

@@ -336,9 +336,9 @@ class Captured(Generic[P, R]):
             for t, array, asks, had in outside:
                 if t._data is not array or t._requires_grad is not asks or (t._grad is None) is had:
                     return False
-            if not all([guard() for guard in guards]) or not around.unchanged():
+            if (guards and not all([guard() for guard in guards])) or not around.unchanged():
                 return False
-            return not any([backend.overlap(x, y) for x in arrays for y in written])
+            return not written or not any([backend.overlap(x, y) for x in arrays for y in written])
 
         recording.effects, recording.holds, recording.trace = effects, holds, None
         recording.gives_nothing = nothing

@@ -24,6 +24,7 @@ from .calls import is_elementwise
 from .epoch import Epoch
 from .exchange import exchange
 from .fuse import Loop, Passes, fused
+from .halves import Halves, halves
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, lower, lower_write
 from .parts import Unfit
@@ -232,6 +233,8 @@ class Program:
             for i, (function, arguments, options) in enumerate(calls):
                 if self._xp is numpy and out is not None and is_elementwise(function):
                     arguments = self._prepared(function, arguments, out.shape)
+                if function is numpy.matmul and (product := self._in_halves(*arguments, **options)):
+                    function, arguments, options = product, (), {}
                 given = [*map(name, arguments), *(f"{k}={name(v)}" for k, v in options.items())]
                 call = f"{_named(names, known, function, 'f')}({', '.join(given)})"
                 if i == 0 and out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
@@ -244,6 +247,11 @@ class Program:
         lines.append(f"    return ({''.join(f'{v}, ' for v in fresh)})")
         names["asarray"] = self._xp.asarray
         return "\n".join(lines), names
+
+    def _in_halves(self, a: Any, b: Any, out: Any, **others: Any) -> Halves | None:
+        """A product that may be done on two threads; None where it may not."""
+        dynamic = any(self._is_dynamic(x) for x in variables((a, b, out)))
+        return None if dynamic or others else halves(*map(self._array, (a, b, out)))
 
     def _prepared(self, function: Any, arguments: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
         """The arguments of an elementwise call as NumPy is quickest with them.

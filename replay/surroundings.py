@@ -50,7 +50,9 @@ class Surroundings:
             same = False
         if not same and not self._same_by_value():
             return False
-        return not any(name in owner for owner, name in self._absent) and all(
+        if self._absent and any(name in owner for owner, name in self._absent):
+            return False
+        return not self._arrays or all(
             array.shape == before.shape and array.dtype == before.dtype and array.tobytes() == before.tobytes()
             for array, before in self._arrays
         )

@@ -68,7 +68,7 @@ def test_the_documented_step_is_so_many_array_calls_and_makes_no_array(documente
 @pytest.mark.cpu_only("counts the calls of a program for the CPU")
 def test_a_replay_enters_few_python_functions(documented):
     step, batch = documented(), indices()
-    assert frames(lambda: step(batch)) == 27
+    assert frames(lambda: step(batch)) == 30
 
 
 @pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
@@ -89,7 +89,7 @@ def test_predicting_one_sample_enters_few_python_functions():
     x = np.ones((1, 3), "float32")
     several = model.predict(np.ones((700, 3), "float32"), verbose=0)
     found = [model.predict(x, verbose=0) for _ in range(5)]
-    assert frames(lambda: model.predict(x, verbose=0)) <= 45
+    assert frames(lambda: model.predict(x, verbose=0)) <= 50
     assert all(y.flags.writeable and np.allclose(y, several[:1], rtol=1e-6) for y in found)
 
 
