@@ -401,10 +401,16 @@ def imag(x: Any) -> Tensor:
     """The imaginary part: zeros, since x is real."""
 def angle(x: Any) -> Tensor:
     """The angle of x with the positive numbers: 0, and π where x < 0, elementwise; no gradient passes."""
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """Whether one of them holds and not both (is not 0), elementwise: bool."""
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     """A tensor of that shape with the same number throughout; a gradient goes to it."""
 def linspace(start: Any, stop: Any, num: Any = 50, endpoint: Any = True, axis: Any = 0) -> Tensor:
     """`num` numbers at equal distances from start to stop, with the last or without it, along a new axis."""
+def logspace(start: Any, stop: Any, num: Any = 50, endpoint: Any = True, base: Any = 10.0, axis: Any = 0) -> Tensor:
+    """Powers of the base at equal distances of their exponents."""
+def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: Any = True, axis: Any = 0) -> Tensor:
+    """Numbers in equal ratios from start to stop, both above 0."""
 def ravel(x: Any) -> Tensor:
     """The elements in row-major order along one axis."""
 def copy(x: Any) -> Tensor:

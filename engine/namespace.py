@@ -42,7 +42,7 @@ class Namespace:
 
 
 namespace: Any = Namespace()
-namespace.linalg = SimpleNamespace()
+namespace.linalg, namespace.fft = SimpleNamespace(), SimpleNamespace()
 
 
 @cache

@@ -67,7 +67,7 @@ def apply_function(
 def counterpart(function: Any) -> Any:
     """Our own function for a public one of NumPy, by its name; None where there is none."""
     name = getattr(function, "__name__", "")
-    for theirs, ours in ((numpy, namespace), (numpy.linalg, namespace.linalg)):
+    for theirs, ours in ((numpy, namespace), (numpy.linalg, namespace.linalg), (numpy.fft, namespace.fft)):
         if getattr(theirs, name, None) is function:
             own = vars(ours).get(name)
             return own if own and own.__module__.startswith(OWN) else None

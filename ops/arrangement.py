@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy
 
-from ..engine.namespace import namespace_on
+from ..engine.namespace import namespace, namespace_on
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
 from .arithmetic import positive, where
 from .composed import axis_of, composition, given
 from .creation import identity_like
 from .reduction import argsort
-from .shapes import broadcast_to, concatenate, expand_dims, flip, getitem, pad, reshape, transpose
+from .shapes import broadcast_to, concatenate, expand_dims, flip, getitem, pad, reshape, roll, transpose
 
 
 def along(x, axis, part):
@@ -237,6 +237,26 @@ def rot90(x, k=1, axes=(0, 1)):
     if k % 2 == 0:
         return positive(x)
     return swapaxes(flip(x, b), a, b) if k % 4 == 1 else flip(swapaxes(x, a, b), b)
+
+
+def fftshift(x, axes=None):
+    """The halves of each axis exchanged, so that what is first comes to the middle."""
+    return _shifted(x, axes, lambda n: n // 2)
+
+
+def ifftshift(x, axes=None):
+    """The inverse of `fftshift`."""
+    return _shifted(x, axes, lambda n: -(n // 2))
+
+
+namespace.fft.fftshift, namespace.fft.ifftshift = fftshift, ifftshift
+
+
+def _shifted(x, axes, by):
+    axes = range(len(x.shape)) if axes is None else (axes,) if isinstance(axes, int) else axes
+    for axis in axes:
+        x = roll(x, by(x.shape[axis]), axis)
+    return x
 
 
 @composition

@@ -24,6 +24,7 @@ from .arithmetic import (
     maximum,
     minimum,
     multiply,
+    not_equal,
     positive,
     power,
     sign,
@@ -31,8 +32,8 @@ from .arithmetic import (
     where,
 )
 from .creation import zeros_like
-from .elementary import arctan2, sin
-from .logic import isinf, isnan, logical_and
+from .elementary import arctan2, exp, log, sin
+from .logic import isinf, isnan, logical_and, logical_not
 from .rounding import floor_divide, remainder, round, trunc
 from .shapes import broadcast_to
 
@@ -222,6 +223,12 @@ def angle(x):
     return where(less(x, 0), math.pi, zeros_like(given(x)))
 
 
+@composition
+def logical_xor(a, b):
+    """Whether one of them holds and not both (is not 0), elementwise: bool."""
+    return not_equal(logical_not(a), logical_not(b))
+
+
 # Made from numbers that may be tensors
 
 
@@ -242,6 +249,18 @@ def linspace(start, stop, num=50, endpoint=True, axis=0):
     start, step = multiply(start, 1.0), (stop - start) / max(num - 1 if endpoint else num, 1)
     numbers = constant(numpy.arange(num).reshape(-1, *(1,) * len(step.shape)), step)
     return namespace.moveaxis(start + multiply(numbers, step), 0, axis)
+
+
+@composition
+def logspace(start, stop, num=50, endpoint=True, base=10.0, axis=0):
+    """Powers of the base at equal distances of their exponents."""
+    return power(base, linspace(start, stop, num, endpoint, axis))
+
+
+@composition
+def geomspace(start, stop, num=50, endpoint=True, axis=0):
+    """Numbers in equal ratios from start to stop, both above 0."""
+    return exp(linspace(log(start), log(stop), num, endpoint, axis))
 
 
 namespace.shape = lambda x: tuple(given(x).shape)

@@ -61,17 +61,21 @@ def _made(name: str) -> Any:
 
 
 class _Part(ModuleType):
-    """A module of NumPy's under the same names: `np.linalg`."""
+    """A module of NumPy's under the same names: `np.linalg`, `np.fft`."""
+
+    def __init__(self, theirs: ModuleType) -> None:
+        super().__init__(f"{__name__}.{theirs.__name__.partition('.')[2]}", theirs.__doc__)
+        self._theirs = theirs
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        made = _of(numpy.linalg, name)
+        made = _of(self._theirs, name)
         setattr(self, name, made)
         return made
 
 
-linalg = _Part(f"{__name__}.linalg", numpy.linalg.__doc__)
+linalg, fft = _Part(numpy.linalg), _Part(numpy.fft)
 
 
 def __getattr__(name: str) -> Any:

@@ -97,7 +97,8 @@ CASES = [line.strip() for line in """
     np.linalg.matrix_power(m, -2) | np.linalg.matrix_power(m, 0) * m
     np.linalg.multi_dot([u, m, x.T]) | np.linalg.multi_dot([x, m, m, v])
     np.linalg.outer(u, v) | np.linalg.cross(x, y) | np.linalg.tensordot(x, y) | np.linalg.matmul(x, m)
-    np.linalg.matrix_transpose(x) | np.linalg.vecdot(x, y)
+    np.linalg.matrix_transpose(x) | np.linalg.vecdot(x, y) | np.fft.fftshift(c) | np.fft.ifftshift(x, 1)
+    np.partition(x, 1, axis=0) | np.logical_xor(x > 0, y > 0) * x | np.logspace(a, u, 4) | np.geomspace(a, p, 3, endpoint=False, axis=-1)
 """.replace("|", "\n").splitlines() if line.strip()]  # fmt: skip
 
 
@@ -151,10 +152,10 @@ def test_each_has_a_case():
     names = {*(f"np.{name}(" for name in {*composed} - {*vars(namespace.linalg)}),
              *(f"np.linalg.{name}(" for name in vars(namespace.linalg))}  # fmt: skip
     missing = {name for name in names if not any(name in text for text in CASES)}
-    assert not missing - {"np.partition(", "np.row_stack("}
+    assert not missing - {"np.row_stack("}
 
 
-KEPT = ("cov", "corrcoef", "quantile(c", "append=1.0", "np.array([")
+KEPT = ("geomspace", "cov", "corrcoef", "quantile(c", "append=1.0", "np.array([")
 """Where NumPy makes float64 of float32, and chalkgrad does not, since numbers take the dtype of what is beside them."""
 NOT_HANDED_ON = ("np.full(", "np.linspace(0.5", "np.array([", "np.asarray(", "np.zeros(", "np.eye(", "np.identity(")
 """What NumPy does not leave to a tensor among its arguments."""
@@ -239,6 +240,28 @@ def test_parameters_by_position(device):
     np.testing.assert_array_equal(cg.cumsum(x, 1).numpy(), np.cumsum(X, 1))
 
 
+@pytest.mark.deep
+@pytest.mark.cpu_only("JAX computes on the CPU")
+@pytest.mark.parametrize("text", [text for text in CASES if not re.search(r"np\.(fix|real_if_close)\(", text)])
+def test_both_derivatives_are_jaxs(text):
+    """On a random case; JAX takes no lists of places."""
+    jax = pytest.importorskip("jax")
+    names, rng = named(text), np.random.default_rng(7)
+    listed = text if "tensordot" in text else re.sub(r"(?<=[ (])\[([\d., ]+)\](?=[,)])", r"np.array([\1])", text)
+    f, g, places = total(text, cg.np, names), total(listed, jax.numpy, names), tuple(range(len(names)))
+    xs = [ARRAYS[name] * (1 + 0.05 * rng.standard_normal(ARRAYS[name].shape)) for name in names]
+    vs = [rng.standard_normal(x.shape) for x in xs]
+
+    def slope(gradient):
+        return lambda *xs: sum(((gx * v).sum() for gx, v in zip(gradient(*xs), vs, strict=True)), start=0.0)
+
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        ours, theirs = cg.grad(f, places), jax.grad(g, places)
+        pairs = [(ours, theirs), (cg.grad(slope(ours), places), jax.grad(slope(theirs), places))]
+        for one, other in ((one, other) for o, t in pairs for one, other in zip(o(*xs), t(*xs), strict=True)):
+            np.testing.assert_allclose(one.numpy(), other, rtol=1e-8, atol=1e-8)
+
+
 # The names themselves
 
 
@@ -285,3 +308,42 @@ def test_the_namespace_is_numpys_where_nothing_is_ours():
         xp.flips(X)
     with pytest.raises(GraphError, match="cannot be written into"):
         xp.zeros(3)[0] = cg.tensor(1.0, requires_grad=True)
+
+
+# Beside other engines' lists
+
+
+def has_case(name):
+    return any(re.search(rf"\bnp\.{re.escape(name)}\(", text) for text in CASES)
+
+
+def test_what_autograd_differentiates():
+    """All that HIPS/autograd has a gradient of under NumPy's names, but for complex numbers."""
+    numpy_of = pytest.importorskip("autograd.numpy")
+    from autograd import core
+
+    rooms = {"": (np, numpy_of), "linalg.": (np.linalg, numpy_of.linalg), "fft.": (np.fft, numpy_of.fft)}
+    theirs = {
+        f"{room}{name}"
+        for room, (real, module) in rooms.items()
+        for name, f in vars(module).items()
+        if hasattr(real, name) and callable(f) and not isinstance(f, type) and f in core.primitive_vjps
+    } | {"mean", "std", "var", "where", "concatenate", "stack", "linalg.norm"}  # wrapped there
+    lacking = {name for name in theirs if not has_case(name)}
+    assert len(theirs) > 140
+    assert lacking == {
+        "linalg.eig", *(f"fft.{kind}{name}" for kind in ("", "i", "r", "ir") for name in ("fft", "fft2", "fftn"))
+    }  # fmt: skip
+
+
+def test_what_mygrad_has():
+    """All of MyGrad's functions under NumPy's names, but for those without gradient that NumPy itself computes."""
+    mygrad = pytest.importorskip("mygrad")
+    theirs = {name for name, f in vars(mygrad).items() if callable(f) and not name.startswith("_")
+              and callable(getattr(np, name, None)) and not isinstance(getattr(np, name), type)}  # fmt: skip
+    lacking = {name for name in theirs if not hasattr(namespace, name)}
+    assert len(theirs) - len(lacking) > 105
+    assert lacking == {
+        "allclose", "bincount", "can_cast", "copyto", "isclose", "isnat", "load", "may_share_memory",
+        "min_scalar_type", "save", "shares_memory", "signbit", "asarray", "empty_like",
+    }  # fmt: skip
