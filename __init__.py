@@ -40,7 +40,7 @@ LATER = {
     "layers": "nn.layers",
     "losses": "nn.losses",
     "metrics": "nn.metrics",
-    "models": "nn.models",
+    "models": "models",
     "nn": "nn",
     "np": "ops.np",
     "optim": "optim",

@@ -40,7 +40,7 @@ from .nn import initializers as initializers
 from .nn import layers as layers
 from .nn import losses as losses
 from .nn import metrics as metrics
-from .nn import models as models
+from . import models as models
 from . import nn as nn
 from .ops import np as np
 from . import optim as optim
@@ -72,6 +72,8 @@ def gaussian(x: TensorLike, scale: float = 1.0) -> Tensor:
     """The bell curve exp(-scale x²), elementwise, exact to the last digits also where it is small."""
 def gelu(x: TensorLike) -> Tensor:
     """x times the normal distribution's probability of less than x, elementwise (Hendrycks & Gimpel 2016); exact."""
+def gelu_tanh(x: TensorLike) -> Tensor:
+    """`gelu` as many transformers have it, by tanh, elementwise (Hendrycks & Gimpel 2016)."""
 def normal_probability(x: TensorLike) -> Tensor:
     """The standard normal distribution's probability of less than x, elementwise."""
 def softmax(x: TensorLike, axis: int | tuple[int, ...] | None = -1) -> Tensor:

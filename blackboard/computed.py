@@ -64,7 +64,7 @@ def step_of_model(
             applications = _leading_to(seen.applications, loss)
             prediction = None if model.loss.from_logits or isinstance(outputs, list) else outputs
             if model.fuses_loss and not isinstance(outputs, list):  # the loss has no need of ŷ, a reader has
-                prediction = model.heads[-1].function(outputs)
+                prediction = model.last_layers[-1].function(outputs)
                 applications.insert(-1, seen.applications[-1])
             loss.backward()
         given = name_model(model, x, y, applications, prediction, variables)

@@ -38,7 +38,7 @@ class RunningMeans(Mapping[str, Any]):
 
     def __init__(self, model: Trained) -> None:
         metrics, device = model.metrics, model.device
-        self.metrics, self.shapes, self.heads = tuple(metrics), model.metric_shapes, model.metric_heads
+        self.metrics, self.shapes, self.last_layers = tuple(metrics), model.metric_shapes, model.metric_heads
         self._own = [copy.deepcopy(metric) if metric.keeps_variables else None for metric in metrics]
         shapes = [*map(tuple, places(metrics, self.shapes))]
         ends = [0, *itertools.accumulate(map(math.prod, shapes))]
@@ -78,7 +78,7 @@ class RunningMeans(Mapping[str, Any]):
         """
         targets, found = listed(y), iter(values)
         self._add(self._loss, next(found), count)
-        for metric, own, parts, head in zip(self.metrics, self._own, self._parts, self.heads, strict=True):
+        for metric, own, parts, head in zip(self.metrics, self._own, self._parts, self.last_layers, strict=True):
             if own:
                 y, factors = unweighed(targets[head])
                 own.update_state(y, Tensor(next(found)), **({"sample_weight": factors} if own.weighted else {}))
@@ -248,7 +248,7 @@ def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = 
         chosen = outputs[head]._data
         if fused[head] and not metric.on_logits:
             if head not in probabilities:
-                probabilities[head] = model.heads[head].function(outputs[head].detach())._data
+                probabilities[head] = model.last_layers[head].function(outputs[head].detach())._data
             chosen = probabilities[head]
         if metric.keeps_variables:
             values.append(chosen)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+
+import numpy
 
 from ..engine.primitive import registry
 from ..engine.sharing import changing, reading
 from ..engine.streams import say
+from ..engine.tensor import Tensor, tensor
 from ..errors import UsageError
 from ..names import OWN, PRIMITIVE, registered, resolved, taken_by
 from . import checkpoint, loading
 from .architecture import MODELS, architecture_of, graph_from
-from .graph import Graph, Symbol, graph_of
+from .graph import Graph, Symbol, graph_of, is_symbolic
 from .layers.base import Layer, default_name, make_layer, plain, with_layers
 from .layers.core import InputLayer
+from .measuring import in_dtype
 from .nested import Body
 from .summary import summary_text
 from .trained import Trained
@@ -37,6 +41,9 @@ class Model(Trained):
 
     Raises UsageError for outputs that need another input, and for an input that none of them needs, by name.
     """
+
+    takes_ids: ClassVar[bool] = False
+    """Of a class of one's own, whether its `call` takes whole numbers as they are."""
 
     def __init__(
         self,
@@ -63,6 +70,26 @@ class Model(Trained):
         found: Graph = graph_of(given, made)
         super().__init__(found, seed, dtype, device, name)
         self._outputs_named = [*outputs] if isinstance(outputs, dict) else []
+
+    def __call__(
+        self, x: Any, *, training: bool | None = None, generator: numpy.random.Generator | None = None, **others: Any
+    ) -> Any:
+        """The output for a batch, on the tape; others: what the `call` of a class of one's own takes besides."""
+        if not others:
+            return super().__call__(x, training=training, generator=generator)
+        if not hasattr(type(self), "call"):
+            raise UsageError(f"{self.name} takes x alone, not {', '.join(others)}.")
+        if is_symbolic(x, *others.values()):
+            return self.as_layer(x, **others)
+        x = x if isinstance(x, Tensor) else tensor(x, device=self.device)
+        self.build(x.shape[1:])
+        self.check_input(x.shape)
+        given = {
+            name: tensor(each, device=self.device) if isinstance(each, numpy.ndarray) else each
+            for name, each in others.items()
+        }
+        body = self.parts[0]
+        return body._applied(body.weights, in_dtype(self, x), bool(training), generator, **given)
 
     @property
     def input_layers(self) -> list[Layer]:

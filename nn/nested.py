@@ -9,6 +9,7 @@ import numpy
 
 from ..engine.tensor import Tensor
 from ..errors import DtypeError, UsageError
+from .graph import mapped, samples_of
 from .layers import Layer
 from .layers.base import Weights
 from .layers.written import inner_of, taken_by
@@ -133,6 +134,17 @@ class Body(Layer, abstract=True):
     @property
     def _holder(self) -> Any:
         return self.model
+
+    @property
+    def takes_integers(self) -> bool:  # type: ignore[override]
+        """As the model's class says."""
+        return bool(self.model.takes_ids)
+
+    def output_shape(self, input_shape: Any) -> Any:
+        told = getattr(self.model, "compute_output_shape", None)
+        if told is None:
+            return super().output_shape(input_shape)
+        return mapped(tuple, samples_of(told(mapped(lambda shape: (None, *shape), input_shape))))
 
     def call(self, x: Any, training: bool = False, **others: Any) -> Any:
         """The model's."""

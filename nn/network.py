@@ -269,7 +269,7 @@ class Network:
         return [f"input_{number}" if number else "input" for number in range(len(self.inputs_at))]
 
     @property
-    def heads(self) -> list[Layer]:
+    def last_layers(self) -> list[Layer]:
         """Of each output the layer that makes it."""
         made = {number: call.layer for call in self.calls for number in listed(call.y)}
         return [made[number] for number in self.outputs_at if number in made]
@@ -277,7 +277,7 @@ class Network:
     @property
     def output_names(self) -> list[str]:
         """What the outputs are called: as the layers that make them."""
-        return [layer.name for layer in self.heads]
+        return [layer.name for layer in self.last_layers]
 
     # Its weights
 

@@ -69,7 +69,7 @@ class Trained(Network):
             self.stream.seed = self.seed
 
     def __setattr__(self, name: str, value: Any) -> None:
-        made = "_flat" in vars(self)  # which the network's constructor sets last
+        made = "_flat" in vars(self) and not hasattr(type(self), "call")  # which the network's constructor sets last
         if made and name not in vars(self) and not hasattr(type(self), name) and is_ours(type(self)):
             parts = {"optimizer": self._optimizer or Optimizer, "loss": self._loss}
             for place in (place for place, part in parts.items() if hasattr(part, name)):
@@ -201,7 +201,7 @@ class Trained(Network):
         self._places = places
 
     def _check_softmax_once(self) -> None:
-        for loss, head in zip(self.losses, self.heads, strict=False):
+        for loss, head in zip(self.losses, self.last_layers, strict=False):
             last = getattr(head, "activation", None)
             if not (loss.from_logits and loss.fuses and last == loss.fuses):
                 continue
@@ -223,7 +223,7 @@ class Trained(Network):
     @property
     def fused(self) -> list[bool]:
         """Of each output, whether its σ and its loss are computed in one, from logits."""
-        pairs = zip(self.losses, self.heads, strict=False)
+        pairs = zip(self.losses, self.last_layers, strict=False)
         fused = [loss.fuses is not None and loss.fuses == getattr(head, "activation", None) for loss, head in pairs]
         return fused if len(fused) < 2 else self._left_raw(fused)
 

@@ -104,6 +104,28 @@ def _(xp, gy, x):
     return gy * (normal_probability.apply(xp, x) + 0.3989422804014327 * product(xp, bell, x))
 
 
+@primitive("y = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2", saves=("x",), domain=(-8, 8))
+def gelu_tanh(xp, x):
+    """`gelu` as many transformers have it, by tanh, elementwise (Hendrycks & Gimpel 2016)."""
+    return product(xp, sigmoid.apply(xp, _argument(xp, x)), x)
+
+
+@gelu_tanh.vjp(
+    "x",
+    "t = tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)); "
+    "gx = gy * ((1 + t) / 2 + x * (1 - t**2) / 2 * sqrt(2 / pi) * (1 + 0.044715 * (3 * x**2)))",
+)
+def _(xp, gy, x):
+    z = _argument(xp, x)
+    slope = 1.5957691216057308 + 0.21406444881780073 * (x * x)
+    return gy * (sigmoid.apply(xp, z) + product(xp, logistic_density.apply(xp, z), x * slope))
+
+
+def _argument(xp, x):
+    """2 √(2/π) (x + 0.044715 x³), of which σ is (1 + tanh(…)) / 2 without its cancellation."""
+    return x * (1.5957691216057308 + 0.07135481627260025 * (x * x))
+
+
 @primitive("y = (1 + erf(x / sqrt(2))) / 2", saves=("x",), domain=(-8, 8))
 def normal_probability(xp, x):
     """The standard normal distribution's probability of less than x, elementwise."""

@@ -29,6 +29,8 @@ _ROOT = "it crosses zero where two terms near 1 cancel"
 NAMED = {
     ("silu", "x"): Bound(8.0, "each element", "t = gy / (1 + exp(-x))", f"{_ROOT} (at x = -1.2785)"),
     ("gelu", "x"): Bound(8.0, "each element", "t = gy * (1 + erf(x / sqrt(2))) / 2", f"{_ROOT} (at x = -0.7518)"),
+    ("gelu_tanh", "value"): Bound(4.0, "each element", "t = x / 2", "1 and a tanh near -1 cancel below 0"),
+    ("gelu_tanh", "x"): Bound(8.0, "each element", "t = gy / 2", f"{_ROOT} (at x = -0.7525), and below"),
     ("softmax", "x"): Bound(
         8.0, "the largest element", "t = gy * y",
         "gy less its weighted mean: where gy is nearly constant the terms cancel, as a sum's may",

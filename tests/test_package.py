@@ -83,7 +83,7 @@ def test_only_the_backend_imports_cupy():
 
 ROOMS = [
     "early", "errors", "signals", "names", "checks", "hints", "drawing", "equation", "engine", "replay", "ops", "optim",
-    "datasets", "nn", "proof", "blackboard", "benchmarks", "commands", "cli",
+    "datasets", "nn", "models", "proof", "blackboard", "benchmarks", "commands", "cli",
 ]  # fmt: skip
 """From the ground floor up: a room imports from those before it."""
 

@@ -180,6 +180,18 @@ class Rescaling(Layer):
         return y + self.offset if self.offset else y
 
 
+def dropped(
+    whose: str, x: Tensor, rate: float, generator: numpy.random.Generator | None, like: Tensor | None = None
+) -> Tensor:
+    """x without the share `rate` of its elements, of a part of it with an element for each that is drawn; the rest
+    scaled up by what is left.
+    """
+    if generator is None:
+        raise UsageError(f"{whose}: dropout in training draws random numbers: give generator=.")
+    kept = random.uniform(generator, like=x if like is None else like) >= rate
+    return x * (kept.astype(x.dtype) * (1 / (1 - rate)))
+
+
 class Dropout(Layer):
     """In training each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al. 2014)."""
 
@@ -193,10 +205,7 @@ class Dropout(Layer):
     def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
         if not training or not self.rate:
             return x
-        if generator is None:
-            raise UsageError(f"{self.name}: dropout in training draws random numbers: give generator=.")
-        kept = random.uniform(generator, like=self.alike(x)) >= self.rate
-        return x * (kept.astype(x.dtype) * (1 / (1 - self.rate)))
+        return dropped(self.name, x, self.rate, generator, self.alike(x))
 
     def alike(self, x: Tensor) -> Tensor:
         """A part of x with an element for each that is drawn."""

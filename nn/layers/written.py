@@ -199,7 +199,8 @@ def _try(layer: Layer, input_shape: Shapes) -> Shapes:
         return tensor(numpy.zeros((BATCH, *shape), kind), device="cpu" if w is None else w.device)
 
     with numpy.errstate(all="ignore"):
-        some = mapped(lambda s: tuple(VARYING[0] if n is None else n for n in s), input_shape)
+        length = min(VARYING[0], getattr(layer._holder, "longest", None) or VARYING[0])
+        some = mapped(lambda s: tuple(length if n is None else n for n in s), input_shape)
         y = called(layer, layer._holder, mapped(zeros, some), False, None)
     found = mapped(lambda each: tuple(each.shape[1:]), y)
     layer._tried[_key(some)] = found
