@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..errors import unknown_name
+from ..nn.initializers import RandomNormal
 from ..nn.layers import Dense, Dropout, Embedding, LayerNormalization
 from ..ops.creation import zeros_like
 from ..ops.linalg import matmul
 from ..ops.shapes import transpose
 from . import world
-from .transformer import SPREAD, Block, Shift, Transformer, numbers, spread
+from .transformer import SPREAD, Block, Shift, Transformer, numbers
 
 HEADS = "pooled", "tokens"
 
@@ -43,7 +44,7 @@ class BERT(Transformer):
         self.vocabulary, self.positions, self.width, self.depth, self.heads = vocabulary, positions, width, depth, heads
         self.hidden, self.segments_there_are, self.dropout = hidden, segments_there_are, dropout
         self.activation, self.epsilon, self.head = activation, epsilon, head
-        first = spread(SPREAD)
+        first = RandomNormal(stddev=SPREAD)
         self.words, self.places = Embedding(vocabulary, width, first), Embedding(positions, width, first)
         self.segments = Embedding(segments_there_are, width, first)
         self.norm, self.drop = LayerNormalization(epsilon=epsilon), Dropout(dropout)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+from ..nn.initializers import RandomNormal
 from ..nn.layers import Dropout, Embedding, LayerNormalization
 from ..ops.linalg import matmul
 from ..ops.shapes import transpose
 from . import world
 from .generation import generate
-from .transformer import SPREAD, Block, Transformer, numbers, spread
+from .transformer import SPREAD, Block, Transformer, numbers
 
 
 class GPT(Transformer):
@@ -38,7 +39,7 @@ class GPT(Transformer):
         super().__init__(**options)
         self.vocabulary, self.positions, self.width, self.depth, self.heads = vocabulary, positions, width, depth, heads
         self.dropout, self.activation, self.epsilon, self.use_bias = dropout, activation, epsilon, use_bias
-        first = spread(SPREAD)
+        first = RandomNormal(stddev=SPREAD)
         self.wte, self.wpe = Embedding(vocabulary, width, first), Embedding(positions, width, first)
         self.drop = Dropout(dropout)
         self.h = [

@@ -10,18 +10,13 @@ import numpy
 
 from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError
-from ..nn.initializers import make_initializer
+from ..nn.initializers import RandomNormal, make_initializer
 from ..nn.layers import Dense, Dropout, Layer, LayerNormalization, MultiHeadAttention
 from ..nn.model import Model
 from . import world
 
 SPREAD = 0.02
 """The standard deviation of the first weights (Radford et al. 2018)."""
-
-
-def spread(deviation: float) -> Any:
-    """An initialiser: the normal distribution with this deviation."""
-    return lambda generator, shape: deviation * generator.standard_normal(shape)
 
 
 class Block(Layer):
@@ -39,7 +34,7 @@ class Block(Layer):
         super().__init__(name=name)
         if width % heads:
             raise ShapeError(f"a width of {width} does not divide into {heads} heads: {width % heads} are left over.")
-        first, last = spread(SPREAD), spread(SPREAD / math.sqrt(2 * depth))
+        first, last = RandomNormal(stddev=SPREAD), RandomNormal(stddev=SPREAD / math.sqrt(2 * depth))
         self.width, self.heads, self.hidden, self.activation, self.epsilon = width, heads, hidden, activation, epsilon
         self.dropout, self.causal, self.norm_first, self.use_bias = dropout, causal, norm_first, use_bias
         self.depth = depth
@@ -52,7 +47,7 @@ class Block(Layer):
         self.outer = Dense(width, None, use_bias, kernel_initializer=last if causal else first)
         self.drop = Dropout(dropout)
 
-    def call(self, x: Any, attention_mask: Any = None, past: Any = None) -> Any:
+    def call(self, x: Any, attention_mask: Any = None, past: Any = None) -> Any:  # type: ignore[override]
         """mask: (batch, steps), 0 for what no step looks at. past: see MultiHeadAttention."""
 
         def attended(x: Any) -> Any:
@@ -80,6 +75,7 @@ class Transformer(Model):
     """A model of blocks, which can be loaded from and saved as the folders in which the world keeps such models."""
 
     layout: ClassVar[world.Layout]
+    depth: int
     sample: ClassVar[tuple[int | None, ...]] = (None,)
     """The shape of one sample."""
 

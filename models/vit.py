@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..errors import ShapeError
+from ..nn.initializers import RandomNormal
 from ..nn.layers import Conv2D, Dense, Dropout, Embedding, LayerNormalization
 from ..ops.shapes import broadcast_to, concatenate
 from . import world
-from .transformer import SPREAD, Block, Transformer, numbers, spread
+from .transformer import SPREAD, Block, Transformer, numbers
 
 
 class ViT(Transformer):
@@ -37,7 +38,7 @@ class ViT(Transformer):
         self.classes, self.image, self.patch, self.channels, self.width = classes, image, patch, channels, width
         self.depth, self.heads, self.hidden = depth, heads, hidden
         self.dropout, self.activation, self.epsilon = dropout, activation, epsilon
-        first = spread(SPREAD)
+        first = RandomNormal(stddev=SPREAD)
         self.patches = Conv2D(width, patch, strides=patch, kernel_initializer=first)
         self.token, self.places = Embedding(1, width, first), Embedding(1 + (image // patch) ** 2, width, first)
         self.drop = Dropout(dropout)

@@ -335,7 +335,7 @@ def write(model: Transformer, path: str | os.PathLike[str]) -> None:
     if hasattr(model, "classes"):
         told |= {"id2label": {str(i): f"LABEL_{i}" for i in range(model.classes)}}
         told |= {"label2id": {f"LABEL_{i}": i for i in range(model.classes)}}
-    kind = next(kind for name, kind in reversed(layout.classes.items()) if name in weights or not name)
+    kind = next(kind for name, kind in reversed([*layout.classes.items()]) if name in weights or not name)
     own = {"model_type": layout.kind, "architectures": [kind], "dtype": model.dtype}
     with replacing(folder / "model.safetensors") as temporary:
         save_file(arrays, temporary, metadata={"format": "pt"})

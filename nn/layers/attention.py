@@ -16,7 +16,7 @@ from ...ops.attention import attention, masked_attention
 from ...ops.linalg import affine, matmul
 from ...ops.logic import logical_and
 from ...ops.shapes import concatenate
-from ..initializers import Initializer, make_initializer
+from ..initializers import Begin, Initializer, make_initializer
 from .base import Beginnings, Layer, Shape, Weights
 from .core import dropped
 
@@ -64,7 +64,7 @@ class MultiHeadAttention(Layer):
         sizes = {"query": self.key_dim, "key": self.key_dim, "value": self.value_dim or self.key_dim}
         kernel, bias = make_initializer(self.kernel_initializer), make_initializer(self.bias_initializer)
         last = make_initializer(self.output_initializer or self.kernel_initializer)
-        found: dict[str, tuple[Shape, Initializer]] = {}
+        found: dict[str, tuple[Shape, Begin]] = {}
         for name, size in sizes.items():
             found |= {f"{name}_kernel": ((width, heads, size), kernel), f"{name}_bias": ((heads, size), bias)}
         found |= {"output_kernel": ((heads, sizes["value"], width), last), "output_bias": ((width,), bias)}

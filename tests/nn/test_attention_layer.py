@@ -41,6 +41,7 @@ def test_a_mask_of_keys_is_one_of_each_query():
 
 def test_steps_that_do_not_count_are_not_looked_at():
     model = cg.Sequential([cg.layers.Embedding(9, 6, mask_zero=True), cg.layers.MultiHeadAttention(2, 3)])
+    model.build((None, None))
     short, long = np.array([[3, 4, 5]]), np.array([[3, 4, 5, 0, 0]])
     np.testing.assert_allclose(model(long).numpy()[:, :3], model(short).numpy(), atol=1e-6)
 
@@ -57,7 +58,7 @@ def test_dropout_is_of_the_weights_in_training_alone():
 
 def test_what_is_refused():
     layer = cg.layers.MultiHeadAttention(2, 3)
-    with pytest.raises(ShapeError, match=r"the value has shape \(2, 7, 5\)"):
+    with pytest.raises(ShapeError, match=r"the key has shape \(2, 7, 5\)"):
         layer(X, value=cg.tensor(Z[..., :5]))
     with pytest.raises(ShapeError, match=r"\(batch, steps, width\)"):
         cg.layers.MultiHeadAttention(2, 3)(X[0])

@@ -99,6 +99,10 @@ CASES = {
         (lambda: layers.SimpleRNN(2, return_sequences=True), (3, 2)),
         (lambda: layers.SimpleRNN(2, "sigmoid", go_backwards=True, dropout=0.3), (2, 2)),
     ],
+    "MultiHeadAttention": [
+        (lambda: layers.MultiHeadAttention(2, 3), (2, 4)),
+        (lambda: layers.MultiHeadAttention(2, 1, value_dim=2, use_bias=False), (3, 2)),
+    ],
     "LSTM": [
         (lambda: layers.LSTM(2, return_sequences=True, recurrent_dropout=0.3), (2, 2)),
         (lambda: layers.LSTM(2, use_bias=False, go_backwards=True), (2, 1)),
