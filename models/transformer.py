@@ -19,7 +19,7 @@ SPREAD = 0.02
 """The standard deviation of the first weights (Radford et al. 2018)."""
 
 
-class Block(Layer):
+class Block(Layer, abstract=True):
     """x + attention(norm(x)), then x + dense(σ(dense(norm(x)))); normalised after the sum where `norm_first` is False
     (Vaswani et al. 2017; before it: Radford et al. 2019).
 
@@ -61,7 +61,7 @@ class Block(Layer):
         return self.norm_2(x + self.drop(self.outer(self.inner(x))))
 
 
-class Shift(Layer):
+class Shift(Layer, abstract=True):
     """x + b, b being of the length of x's last axis."""
 
     def weights_for(self, input_shape: Any) -> Any:

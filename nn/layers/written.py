@@ -64,7 +64,8 @@ def _building(build: Callable[..., Any]) -> Callable[..., Any]:
 def inner_of(holder: Any, beside: frozenset[str] = frozenset()) -> dict[str, Layer]:
     """The layers that an object holds, also in lists and dicts, by the names of its attributes."""
     found: dict[str, Layer] = {}
-    plain = (*PLAIN, *CONTAINERS) if is_ours(type(holder)) else PLAIN  # ours hold them by name
+    by_name = is_ours(type(holder)) and hasattr(type(holder), "_is_called")  # our layers hold others as attributes
+    plain = (*PLAIN, *CONTAINERS) if by_name else PLAIN
     for name, value in vars(holder).items():
         if type(value) not in plain and name not in beside:
             _gather(found, name, value)
