@@ -26,8 +26,8 @@ WEIGHTS = np.array([0.5, 2.0, 0.0, 1.5])
 
 
 def each(cases):
-    """All of them under --deep, else every eighth: Keras compiles each of its steps."""
-    deep = [[] if number % 8 == 0 else [pytest.mark.deep] for number in range(len(cases))]
+    """All of them under --deep, else every twelfth: Keras compiles each of its steps."""
+    deep = [[] if number % 12 == 5 else [pytest.mark.deep] for number in range(len(cases))]
     return [
         pytest.param(*case, marks=marks, id=f"{case[0]} {case[1]}") for case, marks in zip(cases, deep, strict=True)
     ]
@@ -78,7 +78,7 @@ def test_a_loss_and_its_gradient_are_those_of_keras(keras, name, options):
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None])
-@pytest.mark.parametrize(("weighted", "masked"), [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(("weighted", "masked"), [(False, True), (True, True)])
 def test_reductions_are_those_of_keras(keras, reduction, weighted, masked):
     y, p = batch(make_loss("huber"))
     weights = WEIGHTS if weighted else None

@@ -25,6 +25,14 @@ OURS = {
     "Adam": [{}, {"clipvalue": 0.1}, {"global_clipnorm": 0.3, "weight_decay": 0.1}],
     "AdamW": [{}, {"weight_decay": 0.1}],
 }
+
+
+def each(cases, some):
+    """All of them under --deep, else every so many: Keras compiles each of its steps."""
+    marks = [[] if number % some == 1 else [pytest.mark.deep] for number in range(len(cases))]
+    return [pytest.param(*case, marks=own, id=f"{case[0]} {case[-1]}") for case, own in zip(cases, marks, strict=True)]
+
+
 CASES = [(name, options) for name, each in OURS.items() for options in each]
 
 
@@ -45,7 +53,7 @@ def keras():
 
 @pytest.mark.cpu_only("compares with Keras on the CPU")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{name} {options}" for name, options in CASES])
+@pytest.mark.parametrize(("name", "options"), each(CASES, 6))
 def test_twenty_steps_are_those_of_keras(keras, name, options):
     options = {"learning_rate": 0.05, **options}
     theirs = getattr(keras.optimizers, name)(**options)
@@ -115,7 +123,7 @@ SCHEDULES = [
 
 @pytest.mark.cpu_only("compares with Keras on the CPU")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "given", "options"), SCHEDULES, ids=[f"{s[0]} {s[2]}" for s in SCHEDULES])
+@pytest.mark.parametrize(("name", "given", "options"), each(SCHEDULES, 5))
 def test_a_schedule_is_that_of_keras_and_comes_back_from_a_file(keras, name, given, options):
     ours = getattr(schedules, name)(*given, **options)
     theirs = getattr(keras.optimizers.schedules, name)(*given, **options)
