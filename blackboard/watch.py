@@ -155,7 +155,7 @@ class Watch(Callback):
             "epochs": self.params["epochs"],
             "history": {
                 "epoch": [e + 1 for e in history.epoch],
-                "values": {name: numbers(values) for name, values in history.history.items()},
+                "values": {name: numbers(values) for name, values in history.numbers.items()},
             },
             "images": [image.reshape(-1).tolist() for image in self._images.astype(int)],
             "size": list(self._images.shape[1:3]),

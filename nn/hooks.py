@@ -150,6 +150,11 @@ class History(Callback):
             before = self.history.get(name, [math.nan] * last)[:last]
             self.history[name] = [*before, numbers.get(name, math.nan)]
 
+    @property
+    def numbers(self) -> dict[str, list[float]]:
+        """What has one number an epoch; not the metrics with one for each class."""
+        return {n: values for n, values in self.history.items() if not any(isinstance(v, list) for v in values)}
+
     def before(self, epoch: int) -> History:
         """The part of it before `epoch`: what a training that goes on from there has behind it."""
         kept = History()

@@ -113,18 +113,25 @@ class TensorBoard(Callback):
             self._writers[part] = self._kind(os.path.join(self.log_dir, part))
         return self._writers[part]
 
+    def _scalar(self, part: str, name: str, value: Any, step: int) -> None:
+        if not isinstance(value, list):
+            self._to(part).add_scalar(name, value, step)
+            return
+        for number, each in enumerate(value):  # of a metric with one for each class
+            self._to(part).add_scalar(f"{name}_{number}", each, step)
+
     def _batch(self, batch: int, logs: Logs) -> None:
         self._step += 1
         if self._step % self._every == 0:
             for name, value in {**logs}.items():
-                self._to("train").add_scalar(f"batch_{name}", value, self._step)
+                self._scalar("train", f"batch_{name}", value, self._step)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         optimizer = self.model.optimizer
         assert optimizer is not None
         for name, value in {"learning_rate": optimizer.learning_rate, **logs}.items():
             part = "validation" if name.startswith("val_") else "train"
-            self._to(part).add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
+            self._scalar(part, f"epoch_{name.removeprefix('val_')}", value, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             for layer in self.model.layers:
                 for key, weight in layer.variables.items():

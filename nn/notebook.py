@@ -117,7 +117,7 @@ def _settings(model: Model) -> list[list[str]]:
 
 def history_html(history: History) -> str:
     """The values of the first, every n-th and the last epoch, and curves of all."""
-    count, names = len(history.epoch), list(history.history)
+    count, names = len(history.epoch), list(history.numbers)
     charts, missing = _charts(history, _bases(names))
     every = math.ceil(count / MOST)
     epochs = [
@@ -132,7 +132,7 @@ def history_html(history: History) -> str:
 
 def history_markdown(history: History) -> str:
     """The same table in Markdown."""
-    names = list(history.history)
+    names = list(history.numbers)
     lines = [
         "| epoch | " + " | ".join(name.replace("|", "\\|") for name in names) + " |",
         "|--:" * (len(names) + 1) + "|",
@@ -187,7 +187,7 @@ def _told(curve: drawing.Curve) -> str:
 
 def _gaps(history: History) -> Iterator[str]:
     """Which values are not finite, and since which epoch."""
-    for name, values in history.history.items():
+    for name, values in history.numbers.items():
         places = [i for i, value in enumerate(values) if not math.isfinite(value)]
         if places:
             first = history.epoch[places[0]] + 1

@@ -233,3 +233,24 @@ def test_a_model_adds_up_its_metrics_in_the_recorded_step_and_keeps_them(tmp_pat
     again = cg.Sequential.load(tmp_path / "m.safetensors")
     assert again.metrics == models[0].metrics
     assert again.history.history == models[0].history.history
+
+
+def test_a_training_taken_up_within_an_epoch_goes_on_with_the_state_of_its_metrics(tmp_path):
+    path, rng = tmp_path / "m.safetensors", np.random.default_rng(0)
+    x, y = rng.random((32, 3)).astype("float32"), rng.integers(0, 2, 32)
+
+    class Keep(cg.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs):
+            if batch == 2 and len(self.model.history.epoch) == 1 and not path.exists():
+                self.model.save(path)
+
+    model = cg.Sequential([cg.layers.Dense(1, "sigmoid", kernel_constraint="max_norm", input_shape=(3,))])
+    measured = ["auc", Furthest(), cg.metrics.F1Score()]
+    model.compile(cg.optim.Nadam(0.1, weight_decay=0.1), "binary_crossentropy", measured)
+    whole = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Keep()])
+    again = cg.Sequential.load(path)
+    assert again.fit(x, y, batch_size=4, epochs=3, initial_epoch=1, verbose=0).history == whole.history
+    assert [a.tobytes() for a in again.get_weights()] == [a.tobytes() for a in model.get_weights()]
+    assert "f1_score" not in whole.numbers
+    assert "auc" in whole._repr_markdown_()
+    assert "f1_score" not in whole._repr_html_()
