@@ -91,7 +91,7 @@ def _batch(model: Model, x: Any, y: Any) -> tuple[Any, Any]:
     else:
         samples = Samples(x, y, model.dtype, model.device, deciding=model.deciding_layer)
         model.check_input(samples.x.shape)
-        samples.prepare_targets(model.loss, model.infer_shapes(samples.x.shape[1:])[-1])
+        samples.prepare_targets(model.loss, model.output_shapes(samples.x.shape[1:])[0])
         model.build(samples.x.shape[1:])
         targets, taken = samples.y, in_dtype(model, Tensor(samples.x))
     asking = graph.mapped(lambda t: Tensor(t._data, requires_grad=t.dtype.kind == "f"), taken)

@@ -80,7 +80,7 @@ class Watch(Callback):
         model = self.model
         assert model.loss is not None
         samples = Samples(*self._samples, model.dtype, model.device)
-        samples.prepare_targets(model.loss, model.infer_shapes(samples.x.shape[1:])[-1])
+        samples.prepare_targets(model.loss, model.output_shapes(samples.x.shape[1:])[0])
         self._x, self._y = Tensor(samples.x).astype(model.dtype), Tensor(samples.y)
         self._look(len(model.history.epoch), surface=True)
 

@@ -46,7 +46,7 @@ def predict(run: str, images: Sequence[str]) -> int:
 
 def input_side(model: Sequential, path: str | os.PathLike[str]) -> int:
     """The side of the square images that the model takes; raises DataError where it takes something else."""
-    shape, output = model.shapes[0], model.shapes[-1]
+    shape, output = model.shapes[0], model.output_shapes()[0]
     side = math.isqrt(math.prod(shape))
     if shape not in ((side * side,), (side, side), (side, side, 1)) or side < 2:
         raise DataError(f"{path}: the model takes samples of shape {shape}, which are no square images of one colour.")

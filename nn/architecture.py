@@ -134,6 +134,9 @@ def graph_from(config: Mapping[str, Any], layers: list[Layer]) -> Graph:
         if many is not None and not 0 < many < 1000:
             raise UsageError(f"a call of the layer {layer.name!r} gives {shown(many)} values")
         call = Call(layer, number, told["x"], y, told.get("others", {}), told.get("options", {}))
+        for name in (*call.others, *call.options):
+            if name not in (*layer._further, "training"):
+                raise UsageError(f"the layer {layer.name!r} is called with {shown(name)}, which it does not take")
         for value in call.taken():
             if not isinstance(value, int) or not 0 <= value < count:
                 raise UsageError(

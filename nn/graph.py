@@ -40,6 +40,14 @@ class Symbol:
 
     __array_ufunc__ = None
 
+    if TYPE_CHECKING:  # layers.merging lends them
+
+        def __add__(self, other: Any) -> Any: ...
+        def __neg__(self) -> Any: ...
+
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
+        __matmul__ = __add__
+
     def __init__(self, sample: Shape, dtype: str | None, name: str, made: Made | None = None) -> None:
         self.sample, self.dtype, self.name, self.made = sample, dtype, name, made
 
@@ -139,6 +147,8 @@ def _source(symbol: Symbol) -> str:
 def shape_after(layer: Layer, shapes: Shapes, sources: Any) -> Shapes:
     """The shape of a sample that a layer gives for one of such a shape; raises ShapeError that names who gave that."""
     try:
+        if isinstance(shapes, list) and not (layer.takes_several or layer._is_called):
+            raise ShapeError(f"{layer.name}: {type(layer).__name__} takes one value, not a list of {len(shapes)}.")
         return with_varying(layer.output_shape, shapes)
     except ShapeError as error:
         if not sources:

@@ -273,7 +273,7 @@ def check_rows(model: Trained, samples: Samples, *batch_sizes: int) -> None:
     """
     if isinstance(samples, Joined):
         return
-    loss, shape = model.loss, model.infer_shapes(samples.x.shape[1:])[-1]
+    loss, shape = model.loss, model.output_shapes(samples.x.shape[1:])[0]
     own = [metric for metric in model.metrics if metric.targets == "any"]
     assert loss is not None
     if samples.y.ndim == len(shape) + 1 or not (own or loss.targets == "any"):
@@ -291,5 +291,5 @@ def _try(model: Trained, samples: Samples, count: int) -> None:
         raise
     except ValueError as error:
         raise ShapeError(
-            f"y of shape {samples.y.shape} beside outputs of shape {model.shapes[-1]} each: {error}"
+            f"y of shape {samples.y.shape} beside outputs of shape {model.output_shapes()[0]} each: {error}"
         ) from error

@@ -492,7 +492,12 @@ class Network:
     @property
     def output_shape(self) -> Any:
         """The shape of a batch of outputs, with None in front; a list of them where there are several."""
-        return _one([(None, *(self.shapes or self.infer_shapes())[number]) for number in self.outputs_at])
+        return _one([(None, *shape) for shape in self.output_shapes()])
+
+    def output_shapes(self, input_shape: Any = None) -> list[Shape]:
+        """The shape of a sample of each output, for samples of that shape, by default those that it was built for."""
+        shapes = self.shapes if self.shapes and input_shape is None else self.infer_shapes(input_shape)
+        return [shapes[number] for number in self.outputs_at]
 
     @property
     def input_shapes(self) -> list[Shape]:

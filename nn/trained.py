@@ -526,7 +526,7 @@ class Trained(Network):
         (x,), (y,) = self._separate(x), self._separate_outputs(y, f"{what}y")
         samples = Samples(x, y, self.dtype, self.device, what, augmentation, self.deciding_layer)
         self.check_input(samples.x.shape)
-        output_shape = self.infer_shapes(samples.x.shape[1:])[-1]
+        output_shape = self.output_shapes(samples.x.shape[1:])[0]
         samples.prepare_targets(loss, output_shape)
         samples.weigh(sample_weight, class_weight, loss, output_shape)
         for metric in self.metrics:

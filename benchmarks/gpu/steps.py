@@ -56,7 +56,7 @@ class Steps:
         self.model.compile(Adam(rate), LOSS, run_eagerly=not captured, jit_compile=False)
         self.samples = Samples(x, labels, x.dtype, device)
         assert self.model.loss is not None
-        self.samples.prepare_targets(self.model.loss, self.model.shapes[-1])
+        self.samples.prepare_targets(self.model.loss, self.model.output_shapes()[0])
         self.trainer = Trainer(self.model, self.samples, captured)
         self.epochs = 0
 

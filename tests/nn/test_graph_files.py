@@ -96,6 +96,7 @@ def test_a_clone_takes_the_weights_alone(kind, tmp_path, same):
         (lambda c: c["calls"][0].update(x=3), "the layer 'base' takes value 3, which is made by it or behind it"),
         (lambda c: c["calls"].pop(1), "the layer 'shared' is not connected|takes value"),
         (lambda c: c["outputs"].append(99), "its outputs are"),
+        (lambda c: c["calls"][0].update(options={"heads": 3}), "the layer 'base' is called with 'heads'"),
         (lambda c: c["calls"][0].update(layer=17), "it calls layer 17, and has 4"),
     ],
 )

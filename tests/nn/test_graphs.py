@@ -194,6 +194,20 @@ def test_the_picture_of_a_graph(tmp_path, capsys):
     assert len([*drawn.iter("{http://www.w3.org/2000/svg}path")]) == 3
 
 
+def test_the_first_of_several_values_may_be_the_output():
+    x = Input((4, 3))
+    y, _, _ = layers.LSTM(5, return_state=True)(x)
+    model = Model(x, layers.Reshape((5,))(y))
+    alone = Model(x, y)
+    assert (model.output_shape, alone.output_shape, alone.predict(X.reshape(24, 4, 3)).shape) == (
+        (None, 5),
+        (None, 5),
+        (24, 5),
+    )
+    alone.compile("adam", "mse")
+    alone.fit(X.reshape(24, 4, 3), np.zeros((24, 5)), verbose=0)
+
+
 def test_what_is_not_connected_is_named():
     a, b = Input((6,), name="left"), Input((6,), name="right")
     with pytest.raises(UsageError, match="the layer 'add' takes 'right', an input that is not connected"):
@@ -210,6 +224,8 @@ def test_shapes_that_do_not_fit_name_both_layers():
     x = Input((6,))
     with pytest.raises(ShapeError, match=r"reshape.*\(6,\).*called on what the layer 'first' gives"):
         layers.Reshape((4,))(layers.Activation("relu", name="first")(x))
+    with pytest.raises(ShapeError, match="dense: Dense takes one value, not a list of 2"):
+        Dense(2)([x, x])
     dense = Dense(2)
     model = Model(x, dense(layers.Concatenate()([dense(x), x])))
     with pytest.raises(ShapeError, match="'dense' has its weights already"):

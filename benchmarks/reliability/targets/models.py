@@ -18,7 +18,7 @@ from safetensors.numpy import save as serialize
 
 from .... import callbacks, losses, optim
 from ....engine.primitive import registry
-from ....nn import Sequential, layers
+from ....nn import Model, Sequential, layers
 from ....nn.container import digests, parsed
 from ....nn.description import UNUSABLE, made
 from ....nn.initializers import INITIALIZERS
@@ -31,8 +31,8 @@ from ....optim.schedule import SCHEDULES
 from ..disturbing import disturbed_bytes, disturbed_json, json_bytes, odd_value, one_of
 from . import Target
 
-WITHIN = 4
-"""The number of the model whose file is written within an epoch."""
+WITHIN, GRAPH = 4, 5
+"""The numbers of the model whose file is written within an epoch, and of that which is a graph."""
 LARGE = 100_000
 """Numbers in a layer's output beyond which a model, as one of 100 layers or more, is loaded and not used."""
 NAMES = (*LAYERS, *ACTIVATIONS, *INITIALIZERS, *OPTIMIZERS, *SCHEDULES, *LOSSES, *METRICS, *[*registry][:20])
@@ -60,6 +60,14 @@ def _written(number: int, path: Path) -> None:
     """Write one of the models whose files are the good ones."""
     schedule = optim.WarmUp(optim.CosineDecay(0.01, 100), 5)
     stopping = callbacks.EarlyStopping("loss", restore_best_weights=True)
+    if number == GRAPH:
+        x, twice = layers.Input((4,)), layers.Dense(4, "tanh")
+        h = layers.Add()([twice(twice(x)), Sequential([layers.Dense(4)])(x)])
+        graph = Model(x, layers.Dense(3, "softmax")(layers.Concatenate()([h, 2 * x])), seed=1)
+        graph.compile("adam", "categorical_crossentropy", run_eagerly=True)
+        graph.fit(*_data((4,)), 3, 2, verbose=0)
+        graph.save(path)
+        return
     models: list[tuple[Any, tuple[int, ...], Any, dict[str, Any]]] = [
         ([layers.Dense(5, "relu"), layers.Dropout(0.2), layers.Dense(3, "softmax")], (4,), "adam", {}),
         ([
@@ -96,7 +104,7 @@ def _seeds() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
-        for number in range(WITHIN + 1):
+        for number in range(GRAPH + 1):
             _written(number, path)
             found.append({"model": str(number), "file": path.read_bytes(), "sealed": "written"})
             if number < 2:  # as versions before the digest wrote it
@@ -109,12 +117,12 @@ def _seeds() -> list[dict[str, Any]]:
 
 
 @cache
-def _good(number: str) -> Sequential:
+def _good(number: str) -> Model:
     """The model of a good file."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "model")
         path.write_bytes(next(seed["file"] for seed in _seeds() if seed["model"] == number))
-        return Sequential.load(path)
+        return Model.load(path)
 
 
 def _apart(file: bytes) -> tuple[dict[str, Any], bytes]:
@@ -214,7 +222,7 @@ def _changed(rng: Generator, description: dict[str, Any]) -> Any:
 @cache
 def _configs() -> list[dict[str, Any]]:
     """Good configurations of layers."""
-    return [layer.config() for seed in _seeds() for layer in _good(seed["model"]).layers]
+    return [layer.config() for seed in _seeds() for layer in _good(seed["model"]).parts]
 
 
 def _alike(rng: Generator, value: Any) -> Any:
@@ -242,7 +250,7 @@ def _unlike(rng: Generator) -> Any:
 def _fitting(rng: Generator, description: Any, file: bytes) -> tuple[dict[str, Any], bytes] | None:
     """The header and the tensors of a file that says this, as far as a model can be made of it, and a small one."""
     try:
-        model = made(Sequential, description, {}, "cpu")
+        model = made(Model, description, {}, "cpu")
         shapes = model.infer_shapes(tuple(description["input_shape"]))
         wanted = implied(model, shapes_for(model, shapes))
         learned = sum(math.prod(shape) for part, _ in shapes_for(model, shapes) for shape in part.values())
@@ -287,24 +295,24 @@ def _changed_tensors(rng: Generator, header: dict[str, Any], data: bytes) -> byt
     return data
 
 
-def _load(value: dict[str, Any], folder: Path) -> tuple[Sequential, Path]:
+def _load(value: dict[str, Any], folder: Path) -> tuple[Model, Path]:
     path = folder / "model.safetensors"
     path.write_bytes(value["file"])
-    return Sequential.load(path), path
+    return Model.load(path), path
 
 
 def _loaded(value: dict[str, Any], folder: Path) -> Any:
     """The model, and what is loaded again from what it saves."""
     model, path = _load(value, folder)
     model.save(path)
-    again = Sequential.load(path)
+    again = Model.load(path)
     return _told(model), _told(again)
 
 
-def _told(model: Sequential) -> tuple[Any, ...]:
+def _told(model: Model) -> tuple[Any, ...]:
     state = model.optimizer.state if model.optimizer else {}
     return (
-        [layer.config() for layer in model.layers], model.optimizer and model.optimizer.config(), model.history.epoch,
+        [layer.config() for layer in model.parts], model.optimizer and model.optimizer.config(), model.history.epoch,
         repr(model.history.history), model.stream, [w.tobytes() for w in model.get_weights()],
         {slot: numpy.asarray(array).tobytes() for slot, array in state.items()},
     )  # fmt: skip
@@ -334,32 +342,32 @@ def _same_weights(value: dict[str, Any], result: Any) -> str | None:
     return None if same else "the weights are not those that were written"
 
 
-def _usable(use: Callable[[Sequential], Any]) -> Callable[[dict[str, Any], Path], Any]:
+def _usable(use: Callable[[Model], Any]) -> Callable[[dict[str, Any], Path], Any]:
     def run(value: dict[str, Any], folder: Path) -> Any:
         model, _ = _load(value, folder)
-        small = len(model.layers) < 100 and max(map(math.prod, model.shapes)) <= LARGE
+        small = len(model.parts) < 100 and max(map(math.prod, model.shapes)) <= LARGE
         return use(model) if small else None
 
     return run
 
 
-def _predicted(model: Sequential) -> Any:
+def _predicted(model: Model) -> Any:
     x = numpy.random.default_rng(3).random((3, *model.shapes[0]))
     shape = model.predict(x).shape
     model.summary(lambda text: None)
-    return shape, (len(x), *model.shapes[-1])
+    return shape, (len(x), *model.output_shapes()[0])
 
 
 def _right_shape(value: dict[str, Any], result: Any) -> str | None:
     return None if not result or result[0] == result[1] else f"it predicts {result[0]}, and says {result[1]}"
 
 
-def _fitted(model: Sequential) -> Any:
+def _fitted(model: Model) -> Any:
     """An epoch more, from where it stands."""
     if model.loss is None:
         return None
     x, y = _data(model.shapes[0])
-    shape = model.shapes[-1]
+    shape = model.output_shapes()[0]
     if model.loss.targets == "labels":
         y = numpy.zeros((len(x), *shape[:-1]), int)
     elif shape != (3,):
