@@ -28,7 +28,7 @@ PART = 200_000
 LEAST = 1 << 17
 """Elements of all, from which on parts are worth it."""
 
-MOST = 1000
+MOST = 256
 """Programs that a thread keeps."""
 _known = threading.local()
 

@@ -40,7 +40,7 @@ class Program:
     """What a trace became. Call it with the arrays of the inputs; it returns those of the outputs.
 
     steps: what is done, in order. arena_bytes: what the buffers take. source: the Python text. room: gives the memory
-    of the buffers, so many bytes.
+    of the buffers, so many bytes, which others use as well; then nothing else is kept.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Program:
         self.written: list[Any] = [v.array for v in targets if v.kind == "outside"] + list(placed.values())
         self.written = list({id(array): array for array in self.written}.values())
         given = [trace.traced[v.number].array for v in inputs]
-        self._examples = [array.copy() if array.nbytes <= SMALL else None for array in given]
+        self._examples = [array.copy() if array.nbytes <= SMALL and room is None else None for array in given]
         self.device = device_of(trace)
         self._xp = backend.library_for(self.device)
         self._bound: dict[int, Any] = {}

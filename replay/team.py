@@ -128,5 +128,6 @@ def room(size: int, purpose: str = "work") -> Any:
     """So many bytes for this thread to work in, for each purpose always the same."""
     held = vars(_room).get(purpose)
     if held is None or held.size < size:
-        held = vars(_room)[purpose] = numpy.empty(size + 64, "uint8")
+        least = 0 if held is None else 2 * held.size  # programs that have the one before are few then
+        held = vars(_room)[purpose] = numpy.empty(-(-max(size, least, 1) // 64) * 64, "uint8")
     return held
