@@ -98,7 +98,8 @@ CASES = [line.strip() for line in """
     np.linalg.multi_dot([u, m, x.T]) | np.linalg.multi_dot([x, m, m, v])
     np.linalg.outer(u, v) | np.linalg.cross(x, y) | np.linalg.tensordot(x, y) | np.linalg.matmul(x, m)
     np.linalg.matrix_transpose(x) | np.linalg.vecdot(x, y) | np.fft.fftshift(c) | np.fft.ifftshift(x, 1)
-    np.partition(x, 1, axis=0) | np.logical_xor(x > 0, y > 0) * x | np.logspace(a, u, 4) | np.geomspace(a, p, 3, endpoint=False, axis=-1)
+    np.partition(x, 1, axis=0) | np.logical_xor(x > 0, y > 0) * x
+    np.logspace(a, u, 4) | np.geomspace(a, p, 3, endpoint=False, axis=-1)
 """.replace("|", "\n").splitlines() if line.strip()]  # fmt: skip
 
 
