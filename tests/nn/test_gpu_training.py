@@ -150,3 +150,20 @@ def test_bad_labels_and_values_are_named_on_a_gpu_too():
     y[7] = 5
     with pytest.raises(cg.errors.DataError, match="outside of 0 … 4 in row 7"):
         trained("gpu", x, y)
+
+
+def test_metrics_with_state_penalties_and_further_optimizers_are_those_of_the_cpu(device):
+    x, labels = data(120)
+    y = np.eye(5)[labels]
+    histories = []
+    for place in ("cpu", device):
+        kind = {"kernel_regularizer": "l2", "activity_regularizer": "l1", "kernel_constraint": "max_norm"}
+        net = [layers.Dense(16, "relu", input_shape=(12,), **kind), layers.Dense(5, "softmax")]
+        model = cg.Sequential(net, device=place, seed=1)
+        measured = ["auc", cg.metrics.F1Score(), cg.metrics.R2Score(), cg.metrics.OneHotMeanIoU(5), "precision"]
+        loss = cg.losses.CategoricalFocalCrossentropy(label_smoothing=0.1)
+        model.compile(cg.optim.Nadam(0.01, clipnorm=1.0, weight_decay=0.01), loss, measured)
+        model.fit(x, y, batch_size=10, epochs=3, verbose=0, sample_weight=np.arange(120) / 60)
+        histories.append([value for values in model.history.history.values() for value in values])
+    for a, b in zip(*histories, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)
