@@ -45,12 +45,13 @@ def first_fault(model: Trained, x: Any, y: Any, generator: numpy.random.Generato
     assert model.loss is not None
     try:
         with numpy.errstate(all="ignore"), Watching() as seen:
+            masks: list[Any] = []
             outputs = model.run(
                 listed(x), [layer.weights for layer in model.parts], training=True, generator=generator,
-                logits=model.fused,
+                logits=model.fused, masks=masks,
                 told=lambda layer: ends.append((len(seen.applications), f"the layer {layer.name!r}")),
             )  # fmt: skip
-            loss = losses_of(model, outputs if len(outputs) > 1 else outputs[0], y, False)[0]
+            loss = losses_of(model, outputs if len(outputs) > 1 else outputs[0], y, False, masks)[0]
             ends.append((len(seen.applications), f"the loss {model.loss.name!r}"))
             if not is_finite(loss._data):
                 found = _origin(seen.applications, loss)

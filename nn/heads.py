@@ -36,10 +36,13 @@ class Heads(Loss, abstract=True):
         """ "any" where one of them is the user's own."""
         return "any" if any(loss.targets == "any" for loss in self.losses) else "heads"
 
-    def each(self, ys: Sequence[Any], outputs: Sequence[Tensor], factors: Sequence[Any], fused: Sequence[bool]) -> Any:
+    def each(
+        self, ys: Sequence[Any], outputs: Sequence[Tensor], factors: Sequence[Any], fused: Sequence[bool],
+        masks: Sequence[Any] = (),
+    ) -> Any:  # fmt: skip
         """The loss of each output."""
-        given = zip(self.losses, ys, outputs, factors, fused, strict=True)
-        made = [loss(y, output, weights, logits=logits) for loss, y, output, weights, logits in given]
+        given = zip(self.losses, ys, outputs, factors, masks or [None] * len(ys), fused, strict=True)
+        made = [loss(y, output, weights, mask, logits=logits) for loss, y, output, weights, mask, logits in given]
         return [mean(value) if getattr(value, "shape", ()) else value for value in made]
 
     def total(self, values: Sequence[Tensor]) -> Tensor:

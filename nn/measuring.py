@@ -167,22 +167,25 @@ def outputs_and_loss(
     where it is to be on the tape and does not follow from the weights.
     """
     activities: list[Tensor] = []
+    masks: list[Any] = []
     outputs = model.forward(
         x, taped=taped, training=training, generator=generator, logits=model.fused, weights=weights,
-        activities=activities,
+        activities=activities, masks=masks,
     )  # fmt: skip
-    return outputs, with_penalties(model, losses_of(model, outputs, y, taped)[0], activities, taped, weights)
+    return outputs, with_penalties(model, losses_of(model, outputs, y, taped, masks)[0], activities, taped, weights)
 
 
-def losses_of(model: Trained, outputs: Any, y: Any, taped: bool) -> tuple[Tensor, list[Tensor]]:
-    """The loss of a batch; and where there are several outputs that of each."""
+def losses_of(
+    model: Trained, outputs: Any, y: Any, taped: bool, masks: Sequence[Any] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """The loss of a batch; and where there are several outputs that of each. masks: of the outputs, see Network.run."""
     loss = model.loss
     assert loss is not None
     if isinstance(loss, Heads):
         pairs = [unweighed(each) for each in y]
         given = zip(pairs, loss.losses, strict=True)
         ys = [Tensor(copied(t._data)) if each.targets == "any" else t for (t, _), each in given]
-        values = loss.each(ys, outputs, [factors for _, factors in pairs], model.fused)
+        values = loss.each(ys, outputs, [factors for _, factors in pairs], model.fused, masks)
         checked = [
             _checked(one, each, output, taped) for one, each, output in zip(loss.losses, values, outputs, strict=True)
         ]
@@ -190,7 +193,9 @@ def losses_of(model: Trained, outputs: Any, y: Any, taped: bool) -> tuple[Tensor
     y, factors = unweighed(y)
     if loss.targets == "any":
         y = Tensor(copied(y._data))  # what a function of the user's own writes into it stays there
-    return _checked(loss, loss(y, outputs, factors, logits=model.fuses_loss), outputs, taped), []
+    return _checked(
+        loss, loss(y, outputs, factors, masks[0] if masks else None, logits=model.fuses_loss), outputs, taped
+    ), []
 
 
 def _checked(loss: Loss, value: Any, outputs: Tensor, taped: bool) -> Tensor:
@@ -232,10 +237,11 @@ def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = 
     """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up."""
     fused = model.fused
     activities: list[Tensor] = []
+    masks: list[Any] = []
     outputs = model.forward(
-        x, taped=training, training=training, generator=generator, logits=fused, activities=activities
+        x, taped=training, training=training, generator=generator, logits=fused, activities=activities, masks=masks
     )  # fmt: skip
-    value, heads = losses_of(model, outputs, y, training)
+    value, heads = losses_of(model, outputs, y, training, masks)
     value = with_penalties(model, value, activities, training)
     outputs, targets, probabilities = listed(outputs), listed(y), dict[int, Any]()
     xp = backend.namespace_of(outputs[0]._data)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ..engine.tensor import Tensor
 from ..errors import DtypeError, UsageError
-from .graph import mapped, samples_of
+from .graph import listed, mapped, samples_of
 from .layers import Layer
 from .layers.base import Weights
 from .layers.written import inner_of, taken_by
@@ -103,11 +103,19 @@ class Nested(Layer, abstract=True):
         return found if len(found) > 1 else found[0]
 
     def apply(self, weights: Weights, x: Any, *, training: bool, generator: numpy.random.Generator | None) -> Any:
+        return self.masked(weights, x, (), training=training, generator=generator)[0]
+
+    def masked(
+        self, weights: Weights, x: Any, given: Sequence[Any], *, training: bool,
+        generator: numpy.random.Generator | None,
+    ) -> tuple[Any, list[Any]]:  # fmt: skip
+        """The same for values with these masks, and the masks of what comes out."""
         each: list[Mapping[str, Tensor]] = [
             {key: weights[f"{part.name}/{key}"] for key in part.weights} for part in self.network.parts
         ]
-        found = self.network.run(x if isinstance(x, list) else [x], each, training=training, generator=generator)
-        return found if len(found) > 1 else found[0]
+        masks: list[Any] = []
+        found = self.network.run(listed(x), each, training=training, generator=generator, given=given, masks=masks)
+        return found if len(found) > 1 else found[0], masks
 
 
 def everything_in(model: Any) -> Iterator[Any]:

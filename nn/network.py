@@ -578,6 +578,7 @@ class Network:
         logits: bool | Sequence[bool] = False,
         weights: Sequence[Weights] | None = None,
         activities: list[Tensor] | None = None,
+        masks: list[Any] | None = None,
     ) -> Any:
         """The output for a batch, or the list of outputs (D8, D9). x: a list of tensors where there are several inputs.
 
@@ -590,7 +591,7 @@ class Network:
                 weights = [{name: w.detach() for name, w in own.items()} for own in weights]
         xs = x if isinstance(x, list) else [x]
         found = self.run(
-            xs, weights, training=training, generator=generator, logits=logits, activities=activities
+            xs, weights, training=training, generator=generator, logits=logits, activities=activities, masks=masks
         )  # fmt: skip
         return found[0] if len(found) == 1 else found
 
@@ -604,32 +605,39 @@ class Network:
         logits: bool | Sequence[bool] = False,
         told: Callable[[Layer], None] | None = None,
         activities: list[Tensor] | None = None,
+        given: Sequence[Any] = (),
+        masks: list[Any] | None = None,
     ) -> list[Tensor]:
-        """The outputs: one call after another. logits: of which outputs not to take the last σ. told: of each call."""
+        """The outputs: one call after another. logits: of which outputs not to take the last σ. told: of each call.
+
+        given: masks of the inputs. masks: takes those of the outputs, None for those that have none.
+        """
         if self.mixed:
             xs, weights = self._lowered(xs, weights)
         values: dict[int, Any] = dict(zip(self.inputs_at, xs, strict=True))
-        masks: dict[int, Any] = {}
+        known = {number: mask for number, mask in zip(self.inputs_at, given, strict=False) if mask is not None}
         raw: Sequence[int] = ()
         if logits:
             raw = [n for i, n in enumerate(self.outputs_at) if logits is True or logits[i]]
         for call in self.calls:
             layer, own = call.layer, weights[call.part]
             x = [values[n] for n in call.x] if isinstance(call.x, list) else values[call.x]
+            mask: Any = None
+            made: Any = None
+            if known or layer.makes_mask:
+                mask = graph.mapped(known.get, call.x)
+                made = None if isinstance(layer, Nested) else layer.compute_mask(x, mask)
             if raw and isinstance(call.y, int) and call.y in raw:
                 values[call.y] = layer.linear(own, x)
             else:
                 further: dict[str, Any] = dict(call.options)
-                for name, given in call.others.items():
-                    further[name] = graph.mapped(values.__getitem__, given)
-                if masks or layer.makes_mask:
-                    mask = graph.mapped(masks.get, call.x)
-                    if "mask" in layer._beside:
-                        further.setdefault("mask", mask)
-                    made = layer.compute_mask(x, mask)
-                    if made is not None:
-                        masks.update(zip(listed(call.y), listed(made), strict=True))
-                if further:
+                for name, value in call.others.items():
+                    further[name] = graph.mapped(values.__getitem__, value)
+                if mask is not None and "mask" in layer._beside:
+                    further.setdefault("mask", mask)
+                if isinstance(layer, Nested) and (known or layer.makes_mask):
+                    y, made = layer.masked(own, x, listed(mask), training=training, generator=generator)
+                elif further:
                     y = layer._applied(own, x, **{"training": training, "generator": generator, **further})
                 else:
                     y = layer.apply(own, x, training=training, generator=generator)
@@ -637,6 +645,10 @@ class Network:
                     values.update(zip(call.y, y, strict=True))
                 else:
                     values[call.y] = y
+            if made is not None:
+                known.update(
+                    (n, each) for n, each in zip(listed(call.y), listed(made), strict=True) if each is not None
+                )
             if activities is not None and layer.pieces:
                 y = values[call.y] if isinstance(call.y, int) else y
                 activities += activity(layer, layer.function(y) if raw and call.y in raw else y)
@@ -644,6 +656,8 @@ class Network:
                 del values[number]
             if told:
                 told(layer)
+        if masks is not None:
+            masks += [known.get(number) for number in self.outputs_at]
         found = [values[number] for number in self.outputs_at]
         return [y.astype(self.dtype) for y in found] if self.mixed else found
 

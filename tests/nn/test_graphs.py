@@ -194,6 +194,17 @@ def test_the_picture_of_a_graph(tmp_path, capsys):
     assert len([*drawn.iter("{http://www.w3.org/2000/svg}path")]) == 3
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_mask_goes_along_to_the_loss_through_models_too(nested):
+    ids = np.array([[1, 2, 0, 0], [3, 1, 2, 0]])
+    x = Input((4,), dtype="int32")
+    h = layers.Embedding(5, 3, mask_zero=True)(x)
+    model = Model(x, Dense(1)(Model(x, h)(x) if nested else h))
+    model.compile("sgd", "mse")
+    error = np.square(model.predict(ids)[..., 0] - 1)
+    assert model.evaluate(ids, np.ones((2, 4, 1)), verbose=0) == pytest.approx(error[ids > 0].mean(), rel=1e-5)
+
+
 def test_the_first_of_several_values_may_be_the_output():
     x = Input((4, 3))
     y, _, _ = layers.LSTM(5, return_state=True)(x)
