@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dis
+import functools
 import itertools
-import operator
 import types
 import warnings
 from collections import deque
@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 
 from ..checks import whole
+from ..engine import backend
 from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
 from ..replay.arguments import leaves, rebuilt
@@ -73,10 +74,14 @@ class InBatches:
         """One pass, in an order that is drawn, if there is what to draw it from."""
         order = generator.permutation(self.count) if generator else numpy.arange(self.count)
         for start in range(0, self.count, self.size):
-            x, y = rebuilt(self.batch, operator.itemgetter(order[start : start + self.size]))
+            x, y = rebuilt(self.batch, functools.partial(_rows, order[start : start + self.size]))
             pairs = [unweighed(each) for each in listed(y)]
             targets, weights = ([*column] for column in zip(*pairs, strict=True))
             yield (x, targets, weights) if isinstance(y, list) else (x, targets[0], weights[0])
+
+
+def _rows(order: Any, values: backend.Array) -> backend.Array:
+    return values[backend.to_device(order, backend.device_of(values))]
 
 
 def is_source(x: Any) -> bool:

@@ -74,7 +74,7 @@ def class_weights(given: Any, y: backend.Array, loss: Loss, output_shape: Shape,
     if backend.fetch((whole != y).any()):
         bad = int(backend.fetch(xp.argmax((whole != y).reshape(len(y), -1).any(axis=1))))
         raise DataError(f"class_weight weighs classes, and {what}y is {backend.fetch(y[bad])} in row {bad}: no class.")
-    weights = xp.ones(y.shape, numpy.float64)
+    weights = xp.ones(y.shape, "float64")
     for label, weight in table.items():
         weights[whole == label] = weight
     return weights

@@ -106,7 +106,7 @@ def test_a_model_of_several_outputs_goes_on_from_its_file(tmp_path, same):
     given = {"x": [A, B], "y": [V, LABELS], "batch_size": 5, "verbose": 0}
     whole.fit(**given, epochs=2)
     whole.save(tmp_path / "m")
-    again = Model.load(tmp_path / "m")
+    again = Model.load(tmp_path / "m", whole.device)
     assert again.metric_names == whole.metric_names
     for each in (whole, again):
         each.fit(**given, epochs=4, initial_epoch=2)

@@ -156,7 +156,7 @@ def test_a_training_that_is_no_longer_finite_ends_and_leaves_the_model_as_it_was
     made = model(optimizer="sgd")
     made.fit(X, Y, verbose=0)
     before = made.get_weights()
-    with np.errstate(all="ignore"), pytest.raises(ChalkgradError, match="epoch 1, by step 1"):
+    with np.errstate(all="ignore"), pytest.raises(ChalkgradError, match=r"epoch 1, by step [15]\. "):
         made.fit(((x, y * 1e30) for x, y in batches()), verbose=0)
     same(made.get_weights(), before)
 
