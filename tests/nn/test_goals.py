@@ -30,6 +30,7 @@ def made(**compiled):
     return model
 
 
+@pytest.mark.deep
 @pytest.mark.cpu_only("compares with Keras on the CPU")
 @pytest.mark.filterwarnings("ignore")
 def test_several_outputs_train_as_in_keras():

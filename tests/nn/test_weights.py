@@ -51,6 +51,7 @@ def made_for(case):
     return model(loss=loss, units=units, last=last, shape=x.shape[1:]), x, y, loss, units, w
 
 
+@pytest.mark.deep
 @pytest.mark.cpu_only("compares with Keras on the CPU")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", CASES)
@@ -63,6 +64,7 @@ def test_weights_do_what_they_do_in_keras(keras, case):
     assert made.train_on_batch(x, y, w) == pytest.approx(theirs, rel=1e-5)
 
 
+@pytest.mark.deep
 @pytest.mark.cpu_only("compares with Keras on the CPU")
 @pytest.mark.filterwarnings("ignore")
 def test_a_training_with_weights_is_keras(keras):
