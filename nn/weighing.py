@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy
-
 from ..checks import is_number
 from ..engine import backend
 from ..engine.incoming import as_array
