@@ -14,7 +14,7 @@ from .arrangement import (
 from .attention import MultiHeadAttention
 from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
-from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Rescaling, Reshape
+from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Lambda, Rescaling, Reshape
 from .embedding import Embedding
 from .masking import Masking
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Operation, Subtract
@@ -66,6 +66,7 @@ __all__ = [
     "GroupNormalization",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -210,3 +210,31 @@ class Dropout(Layer):
     def alike(self, x: Tensor) -> Tensor:
         """A part of x with an element for each that is drawn."""
         return x
+
+
+class Lambda(Layer):
+    """A function of x, of the user's own. Its gradient is the tape's; files know it by its name (`cg.nn.register`).
+
+    function: takes the tensor, or the list of tensors, and `arguments` by name; returns tensors. The shape of the output
+    is found by trying it: output_shape and mask have no effect.
+    """
+
+    config_names = ("function", "arguments")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: dict[str, Any] | None = None,
+        input_shape: Shape | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(input_shape, name)
+        if not callable(function):
+            raise UsageError(f"Lambda({function!r}): it takes a function of a tensor.")
+        self.function, self.arguments = function, dict(arguments or {})
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """The function of x."""
+        return self.function(x, **self.arguments)

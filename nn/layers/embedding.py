@@ -16,10 +16,11 @@ class Embedding(Layer):
 
     input_dim: how many ids there are, 0 … input_dim - 1; another is a DataError that names its row. embeddings_
     initializer: how the table (input_dim, output_dim) begins. mask_zero: the id 0 stands for nothing; layers behind
-    this one that know of masks leave its places out.
+    this one that know of masks leave its places out. input_length: as input_shape=(input_length,).
     """
 
     takes_integers, supports_masking = True, True
+    config_names = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
 
     def __init__(
         self,
@@ -27,10 +28,12 @@ class Embedding(Layer):
         output_dim: int,
         embeddings_initializer: str | Initializer = "random_uniform",
         mask_zero: bool = False,
+        input_length: int | None = None,
         input_shape: Shape | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_shape, name)
+        length = None if input_length is None else (whole("Embedding", "input_length", input_length),)
+        super().__init__(length if input_shape is None else input_shape, name)
         self.input_dim = whole("Embedding", "input_dim", input_dim)
         self.output_dim = whole("Embedding", "output_dim", output_dim)
         self.embeddings_initializer, self.mask_zero = embeddings_initializer, bool(mask_zero)

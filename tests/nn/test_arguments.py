@@ -28,6 +28,7 @@ GIVEN = {
     "SpatialDropout1D": {"rate": 0.5},
     "SpatialDropout2D": {"rate": 0.5},
     "SimpleRNN": {"units": 3},
+    "Lambda": {"function": cg.exp},
     "TimeDistributed": {"layer": layers.Flatten()},
     "Bidirectional": {"layer": layers.GRU(3)},
     "LSTM": {"units": 3},

@@ -92,6 +92,10 @@ CASES = {
     "GlobalMaxPooling2D": [(lambda: GlobalMaxPooling2D("channels_first", keepdims=True), (2, 2, 3))],
     "GlobalAveragePooling1D": [(lambda: GlobalAveragePooling1D(keepdims=True), (3, 2))],
     "GlobalMaxPooling1D": [(lambda: GlobalMaxPooling1D(), (3, 2))],
+    "Lambda": [
+        (lambda: layers.Lambda(cg.exp), (2, 3)),
+        (lambda: layers.Lambda(cg.leaky_relu, arguments={"negative_slope": 0.4}), (3,)),
+    ],
     "Masking": [(lambda: layers.Masking(), (2, 3))],
     "TimeDistributed": [(lambda: layers.TimeDistributed(layers.Dense(2, "tanh")), (3, 2))],
     "Bidirectional": [(lambda: layers.Bidirectional(layers.SimpleRNN(2, return_sequences=True)), (2, 2))],
