@@ -16,9 +16,10 @@ import numpy.typing
 
 from ..checks import is_whole, number, whole
 from ..engine.absent import checked
-from ..errors import DtypeError, ShapeError, UsageError
+from ..errors import DtypeError, ShapeError, UsageError, unknown_name
 
 Images = numpy.typing.NDArray[Any]
+FLIPS = ("horizontal", "vertical", "horizontal_and_vertical")
 BLOCK = 1 << 14
 """Pixels that are looked up in one go, so that all that this needs stays in the cache."""
 
@@ -28,24 +29,31 @@ BLOCK = 1 << 14
 class Augmentation:
     """Random distortions of a batch of images, all of them uniform within ± these.
 
-    rotation: degrees. shift: pixels, along each axis. scale: a fraction of the size, for each axis by itself. shear: a
-    fraction, horizontally. elastic: pixels by which the points of an elastic_grid × elastic_grid grid are displaced,
-    and what lies between them by interpolation. image_shape: (height, width) or (height, width, channels) of images
-    that come flattened, one a row.
+    rotation: degrees. shift: pixels, along each axis, or a pair (rows, columns). scale: a fraction of the size, for
+    each axis by itself, or a pair. shear: a fraction, horizontally. flip: every other image turned over, "horizontal",
+    "vertical" or "horizontal_and_vertical". elastic: pixels by which the points of an elastic_grid × elastic_grid grid
+    are displaced, and what lies between them by interpolation. image_shape: (height, width) or (height, width,
+    channels) of images that come flattened, one a row.
     """
 
     rotation: float = 0.0
-    shift: float = 0.0
-    scale: float = 0.0
+    shift: float | tuple[float, float] = 0.0
+    scale: float | tuple[float, float] = 0.0
     shear: float = 0.0
     elastic: float = 0.0
     elastic_grid: int = 7
     image_shape: tuple[int, ...] | None = None
+    flip: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self)[:5]:
             interval = "[0, 1)" if field.name == "scale" else "[0, ∞)"  # with a scale of 1 images would vanish
-            number("Augmentation", field.name, getattr(self, field.name), interval)
+            value = getattr(self, field.name)
+            pair = field.name in ("shift", "scale") and isinstance(value, tuple) and len(value) == 2
+            for each in value if pair else (value,):
+                number("Augmentation", field.name, each, interval)
+        if self.flip and self.flip not in FLIPS:
+            raise unknown_name("flip", self.flip, FLIPS)
         whole("Augmentation", "elastic_grid", self.elastic_grid, 2)
         shape = self.image_shape
         if shape is not None and (len(shape) not in (2, 3) or not all(is_whole(n) and n > 0 for n in shape)):
@@ -82,16 +90,20 @@ class Augmentation:
         sine, cosine, shear = numpy.sin(angle), numpy.cos(angle), self.shear * shear
         points = self.elastic_grid**2 if self.elastic else 0
         factors = numpy.empty((2, count, 3 + points))
-        factors[:, :, 0] = self.shift * row_shift, self.shift * column_shift
+        shifts, scales = (v if isinstance(v, tuple) else (v, v) for v in (self.shift, self.scale))
+        factors[:, :, 0] = shifts[0] * row_shift, shifts[1] * column_shift
         # the inverse map, from the result to the image: turn, then shear, then stretch
         factors[0, :, 1:3] = (
-            numpy.stack([cosine, sine + shear * cosine], axis=-1) / (1 + self.scale * row_scale)[:, None]
+            numpy.stack([cosine, sine + shear * cosine], axis=-1) / (1 + scales[0] * row_scale)[:, None]
         )
         factors[1, :, 1:3] = (
-            numpy.stack([-sine, cosine - shear * sine], axis=-1) / (1 + self.scale * column_scale)[:, None]
+            numpy.stack([-sine, cosine - shear * sine], axis=-1) / (1 + scales[1] * column_scale)[:, None]
         )
         if points:
             factors[:, :, 3:] = self.elastic * generator.uniform(-1, 1, (2, count, points))
+        for axis, name in enumerate(("vertical", "horizontal")):
+            if name in self.flip:
+                factors[axis] *= numpy.where(generator.random(count) < 0.5, -1.0, 1.0)[:, None]
         return factors
 
 

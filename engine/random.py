@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -64,6 +64,20 @@ def uniform(generator: numpy.random.Generator, like: Tensor) -> Tensor:
 def normal(generator: numpy.random.Generator, like: Tensor) -> Tensor:
     """The same of the standard normal distribution."""
     return _like(like, "standard_normal", generator)
+
+
+def changed(generator: numpy.random.Generator, x: Tensor, change: Callable[..., Any]) -> Tensor:
+    """What a function (array, generator) makes of x on the CPU, in its shape and dtype; in each replay anew.
+
+    Nothing of it goes on the tape.
+    """
+    if trace := capturing():
+        return Tensor(trace.draw(_changed, generator, x._data, change))
+    return Tensor(_changed(generator, x._data, change))
+
+
+def _changed(generator: numpy.random.Generator, array: Any, change: Callable[..., Any]) -> Any:
+    return change(array, generator)
 
 
 def _like(like: Tensor, method: str, generator: numpy.random.Generator) -> Tensor:

@@ -25,9 +25,21 @@ from ..engine.tensor import Tensor
 from .traced import Library, Traced
 
 PACKAGE = __name__.partition(".")[0]
-ROOMS = ("errors", "names", "arguments", "hints", "equation", "engine", "replay", "ops", "optim")
+ROOMS = (
+    "errors",
+    "names",
+    "arguments",
+    "hints",
+    "equation",
+    "engine",
+    "replay",
+    "ops",
+    "optim",
+    "datasets.augmentation",
+)
 OWN = (
     *(f"{PACKAGE}.{room}" for room in ROOMS),
+    f"{PACKAGE}.datasets.augmentation",
     "numpy",
     "cupy",
     "numba",

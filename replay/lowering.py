@@ -61,6 +61,8 @@ def lower(instruction: Instruction, xp: Any) -> list[Call] | None:
         return [(xp.copyto, (out, b), {}), (xp.copyto, (out, a), {"where": condition})]
     if name == "reshape" and isinstance(arguments[0], Variable):
         return [(_copy_reshaped, (out, arguments[0]), {})]
+    if row.draws and len(arguments) == 3:
+        return None
     if row.draws:
         generator, method, _, dtype, _ = arguments
         return [(getattr(generator, method), (), {"dtype": dtype, "out": out})]

@@ -12,6 +12,7 @@ from .arrangement import (
     ZeroPadding2D,
 )
 from .attention import MultiHeadAttention
+from .augmenting import RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Lambda, Rescaling, Reshape
@@ -81,6 +82,10 @@ __all__ = [
     "Operation",
     "PReLU",
     "Permute",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",

@@ -215,8 +215,8 @@ class Dropout(Layer):
 class Lambda(Layer):
     """A function of x, of the user's own. Its gradient is the tape's; files know it by its name (`cg.nn.register`).
 
-    function: takes the tensor, or the list of tensors, and `arguments` by name; returns tensors. The shape of the output
-    is found by trying it: output_shape and mask have no effect.
+    function: takes the tensor, or the list of tensors, and `arguments` by name; returns tensors. The output's shape is
+    found by trying it: output_shape and mask have no effect.
     """
 
     config_names = ("function", "arguments")
@@ -235,6 +235,6 @@ class Lambda(Layer):
             raise UsageError(f"Lambda({function!r}): it takes a function of a tensor.")
         self.function, self.arguments = function, dict(arguments or {})
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: Any, training: bool = False, **others: Any) -> Any:
         """The function of x."""
         return self.function(x, **self.arguments)

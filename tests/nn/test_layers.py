@@ -145,6 +145,9 @@ CASES = {
 }
 
 
+CASES |= {name: [] for name in ("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom")}  # by DISTORTIONS
+
+
 def cases(name):
     assert name in CASES, f"the layer {name} has no test case: add one to CASES"
     return CASES[name]
@@ -464,6 +467,36 @@ def test_ids_without_a_row_are_named_in_replays_too():
         x[13, 1] = wrong
         with pytest.raises(DataError, match=rf"the id {wrong} in row 3, 1, the first such, has no row in a table of 7"):
             model.fit(x, np.ones((20, 1)), batch_size=5, verbose=0, shuffle=False)
+
+
+DISTORTIONS = {
+    "RandomFlip": {"mode": "horizontal"}, "RandomRotation": {"factor": 0.1}, "RandomZoom": {"height_factor": 0.2},
+    "RandomTranslation": {"height_factor": 0.2, "width_factor": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.cpu_only("images are distorted on the CPU")
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_images_are_distorted_in_training_alone(name):
+    layer, images = (
+        getattr(layers, name)(**DISTORTIONS[name]),
+        np.random.default_rng(0).random((30, 6, 8, 1), "float32"),
+    )
+    np.testing.assert_array_equal(layer(images), images)
+    one, two, other = (layer(images, training=True, generator=random.generator(s)).numpy() for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+    if name == "RandomFlip":
+        turned = [np.allclose(a, b[:, ::-1], atol=1e-6) for a, b in zip(one, images, strict=True)]
+        assert 5 < sum(turned) < 25
+        assert all(t or np.allclose(a, b, atol=1e-6) for t, a, b in zip(turned, one, images, strict=True))
+    model = cg.Sequential([layer, layers.Flatten(), layers.Dense(1)])
+    model.compile(cg.optimizers.GradientDescent(0.0), "mse")
+    losses = model.fit(images, np.zeros((30, 1)), epochs=3, batch_size=10, verbose=0, shuffle=False).history["loss"]
+    assert len({*losses}) == 3
+    assert "replayed" in model.recorded_steps[0].explain()
+    with pytest.raises(UsageError, match="behind a layer that learns"):
+        layer(cg.tensor(images, requires_grad=True), training=True, generator=random.generator(0))
 
 
 def test_noise_is_drawn_from_the_generator_only():
