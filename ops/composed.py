@@ -145,7 +145,7 @@ def heaviside(x, half):
 @composition
 def copysign(a, b):
     """The size of a with the sign of b (also of -0.0), elementwise."""
-    return where(arctan2(0.0, given(b)) > 1, -absolute(a), absolute(a))
+    return where(arctan2(0.0, given(b)) > 1, -fabs(a), fabs(a))
 
 
 @composition
@@ -188,7 +188,9 @@ def fix(x):
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     """x with numbers for what is none, and for ±∞ (the greatest and the least by default), elementwise."""
     x = given(x)
-    most = float(numpy.finfo(x.dtype).max) if x.dtype.kind == "f" else 0.0
+    if x.dtype.kind != "f":
+        return positive(x)
+    most = float(numpy.finfo(x.dtype).max)
     x = where(equal(x, math.inf), most if posinf is None else posinf, where(isnan(x), nan, x))
     return where(equal(x, -math.inf), -most if neginf is None else neginf, x)
 

@@ -118,7 +118,7 @@ def correlate(a, v, mode="valid"):
 @composition
 def polyval(p, x):
     """The polynomial with these coefficients, the highest power first, at x (Horner's rule)."""
-    x, value = given(x), multiply(x, 0.0)
+    x, value = given(x), multiply(x, 0)
     for i in range(len(p)):
         value = value * x + p[i]
     return value

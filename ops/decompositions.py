@@ -347,9 +347,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
     x = given(x)
     axes = range(len(x.shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
     axes = tuple(axis_of(i, len(x.shape)) for i in axes)
-    if ord is None or (ord == 2 and len(axes) == 1) or (ord == "fro" and len(axes) == 2):
-        return namespace.sqrt(sum(multiply(x, x), axes, keepdims))
-    if len(axes) == 1:
+    if len(axes) == 1 or ord is None or (ord == "fro" and len(axes) == 2):
+        ord = 2 if ord is None or len(axes) == 2 else ord
         return _vector_norm(x, ord, axes, keepdims)
     if len(axes) != 2:
         raise UsageError(f"norm(ord={ord!r}) is of vectors or matrices: name one axis, or two.")
@@ -358,6 +357,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 
 def _vector_norm(x, ord, axes, keepdims):
+    if ord == 2:
+        return namespace.sqrt(sum(multiply(x, x), axes, keepdims))
     if ord in (math.inf, -math.inf):
         return (max if ord > 0 else min)(absolute(x), axes, keepdims)
     if ord == 0:
@@ -379,7 +380,7 @@ def _matrix_norm(x, ord):
 def vector_norm(x, axis=None, keepdims=False, ord=2):
     """The length of vectors: of all elements by default."""
     x = given(x)
-    return norm(reshape(x, -1), ord, 0) if axis is None and not keepdims else norm(x, ord, axis, keepdims)
+    return _vector_norm(x, ord, tuple(range(len(x.shape))) if axis is None else axis, keepdims)
 
 
 @linear_algebra

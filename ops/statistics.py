@@ -71,7 +71,7 @@ def corrcoef(x, y=None, rowvar=True):
 @composition
 def quantile(a, q, axis=None, keepdims=False):
     """The number below which the share q of the elements lies over `axis`, between two of them in proportion."""
-    x, shares = given(a), numpy.asarray(q)
+    x, shares = multiply(given(a), 1.0), numpy.asarray(q)
     axes = axes_of(axis, len(x.shape))
     x = moveaxis(x, axes, range(len(x.shape))[-len(axes) :] if axes else ())
     shape = x.shape[: len(x.shape) - len(axes)]
@@ -81,7 +81,7 @@ def quantile(a, q, axis=None, keepdims=False):
     low_x, high_x = (along(x, -1, i) for i in (low, numpy.minimum(low + 1, x.shape[-1] - 1)))
     y = low_x + (high_x - low_x) * constant(at - low, x)
     if shares.ndim:
-        y = moveaxis(y, -1, 0)
+        y = moveaxis(y, range(-shares.ndim, 0), range(shares.ndim))
     return reshape(y, (*shares.shape, *kept_shape(given(a).shape, axis))) if keepdims else y
 
 
@@ -101,7 +101,7 @@ def median(a, axis=None, keepdims=False):
 
 
 def _instead(x, number):
-    return where(isnan(x), number, x)
+    return where(isnan(x), number, x) if given(x).dtype.kind == "f" else x
 
 
 def _none_as_nan(y, x, axis, keepdims):

@@ -241,6 +241,21 @@ def test_parameters_by_position(device):
     np.testing.assert_array_equal(cg.cumsum(x, 1).numpy(), np.cumsum(X, 1))
 
 
+OF_INTEGERS = """
+    quantile(i, 0.5) | quantile(i, [[0.1, 0.2]]) | nansum(i) | nan_to_num(i) | copysign(i, -1) | average(i, axis=(0, 1))
+    linalg.vector_norm(i, axis=(0, 1), keepdims=True) | cumprod(i, 1) | gradient(i)[1] | linalg.norm(i)
+    linalg.inv(i @ i.T) | tensordot(i, i, 2) | interp([3, -1], [0, 1, 2], i[0]) | polyval([1, 2], i)
+"""
+
+
+@pytest.mark.parametrize("text", [text.strip() for text in OF_INTEGERS.replace("|", "\n").strip().splitlines()])
+def test_of_integers_it_is_numpys(text, device):
+    i = np.arange(6).reshape(2, 3)
+    found, right = (eval(f"np.{text}", {"np": xp, "i": x}) for xp, x in ((cg.np, cg.tensor(i, device=device)), (np, i)))
+    assert found.dtype == right.dtype
+    np.testing.assert_allclose(found.numpy(), right, rtol=1e-12)
+
+
 @pytest.mark.deep
 @pytest.mark.cpu_only("JAX computes on the CPU")
 @pytest.mark.parametrize("text", [text for text in CASES if not re.search(r"np\.(fix|real_if_close)\(", text)])
