@@ -193,8 +193,7 @@ class Captured(Generic[P, R]):
             if recording is None or epoch is None or not recording.gives_nothing:
                 return 0
             rows = columns[0][: epoch.most]
-            x, y = arrays[: len(given)]
-            epoch.run(x, y, rows)
+            epoch.run(arrays[:-1], rows)
             recording.replays += len(rows)
             recording.effects((), None)
             return len(rows)

@@ -47,9 +47,9 @@ _compiled: dict[str, Any] = {}
 class Epoch:
     """A step in parts, compiled. `run` carries out one step for each row of places."""
 
-    def __init__(self, parts: Parts, inputs: Sequence[Variable]) -> None:
-        self.parts, self.rows = parts, inputs[2].shape[0]
-        self.text = Text(parts, inputs[:2])
+    def __init__(self, parts: Parts, rows: int) -> None:
+        self.parts, self.rows = parts, rows
+        self.text = Text(parts)
         self.memory = self.text.memory
         self._function: Any = None
         self._room: list[Any] = []
@@ -80,7 +80,7 @@ class Epoch:
             self._addresses += [array.shape[-1] for array in self._room[len(parts.flats) + len(parts.kept) : -1]]
             self._addresses += [address for loop in parts.loops for address in loop]
 
-    def run(self, x: Any, y: Any, order: Any, threads: int = 0) -> None:
+    def run(self, samples: Sequence[Any], order: Any, threads: int = 0) -> None:
         """A step for each row of `order`, places of samples. threads: how many; by default as many as pay.
 
         Where it is interrupted before it began, nothing is changed.
@@ -97,7 +97,7 @@ class Epoch:
             for array, i in zip(drawn, self.parts.drawn.values(), strict=True):
                 generator, method, _, dtype, _ = i.arguments
                 getattr(generator, method)(dtype=dtype, out=array[step])
-        given = [array.ctypes.data for array in (x, y, order, numbers, clear, *drawn)]
+        given = [array.ctypes.data for array in (*samples, order, numbers, clear, *drawn)]
         begin, own = time.perf_counter(), time.thread_time()
         self._move(inwards=True)
         with blas.one_thread():

@@ -34,7 +34,7 @@ class Layout:
             raise Unfit(f"{len(hosts)} optimisers step in it" if len(hosts) != 1 else "no flat buffer is updated")
         (host,) = hosts
         arrays = [host.flat.data, host.flat.gradient, *host.states]
-        if any((a.dtype, a.shape) != (arrays[0].dtype, arrays[0].shape) for a in arrays):
+        if any((a.dtype, a.shape, a.strides) != (arrays[0].dtype, arrays[0].shape, (a.itemsize,)) for a in arrays):
             raise Unfit("flat buffers differ in dtype")
         self.flats = [Variable(-1 - n, array, "outside", -1 - n) for n, array in enumerate(arrays)]
         matrices = self._matrices(instructions)

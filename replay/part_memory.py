@@ -43,7 +43,8 @@ class Memory:
     def given(self) -> str:
         """The parameters, when all has its place."""
         parts = self.parts
-        names = ["rows", "x0", "x1", "order", "numbers", "clear", *(f"r{n}" for n in range(len(parts.drawn))), "c"]
+        samples, drawn = (f"x{n}" for n in range(len(parts.samples))), (f"r{n}" for n in range(len(parts.drawn)))
+        names = ["rows", *samples, "order", "numbers", "clear", *drawn, "c"]
         for kind, there in (("k", parts.given), ("f", parts.flats), ("t", parts.kept)):
             names += [f"{kind}{i}" for i in range(len(there))]
         names += [*(f"w_{dtype}" for dtype in self._sizes), "p", "l"]

@@ -26,8 +26,8 @@ class Section:
     constants: numbers that are handed over too, since some depend on the length of a batch.
     """
 
-    def __init__(self, memory: Memory, inputs: Sequence[Variable], constants: list[float]) -> None:
-        self.memory, self.inputs, self.constants = memory, inputs, constants
+    def __init__(self, memory: Memory, constants: list[float]) -> None:
+        self.memory, self.constants = memory, constants
         self._names: dict[tuple[str, tuple[str, ...]], str] = {}  # of arrays, by where they begin and their lengths
         self._lengths: dict[str, Sequence[str]] = {}
         self.body: list[str] = []
@@ -236,12 +236,13 @@ class Loop:
     def _sample(self, given: Variable) -> str:
         section, depth = self.section, len(self.lengths)
         batch = section.declared("order + 8 * step * rows", [ROWS], "int64")
-        address = f"x{section.inputs.index(given)}"
+        address = f"x{section.memory.parts.samples.index(given)}"
         if self.place.axis == 1:
-            address += f" + {given.dtype.itemsize} * part * {self.lengths[1]}"
-        array = section.declared(address, ["1", *map(str, given.shape[1:])], given.dtype)
+            address += f" + {given.strides[1]} * part * {self.lengths[1]}"
         index = [self._load(f"{batch}[i0]", 1), *(f"i{k}" for k in range(1, depth))]
-        return self._load(_value(section.element(array, index), given.dtype), depth)
+        steps = [f"{i} * {step // given.dtype.itemsize}" for i, step in zip(index, given.strides, strict=True)]
+        array = section.declared(address, [], given.dtype)
+        return self._load(_value(f"{array}[{' + '.join(steps)}]", given.dtype), depth)
 
     def _index(self, item: Place) -> tuple[list[str], int, str]:
         """The index of an operand, how deep in the loops it is known, and where its array begins."""

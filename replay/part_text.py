@@ -17,15 +17,15 @@ class Text:
     constants: numbers that are handed over too, since some depend on the length of a batch.
     """
 
-    def __init__(self, parts: Parts, inputs: Sequence[Variable]) -> None:
-        self.parts, self.inputs, self.memory = parts, inputs, Memory(parts)
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self.memory = parts, Memory(parts)
         self.constants: list[float] = []
         self._groups = grouped(parts)
         sections = self._sections()
         self.source = "\n".join(self._whole(sections))
 
     def _section(self) -> Section:
-        return Section(self.memory, self.inputs, self.constants)
+        return Section(self.memory, self.constants)
 
     def _sections(self) -> list[Section]:
         """What is done between the meetings."""

@@ -93,16 +93,18 @@ class Parts:
     """A step in so many parts: operations in their order, and what they read and write.
 
     host: the update's numbers of each step. segments: the weights. flats: the flat buffers, of weights, gradient and
-    state, which are taken in and given back. runs: the parts of flat buffers that are computed with as a whole, by the
-    text of their length. numbers: the arrays of the host's. drawn: random numbers, by the calls that draw them. kept:
-    other arrays that are written, of which each part has its own. given: constant arrays. partial: what each part has a
-    term of. loops: NumPy's own, by addresses.
+    state, which are taken in and given back. samples: of which each step takes some: inputs, targets, weights of these.
+    runs: the parts of flat buffers that are computed with as a whole, by the text of their length. numbers: the arrays
+    of the host's. drawn: random numbers, by the calls that draw them. kept: other arrays that are written, of which
+    each part has its own. given: constant arrays. partial: what each part has a term of. loops: NumPy's own, by
+    addresses.
     """
 
     count: int
     host: Any
     segments: list[Segment]
     flats: list[Variable]
+    samples: list[Variable] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     runs: dict[str, Segment] = field(default_factory=dict)
     numbers: list[Variable] = field(default_factory=list)

@@ -150,7 +150,7 @@ class Program:
         """The step in parts, of which many run in one compiled call; None where it cannot be: see `not_in_parts`."""
         if not self._epoch:
             try:
-                made = Epoch(split(self._listed, self.inputs), self.inputs)
+                made = Epoch(split(self._listed, self.inputs), self.inputs[-1].shape[0])
                 made.prepare()
                 self._epoch.append(made)
             except Exception as error:  # what Numba refuses, it refuses in many ways

@@ -35,12 +35,15 @@ class Splitting:
     """The step of a list in parts; raises Unfit where that cannot be."""
 
     def __init__(self, instructions: Sequence[Instruction], inputs: Sequence[Variable]) -> None:
-        self.instructions, self.inputs = instructions, list(inputs)
-        if len(inputs) != 3 or inputs[2].dtype != "int64" or len(inputs[2].shape) != 1:
+        self.instructions = instructions
+        *self.samples, self.order = inputs
+        if len(inputs) < 2 or self.order.dtype != "int64" or len(self.order.shape) != 1:
             raise Unfit("it is not given samples, targets and the places of a batch")
-        self.layout = Layout(instructions, inputs[2].shape[0])
+        self.layout = Layout(instructions, self.order.shape[0])
         self.parts, self.dtype = self.layout.parts, self.layout.flats[0].dtype
+        self.parts.samples = self.samples
         self.places: dict[int, Place] = {}
+        self.repeated: dict[int, Variable] = {}  # what broadcast_to gives, by number: what it was given
         self.pending: dict[int, Operation] = {}  # meetings that are to come: of what each part has a term yet
         for instruction in instructions:
             self._take(instruction)
@@ -69,6 +72,8 @@ class Splitting:
             pass  # it lies as what is first written into it
         elif row.draws:
             self._draw(i, out)
+        elif i.name == "broadcast_to":
+            self.repeated[out.number] = i.arguments[0]
         elif i.kind == "view":
             self._view(i, out)
         elif i.name == "take":
@@ -92,7 +97,7 @@ class Splitting:
         self.parts.partial.append(place)
 
     def _draw(self, i: Instruction, out: Variable) -> None:
-        rows = self.inputs[2].shape[0]
+        rows = self.order.shape[0]
         self.parts.drawn[out] = i
         dims = [ROWS if n == 0 and d == rows else str(d) for n, d in enumerate(out.shape)]
         self.places[out.number] = Place(out, tuple(dims))
@@ -116,8 +121,10 @@ class Splitting:
     def _gather(self, i: Instruction, out: Variable) -> None:
         (x, at), options = i.arguments[:2], dict(i.options)
         if x.kind == "input":
-            if at is not self.inputs[2] or options.get("axis") != 0 or x not in self.inputs[:2]:
+            if at is not self.order or options.get("axis") != 0 or x not in self.samples:
                 raise Unfit("samples are taken in another way")
+            if any(step % x.dtype.itemsize for step in x.strides):
+                raise Unfit("samples lie among other numbers")
             place = Place(out, (ROWS, *map(str, out.shape[1:])), self._split_inputs(out))
             self._emit("element", place, (x,), "{}", rows=True, computes=out.dtype)
             return
@@ -239,7 +246,7 @@ class Splitting:
         addresses = loop_of(function, types, out.dtype)
         arrays = [p for x in i.arguments if x.__class__ is Variable and (p := self._place(x)).dims]
         alike = len({(p.dims, p.axis, p.swapped) for p in arrays}) == 1 and not arrays[0].swapped
-        inside = not any(p.buffer in (*self.parts.given, *self.parts.drawn, *self.parts.flats) for p in arrays)
+        inside = not any(p.buffer in (*self.parts.given, *self.parts.drawn) for p in arrays)
         if addresses is None or i.kind != "make" or not alike or not inside:
             raise Unfit(f"{i.name} has no rule for that")
         places = [self._place(x) if x.__class__ is Variable else self._constant(x, common) for x in i.arguments]
@@ -257,6 +264,7 @@ class Splitting:
     def _compute(self, out: Variable, reads: tuple[Any, ...], text: str, computes: Any, kind: str = "make") -> None:
         """Element by element."""
         count = len(out.shape)
+        reads = tuple(self.repeated.get(v.number, v) if v.__class__ is Variable else v for v in reads)
         operands = tuple(self._place(v) if v.__class__ is Variable else v for v in reads)
         pairs = [(v, p) for v, p in zip(reads, operands, strict=True) if isinstance(p, Place)]
         if any(p.swapped or len(p.dims) > count for _, p in pairs):
