@@ -49,6 +49,15 @@ class Sequential(Model):
         return model
 
     @changing
+    def add(self, layer: Any) -> None:
+        """Append a layer, or a model as one. Raises UsageError for what is no layer.
+
+        A model that is built is built anew: the layers that have weights keep them.
+        """
+        self._rebuilt()
+        self._append(layer, {other.name: 1 for other in self.parts}, {id(other) for other in self.parts})
+
+    @changing
     def pop(self) -> Any:
         """Take the last layer off, and return it; the others keep their weights. Raises UsageError for none."""
         if not self.parts:

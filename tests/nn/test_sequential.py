@@ -72,8 +72,11 @@ def test_adding_to_a_built_model_keeps_its_weights(same):
     model.add(Dense(2))
     assert model.output_shape == (None, 2)
     same(model.get_weights()[:2], before)
+    x = np.ones((20, 4), "float32")
+    assert model.predict(x).shape == model.predict(x).shape == (20, 2)
     assert model.pop().name == "dense_1"
     same(model.get_weights(), before)
+    same(model.predict(x), model(x))
 
 
 def test_no_layers():
