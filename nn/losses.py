@@ -208,6 +208,29 @@ class KLDivergence(Loss, aliases=("kld", "kullback_leibler_divergence")):
         return sum(y * log(y / p), axis=-1)
 
 
+class Dice(Loss):
+    """1 - 2 Σ y ŷ / (Σ y + Σ ŷ + ε), over the whole batch (Dice 1945)."""
+
+    targets = "values"
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return 1 - 2 * sum(y_true * y_pred) / (sum(y_true) + sum(y_pred) + EPSILON)
+
+
+class Tversky(Loss):
+    """1 - TP / (TP + α Σ y (1 - ŷ) + β Σ (1 - y) ŷ + ε), TP = Σ y ŷ, over the whole batch (Salehi et al. 2017)."""
+
+    targets = "values"
+
+    alpha: float = 0.5
+    beta: float = 0.5
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        both = sum(y_true * y_pred)
+        missed, wrong = sum(y_true * (1 - y_pred)), sum((1 - y_true) * y_pred)
+        return 1 - both / (both + self.alpha * missed + self.beta * wrong + EPSILON)
+
+
 class CosineSimilarity(Loss):
     """-Σₖ yₖ ŷₖ / (‖y‖ ‖ŷ‖): -1 for the same direction."""
 
