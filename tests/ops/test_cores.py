@@ -88,7 +88,7 @@ def in_parts(name, operands, parameters):
     return sum(found[1:], found[0]) if name == "kernel_correlation" else np.concatenate(found)
 
 
-@pytest.mark.parametrize("seeds", [range(25)], ids=str)
+@pytest.mark.parametrize("seeds", [range(15)], ids=str)
 @pytest.mark.usefixtures("threads")
 def test_parts_give_the_bits_of_the_array_code_on_any_number_of_threads(seeds):
     for seed in seeds:
