@@ -310,4 +310,5 @@ def fits(shape: Sequence[int | None], own: Sequence[int | None]) -> bool:
 
 
 def one_of(values: list[Any]) -> Any:
+    """The one value of a list of one; a longer list as it is."""
     return values[0] if len(values) == 1 else values
