@@ -9,6 +9,7 @@ their arrays; a ufunc that is ours, as behind `array * x`, gives a tensor there,
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MethodType
@@ -58,6 +59,9 @@ def apply_function(
     """
     own = counterpart(function)
     if own and (computes or any(x.requires_grad for x in _tensors((arguments, options)))):
+        most, known = _shared(function, own)
+        if len(arguments) <= most and known.issuperset(options):
+            return own(*arguments, **options)
         bound = _as_own(function, own, arguments, options)
         if bound:
             return own(*bound.args, **bound.kwargs)
@@ -93,6 +97,16 @@ def _as_own(function: Any, own: Any, arguments: Any, options: Mapping[str, Any])
         return _signature(own).bind(*positional, **named)
     except TypeError:
         return None
+
+
+@cache
+def _shared(function: Any, own: Any) -> tuple[float, frozenset[str]]:
+    """How many arguments by position, and which by name, mean the same to NumPy's function and to our own."""
+    theirs, ours = _signature(function).parameters.values(), _signature(own).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in theirs):
+        return getattr(function, "nin", math.inf), frozenset()
+    required = sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in theirs)
+    return required, frozenset(p.name for p in ours if p.default is not p.empty)
 
 
 @cache

@@ -137,6 +137,24 @@ def normalize(x, axis=-1, order=2, epsilon=1e-12):
     return x / maximum(norm, epsilon)
 
 
+def _pooled(name: str) -> Any:
+    def function(inputs, pool_size, strides=None, padding="valid", data_format=None):
+        return getattr(namespace, name)(inputs, pool_size, strides, padding, data_format == "channels_first")
+
+    function.__name__, function.__doc__ = name, f"`{name}` of windows of that size, by default side by side."
+    return function
+
+
+max_pool, average_pool = map(_pooled, ("max_pool", "average_pool"))
+
+
+def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+    """The convolution of images with a kernel, (height, width, in, out)."""
+    return namespace.convolution(
+        inputs, kernel, None, strides, padding, dilation_rate, 1, data_format == "channels_first"
+    )
+
+
 def segment_sum(data, segment_ids, num_segments=None, sorted=False):
     """The sums of the rows that have an id, one for each id."""
     count = int(max(given(segment_ids)).item()) + 1 if num_segments is None else num_segments

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.cpu_only("Keras computes on the CPU")
 X = np.array([[0.5, -1.5, 2.0], [3.0, 0.25, -0.75]], "float32")
 P = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], "float32")
 LABELS = np.array([2, 0])
+PICTURES, KERNEL = (np.random.default_rng(2).normal(size=s).astype("float32") for s in ((2, 5, 6, 3), (3, 2, 3, 4)))
 CASES = (
     """
 ops.matmul(x, ops.transpose(x)) | ops.softmax(x) | ops.log_softmax(x, axis=0) | ops.relu(x) | ops.sigmoid(x)
@@ -31,7 +32,9 @@ ops.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v * 2), (0, ops.convert_
 ops.mean(x, axis=-1, keepdims=True) | ops.max(x, axis=0) | ops.std(x) | ops.concatenate([x, p], axis=-1)
 ops.stack([x, p]) | ops.expand_dims(x, 1) | ops.split(x, 3, axis=1)[1] | ops.where(x > 0, x, p)
 ops.take(x, labels, axis=1) | ops.einsum("ij,kj->ik", x, p) | ops.clip(x, -1.0, 1.0) | ops.pad(x, ((1, 1), (0, 2)))
-ops.argmax(x, axis=-1) | ops.tensordot(x, p)
+ops.argmax(x, axis=-1) | ops.max_pool(pictures, (2, 2))
+ops.average_pool(pictures, (2, 2), strides=1, padding="same") | ops.conv(pictures, kernel, strides=2, padding="same")
+ops.conv(pictures, kernel, dilation_rate=2) | ops.tensordot(x, p)
 """.strip()
     .replace(" | ", "\n")
     .splitlines()
@@ -39,7 +42,17 @@ ops.argmax(x, axis=-1) | ops.tensordot(x, p)
 
 
 def evaluated(text, xp, as_tensor):
-    return eval(text, {"ops": xp, "x": as_tensor(X), "p": as_tensor(P), "labels": as_tensor(LABELS)})
+    return eval(
+        text,
+        {
+            "ops": xp,
+            "x": as_tensor(X),
+            "p": as_tensor(P),
+            "labels": as_tensor(LABELS),
+            "pictures": as_tensor(PICTURES),
+            "kernel": as_tensor(KERNEL),
+        },
+    )
 
 
 def test_each_name_has_a_case_and_computes():
