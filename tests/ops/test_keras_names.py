@@ -32,7 +32,7 @@ ops.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v * 2), (0, ops.convert_
 ops.mean(x, axis=-1, keepdims=True) | ops.max(x, axis=0) | ops.std(x) | ops.concatenate([x, p], axis=-1)
 ops.stack([x, p]) | ops.expand_dims(x, 1) | ops.split(x, 3, axis=1)[1] | ops.where(x > 0, x, p)
 ops.take(x, labels, axis=1) | ops.einsum("ij,kj->ik", x, p) | ops.clip(x, -1.0, 1.0) | ops.pad(x, ((1, 1), (0, 2)))
-ops.argmax(x, axis=-1) | ops.max_pool(pictures, (2, 2))
+ops.argmax(x, axis=-1) | ops.max_pool(pictures, 2, strides=2)
 ops.average_pool(pictures, (2, 2), strides=1, padding="same") | ops.conv(pictures, kernel, strides=2, padding="same")
 ops.conv(pictures, kernel, dilation_rate=2) | ops.tensordot(x, p)
 """.strip()
