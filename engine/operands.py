@@ -53,11 +53,20 @@ def bind(primitive: Primitive, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             if own not in str(error):
                 raise
             raise TypeError(str(error).replace(own, called)) from None  # speaks of the call that was made
-        return operands, {name: _parameter(primitive, name, value) for name, value in parameters.items()}, *after
-    count = len(primitive.operands)
-    if len(args) == count and not kwargs and len(primitive.defaults) == len(primitive.parameters):
+        for name, value in parameters.items():
+            if value.__class__ not in AS_IT_IS:
+                parameters = {**parameters, name: _parameter(primitive, name, value)}
+        return operands, parameters, *after
+    count, complete = len(primitive.operands), len(primitive.defaults) == len(primitive.parameters)
+    if len(args) == count and not kwargs and complete:
         return args, primitive.defaults
     parameters = dict(primitive.defaults)
+    if complete and count <= len(args) <= count + len(parameters):
+        others = dict(zip(primitive.parameters, args[count:], strict=False)) if len(args) > count else {}
+        if kwargs.keys() <= parameters.keys() - others.keys():  # as in most calls
+            for name, value in (others | kwargs).items():
+                parameters[name] = value if value.__class__ in AS_IT_IS else _parameter(primitive, name, value)
+            return args[:count], parameters
     names = (*primitive.operands, *primitive.parameters)
     if len(args) > len(names):
         raise TypeError(f"{primitive.name}() takes {len(names)} arguments ({', '.join(names)}), got {len(args)}.")
@@ -77,9 +86,13 @@ def bind(primitive: Primitive, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return tuple(given[name] for name in primitive.operands), parameters
 
 
+AS_IT_IS = frozenset((int, float, bool, str, type(None)))
+"""What a parameter may be, and nothing is to be done."""
+
+
 def _parameter(primitive: Primitive, name: str, value: Any) -> Any:
     """A parameter that was given, as the kernel takes it: axes by integers, and of a tensor its number."""
-    if value is None or value.__class__ in (int, float, bool, str):
+    if value.__class__ in AS_IT_IS:
         return value
     if name == "axis":
         several = isinstance(value, (tuple, list, range)) or getattr(value, "ndim", 0) > 0

@@ -428,9 +428,10 @@ def _lend(made: Primitive, name: str) -> Callable[..., Tensor]:
     """The method of Tensor through which it is lent."""
     if made.exchanges(name):
         return lambda self, other: made(other, self)
+    call = made.__call__  # without the search for it in each call
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return made(self, *args, **kwargs)
+        return call(self, *args, **kwargs)
 
     method.__doc__, method.__name__ = made.__doc__, made.name
     own, *others = made.__signature__.parameters.values() if name == made.method else (None,)

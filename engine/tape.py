@@ -195,7 +195,8 @@ def own_arrays(arrays: list[Any], besides: Any = None) -> list[Any]:
     owned = []
     for array in arrays:
         if array is not None:
-            array = backend.namespace_of(array).asarray(array)
+            if array.__class__ is not ndarray:
+                array = backend.namespace_of(array).asarray(array)
             if array.base is not None or id(array) in seen:
                 array = array.copy()
             seen.add(id(array))

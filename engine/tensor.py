@@ -261,7 +261,7 @@ class Tensor(Lent):
             for leaf in leaves:
                 capture.lift_gradient(leaf)
         arrays = [array if leaf._grad is None else leaf._grad._data + array for leaf, array in leaves.items()]
-        for leaf, array in zip(leaves, tape.own_arrays(arrays), strict=True):
+        for leaf, array in zip(leaves, tape.own_arrays(arrays, besides=seed), strict=True):
             leaf.grad = Tensor(array)
 
     def _seed(self, gradient: Any) -> Array:
@@ -271,7 +271,14 @@ class Tensor(Lent):
                     f"backward() on a tensor of shape {self.shape} needs gradient=, the incoming gradient of that "
                     "shape; only a single number has an obvious one. For a loss, take its mean or sum first."
                 )
+            if self._data.__class__ is numpy.ndarray and not captures:
+                return numpy.ones(self._data.shape, self._data.dtype)
             return backend.namespace_of(self._data).ones_like(self._data)
+        if gradient.__class__ is Tensor and not captures and gradient._data.__class__ is numpy.ndarray:
+            given, own = gradient._data, self._data
+            fits = given.dtype is own.dtype and given.shape == own.shape and not gradient._requires_grad
+            if fits and given.flags.c_contiguous:  # as a copy would lie
+                return given  # no rule writes into it, and no leaf gets it itself
         seed = tensor(gradient, dtype=self.dtype, device=self.device)._data
         if seed.shape != self.shape:
             raise ShapeError(f"backward() on a tensor of shape {self.shape} got a gradient of shape {seed.shape}.")
