@@ -11,7 +11,7 @@ from ..engine.backend import Array
 from ..errors import DataError, ShapeError, UsageError
 from ..names import is_ours
 from .criterion import Loss
-from .metrics import METRICS, BinaryAccuracy
+from .metrics import METRICS, BinaryAccuracy, FittingAccuracy
 from .tally import MeanMetricWrapper, Metric
 
 FITTING = {
@@ -43,6 +43,8 @@ def make_metric(value: Any, loss: Loss) -> Metric:
     if isinstance(value, Loss):
         raise UsageError(f"the loss {value.name!r} is no metric: name one, such as {[*METRICS][:5]}.")
     if isinstance(value, str) and value.lower() in ("accuracy", "acc"):
+        if loss.targets == "any":
+            return FittingAccuracy(name=value)
         if loss.targets not in FITTING:
             raise UsageError(
                 f"accuracy has no meaning under the loss {loss.name!r}: use a cross-entropy, or name the metric, "

@@ -16,7 +16,7 @@ from ..checks import whole
 from ..engine import backend
 from ..engine.backend import Array, Namespace
 from ..engine.tensor import Tensor, tensor
-from ..errors import unknown_name
+from ..errors import ShapeError, unknown_name
 from ..names import snake
 from ..ops.activation import sigmoid
 from . import losses
@@ -28,6 +28,31 @@ from .tally import MeanMetricWrapper as MeanMetricWrapper
 from .tally import Sum as Sum
 
 # Means of one number a sample
+
+
+class Accuracy(MeanMetric):
+    """How often an output equals its target. By name, "accuracy" is the one that fits the loss, or else the shapes."""
+
+    mode = "max"
+
+    def values(self, xp: Namespace, y_true: Array, y_pred: Array) -> Array:
+        return y_true == y_pred
+
+
+class FittingAccuracy(MeanMetric, abstract=True):
+    """The accuracy that fits the shapes, beside a loss of one's own: of labels, of outputs that are 0 or 1, of rows."""
+
+    mode = "max"
+
+    def values(self, xp: Namespace, y_true: Array, y_pred: Array) -> Array:
+        kind: type[MeanMetric] = CategoricalAccuracy
+        if y_true.shape == y_pred.shape[:-1] and y_pred.shape[-1] > 1:
+            kind = SparseCategoricalAccuracy
+        elif y_pred.ndim < 2 or y_pred.shape[-1] == 1:
+            kind = BinaryAccuracy
+        if kind is not SparseCategoricalAccuracy and y_true.shape != y_pred.shape:
+            raise ShapeError(f"accuracy: y has shape {y_true.shape} beside outputs of shape {y_pred.shape}.")
+        return kind().values(xp, y_true, y_pred)
 
 
 class CategoricalAccuracy(MeanMetric):
