@@ -40,7 +40,8 @@ class RunningMeans(Mapping[str, Any]):
         metrics, device = model.metrics, model.device
         self.metrics, self.shapes, self.last_layers = tuple(metrics), model.metric_shapes, model.metric_heads
         self._own = [copy.deepcopy(metric) if metric.keeps_variables else None for metric in metrics]
-        shapes = [*map(tuple, places(metrics, self.shapes))]
+        self.masked = is_masked(model)
+        shapes = [*map(tuple, places(metrics, self.shapes, self.masked))]
         ends = [0, *itertools.accumulate(map(math.prod, shapes))]
         self.sums = backend.to_device(numpy.zeros(ends[-1] + 1), device)
         self._faults = self.sums[-1:].reshape(())
@@ -48,7 +49,7 @@ class RunningMeans(Mapping[str, Any]):
         self._loss = next(views)
         self._parts: list[list[backend.Array]] = []
         for metric, own, shape in zip(metrics, self._own, self.shapes, strict=True):
-            self._parts.append([next(views) for _ in places_of(metric, shape)])
+            self._parts.append([next(views) for _ in places_of(metric, shape, self.masked)])
             for variable, view in zip(own.variables if own else (), self._parts[-1], strict=False):
                 variable.move_to(view)
         self.count, self.finite = 0, True
@@ -82,7 +83,7 @@ class RunningMeans(Mapping[str, Any]):
             if own:
                 y, factors = unweighed(targets[head])
                 own.update_state(y, Tensor(next(found)), **({"sample_weight": factors} if own.weighted else {}))
-            elif is_mean(metric):
+            elif is_mean(metric, self.masked):
                 self._add(parts[0], next(found), count)
             else:
                 for part in parts:
@@ -115,7 +116,7 @@ class RunningMeans(Mapping[str, Any]):
                 place += part.size
             if own:
                 value = own.result()
-            elif is_mean(metric):
+            elif is_mean(metric, self.masked):
                 value = metric.of_mean(float(arrays[0]) / self.count)  # type: ignore[attr-defined]
             else:
                 value = metric.value(**dict(zip(metric.state(shape), arrays, strict=True)))
@@ -133,22 +134,29 @@ class RunningMeans(Mapping[str, Any]):
         return len(self.names)
 
 
-def is_mean(metric: Metric) -> bool:
-    """Whether it is the mean over all samples alike, whose number the model counts."""
-    return isinstance(metric, MeanMetric) and not metric.weighted
+def is_mean(metric: Metric, masked: bool) -> bool:
+    """Whether it is the mean over all samples alike, which the model counts. masked: whether some do not count."""
+    alike = not masked or isinstance(metric, HeadLoss)
+    return isinstance(metric, MeanMetric) and not metric.weighted and alike
 
 
-def places_of(metric: Metric, output_shape: Shape) -> list[Shape]:
+def is_masked(model: Network) -> bool:
+    """Whether a layer says which steps count."""
+    return any(part.makes_mask for part in model.parts)
+
+
+def places_of(metric: Metric, output_shape: Shape, masked: bool) -> list[Shape]:
     """The shapes of what a metric keeps."""
     if metric.keeps_variables:
         metric.begin(output_shape)
         return [v.shape for v in metric.variables]
-    return [()] if is_mean(metric) else [*metric.state(output_shape).values()]
+    return [()] if is_mean(metric, masked) else [*metric.state(output_shape).values()]
 
 
-def places(metrics: Sequence[Metric], shapes: Sequence[Shape]) -> list[Shape]:
+def places(metrics: Sequence[Metric], shapes: Sequence[Shape], masked: bool) -> list[Shape]:
     """The shapes of what the loss and metrics keep. shapes: of the output that each metric is of."""
-    return [(), *(place for metric, shape in zip(metrics, shapes, strict=True) for place in places_of(metric, shape))]
+    pairs = zip(metrics, shapes, strict=True)
+    return [(), *(place for metric, shape in pairs for place in places_of(metric, shape, masked))]
 
 
 def outputs_and_loss(
@@ -244,7 +252,7 @@ def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = 
     value, heads = losses_of(model, outputs, y, training, masks)
     value = with_penalties(model, value, activities, training)
     outputs, targets, probabilities = listed(outputs), listed(y), dict[int, Any]()
-    xp = backend.namespace_of(outputs[0]._data)
+    xp, masked = backend.namespace_of(outputs[0]._data), is_masked(model)
     values = [value._data]
     for metric, head in zip(model.metrics, model.metric_heads, strict=True):
         if isinstance(metric, HeadLoss):
@@ -258,12 +266,20 @@ def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = 
             chosen = probabilities[head]
         if metric.keeps_variables:
             values.append(chosen)
-        elif is_mean(metric):
+        elif is_mean(metric, masked):
             values.append(metric.mean(xp, y._data, chosen))  # type: ignore[attr-defined]
         else:
             counting = factors._data if metric.weighted and factors is not None else None
+            if masks and masks[head] is not None:
+                counting = _counting(xp, masks[head]._data, counting, chosen.dtype)
             values += metric.sums(xp, y._data, chosen, counting)
     return value, values
+
+
+def _counting(xp: Any, mask: Any, weights: Any, dtype: Any) -> Any:
+    """The weights of what counts, 0 where the mask says that it does not."""
+    mask = mask.astype(dtype)
+    return mask if weights is None else mask * xp.reshape(weights, (*weights.shape, *[1] * (mask.ndim - weights.ndim)))
 
 
 def copied(array: backend.Array) -> backend.Array:

@@ -16,7 +16,7 @@ from ..engine import backend, random
 from ..errors import UsageError
 from ..optim.optimizer import AVERAGE, RAW
 from ..replay.arguments import leaves
-from .measuring import places
+from .measuring import is_masked, places
 
 if TYPE_CHECKING:
     from .samples import Samples
@@ -124,11 +124,8 @@ class Within:
         """Raise UsageError, or what NumPy raises for a generator's state, where it is none of this model."""
         expected = {name: (array.shape, array.dtype) for name, array in changing(model).items()}
         found = {name: (array.shape, array.dtype) for name, array in self.arrays.items()}
-        if (
-            found != expected
-            or self.means.shape != (1 + sum(map(math.prod, places(model.metrics, model.metric_shapes))),)
-            or self.means.dtype != "float64"
-        ):
+        kept = places(model.metrics, model.metric_shapes, is_masked(model))
+        if found != expected or self.means.shape != (1 + sum(map(math.prod, kept)),) or self.means.dtype != "float64":
             raise UsageError("within its epoch it holds other tensors than the model has")
         if min(self.seen, self.iterations) < 0 or not all(map(is_finite, (*self.arrays.values(), self.means))):
             raise UsageError("within its epoch it holds what is negative, NaN or infinite")

@@ -154,8 +154,9 @@ class MeanMetric(Metric, abstract=True):
         values = xp.asarray(self.values(xp, y_true, y_pred))
         if not values.shape:
             raise UsageError(f"the metric {self.name!r} gives one number for the batch: its samples cannot be weighed.")
-        values = xp.mean(xp.reshape(values, (count, -1)), axis=1)
-        weights = xp.reshape(weights, (count, -1))[:, 0]
+        if values.ndim < weights.ndim:  # one number a sample, of which each position has a weight
+            weights = xp.mean(xp.reshape(weights, (count, -1)), axis=1)
+        values = xp.mean(xp.reshape(values, (*weights.shape, -1)), axis=-1)
         return xp.sum(values * weights), xp.sum(weights)
 
     def value(self, **state: Any) -> Any:

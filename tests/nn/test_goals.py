@@ -213,3 +213,29 @@ def test_what_is_wrong_is_named_by_input_and_output(name):
     options, named = WRONG[name]
     with pytest.raises(ChalkgradError, match=named):
         made().fit(**{"x": [A, B], "y": [V, LABELS], "verbose": 0, **options})
+
+
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_steps_that_a_mask_leaves_out_count_in_no_metric(run_eagerly):
+    ids = R.integers(1, 9, (22, 5)) * (np.arange(5) < R.integers(1, 6, (22, 1)))
+    labels, w = R.integers(0, 3, (22, 5)), R.random((22, 5))
+    model = Sequential([layers.Embedding(9, 4, mask_zero=True), layers.Dense(3, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"], run_eagerly, weighted_metrics=["accuracy"])
+    model.build((5,))
+    hits, counts = model.predict(ids).argmax(axis=-1) == labels, ids != 0
+    for _ in range(3):
+        told = model.evaluate(ids, labels, sample_weight=w, batch_size=8, verbose=0, return_dict=True)
+    assert told["accuracy"] == pytest.approx(hits[counts].mean(), rel=1e-6)
+    assert told["weighted_accuracy"] == pytest.approx((w * hits)[counts].sum() / w[counts].sum(), rel=1e-6)
+    history = model.fit(ids, labels, sample_weight=w, epochs=4, batch_size=8, verbose=0).history
+    assert 0 < history["accuracy"][-1] <= 1
+
+
+def test_each_position_has_its_weight_in_a_metric():
+    x, y, w = R.standard_normal((22, 5, 4)).astype("float32"), R.standard_normal((22, 5, 2)), R.random((22, 5))
+    model = Sequential([layers.Dense(2, input_shape=(5, 4))])
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    model.build()
+    expected = (w * np.abs(model.predict(x) - y).mean(axis=-1)).sum() / w.sum()
+    told = model.evaluate(x, y, sample_weight=w, batch_size=8, verbose=0, return_dict=True)
+    assert told["mae"] == pytest.approx(expected, rel=1e-5)
