@@ -60,7 +60,7 @@ def test_fashion_mnist_is_in_mnists_format(stand_in, tmp_path):
         idx.write_idx(tmp_path / "plain", np.arange(np.prod(shape), dtype=np.uint8).reshape(shape))
         contents[name] = gzip.compress((tmp_path / "plain").read_bytes())
     stand_in(fashion_mnist.ORIGINALS, contents)
-    (x_train, y_train), (x_test, y_test) = datasets.load("fashion_mnist")
+    (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data()
     assert (x_train.shape, y_train.tolist(), x_test.shape, y_test.tolist()) == (
         (6, 2, 2),
         [*range(6)],
