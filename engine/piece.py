@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
+import numpy
+
 from ..checks import number
 from ..errors import UsageError
 from ..names import Names, is_ours, snake, taken_by, way_out
@@ -34,6 +36,8 @@ class Piece:
             if hasattr(self, name):
                 self._set(**{name: number(type(self).__name__, name, getattr(self, name), interval)})
 
+    namesake: ClassVar[bool] = False
+    """Whether it is one of the user's own, under a name of ours: a file says so, and `load` is given it."""
     called_as_functions: ClassVar[bool] = True
     """Whether `kinds` has the classes' names as those of functions are written; either way both are names of them."""
     wrapper: ClassVar[Any] = None
@@ -53,7 +57,11 @@ class Piece:
         if wrapper:
             BASES[cls.key].wrapper = cls
         elif not key and not abstract:
-            cls.kinds.add(snake(cls.__name__) if cls.called_as_functions else cls.__name__, cls, *aliases)
+            name = snake(cls.__name__) if cls.called_as_functions else cls.__name__
+            known = cls.kinds.get(cls.kinds.aliases.get(name, name))
+            cls.namesake = known is not None and is_ours(known) and not is_ours(cls)
+            if not cls.namesake:
+                cls.kinds.add(name, cls, *aliases)
 
     def get_config(self) -> dict[str, Any]:
         """What its class is given to make it again."""
@@ -66,7 +74,8 @@ class Piece:
 
     def config(self) -> dict[str, Any]:
         """The piece as plain values; `of` reads it back."""
-        return {self.key: type(self).__name__, **as_plain(self.get_config())}
+        kind = type(self)
+        return {self.key: kind if kind.namesake else kind.__name__, **as_plain(self.get_config())}
 
     def shortest(self) -> Any:
         """The configuration, or what is as good: its name, or the function that it wraps."""
@@ -112,7 +121,7 @@ class Piece:
         return cls.wrapper(value, **options) if cls.wrapper else value
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()
+        return type(self) is type(other) and as_plain(self.get_config()) == as_plain(other.get_config())
 
     def __hash__(self) -> int:
         return hash(type(self))
@@ -143,4 +152,6 @@ def as_plain(value: Any) -> Any:
         return value.config()
     if isinstance(value, Mapping):
         return {name: as_plain(each) for name, each in value.items()}
+    if isinstance(value, numpy.ndarray):
+        return value.tolist()
     return [as_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -257,3 +257,30 @@ def test_a_training_taken_up_within_an_epoch_goes_on_with_the_state_of_its_metri
     assert "f1_score" not in whole.numbers
     assert "auc" in whole._repr_markdown_()
     assert "f1_score" not in whole._repr_html_()
+
+
+def test_one_of_ones_own_may_be_called_as_ours_is(tmp_path):
+    def declared():
+        class F1Score(cg.metrics.MeanMetric):
+            mode = "max"
+
+            def values(self, xp, y_true, y_pred):
+                return y_pred[:, 0] * 0 + 2
+
+        return F1Score
+
+    kind = declared()
+    assert METRICS["f1_score"] is cg.metrics.F1Score is not kind
+    x = np.ones((8, 2), "float32")
+    model = cg.Sequential(
+        [cg.layers.Dense(2, kernel_initializer=cg.initializers.Constant(np.eye(2)), input_shape=(2,))]
+    )
+    model.compile("sgd", "mse", [kind()])
+    assert model.evaluate(x, x, verbose=0) == [0, 2]
+    with pytest.warns(UserWarning, match="custom_objects"):
+        model.save(tmp_path / "m.safetensors")
+    again = cg.Sequential.load(tmp_path / "m.safetensors", custom_objects={"F1Score": kind})
+    assert again.metrics == model.metrics
+    assert type(again.metrics[0]) is kind
+    with pytest.raises(cg.ChalkgradError, match="'F1Score' is not known here"):
+        cg.Sequential.load(tmp_path / "m.safetensors")
