@@ -78,6 +78,13 @@ class Connected:
         self.calls.append(Call(layer, number, number, number + 1, spent=(number,)))
         self.outputs_at = [number + 1]
 
+    def _spread(self, inputs: int, outputs: int) -> None:
+        """Have so many inputs and outputs, as the call of a model of the user's own is seen to have."""
+        (call,) = self.calls
+        self.inputs_at, self.outputs_at = [*range(inputs)], [*range(inputs, inputs + outputs)]
+        call.x, call.y = one_of(self.inputs_at), one_of(self.outputs_at)
+        call.spent = self.inputs_at
+
     def _name(self, layer: Layer, taken: dict[str, int]) -> None:
         base = name = layer.name
         while name in taken:
@@ -185,7 +192,10 @@ class Connected:
     @property
     def output_names(self) -> list[str]:
         """What the outputs are called: as the layers that make them."""
-        return [layer.name for layer in self.last_layers]
+        names = [layer.name for layer in self.last_layers]
+        return [
+            f"{name}_{names[:place].count(name)}" if name in names[:place] else name for place, name in enumerate(names)
+        ]
 
     def _declared(self) -> list[Shape | None]:
         """The shapes of the inputs, as far as they are known."""
@@ -210,6 +220,9 @@ class Connected:
         """
         if not self.parts:
             raise UsageError("the model has no layers: add some first.")
+        opened = isinstance(self.parts[0], Body) and not self.built
+        if opened and isinstance(input_shape, list) and len(input_shape) != len(self.inputs_at):
+            self._spread(len(input_shape), len(self.outputs_at))
         known = self._declared()
         given = known if input_shape is None else input_shape if isinstance(input_shape, list) else [input_shape]
         if len(given) != len(known):
@@ -229,6 +242,8 @@ class Connected:
         for call in self.calls:
             took = graph.mapped(lambda number: sources.get(number, ""), call.x)
             found = shape_after(call.layer, graph.mapped(shapes.__getitem__, call.x), took)
+            if isinstance(call.layer, Body) and isinstance(found, list) and not isinstance(call.y, list):
+                self._spread(len(self.inputs_at), len(found))
             for number, shape in zip(listed(call.y), listed(found), strict=True):
                 if math.prod(n or 1 for n in shape) > LARGEST:
                     raise ShapeError(f"{call.layer.name}: a sample of shape {shape} is more than any machine holds.")

@@ -17,6 +17,7 @@ from .architecture import MODELS, GraphParts, check_layers
 from .draws import Stream
 from .graph import listed
 from .hooks import History
+from .layers.base import checked_sample
 from .losses import make_loss
 from .schema import check, check_config, check_piece, shown
 from .state import CHOICES, Within
@@ -125,9 +126,18 @@ def made(cls: type[M], description: Mapping[str, Any], own: Mapping[str, Any], d
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
     model.facts = dict(description.get("facts", {}))
     model.stream = Stream.of(description.get("stream", {"seed": 0, "begin": 0, "done": done}))
+    if hasattr(type(model), "call"):
+        model.infer_shapes(samples_in(description))  # which tells how many outputs there are
     if settings := description.get("compile"):
         _compile(model, settings, own)
     return model
+
+
+def samples_in(description: Mapping[str, Any]) -> list[Any]:
+    """The shape of a sample of each input."""
+    given = description["input_shape"]
+    several = bool(given) and isinstance(given[0], list)
+    return [checked_sample("input_shape", shape) for shape in (given if several else [given])]
 
 
 def _compile(model: Trained, settings: Mapping[str, Any], own: Mapping[str, Any]) -> None:

@@ -17,10 +17,9 @@ from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
 from ..optim.optimizer import RAW
 from .container import Container, Shape, Values, parsed
-from .description import UNUSABLE, Epochs, history_of, made
+from .description import UNUSABLE, Epochs, history_of, made, samples_in
 from .hooks import History
 from .layers import Layer
-from .layers.base import checked_sample
 from .layers.written import set_weights
 from .schema import check, shown
 from .state import Standing, from_plain, is_finite
@@ -62,10 +61,7 @@ def load(
             description.pop("compile", None)
         try:
             model = made(cls, description, custom_objects or {}, device)
-            given = description["input_shape"]
-            several = bool(given) and isinstance(given[0], list)
-            checked = [checked_sample("input_shape", shape) for shape in (given if several else [given])]
-            shapes = model.infer_shapes(checked)
+            shapes = model.infer_shapes(samples_in(description))
             parts = shapes_for(model, shapes)
         except UNUSABLE as error:
             raise DataError(f"{path}: its description of the model cannot be used ({_line(error)}).") from error

@@ -273,6 +273,9 @@ class Network(Connected):
         """Each input by itself."""
         if isinstance(x, dict):
             return self.in_order(x)
+        several = isinstance(x, (list, tuple)) and len(x) > 1 and all(hasattr(each, "shape") for each in x)
+        if several and not self.built and self.parts and isinstance(self.parts[0], Body):
+            self._spread(len(x), len(self.outputs_at))
         if len(self.inputs_at) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and hasattr(x[0], "shape")):
             return [x]
         if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs_at):

@@ -521,7 +521,7 @@ class Trained(Network):
     ) -> Samples:
         if y is None:
             raise UsageError(f"{what}y is missing: a loss compares the outputs with targets.")
-        if len(self.inputs_at) > 1 or len(self.outputs_at) > 1:
+        if len(self._separate(x)) > 1 or len(self.outputs_at) > 1:
             return self._joined(x, y, what, sample_weight, class_weight, augmentation)
         (x,), (y,) = self._separate(x), self._separate_outputs(y, f"{what}y")
         samples = Samples(x, y, self.dtype, self.device, what, augmentation, self.deciding_layer)

@@ -41,6 +41,27 @@ class Own(Model):
         return self.last(x)
 
 
+class Pair(Model):
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = layers.Dense(2), layers.Dense(1)
+
+    def call(self, inputs):
+        a, b = inputs
+        return self.left(a), self.right(b) + a[:, :1]
+
+
+def test_a_model_of_ones_own_with_several_inputs_and_outputs(tmp_path):
+    model, xs = Pair(), [X[:, :4], X[:, 4:]]
+    assert [y.shape for y in model(xs)] == [(40, 2), (40, 1)]
+    model.compile("adam", ["mse", "mae"])
+    model.fit(xs, [Y, Y[:, :1]], epochs=2, verbose=0)
+    model.save(tmp_path / "m")
+    again = models.load_model(tmp_path / "m")
+    for ours, theirs in zip(model.predict(xs), again.predict(xs), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def graph():
     x, base, shared = Input((6,)), Sequential([layers.Dense(4)], name="base"), layers.Dense(4, name="shared")
     h = base(x)
