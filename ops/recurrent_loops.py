@@ -17,6 +17,10 @@ import numpy
 Array = Any
 WORTH = 1 << 22
 """Multiplications of a sequence, from which on it pays to have Numba loaded."""
+FOR_TWO = 1 << 24
+"""Multiplications that are shared by two threads, where BLAS has as many."""
+EIGHT = 8
+"""Of rows, or more, a part has a multiple, so that tiles of the product stay whole."""
 BLOCK = 128
 """Rows of long sums that are added up at once, so that they stay in the cache."""
 
@@ -60,7 +64,7 @@ def forward(n, t, u, z, r, b, h0, c0, mask, hs, cs, gates, room):
                     move(p + j, h + j)
                     move(q + j, c + j)
 
-def backward(n, t, u, gy, mask, h0, c0, hs, cs, gates, rt, gz, gs, gh, gc, keep):
+def backward(n, t, u, gy, apart, mask, h0, c0, hs, cs, gates, rt, gz, gs, gh, gc, keep):
     unit, row = u * SIZE, GATES * u * SIZE
     vectors = u - u % LANES
     for s in range(t - 1, -1, -1):
@@ -69,7 +73,7 @@ def backward(n, t, u, gy, mask, h0, c0, hs, cs, gates, rt, gz, gs, gh, gc, keep)
             p, q = (hs + at - unit, cs + at - unit) if s else (h0 + i * unit, c0 + i * unit)
             x, g, m, k = gz + (i * t + s) * row, gs + (i * t + s) * row, gh + i * unit, gc + i * unit
             a = gates + (i * t + s) * KEPT * unit
-            y, e, c, left = gy + at, gy + at + n * t * unit, cs + at, keep + i * unit
+            y, e, c, left = gy + at, gy + at + apart, cs + at, keep + i * unit
             if uint8_at(mask)[i * t + s]:
                 for j in range(0, vectors * SIZE, LANES * SIZE):
                     backs(a + j, unit, p + j, q + j, c + j, y + j, e + j, m + j, k + j, x + j, g + j, left + j)
@@ -218,7 +222,7 @@ def _either_of(text: str) -> str:
 def _call(kind: str, dtype: Any, which: int, *given: Any) -> None:
     """Call it. given: numbers, and arrays for their addresses."""
     values = [x if isinstance(x, int) else x.ctypes.data for x in given]
-    most = 16 if kind else 10
+    most = 17 if kind else 10
     _machine_code(kind, dtype.name)(which, *values, *[0] * (most - len(values)))
 
 
@@ -227,17 +231,32 @@ def room(out: Array | None, size: int, like: Array) -> Array:
     return numpy.empty(size, like.dtype) if out is None else out
 
 
+def _shared(count: int, work: int, part: Callable[[slice], None]) -> None:
+    """Do rows, so many, in two parts where it is work for two: no number depends on who does which rows."""
+    half = count // (2 * EIGHT) * EIGHT if work >= FOR_TWO else 0
+    cuts = [slice(0, half), slice(half, count)] if half else [slice(0, count)]
+    if len(cuts) == 1:
+        part(cuts[0])
+        return
+    from ..replay import team
+
+    team.each(lambda n: part(cuts[n]), len(cuts))
+
+
 def run(kind: str, z: Array, r: Array, b: Array, h0: Array, c0: Array, mask: Array, out: Array) -> Array:
     """Forward: h, c (where there is one) and the gates of all steps into `out`, one behind another."""
-    steps = z.shape[:2]
+    (batch, steps), units = mask.shape, h0.shape[1]
     z, r, b, h0, c0 = map(numpy.ascontiguousarray, (z, r, b, h0, c0))
-    counts = numpy.ascontiguousarray(mask != 0)
-    size, memory = h0[0].size * steps[0] * steps[1], kind == "lstm"
-    hs, cs, gates = out[:size], out[size * memory :], out[size * (1 + memory) :]
-    if not memory:  # what it has no use for goes nowhere
-        cs = numpy.empty(size, z.dtype)
-    room = numpy.empty((steps[0], r.shape[1]), z.dtype)
-    _call(kind, z.dtype, 0, *steps, h0.shape[1], z, r, b, h0, c0, counts, hs, cs, gates, room)
+    counts, size, memory = numpy.ascontiguousarray(mask != 0), mask.size * units, kind == "lstm"
+    hs, gates = out[:size].reshape(batch, -1), out[size * (1 + memory) :].reshape(batch, -1)
+    cs = (out[size : 2 * size] if memory else numpy.empty(size, z.dtype)).reshape(batch, -1)  # without c for nothing
+
+    def part(at: slice) -> None:
+        rows = [x[at] for x in (h0, c0, counts, hs, cs, gates)]
+        room = numpy.empty((len(rows[0]), r.shape[1]), z.dtype)
+        _call(kind, z.dtype, 0, len(room), steps, units, z[at], r, b, *rows, room)
+
+    _shared(batch, z.size * units, part)
     return out
 
 
@@ -246,17 +265,25 @@ def pull(kind: str, gy: Array, packed: Array, r: Array, h0: Array, c0: Array, ma
     (batch, steps), units = mask.shape, h0.shape[1]
     gates, memory = CELLS[kind][0], kind == "lstm"
     gy, packed, h0, c0 = map(numpy.ascontiguousarray, (gy, packed, h0, c0))
-    back, counts = numpy.ascontiguousarray(r.T), numpy.ascontiguousarray(mask != 0)
-    size, state = batch * steps * units, batch * units
-    hs, cs, kept = packed[:size], packed[size * memory :], packed[size * (1 + memory) :]
+    back, counts, size = numpy.ascontiguousarray(r.T), numpy.ascontiguousarray(mask != 0), mask.size * units
+    state, apart = batch * units, size * out.itemsize if memory else 0
+    hs, kept = packed[:size], packed[size * (1 + memory) :]
+    cs = packed[size : 2 * size] if memory else hs
     gz = out[: size * gates]
-    gs = gz if memory else out[size * gates :]
+    gs = gz if memory else out[size * gates : 2 * size * gates]
     rest = out[size * gates * (2 - memory) :]
     rest[...] = 0
     gh = rest[:state]
-    gc = rest[state:] if memory else numpy.zeros(state, out.dtype)
-    keep = numpy.zeros(state, out.dtype)
-    _call(kind, out.dtype, 1, batch, steps, units, gy, counts, h0, c0, hs, cs, kept, back, gz, gs, gh, gc, keep)
+    gc, keep = rest[state:] if memory else numpy.zeros(state, out.dtype), numpy.zeros(state, out.dtype)
+    each = [x.reshape(batch, -1) for x in (hs, cs, kept, gz, gs, gh, gc, keep)]
+    first = gy.reshape(-1)[:size].reshape(batch, -1)
+
+    def part(at: slice) -> None:
+        hs, cs, kept, *found = (x[at] for x in each)
+        given = first[at], apart, counts[at], h0[at], c0[at], hs, cs, kept, back
+        _call(kind, out.dtype, 1, len(hs), steps, units, *given, *found)
+
+    _shared(batch, size * units * gates, part)
     return out
 
 
@@ -265,12 +292,21 @@ def long_sum(a: Array, b: Array, out: Array) -> Array:
     a, b = numpy.ascontiguousarray(a), numpy.ascontiguousarray(b)
     (k, m), n, size = a.shape, b.shape[1], a.itemsize
     zero = numpy.zeros((m, n), a.dtype)
-    _call("", a.dtype, 1, m, n, k, a, m * size, size, b, n * size, zero, out)
+
+    def part(at: slice) -> None:
+        rows = out[at]
+        _call("", a.dtype, 1, len(rows), n, k, a[:, at], m * size, size, b, n * size, zero, rows)
+
+    _shared(m, k * m * n, part)
     return out
 
 
 def product(a: Array, b: Array, c: Array, out: Array) -> Array:
     """c + a b: of each row the same c."""
     a, b, c = map(numpy.ascontiguousarray, (a, b, c))
-    _call("", a.dtype, 0, len(a), b.shape[1], a.shape[1], a, b, c, out)
+    rows = out.reshape(len(a), b.shape[1])
+    _shared(
+        len(a), a.size * b.shape[1],
+        lambda at: _call("", a.dtype, 0, len(a[at]), b.shape[1], a.shape[1], a[at], b, c, rows[at]),
+    )  # fmt: skip
     return out

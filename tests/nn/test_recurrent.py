@@ -156,6 +156,24 @@ def test_compiled_loops_give_what_the_array_code_gives(compiled, kind, batch, st
 
 
 @pytest.mark.cpu_only("the loops are the CPU's")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_no_bit_depends_on_who_does_which_rows(compiled, kind, monkeypatch):
+    compiled(True)
+    rng = np.random.default_rng(3)
+    layer = getattr(layers, kind)(20, return_sequences=True)
+    layer.build((3, 17), rng)
+    x, gy = (rng.normal(size=(27, 3, n)).astype("float32") for n in (17, 20))
+    found = []
+    for least in (0, 1 << 60):
+        monkeypatch.setattr(recurrent_loops, "FOR_TWO", least)
+        for w in layer.weights.values():
+            w.grad = None
+        found.append(outcome(layer, x, gy, cg.tensor(np.arange(81).reshape(27, 3) % 5 > 0)))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.cpu_only("the loops are the CPU's")
 def test_compiled_loops_serve_the_tape_and_recorded_steps_alike(compiled):
     compiled(True)
     rng = np.random.default_rng(0)
