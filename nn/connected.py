@@ -13,7 +13,7 @@ from . import graph
 from .graph import Call, Graph, Symbol, listed, shape_after
 from .layers import Layer
 from .layers.base import LARGEST, Shape, checked_sample
-from .nested import Body, Nested
+from .nested import Body, Nested, everything_in
 
 
 class Connected:
@@ -68,6 +68,8 @@ class Connected:
         layer = getattr(layer, "as_layer", layer)
         if not isinstance(layer, Layer):
             raise UsageError(f"a model consists of layers, not of {type(layer).__name__} ({layer!r}).")
+        if isinstance(layer, Nested) and any(each is self for each in (layer.network, *everything_in(layer.network))):
+            raise UsageError(f"the model {layer.name!r} would be a layer of itself, which is a cycle.")
         if id(layer) in known:
             raise UsageError(f"the layer {layer.name!r} is in the model already: make a second one.")
         self._name(layer, taken)

@@ -153,6 +153,7 @@ def add_weight(layer: Layer, shape: Any, initializer: Any, dtype: Any, trainable
 
 def begin(layer: Layer, input_shape: Shapes, generator: numpy.random.Generator, dtype: Any) -> None:
     """Make the weights, in whichever way the layer is written, and those of the layers in it."""
+    _check_cycle(layer)
     taken: dict[str, int] = {}
     for child in layer._inner.values():
         count = taken[child.name] = taken.get(child.name, -1) + 1
@@ -177,6 +178,22 @@ def begin(layer: Layer, input_shape: Shapes, generator: numpy.random.Generator, 
         layer.state.update({f"{name}/{key}": w for key, w in child.state.items()})
     vars(layer)["built_for"] = mapped(tuple, input_shape)
     layer.ask_for_gradients()
+
+
+def _check_cycle(layer: Layer) -> None:
+    """Raise UsageError where a layer holds itself, however deep."""
+    path, waiting = [layer], [iter(layer._inner.values())]
+    while waiting:
+        child = next(waiting[-1], None)
+        if child is None:
+            waiting.pop()
+            path.pop()
+        elif any(child is other for other in path):
+            way = " → ".join(other.name for other in (*path, child))
+            raise UsageError(f"{child.name!r} holds itself, which is a cycle: {way}.")
+        else:
+            path.append(child)
+            waiting.append(iter(child._inner.values()))
 
 
 def known(layer: Layer, input_shape: Shapes) -> Shapes:

@@ -128,6 +128,17 @@ def test_a_graph_that_is_none_names_the_layer(change, message):
         Model.from_config(config)
 
 
+def test_a_cycle_of_models_is_named():
+    model = Own()
+    model.me = [model]
+    with pytest.raises(UsageError, match="'own' holds itself, which is a cycle: own → own → own"):
+        model(X)
+    one, other = Sequential(name="one"), Sequential(name="other")
+    one.add(other)
+    with pytest.raises(UsageError, match="the model 'one' would be a layer of itself"):
+        other.add(one)
+
+
 def test_a_layer_without_a_call_is_named():
     config = json.loads(json.dumps(graph().get_config()))
     made = [layers.make_layer(each) for each in [*config["layers"], layers.Dense(1, name="lost").config()]]
