@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy
@@ -32,7 +32,9 @@ class Piece:
     """By the names of its numbers, the intervals in which they lie, as `checks.number` takes them."""
 
     def __post_init__(self) -> None:
-        for name, interval in self.limits.items():
+        own = fields(self) if is_ours(type(self)) else ()  # type: ignore[arg-type]
+        checked_as = {each.name: "(-∞, ∞)" for each in own if each.type == "float"}
+        for name, interval in {**checked_as, **self.limits}.items():
             if hasattr(self, name):
                 self._set(**{name: number(type(self).__name__, name, getattr(self, name), interval)})
 

@@ -323,5 +323,5 @@ def __getattr__(name: str) -> Callable[..., Tensor]:
     """The function of a loss, by its name: what it gives for each sample."""
     known = LOSSES.get(LOSSES.aliases.get(name.lower(), name))
     if known is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {LOSSES.unknown(name)}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {LOSSES.unknown(snake(name))}")
     return _function(known)  # type: ignore[arg-type]

@@ -543,7 +543,10 @@ def __getattr__(name: str) -> Callable[..., Any]:
     kind = METRICS.get(METRICS.aliases.get(name.lower(), name))
     if kind is not None and issubclass(kind, MeanMetric) and not issubclass(kind, LossMetric):
         return _function(kind)  # type: ignore[arg-type]
-    return losses.__getattr__(name)
+    try:
+        return losses.__getattr__(name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {METRICS.unknown(snake(name))}") from None
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from ..engine import backend
 from ..engine.backend import Array, Namespace
 from ..engine.piece import Piece
 from ..engine.tensor import Tensor, tensor
-from ..errors import UsageError
+from ..errors import ShapeError, UsageError
 from ..names import Names, is_ours, snake
 from ..ops.arithmetic import add
 from .criterion import check_arguments, check_one_a_sample
@@ -105,6 +105,10 @@ class Metric(Piece, key="metric"):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch."""
         y, p = (x if isinstance(x, Tensor) else tensor(x) for x in (y_true, y_pred))
+        if self.targets in ("values", "classes", "probabilities") and y.size != p.size:
+            raise ShapeError(
+                f"{self.name}: y_true has shape {y.shape}, y_pred {p.shape}; each has a target of its own."
+            )
         self.begin(p.shape[1:])
         weights = None if sample_weight is None else tensor(sample_weight)._data
         parts = self.sums(backend.namespace_of(p._data), y._data, p._data, weights)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chalkgrad import Sequential, metrics
-from chalkgrad.errors import UsageError
+from chalkgrad import Sequential, losses, metrics
+from chalkgrad.errors import ShapeError, UsageError
 from chalkgrad.nn.fitting import make_metric
 from chalkgrad.nn.layers import Dense
 from chalkgrad.nn.losses import LOSSES, make_loss
@@ -133,3 +133,16 @@ def test_beside_a_loss_of_ones_own_accuracy_fits_the_shapes(kind, tmp_path):
 
 def squared(y_true, y_pred):
     return (y_pred**2).mean(axis=-1)
+
+
+def test_what_a_metric_or_a_loss_cannot_be_given_is_named():
+    with pytest.raises(ShapeError, match=r"precision: y_true has shape \(3,\), y_pred \(2, 1\)"):
+        metrics.Precision()([1, 0, 1], [[0.1], [0.2]])
+    with pytest.raises(UsageError, match=r"Huber\(delta='a'\): it is a number"):
+        losses.Huber(delta="a")
+    with pytest.raises(UsageError, match="unknown curve 'ROX': did you mean 'ROC'"):
+        metrics.AUC(curve="ROX")
+    with pytest.raises(AttributeError, match="unknown metric 'aux': did you mean 'auc'"):
+        metrics.AUX  # noqa: B018
+    with pytest.raises(AttributeError, match="unknown loss 'hubr': did you mean 'huber'"):
+        losses.Hubr  # noqa: B018
