@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import math
 import sys
@@ -231,10 +232,14 @@ class Hooks:
     @property
     def ahead(self) -> int:
         """How many steps may be enqueued on a GPU before the callbacks are told of the last of them."""
-        watching = [c for c in self.callbacks if any(_own(c, hook, 1) for hook in ALIASES)]
-        if any(c.each_batch for c in watching):
+        if any([c.each_batch for c in self._watching]):
             return 0
-        return AHEAD if watching else sys.maxsize
+        return AHEAD if self._watching else sys.maxsize
+
+    @functools.cached_property
+    def _watching(self) -> list[Callback]:
+        """Those that want to be told of batches: asked before each."""
+        return [c for c in self.callbacks if any(_own(c, hook, 1) for hook in ALIASES)]
 
     @contextlib.contextmanager
     def training(self, past: History, states: Mapping[str, Any]) -> Iterator[None]:
