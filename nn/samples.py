@@ -169,6 +169,8 @@ class Samples:
         self.dtype, self.what = numpy.dtype(dtype), what
         self.x_dtype = self.x.dtype if deciding and deciding.takes_integers else self.dtype
         check_held(self.x, self.x_dtype, f"{what}x", deciding)
+        if deciding is not None:
+            deciding.check_samples(self.x, f"{what}x")
 
     def __len__(self) -> int:
         return len(self.x)

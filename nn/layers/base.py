@@ -365,6 +365,9 @@ class Layer:
         """The shape of a batch of outputs for a batch of `input_shape`, with None in front."""
         return graph.mapped(lambda shape: (None, *shape), self.output_shape(samples_of(input_shape)))
 
+    def check_samples(self, values: Any, what: str) -> None:
+        """Raise DataError that names the first of all samples that it cannot take; asked where it is the first layer."""
+
     def compute_mask(self, x: Any, mask: Tensor | None = None) -> Tensor | None:
         """The mask (batch, steps) of what it gives, True where a step counts; None where all do.
 

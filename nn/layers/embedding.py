@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy
 
 from ...checks import whole
+from ...engine import backend
 from ...engine.tensor import Tensor
+from ...errors import DataError
 from ...ops.lookup import embedding
 from ..initializers import Initializer, make_initializer
 from .base import Beginnings, Layer, Shape, Weights
@@ -47,6 +51,16 @@ class Embedding(Layer):
     def compute_mask(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
         """With mask_zero, whether the id is another than 0."""
         return x != 0 if self.mask_zero else mask
+
+    def check_samples(self, values: Any, what: str) -> None:
+        if not (backend.fetch(values.min()) < 0 or backend.fetch(values.max()) >= self.input_dim):
+            return
+        wrong = ((values < 0) | (values >= self.input_dim)).reshape(len(values), -1)
+        row = int(backend.fetch(wrong.any(axis=1).argmax()))
+        found = backend.fetch(values.reshape(len(values), -1)[row, int(backend.fetch(wrong[row].argmax()))])
+        raise DataError(
+            f"{what} has the id {found} in row {row}, the first such: {self.name} takes 0 … {self.input_dim - 1}."
+        )
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)

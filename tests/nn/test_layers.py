@@ -463,10 +463,16 @@ def test_ids_without_a_row_are_named_in_replays_too():
     model = cg.Sequential([layers.Embedding(7, 2, input_shape=(2,)), layers.Flatten(), layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(x, np.ones((20, 1)), epochs=2, batch_size=5, verbose=0, shuffle=False)
+    step = cg.capture(lambda ids: model.layers[0](ids).sum().detach())
+    for _ in range(3):
+        step(cg.tensor(x))
     for wrong in (7, -1):
         x[13, 1] = wrong
-        with pytest.raises(DataError, match=rf"the id {wrong} in row 3, 1, the first such, has no row in a table of 7"):
-            model.fit(x, np.ones((20, 1)), batch_size=5, verbose=0, shuffle=False)
+        with pytest.raises(DataError, match=rf"the id {wrong} in row 13, 1, the first such, has no row in"):
+            step(cg.tensor(x))
+        with pytest.raises(DataError, match=rf"x has the id {wrong} in row 13, the first such: embedding\S* takes"):
+            model.fit(x, np.ones((20, 1)), batch_size=5, verbose=0)
+    assert "replayed" in step.explain()
 
 
 DISTORTIONS = {
