@@ -366,7 +366,7 @@ class Layer:
         return graph.mapped(lambda shape: (None, *shape), self.output_shape(samples_of(input_shape)))
 
     def check_samples(self, values: Any, what: str) -> None:
-        """Raise DataError that names the first of all samples that it cannot take; asked where it is the first layer."""
+        """Raise DataError that names the first of all samples that it cannot take. Asked of the first layer."""
 
     def compute_mask(self, x: Any, mask: Tensor | None = None) -> Tensor | None:
         """The mask (batch, steps) of what it gives, True where a step counts; None where all do.
