@@ -142,7 +142,9 @@ def writes(node):
         return False
     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     modes = [a.value for a in [*node.args[:2], *(k.value for k in node.keywords)] if isinstance(a, ast.Constant)]
-    return called in WRITE or (called == "open" and any(isinstance(m, str) and set(m) <= set("wax+bt") for m in modes))
+    return called in WRITE or (
+        called == "open" and any(isinstance(m, str) and m and set(m) <= set("wax+bt") for m in modes)
+    )
 
 
 NO_COMMANDS = {"tests", "benchmarks", "docs", "examples", "build"}
