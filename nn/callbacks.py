@@ -46,6 +46,8 @@ class LearningRateScheduler(Callback):
     neither, or that returns no number of 0 or more.
     """
 
+    tells_rate = True
+
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         self.schedule, self.verbose = schedule, verbose
         self._takes_rate = takes(schedule, 2)
@@ -65,10 +67,6 @@ class LearningRateScheduler(Callback):
             raise UsageError(f"the schedule of learning rates returned {rate!r} for epoch {epoch}: {error}") from None
         if self.verbose:
             say(f"epoch {epoch + 1}: the learning rate is {optimizer.learning_rate:g}")
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        assert self.model.optimizer is not None
-        logs["learning_rate"] = self.model.optimizer.learning_rate  # type: ignore[index]
 
 
 class TerminateOnNaN(Callback):

@@ -29,11 +29,13 @@ class Callback:
     params: {"epochs", "steps", "samples", "verbose"} of the run. Hooks have Keras's names and times; `logs`
     may be left out of those that need none. Reading a number of a batch's `logs` waits for
     the device; those of an epoch are there already. each_batch: a GPU runs many batches before the host hears of
-    the last of them, unless a callback wants to be told of each. past: the history before this training, where it
+    the last of them, unless a callback wants to be told of each. tells_rate: the logs of an epoch are to have its
+    learning_rate, for all callbacks. past: the history before this training, where it
     goes on from one.
     """
 
     each_batch = True
+    tells_rate = False
     model: Sequential
     params: Mapping[str, Any]
     past: History | None = None

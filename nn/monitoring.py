@@ -183,6 +183,8 @@ class ReduceLROnPlateau(Monitoring):
     it. The logs of each epoch get its learning_rate. Raises UsageError where a schedule gives the rate.
     """
 
+    tells_rate = True
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -221,7 +223,7 @@ class ReduceLROnPlateau(Monitoring):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         optimizer = self.model.optimizer
         assert optimizer is not None
-        logs["learning_rate"] = rate = optimizer.learning_rate  # type: ignore[index]
+        rate = optimizer.learning_rate
         if self._waits(logs):
             return
         value = self._value(logs)

@@ -103,6 +103,8 @@ def fit(
             if validation and validation.is_due(epoch):
                 found = evaluate(model, validation.samples, validation.batch_size, validation.steps, hooks)
                 logs |= {f"val_{k}": v for k, v in found.items()}
+            if any(callback.tells_rate for callback in hooks.callbacks) and model.optimizer:
+                logs["learning_rate"] = model.optimizer.learning_rate
             hooks.epoch_end(epoch, logs)
             if model.stop_training:
                 break
