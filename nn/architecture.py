@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
-from ..names import Names
+from ..names import Names, is_ours
 from .constraints import Constraint
 from .graph import Call, Graph, Symbol, note_spent, whole_numbers
 from .layers import LAYERS, Layer
@@ -175,11 +175,21 @@ def check_layers(configs: Sequence[Any], depth: int = 0) -> None:
         check_layers([value for value in config.values() if isinstance(value, dict) and "layer" in value], depth + 1)
 
 
+def remade(kind: Any, config: Mapping[str, Any], device: str = "cpu") -> Any:
+    """The model of a class that a configuration tells of; the class may have a `from_config` of its own."""
+    if is_ours(kind.from_config.__func__):
+        return kind.from_config(config, device=device)
+    model = kind.from_config(dict(config.get("arguments", config)))
+    facts = {name: config[name] for name in ("seed", "dtype", "name") if "arguments" in config and name in config}
+    vars(model).update(facts, device=device)
+    return model
+
+
 def _nested(config: Mapping[str, Any]) -> Layer:
     network = config["network"]
     kind = network.get("model", "Sequential")
     found: Any = kind if isinstance(kind, type) else MODELS.named(kind)
-    layer: Layer = found.from_config(network).as_layer
+    layer: Layer = remade(found, network).as_layer
     return layer
 
 

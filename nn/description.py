@@ -13,7 +13,7 @@ from ..engine.primitive import registry
 from ..errors import ChalkgradError, UsageError
 from ..names import OWN, PRIMITIVE, registered, resolved
 from ..optim import OPTIMIZERS, Optimizer, make_optimizer
-from .architecture import MODELS, GraphParts, check_layers
+from .architecture import MODELS, GraphParts, check_layers, remade
 from .draws import Stream
 from .graph import listed
 from .hooks import History
@@ -121,7 +121,7 @@ def made(cls: type[M], description: Mapping[str, Any], own: Mapping[str, Any], d
     if not issubclass(found, cls) and not issubclass(cls, found):
         raise UsageError(f"it is of {found.__name__}, not of {cls.__name__}: models.load_model loads it")
     chosen: Any = found if issubclass(found, cls) else cls
-    model: M = chosen.from_config(description, device=device)
+    model: M = remade(chosen, description, device)
     model.history = history_of(description["history"])
     done = model.history.epoch[-1] + 1 if model.history.epoch else 0
     model.facts = dict(description.get("facts", {}))

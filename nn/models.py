@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .architecture import remade
 from .layers.core import Input
 from .model import Model
 from .nested import Body, Nested
@@ -40,4 +41,4 @@ def clone_model(model: Model, clone_function: Callable[[Any], Any] | None = None
         made = [clone_function(part) for part in model.parts if not isinstance(part, (Nested, Body))]
         given = {layer.name: layer.config() for layer in made}
         config["layers"] = [given.get(each["name"], each) for each in config["layers"]]
-    return type(model).from_config(config)
+    return remade(type(model), config, model.device)

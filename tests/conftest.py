@@ -148,7 +148,7 @@ def place_tests_on(device: str) -> None:
     from chalkgrad.engine import operands, tensor
     from chalkgrad.proof import gradients, subject
 
-    for function in (tensor.tensor, cg.Sequential.__init__, cg.Sequential.load.__func__):
+    for function in (tensor.tensor, cg.Sequential.__init__, cg.Model.__init__, cg.Sequential.load.__func__):
         _change_default(function, device)
     _put_before(operands.aside, _with_operands_on(device))
     cg.Tensor.__setitem__ = _with_value_on(device, cg.Tensor.__setitem__)
@@ -232,6 +232,8 @@ def _with_weights_on(device: str, build: Any) -> Any:
     @functools.wraps(build)
     def placed(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = build(self, *args, **kwargs)
+        if self._drawn_from is not None:  # within a model, which moves them itself
+            return result
         for weight in self.variables.values():
             weight._data = backend.to_device(weight._data, device)
         return result

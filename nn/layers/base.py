@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy
 
 from ...checks import is_whole, wholes
-from ...engine import random
+from ...engine import backend, random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.piece import as_plain
 from ...engine.primitive import Primitive, registry
@@ -140,6 +140,8 @@ class Layer:
             own = "float32" if x[0].dtype.kind != "f" else x[0].dtype
             shapes = [tuple(each.shape[1:]) for each in x]
             self._begin(shapes if several else shapes[0], *(self._drawn_from or (random.generator(0, self.name), own)))
+            for w in self.variables.values():
+                w._data = backend.to_device(w._data, x[0].device)
         around = self._within or (False, None)
         return self._applied(
             self.weights, x if several else x[0], around[0] if training is None else training, generator or around[1],

@@ -100,6 +100,7 @@ def alternating(eager, end):
     return whole, other
 
 
+@pytest.mark.cpu_only("holds recorded steps to the tape's bits")
 @pytest.mark.parametrize("end", [True, False])
 def test_two_models_that_train_the_same_layers_in_turns_both_see_it(end, same):
     whole, other = alternating(False, end)
@@ -301,3 +302,22 @@ def test_an_output_that_another_layer_takes_has_its_softmax():
 def test_what_does_not_fit_several_is_named(x, y, error, message):
     with pytest.raises(error, match=message):
         two_headed().fit(x, y, verbose=0)
+
+
+@pytest.mark.gpu
+def test_graphs_train_on_a_device_as_on_the_cpu(device):
+    found = []
+    for place in ("cpu", device):
+        a, b = Input((4,), name="a"), Input((2,), name="b")
+        inner = Sequential([Dense(5, activation="tanh"), Scale(4)])
+        h = layers.Concatenate()([inner(a), 2 * b])
+        outputs = [Dense(2, name="row")(h), Dense(3, activation="softmax", name="kind")(h)]
+        model = Model([a, b], outputs, device=place, seed=2)
+        model.compile("sgd", ["mse", "sparse_categorical_crossentropy"], [[], ["accuracy"]])
+        history = model.fit([X[:, :4], X[:, 4:]], [Y, KIND], 8, 3, verbose=0).history
+        own = Sequential([Block(), Dense(2)], device=place)
+        own.compile("sgd", "mse")
+        history["own"] = own.fit(X, Y, 8, 3, verbose=0).history["loss"]
+        found.append(history)
+    for name, values in found[0].items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-5, err_msg=name)
