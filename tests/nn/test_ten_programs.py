@@ -229,6 +229,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_it_runs_and_loses_what_keras_loses(keras, program, tmp_path):
+    keras.utils.set_random_seed(0)  # else an output near a threshold may fall on another side once in many runs
     begun = []
     theirs = program(keras, lambda model: begun.extend(model.get_weights()), tmp_path)
     ours = program(cg, lambda model: model.set_weights(begun), tmp_path)
