@@ -131,7 +131,7 @@ class Updates(Generated):
     def run(self) -> list[nodes.Node]:
         made: list[nodes.Node] = []
         for update in updates.values():
-            made.append(self.named(update.name, update.__doc__ or "", update.kernel))
+            made.append(self.named(update.name, update.__doc__ or "", update.declared))
             for one in update.statements:
                 sign = "<-" if update.keeps(one.target) else "="
                 made.append(self.formula("", in_symbols(one, "mathml", UPDATED, sign=sign)))
@@ -195,7 +195,7 @@ class Pieces(Generated):
 
     def run(self) -> list[nodes.Node]:
         """A section a kind, and in it an entry a class, with its other names."""
-        kinds = {f"{key}s": [*base.kinds.values()] for key, base in BASES.items()}
+        kinds = {f"{key}{'es' if key.endswith('s') else 's'}": [*base.kinds.values()] for key, base in BASES.items()}
         kinds["optimizers"] = [*dict.fromkeys(OPTIMIZERS.values())]
         sections: list[nodes.Node] = []
         for name, classes in kinds.items():

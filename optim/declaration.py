@@ -39,7 +39,7 @@ class Update:
     alone has no code: what its equation says is computed. folds: a function of hyper-parameters (and `t`) to numbers
     that the kernel takes instead of them. The defaults of the hyper-parameters are those of `folds`, or the kernel's.
 
-    varying: those of the kernel's numbers that change from one update to the next.
+    declared: the function, as it was declared. varying: those of the kernel's numbers that change from one update to the next.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Update:
         function: Callable[..., None],
         folds: Callable[..., Mapping[str, float]] | None = None,
     ) -> None:
-        self.name, self.text = name, text
+        self.name, self.text, self.declared = name, text, function
         self.__doc__, self.__module__ = function.__doc__, function.__module__
         parameters = list(inspect.signature(function).parameters.values())
         numbers = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
