@@ -39,7 +39,7 @@ class Update:
     alone has no code: what its equation says is computed. folds: a function of hyper-parameters (and `t`) to numbers
     that the kernel takes instead of them. The defaults of the hyper-parameters are those of `folds`, or the kernel's.
 
-    declared: the function, as it was declared. varying: those of the kernel's numbers that change from one update to the next.
+    declared: the function. varying: those of the kernel's numbers that change from one update to the next.
     """
 
     def __init__(
