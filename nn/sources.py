@@ -1,6 +1,6 @@
 """Batches from outside: generators, iterables of batches, and datasets that give a batch by its number."""
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import dis
 import functools
@@ -84,11 +84,18 @@ def _rows(order: Any, values: backend.Array) -> backend.Array:
     return values[backend.to_device(order, backend.device_of(values))]
 
 
+OF_ARRAYS = "__array__", "__dlpack__", "toarray"
+"""What arrays have, sparse ones too."""
+
+
 def is_source(x: Any) -> bool:
     """Whether x gives batches, rather than that it holds samples."""
     if isinstance(x, (PyDataset, InBatches)) or hasattr(x, "__next__"):
         return True
-    if isinstance(x, (list, tuple, dict, str, bytes, Tensor)) or hasattr(x, "__array__") or hasattr(x, "__dlpack__"):
+    if isinstance(x, (list, tuple, dict, str, Tensor)) or any(hasattr(x, name) for name in OF_ARRAYS):
+        return False
+    with contextlib.suppress(TypeError):  # a buffer
+        memoryview(x)
         return False
     return hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 

@@ -201,6 +201,8 @@ TAKING = {
 @pytest.mark.parametrize("door", TAKING)
 @pytest.mark.parametrize("kind", REFUSED)
 def test_at_every_door_it_is_refused_by_name(kind, door):
+    if kind in ("a dict", "a generator") and door in ("x", "predict", "validation"):
+        pytest.skip("inputs by name, and batches one after another, are taken there")
     make, error, named = REFUSED[kind]
     with pytest.raises(error if door != "gradcheck" else ChalkgradError, match=named):
         TAKING[door](make())

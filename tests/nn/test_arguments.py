@@ -12,6 +12,7 @@ GIVEN = {
     "Dense": {"units": 3},
     "Activation": {"activation": "relu"},
     "Dropout": {"rate": 0.5},
+    "MultiHeadAttention": {"num_heads": 2, "key_dim": 3},
     "Rescaling": {"scale": 0.5},
     "Reshape": {"target_shape": (-1,)},
     "Conv1D": {"filters": 2, "kernel_size": 2},
@@ -37,7 +38,10 @@ GIVEN = {
     "LSTM": {"units": 3},
     "GRU": {"units": 3},
 }
-SHAPES = {"RepeatVector": (2,), **dict.fromkeys(("Permute", "SimpleRNN", "LSTM", "GRU", "Bidirectional"), (4, 2))}
+SHAPES = {
+    "RepeatVector": (2,),
+    **dict.fromkeys(("Permute", "SimpleRNN", "LSTM", "GRU", "Bidirectional", "MultiHeadAttention"), (4, 2)),
+}
 OURS = [name for name, kind in LAYERS.items() if kind.__module__.startswith("chalkgrad.nn.")]
 
 
@@ -283,7 +287,7 @@ UNKNOWN = {
     "a reduction": (lambda: cg.losses.BinaryCrossentropy(reduction="man"), "did you mean 'mean'"),
     "Keras's argument of a loss": (lambda: cg.losses.BinaryCrossentropy(axis=1), "there is no axis here"),
     "a callback": (lambda: cg.callbacks.EarlyStopping(patiense=3), "did you mean 'patience'"),
-    "Keras's argument of a callback": (lambda: cg.callbacks.EarlyStopping(verbose=1), "there is no verbose here"),
+    "Keras's argument of a callback": (lambda: cg.callbacks.EarlyStopping(axis=1), "there is no axis here"),
     "a metric": (lambda: cg.metrics.MeanMetricWrapper(len, on_logit=True), "did you mean 'on_logits'"),
     "an augmentation": (lambda: cg.datasets.Augmentation(rotate=3), "did you mean 'rotation'"),
 }
