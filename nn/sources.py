@@ -1,7 +1,8 @@
 """Batches from outside: generators, iterables of batches, and datasets that give a batch by its number."""
 
-from __future__ import contextlib
+from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import itertools
