@@ -23,9 +23,8 @@ from .commands.options import (
     seed_option,
     shape_option,
 )
-from .commands.train import MODELS, Kept, Settings, Shown, settings_to_resume
+from .commands.train import DEFAULTS, MODELS, Kept, Settings, Shown, settings_to_resume
 from .commands.train import train as run_training
-from .datasets import LOADERS
 from .early import heed, is_command
 from .engine.streams import as_readable, plain
 from .errors import ChalkgradError, UsageError, unknown_name
@@ -101,9 +100,10 @@ Examples:
   chalkgrad train mnist --model cnn
   chalkgrad train mnist --watch --open
   chalkgrad train digits --hidden 64,32 --optimizer rmsprop --seed 7 --out runs/small
-  chalkgrad train --resume runs/small"""
+  chalkgrad train --resume runs/small
+  chalkgrad train shakespeare"""
 )
-@click.argument("dataset", type=Name("data set", LOADERS), default="digits")
+@click.argument("dataset", type=Name("data set", DEFAULTS), default="digits")
 @click.option(
     "--model", type=Name("model", MODELS), metavar="NAME", default="mlp", show_default=True,
     help="mlp: dense layers; cnn: two layers of convolutions before them.",
@@ -143,9 +143,10 @@ def train(
     ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], watch: bool,
     open_page: bool, lang: str, overwrite: bool, run: str | None, checkpoint_seconds: float, **options: Any,
 ) -> None:  # fmt: skip
-    """Train a network on handwritten digits and keep it.
+    """Train a network on handwritten digits, or on a text, and keep it.
 
-    DATASET is digits (8×8, comes with chalkgrad) or mnist (28×28, downloaded once).
+    DATASET is digits (8×8, comes with chalkgrad), mnist (28×28, downloaded once) or shakespeare: a small GPT that
+    learns which character comes next, with nanoGPT's settings; 250 updates are an epoch there.
 
     The run's folder gets the model of the last whole epoch (also where it is killed); at the end, also after Ctrl-C,
     the history as CSV and JSON, the settings, the learning curves, and the test digits that it is most mistaken about.
@@ -156,12 +157,13 @@ def train(
     if run is not None:
         for name in given & {"out", "overwrite"}:
             raise click.UsageError(f"--resume writes into the run's own folder, so it takes no --{name}.", ctx)
-        try:
+    try:
+        if run is None:
+            settings = Settings.asked(options, given)
+        else:
             settings = settings_to_resume(run, {name: value for name, value in options.items() if name in given})
-        except UsageError as error:
-            raise click.UsageError(str(error), ctx) from error
-    else:
-        settings = Settings(**options)
+    except UsageError as error:
+        raise click.UsageError(str(error), ctx) from error
     shown = Shown(verbose if verbose == "auto" else int(verbose), lang, watch or open_page, open_page)
     ctx.exit(run_training(settings, Kept(run or out, overwrite, run is not None, checkpoint_seconds), shown))
 

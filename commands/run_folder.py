@@ -21,10 +21,12 @@ from .. import __version__
 from ..engine.files import is_leftover, sweep, write_file
 from ..engine.json_files import read_json
 from ..errors import DataError
-from ..nn import History, Sequential
+from ..nn import History
 from ..nn.checkpoint import save
 from ..nn.container import Container
 from ..nn.loading import described
+from ..nn.model import Model
+from ..nn.models import load_model
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -33,10 +35,11 @@ FORMAT = "chalkgrad run 1"
 FACT = "run"
 """What the run's settings are called among the facts that the model file tells."""
 MODEL, SETTINGS, CURVES, MISTAKES = "model.safetensors", "settings.json", "curves.png", "mistakes.png"
+SAMPLE = "sample.txt"
 WATCHED, FEED = "watch.html", "watch.js"
 """The page of a training, and what lies beside it while the training goes on."""
 HISTORY = ("history.csv", "history.json")
-VIEWS = (*HISTORY, SETTINGS, CURVES, MISTAKES, WATCHED, FEED)
+VIEWS = (*HISTORY, SETTINGS, CURVES, MISTAKES, SAMPLE, WATCHED, FEED)
 LOCK = ".lock"
 TRAINING, COMPLETE, STOPPED, DIVERGED = "training", "complete", "stopped", "diverged"
 """The states of a run. A killed one stays "training"."""
@@ -112,7 +115,7 @@ class RunFolder:
         self._lock.release()
         self._remove_made()
 
-    def save(self, model: Sequential) -> None:
+    def save(self, model: Model) -> None:
         """Put the model in the place of that of the epoch before."""
         model.facts[FACT] = {"format": FORMAT, **self.settings}
         save(model, self.path / MODEL, before=None if self.saved else self._remove_views)
@@ -120,11 +123,11 @@ class RunFolder:
             self.saved, self.replaces = True, False
             self._write_settings(TRAINING)
 
-    def model(self, device: str) -> Sequential | None:
+    def model(self, device: str) -> Any:
         """The model of the run that is to be gone on with, where it has one already."""
         if self.replaces or not (self.path / MODEL).exists():
             return None
-        return Sequential.load(self.path / MODEL, device)
+        return load_model(self.path / MODEL, device=device)
 
     def state(self) -> str:
         """What settings.json says of the state of the run that is there."""

@@ -6,9 +6,10 @@ import contextlib
 import math
 import time
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -22,21 +23,30 @@ from ..nn import History, Sequential, layers, utils
 from ..nn.ahead import computing
 from ..nn.callbacks import Callback, Logs
 from ..nn.checkpoint import Description
+from ..nn.model import Model
 from ..nn.schema import shown as seen
 from ..nn.state import told
 from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..signals import held_back
 from .history import print_history
 from .run_folder import COMPLETE, CURVES, DIVERGED, MISTAKES, STOPPED, WATCHED, RunFolder, is_run, settings_of
+from .train_text import TEXTS, Text
 from .words import said
 
-DEFAULTS = {"digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128}}
+DEFAULTS = {
+    "digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128},
+    "shakespeare": {"epochs": 8, "batch_size": 12},
+}  # fmt: skip
 """What each data set is trained with. On digits every seed of 0 … 9 reaches 97 % of the test split in a second."""
 
 CLASSES = 10
 FILTERS = (16, 32)
 """Of the layers of a "cnn"."""
 MODELS = ("mlp", "cnn")
+OF_A_TEXT: dict[str, Any] = {"model": "gpt", "optimizer": "adamw", "hidden": ()}
+"""What there is no choice of where a text is trained on."""
+RATE = 1e-3
+"""The highest learning rate there."""
 
 
 def _count(value: Any) -> bool:
@@ -58,10 +68,21 @@ class Settings:
     device: str = "cpu"
 
     @classmethod
+    def asked(cls, values: Mapping[str, Any], given: Collection[str]) -> Settings:
+        """The settings of options. given: those that were not left out; raises UsageError where one has no meaning."""
+        if values["dataset"] not in TEXTS:
+            return cls(**values)
+        for name in (*OF_A_TEXT, "watch", "open_page"):
+            if name in given:
+                raise UsageError(f"--{name.removesuffix('_page')} is for images: a text is learnt by a GPT with AdamW.")
+        return cls(**{**values, **OF_A_TEXT, "learning_rate": values["learning_rate"] or RATE})
+
+    @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """The settings that a run tells of; raises DataError where one of them is none."""
         right: dict[str, Callable[[Any], bool]] = {
-            "dataset": lambda v: v in DEFAULTS, "model": lambda v: v in MODELS, "optimizer": lambda v: v in OPTIMIZERS,
+            "dataset": lambda v: v in DEFAULTS, "optimizer": lambda v: v in OPTIMIZERS,
+            "model": lambda v: v in ([OF_A_TEXT["model"]] if values["dataset"] in TEXTS else MODELS),
             "epochs": _count, "batch_size": _count, "seed": lambda v: v == 0 or _count(v),
             "learning_rate": lambda v: is_number(v) and 0 < v < math.inf,
             "hidden": lambda v: isinstance(v, list) and all(map(_count, v)), "device": lambda v: isinstance(v, str),
@@ -75,7 +96,7 @@ class Settings:
                 raise DataError(f"its {name} is {seen(values[name])}")
         return cls(**{**values, "hidden": tuple(values["hidden"])})
 
-    def check_fits(self, model: Sequential, path: Path) -> None:
+    def check_fits(self, model: Model, path: Path) -> None:
         """Raise DataError where a model has other layers than these settings make; none is made to see that."""
         dense = [layer.units for layer in model.layers if isinstance(layer, layers.Dense)]
         filters = [layer.filters for layer in model.layers if isinstance(layer, layers.Conv2D)]
@@ -251,26 +272,29 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
     if begin >= plan["epochs"] and folder.state() == COMPLETE:
         click.echo(said("complete", lang, path=folder.path, epoch=begin, more=begin + 1))
         return 0
-    if known:
+    of_text = settings.dataset in TEXTS
+    if known and not of_text:
         settings.check_fits(known, folder.path)
-    (x, labels), (x_test, test_labels) = datasets.load(settings.dataset)
-    made = make_model(x.shape[1:], settings, plan["device"])
-    if known and _told(known) != _told(made):
+    task: Text | Images = Text(plan, lang, begin) if of_text else Images(settings, lang)
+    made: Any = task.make(plan)
+    if known and not task.same(known, made, settings_of(folder.path)):
         raise DataError(f"{folder.path} cannot be gone on with: its model is another than its settings say.")
+    folder.settings = {**folder.settings, **task.facts}
     model = known or made
-    data, test = training_data(x, labels, model), training_data(x_test, test_labels, model)
+    data: Any
+    data, test = task.data(model)
     if shown.verbose:
-        _announce(model, plan, len(x), len(x_test), folder, lang)
+        _announce(task.about, task.network(model, plan), model, plan, folder, lang)
     if known is not None:
         click.echo(said("resumed", lang, path=folder.path, epoch=begin))
-        here = computing(model, len(x))
+        here = computing(model, len(data[0]), of_text)
         if (others := model.facts.get("versions", here)) != here:
             click.echo(said("versions", lang, others=told(others), ours=told(here)))
             model.facts["versions"] = here
     keeper = SaveEachEpoch(folder, seconds, model.history)
     followers: list[Callback] = [keeper]
     if shown.watch:
-        followers.append(_watcher(model, plan, folder, lang, data, (x_test, test_labels, test[0])))
+        followers.append(task.watcher(model, plan, folder))
         page = (folder.path / WATCHED).resolve()
         click.echo(said("watch", lang, page=page.as_uri()))
         if shown.in_browser:
@@ -295,32 +319,76 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
         raise _divergence(folder, keeper, plan["learning_rate"], lang)
     if shown.verbose:
         print_history(keeper.saved, lang)
-    click.secho(said("test", lang, **keeper.test), bold=True)
-    _draw(folder, keeper.saved, model, x_test, test_labels)
+    click.secho(said(task.figures, lang, **keeper.test), bold=True)
+    for name, written in task.views(model, keeper.saved).items():
+        try:
+            folder.write(name, written())
+        except MissingExtraError as error:
+            click.echo(str(error))
+            break
     click.echo(said("kept", lang, path=folder.path))
     if shown.verbose:
-        click.echo(said("next", lang, path=folder.path))
+        click.echo(said(task.next, lang, path=folder.path))
     return 0
+
+
+class Images:
+    """Images of digits, and the network that tells them apart."""
+
+    figures, next, facts = "test", "next", MappingProxyType[str, Any]({})
+
+    def __init__(self, settings: Settings, lang: str) -> None:
+        self.settings, self.lang = settings, lang
+        (self.x, self.labels), (self.x_test, self.test_labels) = datasets.load(settings.dataset)
+        self.about = said("images", lang, name=settings.dataset, count=len(self.x), test=len(self.x_test))
+
+    def make(self, plan: Mapping[str, Any]) -> Sequential:
+        """The network."""
+        return make_model(self.x.shape[1:], self.settings, plan["device"])
+
+    def same(self, known: Sequential, made: Sequential, told: Mapping[str, Any]) -> bool:
+        """Whether a model is what training has made of another."""
+        return _told(known) == _told(made)
+
+    def data(self, model: Sequential) -> tuple[Any, Any]:
+        """What it is trained on, and what it is tested on."""
+        return training_data(self.x, self.labels, model), training_data(self.x_test, self.test_labels, model)
+
+    def network(self, model: Sequential, plan: Mapping[str, Any]) -> str:
+        """Its sizes."""
+        dense = (math.prod(next(shape for shape in model.shapes if len(shape) == 1)), *plan["hidden"], CLASSES)
+        sizes = "-".join(map(str, dense))
+        if plan["model"] == "cnn":
+            filters = said("convolutions", self.lang, filters=said("and", self.lang).join(map(str, FILTERS)))
+            sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, {filters}, {sizes}"
+        return sizes
+
+    def watcher(self, model: Sequential, plan: Mapping[str, Any], folder: RunFolder) -> Callback:
+        """What writes the page of the training."""
+        from ..blackboard.watch import Watch
+
+        data, test = self.data(model)
+        rate = f"{plan['optimizer']}, α = {plan['learning_rate']:g}"
+        return Watch(
+            folder.path / WATCHED, *data, images=self.x_test, labels=self.test_labels, inputs=test[0], lang=self.lang,
+            seed=plan["seed"], heading=f"{plan['dataset']} · {self.network(model, plan)}",
+            note=f"{rate} · batch size {plan['batch_size']} · seed {plan['seed']} · {plan['device']}",
+        )  # fmt: skip
+
+    def views(self, model: Sequential, history: History) -> dict[str, Callable[[], bytes]]:
+        """The files that show what came of it."""
+        from . import pictures
+
+        def mistakes() -> bytes:
+            return pictures.mistakes(self.x_test, self.test_labels, model.predict(_pixels(self.x_test, model)))
+
+        return {CURVES: lambda: pictures.curves(history), MISTAKES: mistakes}
 
 
 def _told(model: Sequential) -> list[Any]:
     """What a file tells of a model that training does not change."""
     plain = Description(model).plain
     return [plain["layers"], plain["input_shape"], plain["dtype"], {**plain.get("compile", {}), "iterations": 0}]
-
-
-def _watcher(
-    model: Sequential, plan: Mapping[str, Any], folder: RunFolder, lang: str, data: Any, shown: tuple[Any, Any, Any]
-) -> Callback:
-    from ..blackboard.watch import Watch
-
-    images, labels, inputs = shown
-    rate = f"{plan['optimizer']}, α = {plan['learning_rate']:g}"
-    return Watch(
-        folder.path / WATCHED, *data, images=images, labels=labels, inputs=inputs, lang=lang, seed=plan["seed"],
-        heading=f"{plan['dataset']} · {_network(model, plan, lang)}",
-        note=f"{rate} · batch size {plan['batch_size']} · seed {plan['seed']} · {plan['device']}",
-    )  # fmt: skip
 
 
 def make_model(image: tuple[int, ...], settings: Settings, device: str) -> Sequential:
@@ -359,21 +427,9 @@ def _test_figures(logs: Logs) -> dict[str, float]:
     return {name.removeprefix("val_"): value for name, value in logs.items() if name.startswith("val_")}
 
 
-def _network(model: Sequential, plan: Mapping[str, Any], lang: str) -> str:
-    dense = (math.prod(next(shape for shape in model.shapes if len(shape) == 1)), *plan["hidden"], CLASSES)
-    sizes = "-".join(map(str, dense))
-    if plan["model"] == "cnn":
-        filters = said("convolutions", lang, filters=said("and", lang).join(map(str, FILTERS)))
-        sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, {filters}, {sizes}"
-    return sizes
-
-
-def _announce(
-    model: Sequential, plan: Mapping[str, Any], count: int, test: int, folder: RunFolder, lang: str
-) -> None:  # fmt: skip
-    network, parameters = _network(model, plan, lang), model.count_params()
-    click.echo(said("images", lang, name=plan["dataset"], count=count, test=test))
-    click.echo(said("network", lang, network=network, parameters=parameters, device=plan["device"]))
+def _announce(about: str, network: str, model: Model, plan: Mapping[str, Any], folder: RunFolder, lang: str) -> None:
+    click.echo(about)
+    click.echo(said("network", lang, network=network, parameters=model.count_params(), device=plan["device"]))
     click.echo(said("optimizer", lang, optimizer=plan["optimizer"], rate=plan["learning_rate"],
                     batch=plan["batch_size"], seed=plan["seed"]))  # fmt: skip
     if folder.replaces:
@@ -402,13 +458,3 @@ def _divergence(
 
 def _nothing_saved(folder: RunFolder, lang: str) -> str:
     return said("unchanged", lang, path=folder.path) if folder.replaces else said("nothing", lang)
-
-
-def _draw(folder: RunFolder, history: History, model: Sequential, images: Any, labels: Any) -> None:
-    from . import pictures
-
-    try:
-        folder.write(CURVES, pictures.curves(history))
-        folder.write(MISTAKES, pictures.mistakes(images, labels, model.predict(_pixels(images, model))))
-    except MissingExtraError as error:
-        click.echo(str(error))

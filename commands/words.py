@@ -10,6 +10,18 @@ WORDS: dict[str, tuple[str, str]] = {
         "{name}: {count:,} images to train on, {test:,} to test, which the val_ figures are of",
         "{name}：{count:,} 张图像用于训练，{test:,} 张用于测试（名字以 val_ 开头的数值）",
     ),
+    "characters": (
+        "{name}: {count:,} characters to train on, {test:,} to validate, which the val_ figures are of",
+        "{name}：{count:,} 个字符用于训练，{test:,} 个用于验证（名字以 val_ 开头的数值）",
+    ),
+    "extract": (
+        "the whole text cannot be had: an extract of it, 60,000 characters that come with chalkgrad, serves instead",
+        "无法获得全文：改用 chalkgrad 自带的 6 万字符节选",
+    ),
+    "gpt": (
+        "GPT of {depth} blocks, {width} wide, {heads} heads, {steps} characters at a time",
+        "GPT：{depth} 层，宽 {width}，{heads} 个头，每次 {steps} 个字符",
+    ),
     "network": (
         "network {network}, {parameters:,} parameters, on {device}",
         "网络 {network}，{parameters:,} 个参数，设备 {device}",
@@ -26,8 +38,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "test loss {loss:.4f} · test accuracy {accuracy:.2%}",
         "测试损失 {loss:.4f} · 测试准确率 {accuracy:.2%}",
     ),
+    "validation": (
+        "validation loss {loss:.4f} · validation accuracy {accuracy:.2%}",
+        "验证损失 {loss:.4f} · 验证准确率 {accuracy:.2%}",
+    ),
     "kept": ("kept in {path}", "保存在 {path}"),
     "next": ("next: chalkgrad predict {path} IMAGE.png", "下一步：chalkgrad predict {path} IMAGE.png"),
+    "next of a text": (
+        "next: chalkgrad generate {path} --prompt 'ROMEO:'",
+        "下一步：chalkgrad generate {path} --prompt 'ROMEO:'",
+    ),
     "interrupted": (
         "interrupted: {path} holds the model after epoch {epoch}, with test accuracy {accuracy:.2%}, and its history.",
         "已中断：{path} 存有第 {epoch} 轮之后的模型（测试准确率 {accuracy:.2%}）及其历史记录。",

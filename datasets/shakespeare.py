@@ -5,12 +5,15 @@ Source: A. Karpathy, "char-rnn", 2015, of the plays as Project Gutenberg has the
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from .originals import Original, Originals
 
 MIRRORS = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",)
+EXTRACT = Path(__file__).with_suffix(".txt.gz")
 ORIGINALS = Originals(
     "tinyshakespeare",
     "tinyshakespeare",
@@ -26,3 +29,8 @@ def load_text(
     """
     (data,) = ORIGINALS.load(path, mirrors, progress)
     return data.decode()
+
+
+def extract() -> str:
+    """The beginning of the text, 59,804 characters, which comes with the package."""
+    return gzip.decompress(EXTRACT.read_bytes()).decode()

@@ -24,7 +24,7 @@ class GPT(Transformer):
 
     layout: ClassVar = world.GPT
     takes_ids = True
-    configurations: ClassVar = {
+    configurations: ClassVar[dict[str, dict[str, Any]]] = {
         "gpt2": {}, "gpt2-medium": {"width": 1024, "depth": 24, "heads": 16},
         "gpt2-large": {"width": 1280, "depth": 36, "heads": 20}, "gpt2-xl": {"width": 1600, "depth": 48, "heads": 25},
         "baby": {"vocabulary": 65, "positions": 64, "width": 128, "depth": 4, "heads": 4, "dropout": 0.0,

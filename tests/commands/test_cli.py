@@ -16,7 +16,7 @@ def test_version_and_help(chalkgrad):
     for name in ("train", "predict", "doctor"):
         assert "Examples:" in chalkgrad(name, "--help").stdout
     output = " ".join(chalkgrad("train", "--help").stdout.split())
-    assert "[default: 30 for digits, 10 for mnist]" in output
+    assert "[default: 30 for digits, 10 for mnist, 8 for shakespeare]" in output
     assert "[default: adam]" in output
 
 
