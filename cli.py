@@ -194,6 +194,59 @@ def predict(ctx: click.Context, /, run: str, images: tuple[str, ...]) -> None:
 @cli.command(
     epilog="""\b
 Examples:
+  chalkgrad generate runs/shakespeare-20260131-120000 --prompt ROMEO:
+  chalkgrad generate gpt2 --prompt "The chalk" --tokens 50 --top-p 0.95 --seed 7"""
+)
+@click.argument("run")
+@click.option("--prompt", metavar="TEXT", default="\n", help="What it goes on after.  [default: an empty line]")
+@click.option(
+    "--tokens", "count", type=Whole(0), metavar="N", default=200, show_default=True, help="How many it draws."
+)
+@click.option(
+    "--temperature", type=click.FloatRange(0), metavar="T", default=1.0, show_default=True,
+    help="What logits are divided by: 0 takes the most probable token each time.",
+)  # fmt: skip
+@click.option("--top-k", type=Whole(1), metavar="K", help="From so many of the most probable tokens alone.")
+@click.option(
+    "--top-p", type=click.FloatRange(0, 1, min_open=True), metavar="P",
+    help="From the fewest whose probabilities sum to this.",
+)  # fmt: skip
+@seed_option("What tokens are drawn from.")
+@device_option
+def generate(**options: Any) -> None:
+    """Write on after a text.
+
+    RUN is the folder of a run of `chalkgrad train shakespeare`, or one of GPT-2 as Hugging Face's transformers writes
+    it, with tokenizer.json (which needs the extra "text"). Each token is shown as soon as it is drawn.
+    """
+    from .commands.generate import generate
+
+    generate(**options)
+
+
+@cli.command(
+    epilog="""\b
+Example:
+  chalkgrad embed all-MiniLM-L6-v2 "a cat sleeps" "a kitten naps" "shares fell today\""""
+)
+@click.argument("model")
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="The vectors, as JSON.")
+@device_option
+def embed(model: str, **options: Any) -> None:
+    """Rank texts by how near their meaning is to the first one's.
+
+    MODEL is the folder of a BERT as Hugging Face's transformers writes it, with tokenizer.json (which needs the extra
+    "text"). A text's vector is the mean of its tokens', of length 1; the figure is the cosine of the angle.
+    """
+    from .commands.generate import embed
+
+    embed(model, **options)
+
+
+@cli.command(
+    epilog="""\b
+Examples:
   chalkgrad doctor
   chalkgrad doctor --json"""
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -48,6 +48,10 @@ class Characters:
         if wrong:
             raise DataError(f"no character has the number {wrong[0]}: they go from 0 to {len(self) - 1}.")
         return "".join(self.alphabet[each] for each in ids)
+
+    def pieces(self, ids: Iterable[int], before: Iterable[int] = ()) -> Iterator[str]:
+        """The text of numbers as they come behind others."""
+        return (self.decode([each]) for each in ids)
 
 
 class Bytes:

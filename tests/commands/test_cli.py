@@ -13,7 +13,7 @@ def test_version_and_help(chalkgrad):
     assert chalkgrad("--version").stdout.split()[-1] == cg.__version__
     output = chalkgrad("--help").stdout
     assert all(name in output for name in ("train", "predict", "doctor"))
-    for name in ("train", "predict", "doctor"):
+    for name in ("train", "predict", "generate", "doctor"):
         assert "Examples:" in chalkgrad(name, "--help").stdout
     output = " ".join(chalkgrad("train", "--help").stdout.split())
     assert "[default: 30 for digits, 10 for mnist, 8 for shakespeare]" in output
@@ -26,6 +26,7 @@ def test_version_and_help(chalkgrad):
         ("{}", 2), ("--{}", 2), ("train {}", 2), ("train --{}", 2), ("train --epochs {}", 2), ("train digits {}", 2),
         ("predict {} x.png", 1), ("explain {}", 1), ("explain {}.py:f", 1), ("prove {}", 2), ("prove {}.py:{}", 2),
         ("bench --only {}", 2), ("bench --compare {}", 1), ("reproduce --only {}", 1), ("doctor {}", 2),
+        ("generate {}", 1), ("embed {} x", 1),
     ],
 )  # fmt: skip
 def test_what_was_typed_is_shown_not_sent(chalkgrad, command, code):
