@@ -27,7 +27,7 @@ from .shapes import swap_last
 )
 def matmul(xp, a, b):
     """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
-    return xp.matmul(a, b)
+    return _rows_by_matrix(xp, a, b)
 
 
 @matmul.check
@@ -44,11 +44,13 @@ def _(a, b):
 @matmul.vjp("a", "ga[..., i, j] = sum(gy[..., i, k] * b[..., j, k], k)")
 def _(xp, gy, b, a_shape, b_shape):
     matrix = b if len(b_shape) > 1 else xp.expand_dims(b, -1)
-    return xp.matmul(_as_matrix(xp, gy, a_shape, b_shape), swap_last(xp, matrix))
+    return _rows_by_matrix(xp, _as_matrix(xp, gy, a_shape, b_shape), swap_last(xp, matrix))
 
 
 @matmul.vjp("b", "gb[..., j, k] = sum(a[..., i, j] * gy[..., i, k], i)")
 def _(xp, gy, a, a_shape, b_shape):
+    if len(a_shape) > 2 and len(b_shape) == 2:
+        return _outer(xp, a, gy, "float32")
     matrix = a if len(a_shape) > 1 else xp.expand_dims(a, 0)
     product = xp.matmul(swap_last(xp, matrix), _as_matrix(xp, gy, a_shape, b_shape))
     return product if len(b_shape) > 1 else xp.squeeze(product, axis=-1)
@@ -260,8 +262,16 @@ def _outer(xp, a, gz, precision):
 def _product(xp, a, b, precision):
     """The product of factors that are rounded first."""
     if precision == "float32":
+        return _rows_by_matrix(xp, a, b)
+    return _rows_by_matrix(xp, _rounded(a, precision), _rounded(b, precision))
+
+
+def _rows_by_matrix(xp, a, b):
+    """The product; of one matrix with many a single one, of all rows at once, since that takes less time."""
+    if len(b.shape) != 2 or len(a.shape) < 3:
         return xp.matmul(a, b)
-    return xp.matmul(_rounded(a, precision), _rounded(b, precision))
+    rows = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
+    return xp.reshape(xp.matmul(rows, b), (*a.shape[:-1], b.shape[-1]))
 
 
 def _rounded(x, precision):

@@ -27,6 +27,10 @@ _FAR = (
     (1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
      2.33520497626869185e-3),
 )  # fmt: skip
+_TAIL = (
+    1.474403693e-4, 1.074185492e-3, -8.669416984e-4, -7.346869455e-3, 2.893626563e-2, -5.830033377e-2, 7.014353959e-2,
+    -3.172269824e-2, -6.617814034e-2, 6.284778985e-1,
+)  # fmt: skip
 _BORDER, _FAR_BORDER = 0.46875, 4.0
 
 
@@ -52,7 +56,15 @@ def erf_values(xp, x):
 
 @_in_float32
 def normal_probability_values(xp, x):
-    """(1 + erf(x / √2)) / 2 for an array x, with its full relative precision in the left tail."""
+    """(1 + erf(x / √2)) / 2 for an array x, with its full relative precision in the left tail.
+
+    In float32 one polynomial does in (a - 4) / (a + 4), a = |x|, in which the tail without its exponential, times
+    1 + √2 a, is smooth (Shepherd & Laframboise, Mathematics of Computation 36 (1981) 249-253); fitted to 2.5e-8.
+    """
+    if x.dtype.itemsize == 4:
+        a = xp.minimum(xp.abs(x), 16.0)  # beyond, the tail is below the smallest float32
+        tail = gaussian_values(xp, x, 0.5) * (_horner(_TAIL, (a - 4.0) / (a + 4.0)) / (1.0 + 1.4142135623730951 * a))
+        return xp.where(x > 0, 1.0 - tail, tail)
     t = x * 0.7071067811865476
     magnitude = xp.maximum(xp.abs(t), _BORDER)
     tail = 0.5 * gaussian_values(xp, x, 0.5) * _tail(xp, magnitude)  # exp(-x²/2) from x itself: t is rounded

@@ -127,8 +127,8 @@ for _name, _text in {
     "greater": "{} > {}", "greater_equal": "{} >= {}", "less": "{} < {}", "less_equal": "{} <= {}",
 }.items():  # fmt: skip
     _rows(_name, c=_text, loop=_text, computes_in="operands")
-_rows("equal", c="{} == {}", computes_in="operands")
-_rows("not_equal", c="{} != {}", computes_in="operands")
+_rows("equal", c="{} == {}", loop="{} == {}", computes_in="operands")
+_rows("not_equal", c="{} != {}", loop="{} != {}", computes_in="operands")
 _rows("logical_and bitwise_and", c="{} && {}", computes_in="bool")
 _rows("logical_or bitwise_or", c="{} || {}", computes_in="bool")
 _rows("logical_not invert", c="!{}", computes_in="bool")
@@ -142,6 +142,7 @@ for _name, _function in {
 _rows("power", c="pow{f}({}, {})", floats=True)
 _rows("sqrt", loop="sqrt({})")
 _rows("absolute", loop="abs({})")
+_rows("trunc", loop="trunc({})")
 
 # Launches of our own, as the families of equations name them
 

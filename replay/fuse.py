@@ -20,11 +20,13 @@ from ..engine import backend, blocks
 from . import team
 from .calls import CALLS, UNKNOWN, is_elementwise
 from .listing import Variable
-from .lowering import Step
+from .lowering import Step, choose
 from .passes import from_outside
 from .spread import by_parts, parts_of
 
 FLOATS = ("float32", "float64")
+CHOICE = "({1} if {0} else {2})"
+"""What `choose` is in a loop."""
 _compiled: dict[str, Callable[..., None]] = {}
 
 
@@ -65,10 +67,12 @@ class Loop:
 
     def _expression(self, function: Any, arguments: Sequence[Any], out: Any) -> str | None:
         """The call as text, with a field for each operand; None where there is none."""
-        text = CALLS.get(getattr(function, "__name__", ""), UNKNOWN).loop
-        floats = {x.dtype for x in arguments if isinstance(x, numpy.ndarray) and x.dtype.kind == "f"}
+        chooses = function is choose
+        text = CHOICE if chooses else CALLS.get(getattr(function, "__name__", ""), UNKNOWN).loop
+        given = (*arguments, out) if chooses else arguments
+        floats = {x.dtype for x in given if isinstance(x, numpy.ndarray) and x.dtype.kind == "f"}
         fits = len(floats) == 1 and (out.dtype in floats or out.dtype == bool) and _plain(out)
-        if not text or not isinstance(function, numpy.ufunc) or not fits:
+        if not text or not (chooses or isinstance(function, numpy.ufunc)) or not fits:
             return None
         self._dtype = floats.pop().name
         return text
@@ -181,7 +185,8 @@ class Passes(Loop):
         return taken
 
     def _expression(self, function: Any, arguments: Sequence[Any], out: Any) -> str | None:
-        return function.__name__ if is_elementwise(function) and _plain(out) and self._knows(out.dtype) else None
+        known = is_elementwise(function) or function is choose
+        return function.__name__ if known and _plain(out) and self._knows(out.dtype) else None
 
     def _knows(self, dtype: Any) -> bool:
         return dtype.kind in "fiub"
@@ -277,7 +282,7 @@ def _compile(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., N
     if key not in _compiled:
         import numba
 
-        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt", "inf", "nan")}
+        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt", "trunc", "inf", "nan")}
         exec(compile(source, "<fused loop>", "exec"), space)
         signature = tuple(numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") for a in arrays)
         loop: Any = numba.njit([signature], error_model="numpy", nogil=apart)(space["loop"])

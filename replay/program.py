@@ -26,7 +26,7 @@ from .exchange import exchange
 from .fuse import Loop, Passes, fused
 from .halves import Halves, halves
 from .listing import Instruction, Variable, mapped, root, variables
-from .lowering import Call, Step, as_array, lower, lower_write
+from .lowering import Call, Step, as_array, choose, lower, lower_write
 from .parts import Unfit
 from .splitting import split
 from .spread import spread
@@ -196,7 +196,8 @@ class Program:
         if any(map(self._is_dynamic, (*instruction.reads(), instruction.out))):
             return None
         function, arguments, options = step.calls[0]
-        if not isinstance(function, numpy.ufunc) or len(arguments) + len(options) != function.nin + 1:
+        nin = 3 if function is choose else getattr(function, "nin", -1)
+        if not (isinstance(function, numpy.ufunc) or function is choose) or len(arguments) + len(options) != nin + 1:
             return None
         if options.keys() not in (set(), {"out"}):
             return None

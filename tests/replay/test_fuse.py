@@ -13,6 +13,7 @@ from chalkgrad import layers, optim
 from chalkgrad.errors import UsageError
 from chalkgrad.replay import capture, fuse
 from chalkgrad.replay.calls import CALLS
+from chalkgrad.replay.lowering import choose
 
 compiled = pytest.mark.skipif(not fuse.available(), reason="Numba is not installed: nothing is compiled")
 DTYPES = ["float32", "float64"]
@@ -67,7 +68,8 @@ def agree(f, *inputs, at_least=1, outside=()):
 # The loops by themselves
 
 OPERANDS = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "sqrt": 1, "square": 1, "negative": 1, "absolute": 1,
-            "greater": 2, "greater_equal": 2, "less": 2, "less_equal": 2, "maximum": 2, "minimum": 2}  # fmt: skip
+            "greater": 2, "greater_equal": 2, "less": 2, "less_equal": 2, "maximum": 2, "minimum": 2, "equal": 2,
+            "not_equal": 2, "trunc": 1}  # fmt: skip
 
 
 def test_every_expression_is_tested():
@@ -172,6 +174,21 @@ def test_what_does_not_fit_is_refused_and_leaves_the_loop_as_it_was(name):
     loop = fuse.Loop((3,))
     assert not loop.take(*ELSEWHERE[name]())
     assert (loop.lines, loop.loads, loop.stores) == ([], {}, {})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 50_000), (3, 1), (1, 50_000), ()])
+def test_a_choice_has_the_bits_of_either(shape, dtype):
+    r = np.random.default_rng(0)
+    operands = r.random(shape) < 0.5, r.normal(size=(3, 50_000)).astype(dtype), np.array(-np.nan, dtype)
+    expected, out, looped = np.where(*operands), np.empty((3, 50_000), dtype), np.empty((3, 50_000), dtype)
+    choose(*operands, out=out)
+    loop = fuse.Loop(out.shape)
+    if loop.take(choose, operands, looped):
+        function, arrays = loop.finish(lambda address: True)
+        function(*arrays)
+        assert bits(looped) == bits(expected)
+    assert bits(out) == bits(expected)
 
 
 # Programs
