@@ -102,10 +102,10 @@ class Transformer(Model):
             self.begin()
             world.write(self, path)
 
-    def begin(self) -> None:
-        """Draw the weights, if there are none yet."""
+    def begin(self, generator: numpy.random.Generator | None = None) -> None:
+        """Draw the weights, if there are none yet: from the seed, or from a generator."""
         if not self.built:
-            self.build((None, *self.sample))
+            self.draw(self.sample, generator)
 
 
 def numbers(start: int, count: int, most: int, like: Tensor) -> Tensor:

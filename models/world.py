@@ -228,7 +228,7 @@ def read(cls: type[Transformer], path: str | os.PathLike[str], device: str, **op
         raise DataError(f"{folder}: the activation {sigma!r} is none of {', '.join(ACTIVATIONS)}.")
     arguments["activation"] = ACTIVATIONS[sigma]
     model = cls(**{**arguments, **options}, device=device)
-    model.begin()
+    model.begin(_Blank())  # type: ignore[arg-type]
     weights = model.parts[0].weights
     rows = {row.theirs: row for row in layout.named(model.depth, weights)}
     found = {name.removeprefix(layout.base): each for name, each in _arrays(folder).items()}
@@ -242,6 +242,16 @@ def read(cls: type[Transformer], path: str | os.PathLike[str], device: str, **op
         for each, part in zip(row.ours, _taken(row, array, shapes), strict=True):
             weights[each].assign(part.astype(model.dtype))
     return model
+
+
+class _Blank:
+    """What weights that the folder gives are drawn from before: as much of a generator as initialisers ask for."""
+
+    def standard_normal(self, shape: tuple[int, ...]) -> Array:
+        return numpy.zeros(shape, "float32")
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Array:
+        return self.standard_normal(shape)
 
 
 def _check_names(folder: Path, rows: Mapping[str, Row], found: Mapping[str, Any], layout: Layout) -> None:
