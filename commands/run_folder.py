@@ -61,7 +61,8 @@ class RunFolder:
         self, path: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False
     ) -> None:
         self.path, self.settings, self._told = path or _default(settings["dataset"]), settings, overwrite or resume
-        self._refuse()
+        if path is not None:  # else what is there has another name than the folder will have
+            self._refuse()
         self._made: list[Path] = []
         try:
             self._make(new=path is None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -146,13 +147,18 @@ def test_one_training_at_a_time(path, model):
     run(path, model, overwrite=True)
 
 
-def test_each_run_has_a_folder_of_its_own(folder, monkeypatch):
+def test_each_run_has_a_folder_of_its_own(folder, model, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")
     runs = [RunFolder(None, ASKED) for _ in range(3)]
     assert [str(run.path) for run in runs] == [f"runs/digits-20260101-000000{end}" for end in ("", "-2", "-3")]
     for run in reversed(runs):
         run.close()
     assert os.listdir(folder) == []
+    for name in ("digits-20260101-000000", "digits-20260101-000000-2"):  # in the second in which another has ended
+        with RunFolder(None, ASKED) as run:
+            run.save(model)
+        assert run.path.name == name
+    shutil.rmtree("runs")
     monkeypatch.setattr(run_folder.os.path, "exists", lambda _: False)  # as where another makes it just now
     (folder / "runs" / "digits-20260101-000000").mkdir(parents=True)
     with RunFolder(None, ASKED) as run:
