@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from . import __version__
+from .commands.group import Commands, Failure, usage
 from .commands.options import (
     Name,
     Sizes,
@@ -26,60 +26,9 @@ from .commands.options import (
 from .commands.train import DEFAULTS, MODELS, Kept, Settings, Shown, settings_to_resume
 from .commands.train import train as run_training
 from .early import heed, is_command
-from .engine.streams import as_readable, plain
-from .errors import ChalkgradError, UsageError, unknown_name
+from .engine.streams import as_readable
+from .errors import ChalkgradError
 from .optim import OPTIMIZERS
-from .signals import stoppable
-
-
-class Failure(click.ClickException):
-    """An error of ours as the command tells it: one line, no traceback."""
-
-    def show(self, file: Any = None) -> None:
-        """Print it to stderr."""
-        _say_last(f"{click.style('error:', fg='red')} {plain(self.message)}")
-
-
-def _say_last(text: str) -> None:
-    """Say on stderr how it ended, where that can be said."""
-    with contextlib.suppress(ChalkgradError, OSError):
-        click.echo(text, err=True)
-
-
-@contextlib.contextmanager
-def _shown() -> Iterator[None]:
-    """What click says of wrong usage quotes what was typed: as it is shown."""
-    try:
-        yield
-    except click.ClickException as error:
-        vars(error).update(message=plain(error.message))
-        raise
-
-
-class Commands(click.Group):
-    """A group whose commands end with exit code 1 for errors of ours, and quietly by a signal."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _shown():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with stoppable(), _shown():
-                return super().invoke(ctx)
-        except ChalkgradError as error:
-            raise Failure(str(error)) from error
-        except KeyboardInterrupt as stopped:
-            _say_last("\ninterrupted.")
-            ctx.exit(getattr(stopped, "code", 130))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, but an unknown command is answered with the nearest."""
-        if args[0].isidentifier() and args[0] not in self.commands:
-            ctx.fail(str(unknown_name("command", args[0], self.commands)))
-        return super().resolve_command(ctx, args)
 
 
 @click.group(
@@ -157,13 +106,11 @@ def train(
     if run is not None:
         for name in given & {"out", "overwrite"}:
             raise click.UsageError(f"--resume writes into the run's own folder, so it takes no --{name}.", ctx)
-    try:
+    with usage():
         if run is None:
             settings = Settings.asked(options, given)
         else:
             settings = settings_to_resume(run, {name: value for name, value in options.items() if name in given})
-    except UsageError as error:
-        raise click.UsageError(str(error), ctx) from error
     shown = Shown(verbose if verbose == "auto" else int(verbose), lang, watch or open_page, open_page)
     ctx.exit(run_training(settings, Kept(run or out, overwrite, run is not None, checkpoint_seconds), shown))
 
@@ -221,7 +168,8 @@ def generate(**options: Any) -> None:
     """
     from .commands.generate import generate
 
-    generate(**options)
+    with usage():
+        generate(**options)
 
 
 @cli.command(
@@ -313,11 +261,8 @@ def prove(
     from .commands.prove import prove
     from .commands.prove_targets import Options
 
-    try:
-        settings = Options(order=int(order) if order else None, **options)
-        ctx.exit(prove(what, settings, json_file, html_file))
-    except UsageError as error:
-        raise click.UsageError(str(error), ctx) from error
+    with usage():
+        ctx.exit(prove(what, Options(order=int(order) if order else None, **options), json_file, html_file))
 
 
 @cli.command(
@@ -454,10 +399,8 @@ def bench(
         show_list(options["device"])
         return
     names = tuple(name.strip() for name in contestants.split(",") if name.strip())
-    try:
+    with usage():
         ctx.exit(bench(Request(only, names, **options)))
-    except UsageError as error:
-        raise click.UsageError(str(error), ctx) from error
 
 
 def main() -> None:
