@@ -16,8 +16,8 @@ OURS = ("eager", "captured", "jit", "fit by fit")
 PLACE = f"{__package__}.adapters"
 EVERYTHING = ("training", "chain", "tree", "cross-entropy", "update")
 PREDICTING = ("prediction", *EVERYTHING)
-WITH_IMAGES = ("convolutional", *PREDICTING)
-"""With convolutions. Hand-written NumPy has none: the first of these is then what the others must reach."""
+WITH_LAYERS = ("convolutional", "attention", *PREDICTING)
+"""With convolutions and attention. Hand-written NumPy has neither: the first of these is what the others must reach."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ _ALL = (
                PREDICTING),
     Contestant("numpy+numba", f"{PLACE}.handwritten_numba", "", ("numpy", "numba"),
                "the same by hand, with serial Numba loops in place of elementwise passes"),
-    Contestant("eager", f"{PLACE}.ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`", WITH_IMAGES),
+    Contestant("eager", f"{PLACE}.ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`", WITH_LAYERS),
     Contestant("captured", f"{PLACE}.ours", "captured", ("numpy",),
-               "chalkgrad, the step captured once and replayed on NumPy: `jit_compile=False`", WITH_IMAGES),
+               "chalkgrad, the step captured once and replayed on NumPy: `jit_compile=False`", WITH_LAYERS),
     Contestant("jit", f"{PLACE}.ours", "jit", ("numpy", "numba"),
                "chalkgrad as README installs it, with Numba: elementwise groups compiled, epochs of a large net in one "
-               "call: `jit_compile=True`", WITH_IMAGES),
+               "call: `jit_compile=True`", WITH_LAYERS),
     Contestant("fit by fit", f"{PLACE}.ours", "fit by fit", ("numpy", "numba"),
                "the same, with a call of `fit(epochs=1)` for each epoch", kinds=("training",)),
     Contestant("pytorch eager", f"{PLACE}.pytorch", "eager", ("torch",),
-               "batches by index from tensors, `Adam(fused=True)`", WITH_IMAGES),
+               "batches by index from tensors, `Adam(fused=True)`", WITH_LAYERS),
     Contestant("pytorch compiled", f"{PLACE}.pytorch", "compiled", ("torch",),
                "the same, forward and backward through `torch.compile`", PREDICTING, in_quick=False),
     Contestant("jax step", f"{PLACE}.jax_", "step", ("jax", "jaxlib"),

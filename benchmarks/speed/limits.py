@@ -16,7 +16,7 @@ import numpy
 from ...errors import ChalkgradError
 from ...replay.epoch import cores
 from ..processes import Process, StoppedError
-from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update
+from .workloads import Attention, Chain, CrossEntropy, Task, Training, Tree, Update
 
 SECONDS, QUICK_SECONDS = 0.6, 0.15
 """How long each figure is looked for."""
@@ -157,6 +157,11 @@ def bound_of(task: Task, best: Measure, figures: Mapping[str, float]) -> dict[st
         size = 8 * task.rows * task.classes
         rate = copy_rate(size, best)
         return {"seconds": size / rate, "what": f"8 bytes a logit at {rate / 1e9:.1f} GB/s", "for_all": True}
+    if isinstance(task, Attention):
+        t, c = task.steps, task.width
+        each = [(t, c, t, False, True), (t, t, c, False, False), (t, t, c, True, False)]  # forward and back alike
+        seconds = task.samples * task.heads * sum(product_seconds(*key, "float32", best) for key in each)
+        return {"seconds": seconds, "what": "of the matrix products those halves that count", "for_all": True}
     calls = calls_of(task)
     what = f"{calls:,} of the smallest NumPy calls"
     return {"seconds": calls * figures["smallest_call_seconds"], "what": what, "for_all": False}

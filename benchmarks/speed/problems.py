@@ -14,7 +14,7 @@ from ... import datasets
 from ...engine import random
 from ...errors import DataError
 from .stand import Figures
-from .workloads import Chain, CrossEntropy, Task, Training, Tree, Update
+from .workloads import Attention, Chain, CrossEntropy, Task, Training, Tree, Update
 
 Values = numpy.typing.NDArray[Any]
 SEED = 0
@@ -97,6 +97,15 @@ class CrossEntropyProblem(Problem):
 
 
 @dataclass(frozen=True)
+class AttentionProblem(Problem):
+    """q, k, v: (samples, heads, steps, width)."""
+
+    q: Values
+    k: Values
+    v: Values
+
+
+@dataclass(frozen=True)
 class UpdateProblem(Problem):
     """theta: the parameters at first; g: the gradient of every update."""
 
@@ -176,6 +185,11 @@ def _cross_entropy(task: CrossEntropy) -> CrossEntropyProblem:
     return CrossEntropyProblem(task, "drawn", _normal("logits", task.rows, task.classes), labels)
 
 
+def _attention(task: Attention) -> AttentionProblem:
+    shape = task.samples, task.heads, task.steps, task.width
+    return AttentionProblem(task, "drawn", *(_normal(f"attention {name}", *shape) for name in "qkv"))
+
+
 def _update(task: Update) -> UpdateProblem:
     return UpdateProblem(task, "drawn", _normal("theta", task.parameters), _normal("gradient", task.parameters))
 
@@ -187,6 +201,7 @@ _MAKERS: dict[str, Maker] = {
     "chain": _chain,
     "tree": _tree,
     "cross-entropy": _cross_entropy,
+    "attention": _attention,
     "update": _update,
 }
 

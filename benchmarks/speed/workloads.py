@@ -137,6 +137,23 @@ class CrossEntropy(Task):
 
 
 @dataclass(frozen=True)
+class Attention(Task):
+    """softmax(q kᵀ / √width) v of so many heads, in which no step looks ahead, and the gradients for q, k and v."""
+
+    kind: ClassVar[str] = "attention"
+    figures: ClassVar[tuple[str, ...]] = ("sum of |y|", *(f"sum of |gradient for {x}|" for x in "qkv"))
+    samples: int
+    heads: int
+    steps: int
+    width: int
+
+    @property
+    def count(self) -> int:
+        """One value and its gradients."""
+        return 1
+
+
+@dataclass(frozen=True)
 class Update(Task):
     """Updates of one flat vector of parameters by Adam, with the same gradient each time."""
 
@@ -210,6 +227,10 @@ _ALL = (
     Workload(
         "softmax-cross-entropy", "softmax cross-entropy of 4,096 × 1,000 logits, value and gradient",
         CrossEntropy(4096, 1000), CrossEntropy(4096, 1000), "evaluation", 1e-4, warmups=5,
+    ),
+    Workload(
+        "attention", "attention of GPT-2's 12 heads of 64 in 4 texts of 256 tokens, value and gradients",
+        Attention(4, 12, 256, 64), Attention(4, 12, 64, 64), "evaluation", 1e-4, warmups=5, in_quick=False,
     ),
     Workload(
         "adam-100k", "Adam on 100,000 parameters", Update(100_000, 100), Update(100_000, 50), "update", 1e-4,

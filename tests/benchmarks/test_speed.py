@@ -16,6 +16,7 @@ from chalkgrad.benchmarks.speed.stand import UnavailableError
 from chalkgrad.benchmarks.speed.worker import GO, work
 from chalkgrad.benchmarks.speed.workloads import (
     WORKLOADS,
+    Attention,
     Chain,
     Convolutional,
     CrossEntropy,
@@ -36,6 +37,7 @@ TINY = {
     "chain": Chain(6),
     "tree": Tree(16),
     "cross-entropy": CrossEntropy(300, 7),
+    "attention": Attention(2, 2, 9, 4),
     "update": Update(300_000, 3),  # more than a block
 }
 REPETITIONS = 3
@@ -120,7 +122,7 @@ def test_the_order_is_that_of_fit():
 def test_a_workload_is_data(workload):
     for task in (workload.full, workload.quick):
         assert json.loads(json.dumps(task.as_dict())) == task.as_dict()  # so that it is compared with one from a file
-        assert task.kind in CONTESTANTS["eager" if task.kind == "convolutional" else YARDSTICK].kinds
+        assert task.kind in CONTESTANTS["eager" if task.kind in ("convolutional", "attention") else YARDSTICK].kinds
 
 
 # The run

@@ -1,4 +1,4 @@
-"""The work whose text is the same for every engine that differentiates a function: chain, tree and cross-entropy.
+"""The work whose text is the same for all engines that differentiate a function: chain, tree, loss and attention.
 
 An engine gives what takes a gradient in it, and its loss; the loops stand in `problems`, with plain operators.
 """
@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy
 
-from ..problems import ChainProblem, CrossEntropyProblem, TreeProblem, Values, end_of_chain, root_of, sums
+from ..problems import (
+    AttentionProblem,
+    ChainProblem,
+    CrossEntropyProblem,
+    TreeProblem,
+    Values,
+    end_of_chain,
+    root_of,
+    sums,
+)
 from ..stand import Stand, serve
 
 Run = Callable[[], tuple[Any, Sequence[Any]]]
@@ -25,12 +34,14 @@ def differentiated(
     plain: Callable[[Any], Values] = numpy.asarray,
     links: Callable[[str], Callable[..., Any]] = lambda variant: end_of_chain,
     stacked: bool = False,
+    attention: Callable[[Any, Any, Any], Any] | None = None,
 ) -> Mapping[str, Callable[..., None]]:
     """The adapters of an engine.
 
     gradient: of a function of its arrays and their first values, for a variant. loss: of logits, with the labels of a
     problem. constant, plain: to an array of the engine, and back. links: the chain for a variant, where it is not the
     loop as it stands. stacked: whether the leaves of a tree are best given as one array.
+    attention: the causal one of q, k and v, where the engine has it.
     """
 
     def chain(problem: ChainProblem, stand: Stand, variant: str) -> None:
@@ -65,4 +76,19 @@ def differentiated(
 
         serve(stand, repeat)
 
-    return {"chain": chain, "tree": tree, "cross-entropy": cross_entropy}
+    def attend(problem: AttentionProblem, stand: Stand, variant: str) -> None:
+        assert attention is not None
+        run = gradient(attention, (problem.q, problem.k, problem.v), variant)
+
+        def repeat(number: int) -> Any:
+            y, gradients = run()
+            return lambda: sums(0.0, *map(plain, (y, *gradients)))[1:]
+
+        serve(stand, repeat)
+
+    return {
+        "chain": chain,
+        "tree": tree,
+        "cross-entropy": cross_entropy,
+        **({"attention": attend} if attention else {}),
+    }

@@ -172,7 +172,13 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
-WORK = differentiated(gradient, loss, constant=tensor, plain=Tensor.numpy)
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Any:
+    """The primitive."""
+    made: Any = import_module("....ops.attention", __package__).attention
+    return made(q, k, v, causal=True)
+
+
+WORK = differentiated(gradient, loss, constant=tensor, plain=Tensor.numpy, attention=attention)
 ADAPTERS = {"training": train, "convolutional": train, "prediction": predict, "update": update, **WORK}
 
 

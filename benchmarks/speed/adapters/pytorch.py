@@ -180,8 +180,13 @@ def update(problem: UpdateProblem, stand: Stand, variant: str) -> None:
     serve(stand, repeat)
 
 
+def attention(q: Any, k: Any, v: Any) -> Any:
+    """Its own."""
+    return _torch().nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
 WORK = differentiated(
-    gradient, loss, constant=lambda x: _torch().from_numpy(x), plain=lambda y: y.detach().numpy()
+    gradient, loss, constant=lambda x: _torch().from_numpy(x), plain=lambda y: y.detach().numpy(), attention=attention
 )  # fmt: skip
 ADAPTERS = {"training": train, "convolutional": train, "prediction": predict, "update": update, **WORK}
 
