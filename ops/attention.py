@@ -7,6 +7,7 @@ call forward and one back.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy
@@ -44,11 +45,25 @@ def _scores(xp, q, k, mask, ahead):
     """q kᵀ / √width, -∞ where a query does not look: at masked keys, or more than `ahead` behind its own place."""
     scores = xp.matmul(q * (1 / math.sqrt(q.shape[-1])), swap_last(xp, k))
     if ahead is not None and ahead < k.shape[-2] - 1:
+        if xp is numpy:  # in place, and of the keys that all queries look at none
+            later = scores[..., ahead + 1 :]
+            numpy.minimum(later, _limits(*later.shape[-2:], scores.dtype), out=later)
+            return scores if mask is None else _counted(xp, scores, mask)
         last = xp.expand_dims(xp.arange(q.shape[-2]), 1) + ahead
         scores = xp.where(xp.expand_dims(xp.arange(k.shape[-2]), 0) <= last, scores, -math.inf)
-    if mask is not None:
-        scores = xp.where(xp.expand_dims(mask, -2) > 0, scores, -math.inf)
-    return scores
+    return scores if mask is None else _counted(xp, scores, mask)
+
+
+def _counted(xp, scores, mask):
+    return xp.where(xp.expand_dims(mask, -2) > 0, scores, -math.inf)
+
+
+@functools.lru_cache(16)
+def _limits(queries, keys, dtype):
+    """∞ where a query looks at a key, -∞ where it does not, the first query looking at none of these."""
+    limits = numpy.where(numpy.tri(queries, keys, -1), math.inf, -math.inf).astype(dtype)
+    limits.flags.writeable = False
+    return limits
 
 
 def _exponentials(xp, scores, less, mask):
@@ -71,12 +86,13 @@ def _forward(xp, q, k, v, mask, ahead, out=None):
 def _back(xp, gy, q, k, v, mask, ahead, sums):
     """The gradients of q, k and v from a part."""
     e = _exponentials(xp, _scores(xp, q, k, mask, ahead), sums[..., :1], mask)
-    p = xp.divide(e, sums[..., 1:], **_into(xp, e))
-    gv = xp.matmul(swap_last(xp, p), gy)
+    total = sums[..., 1:]
+    gy = gy / total  # rather than e, which is larger
+    gv = xp.matmul(swap_last(xp, e), gy)
     slopes = xp.matmul(gy, swap_last(xp, v))
-    mean = xp.expand_dims(xp.einsum("hij,hij->hi", p, slopes), -1)  # of one key alone exactly its slope
+    mean = xp.expand_dims(xp.einsum("hij,hij->hi", e, slopes), -1) / total  # of one key alone exactly its slope
     slopes = xp.subtract(slopes, mean, **_into(xp, slopes))
-    slopes = xp.multiply(slopes, p, **_into(xp, slopes))
+    slopes = xp.multiply(slopes, e, **_into(xp, slopes))
     scale = 1 / math.sqrt(q.shape[-1])
     return xp.matmul(slopes, k) * scale, xp.matmul(swap_last(xp, slopes), q) * scale, gv
 
