@@ -263,14 +263,14 @@ class Optimizer:
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
         slots, shrink = [*map(self.state.get, self.slots)], numbers.pop(DECAY, None)
         if shrink is not None:
-            for run in self._decayed(runs):
+            for run in self._decayed(runs, theta.size):
                 part = self._part(theta, run)
                 xp.multiply(part, shrink, out=part)
         for run in runs:
             whole = [self._part(x, run) for x in (theta, gradient, *slots)]
-            scratch = xp.empty_like(whole[0]) if trace else self._part(self._scratch, run)
             large = run.stop - run.start > 2 * blocks.BLOCK and not trace
-            apart = large and self.update.equation.elementwise
+            apart = large and self.update.equation.elementwise and xp is numpy
+            scratch = xp.empty_like(whole[0]) if trace else self._room(whole[0], blocks.BLOCK if apart else 0)
             for part, g, *kept in blocks.in_blocks(xp, *whole) if apart else (whole,):
                 buffer = scratch[: part.size] if apart else scratch
                 average = kept.pop() if self.use_ema else None
@@ -295,7 +295,7 @@ class Optimizer:
             if isinstance(array, numpy.ndarray) and array.itemsize > 2:
                 least = numpy.finfo(array.dtype).smallest_normal
                 for (part,) in blocks.in_blocks(numpy, array):
-                    scratch = self._scratch[: part.size]
+                    scratch = self._room(part)
                     numpy.abs(part, out=scratch)
                     numpy.greater_equal(scratch, least, out=scratch)
                     numpy.multiply(part, scratch, out=part)
@@ -350,12 +350,12 @@ class Optimizer:
             start += x.size
         return found if start == size else [("", slice(0, size))]
 
-    def _decayed(self, runs: tuple[slice, ...]) -> list[slice]:
+    def _decayed(self, runs: tuple[slice, ...], whole: int) -> list[slice]:
         """The parts of these runs in which weights decay."""
         if not self.undecayed:
             return [*runs]
         size, kept = runs[-1].stop, [*runs]
-        places = self._places(self._scratch.size)
+        places = self._places(whole)
         inside = [p for name, p in places if not any(re.search(each, name) for each in self.undecayed)]
         return [p for p in inside if p.stop <= size and any(r.start <= p.start and p.stop <= r.stop for r in kept)]
 
@@ -390,8 +390,13 @@ class Optimizer:
         for slot, array in self.state.items():
             if array.shape != theta.shape:
                 raise DataError(f"the optimiser's state {slot!r} is for {array.size} parameters, not {theta.size}.")
-        if self._scratch is None or self._scratch.shape != theta.shape:
-            self._scratch = xp.empty_like(theta)
+
+    def _room(self, like: backend.Array, size: int = 0) -> backend.Array:
+        """Room for so many numbers, by default as many as `like` has, of its dtype, on its device."""
+        size, held = size or like.size, self._scratch
+        if held is None or held.size < size or not _alike(held, like):
+            held = self._scratch = backend.library_of(like).empty(size, like.dtype)
+        return held if held.size == size else held[:size]
 
     def config(self) -> dict[str, Any]:
         """Name and hyper-parameters as plain values; `make_optimizer` reads them back."""
