@@ -555,7 +555,7 @@ class Trained(Network):
         outputs = []
         for number, loss in enumerate(self.losses):
             told = f"{what}output {names[number]!r}: " if len(names) > 1 else what
-            one = Samples(first, ys[number], self.dtype, self.device, told, deciding=self.deciding_layer)
+            one = Samples(first, ys[number], self.dtype, self.device, told, deciding=self.deciding_layers[0])
             one.prepare_targets(loss, shapes[self.outputs_at[number]])
             one.weigh(weights[number], class_weight, loss, shapes[self.outputs_at[number]])
             outputs.append(one)

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and devices 
 
 
 def test_killed_trainings_go_on_to_the_last_bit():
-    found = Suite(6, 0, [kind for kind in KINDS if kind.name == "all"]).run().to_dict()
+    found = Suite(4, 0, [kind for kind in KINDS if kind.name == "all"]).run().to_dict()
     assert found["faults"] == []
-    assert found["kills"] >= 6
+    assert found["kills"] >= 4
     assert found["trials"] >= 2
 
 

@@ -182,10 +182,10 @@ def test_a_metric_over_batches_is_that_of_keras(keras, name, options):
     assert not any(v.numpy().any() for v in made[0].variables)
 
 
-class Furthest(cg.metrics.Metric):
+class Remotest(cg.metrics.Metric):
     """In Keras's way."""
 
-    def __init__(self, name="furthest", **options):
+    def __init__(self, name="remotest", **options):
         super().__init__(name=name, **options)
         self.most = self.add_weight(name="most", initializer="zeros")
 
@@ -214,7 +214,7 @@ class Energy(cg.metrics.Metric):
 def test_a_model_adds_up_its_metrics_in_the_recorded_step_and_keeps_them(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.random((40, 3)).astype("float32"), np.eye(2)[rng.integers(0, 2, 40)]
-    taken = ["auc", cg.metrics.F1Score(), Furthest(), Energy(), cg.metrics.RootMeanSquaredError(name="rmse"), "acc"]
+    taken = ["auc", cg.metrics.F1Score(), Remotest(), Energy(), cg.metrics.RootMeanSquaredError(name="rmse"), "acc"]
     models = []
     for eager in (False, True):
         model = cg.Sequential([cg.layers.Dense(2, "softmax", input_shape=(3,))], dtype="float64")
@@ -225,7 +225,7 @@ def test_a_model_adds_up_its_metrics_in_the_recorded_step_and_keeps_them(tmp_pat
     assert models[0].recorded["train"].recordings
     p = models[0].predict(x)
     found = models[0].evaluate(x, y, verbose=0, return_dict=True)
-    assert found["furthest"] == pytest.approx(abs(y - p).max())
+    assert found["remotest"] == pytest.approx(abs(y - p).max())
     assert found["energy"] == pytest.approx((p**2).sum() ** 0.5)
     assert found["rmse"] == pytest.approx(((p - y) ** 2).mean() ** 0.5)
     assert found["acc"] == (p.argmax(1) == y.argmax(1)).mean()
@@ -248,7 +248,7 @@ def test_a_training_taken_up_within_an_epoch_goes_on_with_the_state_of_its_metri
                 self.model.save(path)
 
     model = cg.Sequential([cg.layers.Dense(1, "sigmoid", kernel_constraint="max_norm", input_shape=(3,))])
-    measured = ["auc", Furthest(), cg.metrics.F1Score()]
+    measured = ["auc", Remotest(), cg.metrics.F1Score()]
     model.compile(cg.optim.Nadam(0.1, weight_decay=0.1), "binary_crossentropy", measured)
     whole = model.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Keep()])
     again = cg.Sequential.load(path)

@@ -166,7 +166,7 @@ def weights(keras, start, folder):
 
 
 def custom_layer(keras, start, folder):
-    class Scaled(keras.layers.Layer):
+    class Stretched(keras.layers.Layer):
         def __init__(self, units=4, **kwargs):
             super().__init__(**kwargs)
             self.units = units
@@ -186,7 +186,7 @@ def custom_layer(keras, start, folder):
     class Net(keras.Model):
         def __init__(self):
             super().__init__()
-            self.first, self.last = Scaled(5), keras.layers.Dense(1)
+            self.first, self.last = Stretched(5), keras.layers.Dense(1)
 
         def call(self, x, training=False):
             return self.last(self.first(x))
