@@ -61,6 +61,8 @@ class _Later(_ModuleType):
     """A module under Keras's name, so that `from chalkgrad.layers import Dense` works."""
 
     def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # who looks at all modules that there are asks for its __file__
+            raise AttributeError(name)
         return getattr(__getattr__(self.__name__.rpartition(".")[2]), name)
 
 

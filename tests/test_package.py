@@ -81,6 +81,13 @@ def test_only_the_backend_imports_cupy():
         assert not imported & {"cupy", "cupyx"}, path
 
 
+def test_who_looks_at_all_modules_imports_none(tmp_path):
+    code = "import sys, chalkgrad; [getattr(m, '__file__', 0) for m in [*sys.modules.values()]]; "
+    code += "print('chalkgrad.nn' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False"]
+
+
 ROOMS = [
     "early", "errors", "signals", "names", "checks", "hints", "drawing", "equation", "engine", "replay", "ops", "optim",
     "datasets", "nn", "models", "proof", "blackboard", "benchmarks", "commands", "cli",
