@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cpu_only("holds what comes back to the CPU's bits; file
 X, Y = (np.random.default_rng(0).normal(size=(40, n)).astype("float32") for n in (6, 2))
 
 
-class Scaled(layers.Layer):
+class Multiplied(layers.Layer):
     def __init__(self, units=2, **options):
         super().__init__(**options)
         self.units = units
@@ -34,7 +34,7 @@ class Own(Model):
     def __init__(self, width=3):
         super().__init__()
         self.width = width
-        self.steps, self.last = [layers.Dense(width), layers.Dense(width)], Scaled()
+        self.steps, self.last = [layers.Dense(width), layers.Dense(width)], Multiplied()
 
     def call(self, x):
         for step in self.steps:
@@ -75,7 +75,7 @@ def graph():
 
 KINDS = {
     "graph": graph,
-    "nested": lambda: Sequential([Input((6,)), Sequential([layers.Dense(4), Scaled(3)]), layers.Dense(2)]),
+    "nested": lambda: Sequential([Input((6,)), Sequential([layers.Dense(4), Multiplied(3)]), layers.Dense(2)]),
     "own": lambda: Own(5),
     "own in a graph": lambda: Model(x := Input((6,)), Own(4)(x)),
 }
