@@ -215,6 +215,7 @@ def compiled(source: str, dtype: str) -> Any:
         space: dict[str, Any] = {n: getattr(numpy, n) for n in dir(numpy) if n.rstrip("0123456789_") in KINDS}
         space |= {
             "sqrt": math.sqrt,
+            "trunc": numpy.trunc,
             "inf": math.inf,
             "gemm": types.ExternalFunction(name, signature),
             "__name__": __name__,

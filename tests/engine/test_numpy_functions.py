@@ -227,6 +227,7 @@ def test_the_documentation_names_those_that_are_ours():
     text = (Path(__file__).parents[2] / "docs" / "numpy.md").read_text("utf-8")
     table = text.partition("<!-- functions -->")[2].partition("<!-- end -->")[0]
     plain = {*OWN, *composed, "full_like", "ones_like", "zeros_like"} & {*PUBLIC}
-    assert re.findall(r"`np\.([\w.]+)`", table) == [
+    told = re.findall(r"`np\.([\w.]+)`", table)
+    assert [name for name in told if name in PUBLIC or "." in name] == [  # other NumPys have a name more or less
         *sorted(plain), *sorted(f"linalg.{name}" for name in vars(namespace.linalg))
     ]  # fmt: skip
