@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy
 
 from ..engine.piece import Piece
-from ..engine.tensor import Tensor
+from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError, unknown_name
 from ..ops.arithmetic import absolute, maximum
 from ..ops.elementary import sqrt
@@ -73,8 +73,8 @@ class OrthogonalRegularizer(Regularizer):
         x = x if self.mode == "rows" else x.T
         x = x / sqrt(maximum(sum(x * x, axis=1, keepdims=True), 1e-14))
         count = x.shape[0]
-        apart = (1 - numpy.eye(count)).astype(x.dtype.name)
-        return self.factor * sum(absolute(matmul(x, x.T)) * Tensor(apart)) / max(count * (count - 1), 1)
+        apart = tensor(1 - numpy.eye(count), dtype=x.dtype, device=x.device)
+        return self.factor * sum(absolute(matmul(x, x.T)) * apart) / max(count * (count - 1), 1)
 
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer

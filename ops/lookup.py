@@ -71,9 +71,10 @@ def segment_sum(xp, x, ids, *, count):
     width = x.shape[-1]
     numbers = xp.reshape(ids.astype("int64", copy=False), (-1, 1))
     places = xp.reshape(numbers * width + xp.arange(width), (-1,))
-    y = xp.zeros(count * width, dtype=x.dtype)
-    xp.add.at(y, places, xp.reshape(x, (math.prod(x.shape),)))  # one axis: NumPy has a fast loop for that alone
-    return xp.reshape(y, (count, width))
+    small = xp is not numpy and x.dtype.kind in "biu" and x.dtype.itemsize < 4  # which CuPy does not add in place
+    y = xp.zeros(count * width, dtype="int32" if small else x.dtype)
+    xp.add.at(y, places, xp.reshape(x, (math.prod(x.shape),)).astype(y.dtype, copy=False))  # one axis has a fast loop
+    return xp.reshape(y, (count, width)).astype(x.dtype, copy=False)
 
 
 @segment_sum.check

@@ -272,7 +272,8 @@ class Normalization(Layer):
         over = tuple(a for a in range(x.ndim) if a not in self.axes(x.ndim))
         self._found = [x.mean(over), x.var(over)]
         for name, value in zip(self.state, self._found, strict=False):
-            self.state[name].assign(Tensor(backend.to_device(value.astype(self.state[name].dtype), "cpu")))
+            kept = self.state[name]
+            kept.assign(Tensor(backend.to_device(value.astype(kept.dtype), kept.device)))
 
     def state_for(self, input_shape: Shape) -> Beginnings:
         shape = tuple((0, *input_shape)[a] for a in self.axes(len(input_shape) + 1))

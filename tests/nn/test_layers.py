@@ -458,6 +458,7 @@ def test_embedding_learns_the_rows_that_it_was_asked_for():
     np.testing.assert_array_equal(table.grad, np.array([1, 0, 0, 0, 0, 2])[:, None] * np.ones(2))
 
 
+@pytest.mark.cpu_only("values are looked at on the CPU")
 def test_ids_without_a_row_are_named_in_replays_too():
     x = np.arange(40).reshape(20, 2) % 7
     model = cg.Sequential([layers.Embedding(7, 2, input_shape=(2,)), layers.Flatten(), layers.Dense(1)])

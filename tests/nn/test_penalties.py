@@ -94,6 +94,7 @@ def test_a_training_has_the_losses_of_keras(keras):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.cpu_only("on a GPU a recorded step is for the samples of one fit")
 @pytest.mark.parametrize("own", [False, True])
 def test_they_are_replayed_to_the_last_bit_and_kept_in_the_file(tmp_path, own):
     models = []
