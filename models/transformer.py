@@ -48,7 +48,7 @@ class Block(Layer, abstract=True):
         self.drop = Dropout(dropout)
 
     def call(self, x: Any, attention_mask: Any = None, past: Any = None) -> Any:  # type: ignore[override]
-        """mask: (batch, steps), 0 for what no step looks at. past: see MultiHeadAttention."""
+        """attention_mask: (batch, steps), 0 for what no step looks at. past: see MultiHeadAttention."""
 
         def attended(x: Any) -> Any:
             given = {"attention_mask": attention_mask, "use_causal_mask": self.causal, "past": past}

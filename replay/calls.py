@@ -58,6 +58,8 @@ class ArrayCall:
 UNKNOWN = ArrayCall()
 CALLS: dict[str, ArrayCall] = {}
 """The table, by the function's name."""
+IN_LOOPS = ("sqrt", "trunc")
+"""NumPy's functions that the rows' texts of loops name: whoever compiles such a text knows these."""
 
 
 def _rows(names: str, **known: Any) -> None:

@@ -26,6 +26,7 @@ import numpy
 from ..engine.files import write_file
 from ..errors import DataError
 from . import blas
+from .calls import IN_LOOPS
 from .listing import Variable
 from .part_text import Text
 from .parts import Parts
@@ -214,8 +215,8 @@ def compiled(source: str, dtype: str) -> Any:
         signature = types.void(*[whole] * 3, *[long] * 3, real, long, long, long, long, real, long, long)
         space: dict[str, Any] = {n: getattr(numpy, n) for n in dir(numpy) if n.rstrip("0123456789_") in KINDS}
         space |= {
+            **{name: getattr(numpy, name) for name in IN_LOOPS},
             "sqrt": math.sqrt,
-            "trunc": numpy.trunc,
             "inf": math.inf,
             "gemm": types.ExternalFunction(name, signature),
             "__name__": __name__,

@@ -18,7 +18,7 @@ import numpy
 
 from ..engine import backend, blocks
 from . import team
-from .calls import CALLS, UNKNOWN, is_elementwise
+from .calls import CALLS, IN_LOOPS, UNKNOWN, is_elementwise
 from .listing import Variable
 from .lowering import Step, choose
 from .passes import from_outside
@@ -282,7 +282,7 @@ def _compile(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., N
     if key not in _compiled:
         import numba
 
-        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, "sqrt", "trunc", "inf", "nan")}
+        space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, *IN_LOOPS, "inf", "nan")}
         exec(compile(source, "<fused loop>", "exec"), space)
         signature = tuple(numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") for a in arrays)
         loop: Any = numba.njit([signature], error_model="numpy", nogil=apart)(space["loop"])
