@@ -67,6 +67,8 @@ def chosen(
         if kernel is None:
             return otherwise(xp, *operands, **parameters)
         trace = capturing()
+        if trace and not trace.kernels:
+            return otherwise(xp, *operands, **parameters)
         if not kernel.suits(*(map(trace.plain, operands) if trace else operands), **parameters):
             return otherwise(xp, *operands, **parameters)
         return trace.call(kernel.name, kernel, operands, parameters) if trace else kernel(*operands, **parameters)

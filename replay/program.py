@@ -28,6 +28,7 @@ from .halves import Halves, halves
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, choose, lower, lower_write
 from .parts import Unfit
+from .recorded import shortened
 from .splitting import split
 from .spread import spread
 from .trace import Trace
@@ -48,10 +49,7 @@ class Program:
     ) -> None:
         self.inputs, self.returned = tuple(inputs), tuple(returned)
         kept = {v.storage for v in returned}
-        instructions = passes.share(list(trace.instructions), kept, returned)
-        instructions = passes.fold(trace, instructions, kept)  # constants that are alike are one by now
-        instructions = passes.share(instructions, kept, returned)
-        instructions = passes.drop_unused(instructions, returned)
+        instructions = shortened(trace, returned)
         self._listed, self._epoch = tuple(instructions), list[Any]()
         self.not_in_parts = ""
         instructions = exchange(instructions, kept)

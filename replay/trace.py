@@ -35,13 +35,13 @@ class Trace:
     instructions: the list. reason: why it cannot be replayed; None where it can. lifted: the tensors from outside that
     took part, each with its array, whether it asks for a gradient and whether it had one (None: whichever).
     changed: the version cells of those that were changed in place. own: the values that come in were checked
-    beforehand.
+    beforehand. kernels: kernels of our own may stand for array code.
     drawn_elsewhere: says so, where numbers were drawn from the generators that the list does not know of.
     guards: conditions, beyond these, under which the list holds.
     """
 
-    def __init__(self, own: bool = False, generators: Iterable[Any] = ()) -> None:
-        self.own = own
+    def __init__(self, own: bool = False, generators: Iterable[Any] = (), kernels: bool = True) -> None:
+        self.own, self.kernels = own, kernels
         self.drawn_elsewhere: str | None = None
         self._streams = {id(g): (g, _state(g)) for g in generators}
         self.thread = get_ident()

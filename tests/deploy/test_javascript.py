@@ -1,0 +1,85 @@
+"""Array calls as JavaScript: in Node they give what they give in Python."""
+
+import json
+import shutil
+import subprocess
+from importlib import resources
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import layers
+from chalkgrad.deploy.javascript import javascript, quantised
+from chalkgrad.engine.tensor import Tensor
+from chalkgrad.errors import UsageError
+from chalkgrad.nn.training import Measured
+from chalkgrad.replay.recorded import recorded
+
+NODE = shutil.which("node")
+
+
+def in_node(calls):
+    """What the programs give: for each, its text and description, the list's name and the inputs."""
+    text = (resources.files("chalkgrad.deploy") / "web" / "net.js").read_text("utf-8")
+    for program, name, inputs in calls:
+        given = ", ".join(f"Float32Array.from({np.asarray(x).reshape(-1).tolist()})" for x in inputs)
+        net = f"chalkNet({program.text}, {json.dumps(program.described())})"
+        text += f"\nconsole.log(JSON.stringify({net}.run({name!r}, {given}).map((a) => Array.from(a))));"
+    said = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    return [[np.array(a) for a in json.loads(line)] for line in said.stdout.splitlines()]
+
+
+MODELS = {
+    "dense": ((12,), [layers.Dense(9, activation="relu"), layers.Dense(5, activation="softmax")]),
+    "convolution": ((8, 8, 2), [
+        layers.Conv2D(4, 3, padding="same", activation="relu"), layers.BatchNormalization(), layers.MaxPooling2D(),
+        layers.Conv2D(3, 3, strides=2), layers.AveragePooling2D(1), layers.Flatten(), layers.Dense(3),
+    ]),
+    "others": ((6,), [
+        layers.Dense(8, activation="gelu"), layers.LayerNormalization(), layers.Dense(4, activation="elu"),
+        layers.Dense(3, activation="sigmoid"),
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not NODE, reason="Node runs JavaScript without a browser: apt-get install nodejs")
+def test_models_give_what_they_give_in_python():
+    calls, wanted = [], []
+    for shape, stack in MODELS.values():
+        model = cg.Sequential([layers.Input(shape), *stack])
+        x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
+        wanted.append(model.predict(x))
+        calls.append((javascript({"predict": recorded(Measured(model).applied, Tensor(x))}), "predict", [x]))
+    for (found,), expected in zip(in_node(calls), wanted, strict=True):
+        np.testing.assert_allclose(found, np.asarray(expected).reshape(-1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not NODE, reason="Node runs JavaScript without a browser: apt-get install nodejs")
+def test_single_operations_give_the_bits_of_numpy():
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+
+    def f(t):
+        return cg.sqrt(abs(t * 1.1 + t / 3.3 - t * t)), cg.maximum(t, 0.1).T.reshape((4, 3))
+
+    ours = [y.numpy() for y in f(Tensor(x))]
+    (found,) = in_node([(javascript({"f": recorded(f, Tensor(x))}), "f", [x])])
+    for mine, theirs in zip(ours, found, strict=True):
+        np.testing.assert_array_equal(mine.reshape(-1), theirs.astype("float32"))
+
+
+def test_what_has_no_form_is_named():
+    model = cg.Sequential([layers.Input((5, 3)), layers.LSTM(4)])
+    model.predict(np.ones((2, 5, 3)))
+    with pytest.raises(UsageError, match="recurrent"):
+        javascript({"f": recorded(Measured(model).applied, Tensor(np.ones((2, 5, 3), "float32")))})
+
+
+def test_int8_keeps_the_largest_of_each_channel():
+    w = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    held, encoding = quantised(w)
+    scale = np.abs(w).max(axis=0)
+    np.testing.assert_allclose(np.abs(held).max(axis=0), scale, rtol=1e-6)
+    assert (np.abs(held - w) <= scale / 127 * 0.5001).all()
+    assert len(encoding["q"]) < w.nbytes / 2
