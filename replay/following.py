@@ -35,6 +35,7 @@ ROOMS = (
     "replay",
     "ops",
     "optim",
+    "distributed",
     "datasets.augmentation",
 )
 OWN = (

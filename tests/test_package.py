@@ -90,7 +90,7 @@ def test_who_looks_at_all_modules_imports_none(tmp_path):
 
 ROOMS = [
     "early", "errors", "signals", "names", "checks", "hints", "drawing", "equation", "engine", "replay", "ops", "optim",
-    "datasets", "nn", "models", "proof", "blackboard", "deploy", "benchmarks", "commands",
+    "datasets", "distributed", "nn", "models", "proof", "blackboard", "deploy", "benchmarks", "commands",
     "cli",
 ]  # fmt: skip
 """From the ground floor up: a room imports from those before it."""

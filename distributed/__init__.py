@@ -1,0 +1,8 @@
+"""Training on several processes that MPI starts: who is in the group, what is summed over it, which rows are whose.
+
+It alone imports mpi4py, and nothing imports it unless it is asked for.
+"""
+
+from .group import Group, here, launched, world
+
+__all__ = ["Group", "here", "launched", "world"]
