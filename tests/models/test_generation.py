@@ -26,6 +26,17 @@ def test_with_what_is_kept_and_without(model, options):
     assert kept[:9] == list(model.generate([1, 2, 3], 9, **options))
 
 
+@pytest.mark.deep
+def test_a_thousand_tokens():
+    made = GPT(**{**GPT.configurations["baby"], "positions": 1024}, seed=1)
+    made.begin()
+    for w in made.weights:
+        w.assign(w * 8.0)
+    kept = list(made.generate([1, 2, 3], 1000, seed=5))
+    assert kept == list(made.generate([1, 2, 3], 1000, seed=5, cache=False))
+    assert len(set(kept)) > 30
+
+
 def test_the_most_probable_token_and_the_end(model):
     greedy = list(model.generate([1], 12, temperature=0))
     assert greedy == list(model.generate([1], 12, top_k=1, seed=7))
