@@ -36,6 +36,7 @@ LATER = {
     "constraints": "nn.constraints",
     "datasets": "datasets",
     "explain": "blackboard.explain",
+    "export": "deploy.export",
     "initializers": "nn.initializers",
     "layers": "nn.layers",
     "losses": "nn.losses",
@@ -53,7 +54,7 @@ LATER = {
 """What is imported when it is first asked for, and from where: a script on tensors alone does not pay for it."""
 
 
-FUNCTIONS = {"explain"}
+FUNCTIONS = {"explain", "export"}
 """Those of them that are functions: what is wanted is in the module, under the same name."""
 
 

@@ -141,6 +141,34 @@ def predict(ctx: click.Context, /, run: str, images: tuple[str, ...]) -> None:
 @cli.command(
     epilog="""\b
 Examples:
+  chalkgrad export runs/mnist digits.html
+  chalkgrad export runs/mnist digits.html --trainable
+  chalkgrad export runs/mnist/model.safetensors small.html --int8"""
+)
+@click.argument("run", metavar="RUN")
+@click.argument("target", metavar="FILE")
+@click.option("--trainable", is_flag=True, default=None, help="The page can go on learning from what is drawn on it.")
+@click.option(
+    "--int8", is_flag=True, default=None, help="Round the weights to a byte each; the loss of accuracy is told."
+)
+@click.option("--lang", type=Name("language", ("en", "zh")), metavar="LANG", help="The language the page opens with.")
+@click.pass_context
+def export(ctx: click.Context, /, run: str, target: str, **options: Any) -> None:
+    """Write a trained model into FILE, for where people use it; its ending says as what.
+
+    RUN is the folder of a run, or a model file.
+
+    .html: one page that reads what is drawn on it, in the browser, offline, and tells on opening whether it computes
+    what Python computed.
+    """
+    from .commands.export import export
+
+    ctx.exit(export(run, target, **options))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
   chalkgrad generate runs/shakespeare-20260131-120000 --prompt ROMEO:
   chalkgrad generate gpt2 --prompt "The chalk" --tokens 50 --top-p 0.95 --seed 7"""
 )

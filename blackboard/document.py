@@ -20,8 +20,8 @@ def document(data: Mapping[str, Any], sections: Mapping[str, str], scripts: Sequ
     written = [_file(f"{name}.js").replace("{{functions}}", functions()) for name in scripts]
     title = data["heading"][data["lang"]]
     return rendered(
-        "blackboard/web/page.html", title=title, style=_file("page.css"), sections=sections, scripts=written,
-        data=embedded(data),
+        "blackboard/web/page.html", title=title, style=_file("base.css") + _file("page.css"), sections=sections,
+        scripts=written, data=embedded(data),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ JSON of `program.described()`, then
 
 Shapes are fixed, the batch's too: a list for each size. Every array has its place in a typed array, of which views are
 other places and strides, so they cost nothing. A call writes its result there, rounded as the typed array rounds: one
-operation of float32 gives NumPy's bits. Sums (products of matrices, reductions) add up in float64 and round once.
+operation of float32 gives NumPy's bits. Reductions round at each addition, too; products of matrices add up in float64.
 
 What an elementwise call is follows from its row in `replay.calls`; the others stand in FORMS. A call without a form
 raises UsageError, which names it.
@@ -90,14 +90,27 @@ Operand: TypeAlias = "Place | str"
 
 @dataclass
 class Memory:
-    """A typed array. contents: what it holds at the beginning, None for zeros. address: of what it stands for."""
+    """A typed array. owner: the array that has the memory in Python, of which the bytes from low to high are used here.
+
+    needed: the elements that have to be there at the beginning; None for none.
+    """
 
     name: str
     owner: Any
     low: int
     high: int
     dtype: numpy.dtype[Any]
-    contents: Any = None
+    needed: Any = None
+
+    @property
+    def contents(self) -> Any:
+        """What it holds at the beginning, as the browser has it; None for zeros."""
+        if self.needed is None:
+            return None
+        owner = self.owner.ravel(order="K")  # the elements as they lie in memory
+        first = self.low // self.dtype.itemsize
+        held = numpy.where(self.needed, owner[first : first + self.length], numpy.zeros((), self.dtype))
+        return (held.astype("float64") if self.dtype == "int64" else held) if held.any() else None
 
     @property
     def length(self) -> int:
@@ -125,10 +138,11 @@ class Program:
 
     def at(self, array: Any) -> tuple[str, int]:
         """In which memory, and from which element on, an array lies that the lists took from outside."""
-        address = backend.address_of(array)
+        owner = _owner(array)
+        at = backend.address_of(array) - backend.address_of(owner)
         for m in self.memory.values():
-            if m.low <= address < m.high and m.owner is _owner(array):
-                return m.name, (address - m.low) // m.dtype.itemsize
+            if m.low <= at < m.high and m.owner is owner:
+                return m.name, (at - m.low) // m.dtype.itemsize
         raise KeyError("the lists do not use that array")
 
 
@@ -170,23 +184,37 @@ class Writer:
                 continue
             for v in (*instruction.reads(), *([instruction.out] if instruction.out else [])):
                 used[v.number] = v
-        self.used = used.values()
+        self.used = sorted(used.values(), key=lambda v: v.kind == "view")
         for v in self.used:
-            array = self.found.array(v)
-            if not _is_hidden(array) and v.storage not in self.owners:
-                self.owners[v.storage] = _owner(array)
+            self.owners.setdefault(v.storage, self.owner(self.found.array(v)))
         for v in self.used:
             self.memory_of(v)
 
-    def memory_of(self, v: Variable) -> Memory:
-        """The memory that an array lies in, as wide as it needs to be."""
-        array = self.found.array(v)
+    def owner(self, array: Any) -> Any:
+        """The array that owns the memory, also of a view that does not tell of what it is one, as by as_strided."""
+        owner = _owner(array)
+        if owner is not array or array.base is None:
+            return owner
+        address = backend.address_of(array)
+        known = (_owner(traced.array) for traced in self.found.trace.traced if traced.array is not array)
+        return next((x for x in known if 0 <= address - backend.address_of(x) < x.nbytes), array)
+
+    def bounds(self, array: Any) -> tuple[int, int]:
+        """The bytes that an array takes, counted from the first of its owner."""
         low, high = numpy.lib.array_utils.byte_bounds(array) if array.size else (backend.address_of(array),) * 2
-        owner = self.owners.get(v.storage, array)
+        begin = backend.address_of(self.owner(array))
+        return low - begin, high - begin
+
+    def memory_of(self, v: Variable) -> Memory:
+        """The memory that an array lies in, as wide as it needs to be.
+
+        It goes by the storage: a view may be of what was computed twice, and stands for that of the first.
+        """
+        low, high = self.bounds(self.found.array(v))
         if v.dtype.name not in TYPES:
             raise UsageError(f"arrays of {v.dtype} have no form in JavaScript.")
-        key = str(id(owner)) if not self.program.text else ""
-        memory = self.program.memory.setdefault(key, Memory(key, owner, low, high, v.dtype))
+        owner = self.owners[v.storage]
+        memory = self.program.memory.setdefault(str(id(owner)), Memory("", owner, low, high, v.dtype))
         memory.low, memory.high = min(memory.low, low), max(memory.high, high)
         return memory
 
@@ -196,10 +224,9 @@ class Writer:
 
     def place_of(self, v: Variable, array: Any) -> Place:
         """Where a view of a variable's array lies."""
-        owner = self.owners.get(v.storage, self.found.array(v))
-        memory = next(m for m in self.program.memory.values() if m.owner is owner)
-        size = array.itemsize
-        offset = (backend.address_of(array) - memory.low) // size if array.size else 0
+        memory = next(m for m in self.program.memory.values() if m.owner is self.owners[v.storage])
+        begin, size = backend.address_of(self.owner(array)), array.itemsize
+        offset = (backend.address_of(array) - begin - memory.low) // size if array.size else 0
         return Place(memory.name, offset, array.shape, tuple(s // size for s in array.strides), array.dtype)
 
     def operand(self, value: Any, dtype: Any = None) -> Operand:
@@ -219,7 +246,8 @@ class Writer:
         for n, instruction in enumerate(self.found.instructions):
             if instruction.kind in ("host", "view") or instruction.row.reserves:
                 continue  # checks of values, and what is only another place
-            for v in instruction.reads():
+            changed = instruction.name in ("setitem", "copyto")  # its first argument is only written to
+            for v in variables((instruction.arguments[changed:], instruction.options)):
                 self.need(v)
             if instruction.row.on_host:
                 asked.append(instruction)
@@ -229,13 +257,8 @@ class Writer:
                     lines.append(self.numbers(asked, turns))
                     asked = []
                 continue
-            if instruction.kind == "write" and instruction.name not in ("setitem", "copyto"):
-                self.mark(instruction.out)
             lines.append(self.call(instruction))
-            if instruction.name in ("setitem", "copyto"):
-                self.mark(instruction.out, instruction)
-            else:
-                self.mark(instruction.out)
+            self.mark(instruction.out, instruction)
         for v in self.found.outputs:
             self.need(v)
         calls = "".join(f"(() => {{ {line} }}),\n" for line in lines)
@@ -281,35 +304,35 @@ class Writer:
     def extra(self, array: Any) -> str:
         """Memory of its own, with these contents."""
         name = f"m{len(self.program.memory)}"
-        low = backend.address_of(array)
-        self.program.memory[name] = Memory(name, array, low, low + array.nbytes, array.dtype, array)
+        needed = numpy.ones(array.size, bool)
+        self.program.memory[name] = Memory(name, array, 0, array.nbytes, array.dtype, needed)
         return name
 
     # What has to be there at the beginning
 
-    def _mask(self, v: Variable) -> tuple[Memory, Any]:
-        place = self.place(v)
-        memory = self.program.memory[place.memory]
-        mask = self.written.setdefault(place.memory, numpy.zeros(memory.length, bool))
-        return memory, _region(mask, place)
+    def _written(self, place: Place) -> Any:
+        """Which elements of a place have values from the list itself."""
+        length = self.program.memory[place.memory].length
+        return _region(self.written.setdefault(place.memory, numpy.zeros(length, bool)), place)
 
-    def mark(self, v: Variable | None, instruction: Instruction | None = None) -> None:
+    def mark(self, v: Variable | None, instruction: Any = None) -> None:
         """Note that an array, or the part of it that is set, has values from the list itself."""
         assert v is not None
-        region = self._mask(v)[1]
-        if instruction is not None and instruction.name == "setitem":
+        region, name = self._written(self.place(v)), getattr(instruction, "name", "")
+        if name == "setitem" and not variables(instruction.arguments[1]):
             region[instruction.arguments[1]] = True
-        else:
+        elif name != "setitem" and "where" not in getattr(instruction, "options", {}):
             region[...] = True
 
     def need(self, v: Variable) -> None:
         """Note that an array is read: what the list has not written comes with the page."""
-        memory, region = self._mask(v)
-        if memory.contents is None and not region.all():
-            owner = memory.owner.reshape(-1, order="A") if memory.owner.flags.forc else memory.owner.ravel(order="K")
-            first = (memory.low - backend.address_of(memory.owner)) // memory.dtype.itemsize
-            held = owner.view(memory.dtype)[first : first + memory.length]
-            memory.contents = held if held.any() else None
+        place = self.place(v)
+        written = self._written(place)
+        if not written.all():
+            memory = self.program.memory[place.memory]
+            if memory.needed is None:
+                memory.needed = numpy.zeros(memory.length, bool)
+            _region(memory.needed, place)[~written] = True
 
 
 # Loops
@@ -440,7 +463,7 @@ def _reduction(writer: Writer, i: Instruction, out: Place) -> str:
     read = x.at([names[k] for k in range(len(x.shape))])
     count = math.prod(x.shape[k] for k in gone)
     start, step = {
-        "add": ("0", "s += {};"),
+        "add": ("0", "s = Math.fround(s + {});" if out.dtype == "float32" else "s += {};"),
         "maximum": ("-Infinity", "const v = {}; if (v > s || v !== v) s = v;"),
         "minimum": ("Infinity", "const v = {}; if (v < s || v !== v) s = v;"),
         "logical_or": ("0", "if ({}) s = 1;"),
@@ -638,12 +661,11 @@ def encoded(array: Any) -> str:
 
 def _parts(m: Memory, packed: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[list[Any]]:
     """What a memory holds at the beginning: the first element, and the encoding of those that follow."""
-    if m.contents is None:
+    contents = m.contents
+    if contents is None:
         return []
-    found, at = [], 0
-    contents = m.contents.reshape(-1)
-    if m.dtype == "int64":
-        contents = contents.astype("float64")
+    found: list[list[Any]] = []
+    at = 0
     for (name, first), encoding in sorted(packed.items()):
         if name == m.name:
             if first > at:
@@ -668,11 +690,6 @@ def _owner(array: Any) -> Any:
     while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
         array = array.base
     return array
-
-
-def _is_hidden(array: Any) -> bool:
-    """Whether it is a view that does not tell of what."""
-    return array.base is not None and _owner(array) is array
 
 
 def _longest(writers: Sequence[Writer]) -> int:

@@ -1,0 +1,281 @@
+"""One page: a model as an HTML file that computes by itself, offline, and says on opening whether it does it well."""
+
+from __future__ import annotations
+
+import copy
+import math
+import zlib
+from importlib import resources
+from typing import Any
+
+import numpy
+
+from ..blackboard.document import embedded
+from ..blackboard.texts import LANGUAGES, check_language
+from ..engine.markup import rendered
+from ..engine.tensor import Tensor
+from ..errors import DataError, ShapeError, UsageError
+from ..nn import Sequential
+from ..nn.measuring import measure
+from ..nn.penalties import constrain
+from ..optim.optimizer import AVERAGE
+from ..replay.recorded import Recorded, recorded
+from .javascript import Program, encoded, javascript, quantised
+from .texts import TEXTS
+
+SAMPLES = 16
+"""That the page compares on opening."""
+BATCH = 16
+"""What is learnt from in a step on the page."""
+STEPS = 20
+"""Of training for a correction."""
+FIELDS = 64
+"""The most numbers that are asked for one by one."""
+FILTERS = 32
+"""Units of the first layer that are shown."""
+
+
+def page(
+    model: Any, samples: Any = None, labels: Any = None, *, trainable: bool = False, int8: bool = False,
+    lang: str = "en", title: str | None = None,
+) -> tuple[str, dict[str, float]]:  # fmt: skip
+    """A page that computes what the model computes, as HTML, and what was measured on the samples.
+
+    A model of square pictures of one colour, whose last layer has softmax, gets a canvas to draw on; one of at most
+    FIELDS numbers gets fields. samples: inputs as the model takes them; SAMPLES of them come with the page, together
+    with what the model makes of them in Python, which the page compares on opening. Without, they are drawn. labels:
+    the class of each, as integers. The accuracies are measured on all of them, and come back as "accuracy" and
+    "accuracy as int8".
+    trainable: the page can go on learning, by the model's own loss and optimiser, beginning with its first step.
+    int8: kernels are rounded to a byte a weight, with a scale for each output channel. lang: it opens with that.
+    Raises UsageError for a model that the page cannot have, and DataError where a weight is not finite.
+    """
+    check_language(lang)
+    model = _own(model)
+    side, shape = side_of(model), _shape(model)
+    if side is None and (len(shape) != 1 or shape[0] > FIELDS):
+        raise UsageError(
+            "a page is for a model that takes square pictures of one colour and ends with softmax, or at most "
+            f"{FIELDS} numbers; this one takes samples of shape {shape}. `chalkgrad export RUN net.onnx` takes any."
+        )
+    x, y = _samples(model, shape, side, samples, labels)
+    facts, encodings = _accuracy(model, x, y), {}
+    if int8:
+        encodings = _rounded(model)
+        facts |= {f"{name} as int8": value for name, value in _accuracy(model, x, y).items()}
+    chosen = _chosen(y, len(x))
+    lists, names = {"predict": _predicting(model, x[:1])}, _names(model)
+    outputs = model.predict(x[chosen])
+    kernel = _kernel(model)
+    if trainable:
+        lists["train"] = _training(model)
+    program = javascript(lists)
+    packed = {program.at(array): {**encoding, "length": array.size} for array, encoding in encodings.values()}
+    at = None if kernel is None else [*program.at(kernel._data), list(kernel.shape)]
+    data = {
+        "lang": lang,
+        "heading": dict.fromkeys(LANGUAGES, title or f"chalkgrad · {model.name}"),
+        "texts": {key: dict(zip(LANGUAGES, both, strict=True)) for key, both in TEXTS.items()},
+        "net": program.described(packed),
+        "sum": _sum(program),
+        "side": side,
+        "inputs": math.prod(shape),
+        "layers": names,
+        "kernel": at,
+        "filters": FILTERS,
+        "facts": facts,
+        "confusion": _confusion(model, x, y),
+        "samples": {
+            "x": _compact(x[chosen].reshape(len(chosen), -1)), "y": encoded(outputs.reshape(len(chosen), -1)),
+            "labels": None if y is None else [int(k) for k in y[chosen]],
+        },
+        "train": {"batch": BATCH, "steps": STEPS, "onehot": _is_onehot(model)} if trainable else None,
+        "softmax": _ends_with_softmax(model),
+    }  # fmt: skip
+    own = [_file("deploy", name) for name in ("net", "read")]
+    scripts = [_file("blackboard", "tools"), f"const program = {program.text};", *own]
+    style = _file("blackboard", "base", "css") + _file("deploy", "read", "css")
+    sections = {"proof": "proof", "work": "reader", "teach": "", "inside": ""}
+    made = rendered(
+        "blackboard/web/page.html", title=data["heading"][lang], style=style, sections=sections, scripts=scripts,
+        data=embedded(data),
+    )  # fmt: skip
+    return made, facts
+
+
+def side_of(model: Any) -> int | None:
+    """The side of the square pictures of one colour that a model tells classes of; None where it takes others."""
+    shape = _shape(model)
+    side = math.isqrt(math.prod(shape))
+    square = side > 1 and shape in ((side * side,), (side, side), (side, side, 1))
+    return side if square and _ends_with_softmax(model) else None
+
+
+def _ends_with_softmax(model: Any) -> bool:
+    return getattr(model.layers[-1], "activation", None) == "softmax" and len(model.output_shapes()[0]) == 1
+
+
+def _shape(model: Any) -> tuple[int, ...]:
+    if len(model.inputs_at) != 1 or len(model.outputs_at) != 1:
+        raise UsageError(
+            "a page is for a model of one input and one output: `chalkgrad export RUN net.onnx` takes any."
+        )
+    return tuple(model.shapes[0])
+
+
+def _own(model: Any) -> Any:
+    """A copy on the CPU, to be changed. Raises DataError where a weight is not finite."""
+    if not getattr(model, "built", True):
+        raise UsageError("the model has no weights yet: build it, or train it, before it is exported.")
+    made = copy.deepcopy(model)
+    for number, w in enumerate(made.weights):
+        if not numpy.isfinite(w.numpy()).all():
+            name = getattr(w, "name", None) or f"weight {number}"
+            odd = int(w.size - numpy.isfinite(w.numpy()).sum())
+            raise DataError(f"{name}, of shape {w.shape}, has {odd:,} values that are NaN or infinite: train it anew.")
+    return made
+
+
+def _samples(model: Any, shape: tuple[int, ...], side: int | None, samples: Any, labels: Any) -> tuple[Any, Any]:
+    """Samples in the model's dtype, and their classes as integers."""
+    if samples is None:
+        draw = numpy.random.default_rng(0)
+        size = (SAMPLES, *shape)
+        samples = draw.integers(0, 256, size) / numpy.float32(255) if side else draw.normal(size=size)
+        labels = None
+    x = numpy.asarray(samples, "float32")
+    if x.shape[1:] != shape:
+        if math.prod(x.shape[1:]) != math.prod(shape):
+            raise ShapeError(f"the samples, of shape {x.shape}, are not of the model's, {shape}.")
+        x = x.reshape(len(x), *shape)
+    y = None if labels is None else numpy.asarray(labels)
+    if y is not None and y.ndim > 1:
+        y = y.argmax(axis=-1)
+    if y is not None and len(y) != len(x):
+        raise ShapeError(f"there are {len(x)} samples and {len(y)} labels.")
+    return x, y
+
+
+def _chosen(labels: Any, count: int) -> list[int]:
+    """Which samples come with the page: the first of each class, then the first others."""
+    firsts = [] if labels is None else [int(k) for k in numpy.unique(labels, return_index=True)[1]]
+    return (firsts[:SAMPLES] + [k for k in range(count) if k not in firsts])[: min(SAMPLES, count)]
+
+
+def _accuracy(model: Any, x: Any, labels: Any) -> dict[str, float]:
+    if labels is None or not _ends_with_softmax(model):
+        return {}
+    return {"accuracy": float((model.predict(x).argmax(axis=-1) == labels).mean())}
+
+
+def _confusion(model: Any, x: Any, labels: Any) -> Any:
+    """Of each class, how many samples are taken for each; None where no labels are known."""
+    if labels is None or not _ends_with_softmax(model) or len(x) <= SAMPLES:
+        return None
+    counts = numpy.zeros([model.output_shapes()[0][0]] * 2, int)
+    numpy.add.at(counts, (labels, model.predict(x).argmax(axis=-1)), 1)
+    return counts.tolist()
+
+
+def _rounded(model: Any) -> dict[int, tuple[Any, dict[str, Any]]]:
+    """Round the kernels of the model to int8; returns the arrays and what they are written as."""
+    found = {}
+    for number, w in enumerate(model.weights):
+        if len(w.shape) > 1:
+            held, encoding = quantised(w.numpy())
+            w._data[...] = held
+            found[number] = w._data, encoding
+    return found
+
+
+# What is recorded
+
+
+def _predicting(model: Any, x: Any) -> Recorded:
+    """One sample: the output, and what each layer gives, where they stand in a row."""
+    in_a_row = isinstance(model, Sequential)
+
+    def predict(x: Tensor) -> list[Tensor]:
+        if not in_a_row:
+            return [model.forward(x, taped=False)]
+        found, values = [], x
+        for call in model.calls:
+            own = {name: w.detach() for name, w in model.parts[call.part].weights.items()}
+            values = call.layer.apply(own, values, training=False, generator=None)
+            found.append(values)
+        return [values, *found]
+
+    return recorded(predict, Tensor(x))
+
+
+def _names(model: Any) -> list[str]:
+    return [type(call.layer).__name__ for call in model.calls] if isinstance(model, Sequential) else []
+
+
+def _training(model: Any) -> Recorded:
+    """A step on a batch: it returns the loss. The weights are what they were, and the optimiser at its first step."""
+    if model.loss is None or model.optimizer is None:
+        raise UsageError("a page that learns needs the model's loss and optimiser: compile it first.")
+    optimizer, classes = model.optimizer, model.output_shapes()[0][-1]
+    optimizer.iterations = 0
+    optimizer.state.clear()
+    generator = numpy.random.default_rng(0)
+    before = [w.numpy().copy() for w in model.weights]
+
+    def train(x: Tensor, y: Tensor) -> Tensor:
+        loss, _ = measure(model, x, y, training=True, generator=generator)
+        loss.backward()
+        optimizer.step(model.flat)
+        constrain(model)
+        for w in model.weights:
+            w.grad = None
+        return loss.detach()
+
+    x = numpy.zeros((BATCH, *model.shapes[0]), "float32")
+    y = numpy.arange(BATCH) % classes
+    found = recorded(train, Tensor(x), Tensor(numpy.eye(classes, dtype="float32")[y] if _is_onehot(model) else y))
+    for w, value in zip(model.weights, before, strict=True):
+        w._data[...] = value
+    for slot, array in optimizer.state.items():
+        array[...] = model.flat.data if slot == AVERAGE else 0
+    optimizer.iterations = 0
+    return found
+
+
+def _is_onehot(model: Any) -> bool:
+    """Whether the loss takes targets of the outputs' shape rather than integers."""
+    return model.loss is not None and not str(getattr(model.loss, "name", model.loss)).startswith("sparse")
+
+
+def _kernel(model: Any) -> Any:
+    """The first layer's kernel, as a tensor; None where it has none."""
+    return next((part.weights["kernel"] for part in model.parts[:2] if "kernel" in part.weights), None)
+
+
+# What is written
+
+
+def _sum(program: Program) -> int:
+    """The check sum of everything that the page begins with."""
+    total = 0
+    for m in program.memory.values():
+        contents = m.contents
+        if contents is None:
+            contents = numpy.zeros(m.length, "float64" if m.dtype == "int64" else m.dtype)
+        total = zlib.crc32(contents.tobytes(), total)
+    return total
+
+
+def _compact(x: Any) -> dict[str, Any]:
+    """The values as bytes over a number where that gives the same, as pictures are, else as float32."""
+    for scale in (255, 16):
+        levels = numpy.rint(x * scale)
+        if ((levels >= 0) & (levels <= 255) & (levels / numpy.float32(scale) == x)).all():
+            return {"scale": scale, "b": encoded(levels.astype("uint8"))}
+    return {"b": encoded(x)}
+
+
+def _file(room: str, name: str, kind: str = "js") -> str:
+    """A file of the page without what is for its readers alone."""
+    text = (resources.files(__package__.rpartition(".")[0]) / room / "web" / f"{name}.{kind}").read_text("utf-8")
+    return "\n".join(line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("//"))

@@ -1,0 +1,246 @@
+"""The page of one net: what it refuses, what is in it, and, in a browser, that it computes what Python computes."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad import datasets, layers
+from chalkgrad.commands.train import Settings, make_model, training_data
+from chalkgrad.datasets.images import read_image
+from chalkgrad.deploy import page as pages
+from chalkgrad.deploy.page import page
+from chalkgrad.errors import DataError, UsageError
+
+browsers = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
+
+
+def net(name="digits", kind="mlp", epochs=4, rows=4000):
+    """A trained net, and the test images as it takes them, with their labels."""
+    (x, labels), (x_test, test_labels) = datasets.load(name)
+    model = make_model(x.shape[1:], Settings(dataset=name, model=kind), "cpu")
+    data, targets = training_data(x[:rows], labels[:rows], model)
+    model.fit(data, targets, epochs=epochs, batch_size=32, verbose=0)
+    return model, training_data(x_test, test_labels, model)[0], test_labels
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return net()
+
+
+def made(*stack, shape):
+    model = cg.Sequential(stack)
+    model.build((shape,))
+    return model
+
+
+def flat(model):
+    return np.concatenate([w.numpy().reshape(-1) for w in model.weights])
+
+
+def data_of(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)[1])
+
+
+def test_it_holds_weights_samples_and_what_python_made_of_them(digits):
+    model, x, labels = digits
+    html, facts = page(*digits)
+    data = data_of(html)
+    assert facts["accuracy"] == pytest.approx((model.predict(x).argmax(axis=1) == labels).mean())
+    assert len(data["samples"]["labels"]) == 16
+    assert set(data["samples"]["labels"]) == set(range(10))
+    kind, length, [[at, held]] = data["net"]["memory"][data["kernel"][0]]
+    assert (kind, length, at) == ("Float32Array", model.count_params(), 0)
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(held["b"]), "f4"), flat(model))
+    assert "http://" not in re.sub(r"http://www.w3.org/\S+", "", html)
+
+
+def test_int8_takes_a_quarter_and_the_model_stays_as_it_is(digits):
+    model = digits[0]
+    before = flat(model)
+    html, facts = page(*digits)
+    small, measured = page(*digits, int8=True)
+    assert len(html) - len(small) > 2.5 * model.count_params()
+    assert abs(measured["accuracy as int8"] - facts["accuracy"]) <= 0.01
+    np.testing.assert_array_equal(flat(model), before)
+
+
+def test_what_it_cannot_show_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="build it"):
+        page(cg.Sequential([layers.Dense(3, input_shape=(4,))]))
+    wide, broken = (made(layers.Dense(3), shape=n) for n in (200, 4))
+    with pytest.raises(UsageError, match="onnx"):
+        page(wide)
+    broken.weights[0]._data[1, 2] = np.nan
+    with pytest.raises(DataError, match="NaN"):
+        page(broken)
+    with pytest.raises(UsageError, match="compile"):
+        page(made(layers.Dense(3), shape=4), trainable=True)
+    with pytest.raises(UsageError, match="ending"):
+        cg.export(wide, tmp_path / "net.pth")
+
+
+# In a browser
+
+
+def predictions(tab, x):
+    """What the page makes of these samples."""
+    text = base64.b64encode(x.astype("f4").tobytes()).decode()
+    found = tab.evaluate(
+        """([text, size]) => {
+            const x = new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer), y = [];
+            for (let k = 0; k < x.length; k += size) y.push(...reader.predict(x.subarray(k, k + size))[0]);
+            return y; }""",
+        [text, x[0].size],
+    )
+    return np.array(found).reshape(len(x), -1)
+
+
+@pytest.mark.deep
+@browsers
+@pytest.mark.parametrize(("kind", "epochs", "rows"), [("mlp", 2, None), ("cnn", 1, 6000)])
+def test_it_computes_what_python_computes(opened, accessible, kind, epochs, rows):
+    model, x, labels = net("mnist", kind, epochs, rows)
+    html, _ = page(model, x, labels)
+    x = x if kind == "mlp" else x[:2000]
+    tab = opened(html)
+    assert "16 of 16" in tab.locator("#proof").inner_text()
+    assert np.abs(predictions(tab, x) - model.predict(x)).max() < 2e-6
+    if kind == "mlp":
+        assert len(html.encode()) <= 600_000
+        small, measured = page(model, x, labels, int8=True)
+        assert len(small.encode()) <= 200_000
+        assert abs(measured["accuracy as int8"] - measured["accuracy"]) <= 0.001
+        assert "16 of 16" in opened(small).locator("#proof").inner_text()
+    accessible(tab)
+
+
+@pytest.mark.deep
+@browsers
+def test_a_flipped_bit_of_a_weight_is_seen(opened, digits):
+    html, _ = page(*digits)
+    data = data_of(html)
+    held = data["net"]["memory"][data["kernel"][0]][2][0][1]["b"]
+    bits = bytearray(base64.b64decode(held))
+    bits[1000] ^= 1
+    tab = opened(html.replace(held, base64.b64encode(bits).decode()))
+    assert tab.locator("#proof .bad").inner_text().startswith("Do not trust this page")
+    for byte in (1003, 4003, 9003):
+        bits[byte] ^= 0x80
+    tab = opened(html.replace(held, base64.b64encode(bits).decode()))
+    assert "samples differ" in tab.locator("#proof .bad").inner_text()
+
+
+@pytest.mark.deep
+@browsers
+def test_what_is_drawn_is_read_as_the_command_reads_it(opened, tmp_path):
+    """Real digits, as strokes of pixels painted at several sizes and places."""
+    model, x, labels = net("mnist", "mlp", 2, None)
+    html, _ = page(model, x, labels)
+    tab, same, near, count = opened(html), 0, 0, 0
+    for k, (side, left, top) in enumerate([(250, 15, 15), (120, 10, 140), (84, 180, 20), (170, 100, 60)] * 12):
+        tab.click("#clear")
+        tab.evaluate(
+            """([x, side, left, top]) => {
+                const c = document.querySelector("canvas.pad").getContext("2d"), p = side / 28;
+                x.forEach((v, k) => { if (v < 0.3) return; c.beginPath();
+                    c.arc(left + (k % 28 + .5) * p, top + (Math.floor(k / 28) + .5) * p, p * .75, 0, 7); c.fill(); });
+                document.querySelector("canvas.pad").dispatchEvent(new KeyboardEvent("keydown", { key: "x" })); }""",
+            [x[k].reshape(-1).tolist(), side, left, top],
+        )
+        given = tab.evaluate("Array.from(reader.fit(reader.inkOfPad(), 280, 280))")
+        drawn = tab.evaluate("document.querySelector('canvas.pad').toDataURL()").partition(",")[2]
+        (tmp_path / "drawn.png").write_bytes(base64.b64decode(drawn))
+        theirs = read_image(tmp_path / "drawn.png", 28)
+        ours = np.array(given, "float32").reshape(28, 28)
+        read = [model.predict(ink.reshape(1, 784))[0].argmax() for ink in (ours, theirs)]
+        same, near, count = same + (read[0] == read[1]), near + (np.abs(ours - theirs).max() < 0.02), count + 1
+    assert (same, near) == (count, count)
+
+
+@pytest.mark.deep
+@browsers
+def test_fifty_steps_on_the_page_drift_as_python_does(opened):
+    model, x, labels = net("mnist", "mlp", 1, 6000)
+    html, _ = page(model, x, labels, trainable=True)
+    tab = opened(html)
+    own = pages._own(model)
+    pages._training(own)  # the optimiser is at its first step afterwards
+    draw = np.random.default_rng(0)
+    batches = [(x[rows], labels[rows]) for rows in draw.integers(0, len(x), (50, 16))]
+
+    def trained(rows, *orders):
+        """The weights after the same steps, each sum in another order: that of rows, pixels, hidden units, classes."""
+        copy = pages._own(own)
+        w1, b1, w2, b2 = (w._data for w in copy.weights)
+
+        def arrange(pixels, units, classes):
+            w1[...], b1[...] = w1[pixels][:, units], b1[units]
+            w2[...], b2[...] = w2[units][:, classes], b2[classes]
+
+        arrange(*orders)
+        for a, b in batches:
+            copy.train_on_batch(a[rows][:, orders[0]], np.eye(10, dtype="float32")[b[rows]][:, orders[2]])
+        arrange(*map(np.argsort, orders))
+        return flat(copy)
+
+    sizes = 16, 784, 128, 10
+    python = trained(*map(np.arange, sizes))
+    drift = [np.abs(trained(*map(draw.permutation, sizes)) - python) for _ in range(3)]
+    payload = [[a.reshape(-1).tolist(), np.eye(10)[b].reshape(-1).tolist()] for a, b in batches]
+    name = data_of(html)["kernel"][0]
+    ours = tab.evaluate(
+        """([batches, name]) => {
+            for (const [x, y] of batches) reader.step(x, y);
+            return Array.from(reader.net.memory[name]); }""",
+        [payload, name],
+    )
+    off = np.abs(np.array(ours) - python)
+    assert off.max() <= 3 * np.max(drift)
+    assert np.sqrt((off**2).mean()) <= 3 * max(np.sqrt((each**2).mean()) for each in drift)
+
+
+@pytest.mark.deep
+@browsers
+def test_it_learns_is_reset_and_is_for_everybody(opened, accessible, digits):
+    html, _ = page(*digits, trainable=True)
+    for width, scheme in ((1200, "light"), (360, "dark")):
+        tab = opened(html, width=width, height=1600, scheme=scheme)
+        box = tab.locator("canvas.pad").bounding_box()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 40, steps=8)
+        tab.mouse.up()
+        tab.wait_for_function("reader.given() !== null")
+        before = tab.evaluate("Array.from(reader.outputs()[0])")
+        tab.click("button.label >> nth=6")
+        assert tab.locator(".answer").inner_text() == "6"
+        accessible(tab)
+        tab.click("#reset")
+        assert tab.evaluate("Array.from(reader.outputs()[0])") == before
+        tab.click("#language")
+        assert "学习" in tab.locator("#teach h2").inner_text()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        accessible(tab)
+    tab.click("#clear")
+    tab.focus("canvas.pad")
+    for key in [" ", *["ArrowDown"] * 8]:
+        tab.keyboard.press(key)
+    tab.wait_for_function("reader.given() !== null")
+
+
+@pytest.mark.deep
+@browsers
+def test_numbers_are_typed_into_fields(opened, accessible):
+    model = made(layers.Dense(5, activation="tanh"), layers.Dense(2), shape=3)
+    tab = opened(page(model)[0])
+    assert "16 of 16" in tab.locator("#proof").inner_text()
+    for field, value in zip(tab.locator(".fields input").all(), ("1", "-2.5", "0.125"), strict=True):
+        field.fill(value)
+    found = tab.evaluate("Array.from(reader.outputs()[0])")
+    np.testing.assert_allclose(found, model.predict(np.array([[1, -2.5, 0.125]], "float32"))[0], atol=1e-6)
+    accessible(tab)
