@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 
 import numpy as np
@@ -231,6 +232,22 @@ def test_it_learns_is_reset_and_is_for_everybody(opened, accessible, digits):
     for key in [" ", *["ArrowDown"] * 8]:
         tab.keyboard.press(key)
     tab.wait_for_function("reader.given() !== null")
+
+
+@browsers
+@pytest.mark.skipif("CHALKGRAD_PICTURES" not in os.environ, reason="CHALKGRAD_PICTURES is not set")
+def test_draw_the_picture(opened, save_picture):
+    html, _ = page(*net("mnist", "mlp", 2, None), trainable=True)
+    tab = opened(html, height=1250)
+    box = tab.locator("canvas.pad").bounding_box()
+    corners = [(0.3, 0.3), (0.4, 0.2), (0.55, 0.2), (0.65, 0.3), (0.6, 0.45), (0.45, 0.6), (0.3, 0.75), (0.7, 0.75)]
+    for k, (x, y) in enumerate(corners):
+        tab.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+        if not k:
+            tab.mouse.down()
+    tab.mouse.up()
+    tab.wait_for_function("reader.given() !== null")
+    save_picture(tab, "page.png")
 
 
 @pytest.mark.deep
