@@ -169,6 +169,42 @@ def export(ctx: click.Context, /, run: str, target: str, **options: Any) -> None
 @cli.command(
     epilog="""\b
 Examples:
+  chalkgrad serve runs/mnist-20260131-120000
+  curl http://127.0.0.1:8000/predict -d '{"instances": [[0.0, 0.5, 1.0]]}'"""
+)
+@click.argument("run")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="0.0.0.0: other machines too.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8000, show_default=True, help="0: a free one."
+)
+@click.option(
+    "--batch", type=Whole(1), metavar="N", default=64, show_default=True, help="Most samples of a forward pass."
+)
+@click.option(
+    "--wait", type=click.FloatRange(0, 1000), metavar="MS", default=2.0, show_default=True,
+    help="Milliseconds that a sample waits for others.",
+)  # fmt: skip
+@click.option("--queue", type=Whole(1), metavar="N", default=1024, show_default=True, help="Most samples that wait.")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 3600), metavar="S", default=10.0, show_default=True,
+    help="Seconds in which a request is read and answered.",
+)  # fmt: skip
+@click.option("--size", type=Whole(1), metavar="BYTES", default=4_000_000, show_default=True, help="Largest request.")
+def serve(run: str, host: str, port: int, wait: float, **limits: Any) -> None:
+    """Answer requests over HTTP: POST /predict takes {"instances": [...]}, GET /health tells how it is.
+
+    RUN is the folder of a run, or a model file. Samples that wait are computed together. SIGTERM and Ctrl-C end it when
+    all accepted requests are answered.
+    """
+    from .commands.serve import serve
+    from .deploy.server import Limits
+
+    serve(run, host, port, Limits(wait=wait / 1000, **limits))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
   chalkgrad generate runs/shakespeare-20260131-120000 --prompt ROMEO:
   chalkgrad generate gpt2 --prompt "The chalk" --tokens 50 --top-p 0.95 --seed 7"""
 )
