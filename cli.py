@@ -337,6 +337,7 @@ Examples:
   chalkgrad explain --format html --open
   chalkgrad explain digits --step 100
   chalkgrad explain runs/digits-20260101-120000 --format markdown
+  chalkgrad explain runs/small --layer 2 --head 3
   chalkgrad explain my.py:loss --shape 3x4 --lang zh"""
 )
 @click.argument("what", metavar="[WHAT]", default="worked-example")
@@ -352,17 +353,22 @@ Examples:
 @click.option("--step-by-step", is_flag=True, help="In a terminal: wait for a key after each step.")
 @shape_option
 @seed_option()
-def explain(**options: Any) -> None:
+@click.option("--text", "words", metavar="TEXT", help="Of a model of texts: the text that its heads look at.")
+@click.option("--layer", type=Whole(1), metavar="N", default=1, help="The layer of that head.")
+@click.option("--head", type=Whole(1), metavar="N", default=1, help="Which of its heads.")
+@click.option("--token", type=Whole(1), metavar="N", help="The token that is told in numbers.  [default: the last]")
+def explain(words: str | None, layer: int, head: int, token: int | None, **options: Any) -> None:
     """Show the documented equations with live numbers.
 
     WHAT is worked-example (the documented net, every equation D1-D17), digits (a training on digits), the folder of a
-    run, or FILE.py:FUNCTION for a function of yours; the file is run, with all that it does. Each step forward and
+    run, or FILE.py:FUNCTION for a function of yours; the file is run, with all that it does. Of a model of texts, a run
+    or a folder of GPT-2 or BERT, it is what each head of its attention looks at. Each step forward and
     backward stands there with its equation, the same with the numbers put in, the result, and the derivative taken by
     numbers beside the gradient.
     """
-    from .commands.explain import Request, explain
+    from .commands.explain import Chosen, Request, explain
 
-    explain(Request(**options))
+    explain(Request(**options, chosen=Chosen(words, layer, head, token)))
 
 
 @cli.command(

@@ -13,6 +13,21 @@ TEXTS: dict[str, tuple[str, str]] = {
     "title.convolution": ("One convolution", "一次卷积"),
     "title.adam": ("Adam as documented, and with its bias corrected", "文档中的 Adam 与偏差修正后的 Adam"),
     "title.documented": ("The documented equations", "文档中的方程"),
+    "heads.title": ("{name}: layer {layer}, head {head}", "{name}：第 {layer} 层，第 {head} 头"),
+    "heads.shades": (
+        "Each row is a token, each column one that it looks at: the darker, the more, compared with its row's greatest.",
+        "每行是一个词元，每列是它所关注的词元：颜色越深，权重越大（与该行最大值相比）。",
+    ),
+    "heads.about": (
+        "Each row is a token, each column one that it looks at: the darker, the more, compared with its row's greatest. "
+        "Choose a layer, a head and a token, or click a row: its numbers stand beside the picture.",
+        "每行是一个词元，每列是它所关注的词元：颜色越深，权重越大（与该行最大值相比）。选择层、注意力头和词元，或点击一行，旁边即显示其数值。",
+    ),
+    "heads.picture": ("Weights of layer {layer}, head {head}", "第 {layer} 层第 {head} 头的权重"),
+    "heads.row": ("What token {place}, {token}, looks at", "第 {place} 个词元 {token} 所关注的"),
+    "heads.head": ("head", "头"),
+    "heads.token": ("token", "词元"),
+    "heads.key": ("token", "词元"),
     "forward": ("Forward", "前向传播"),
     "backward": ("Backward", "反向传播"),
     "update": ("Update", "参数更新"),

@@ -15,6 +15,8 @@ import click
 from .. import datasets
 from ..blackboard.explain import explain as explained
 from ..blackboard.explanation import Explanation
+from ..blackboard.heads import heads_page
+from ..blackboard.heads import scenes as heads_scenes
 from ..blackboard.lesson import lesson, lesson_page, sources
 from ..blackboard.scenes import Scene
 from ..blackboard.story import story
@@ -26,6 +28,7 @@ from ..engine.streams import plain
 from ..errors import UsageError, unknown_name
 from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
+from .explain_heads import Chosen, heads_in, is_of_texts
 from .run_folder import model_path
 from .train import Settings, make_model, settings_in, training_data
 
@@ -47,6 +50,7 @@ class Request:
     step_by_step: bool = False
     shapes: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
+    chosen: Chosen = Chosen()
 
 
 def explain(request: Request) -> int:
@@ -61,6 +65,10 @@ def explain(request: Request) -> int:
         raise UsageError("--open shows the page: give --format html with it.")
     if request.step_by_step and request.form != "terminal":
         raise UsageError("--step-by-step is for the terminal: leave --format out.")
+    if request.what not in (WORKED, DIGITS) and is_of_texts(request.what):
+        return _heads(request)
+    if request.chosen.given:
+        raise UsageError("--text, --layer, --head and --token are for a model of texts.")
     explanation = None if request.what == WORKED else explanation_of(request)
     if explanation:
         scenes = story(explanation, request.lang, documents=explanation.kind == "model")
@@ -69,6 +77,21 @@ def explain(request: Request) -> int:
     if request.form == "terminal":
         return _in_terminal(scenes, request)
     _write(request, scenes, explanation)
+    return 0
+
+
+def _heads(request: Request) -> int:
+    """What the heads of a model of texts look at."""
+    chosen = request.chosen
+    if request.step is not None:
+        raise UsageError("--step is for a training of images: a model of texts is explained as it stands.")
+    heads = heads_in(request.what, chosen)
+    row = None if chosen.token is None else chosen.token - 1
+    scenes = heads_scenes(heads, chosen.layer, chosen.head, request.lang, row)
+    if request.form == "terminal":
+        return _in_terminal(scenes, request)
+    page = heads_page(heads, chosen.layer, chosen.head, request.lang) if request.form == "html" else ""
+    _write(request, scenes, None, heads.title, page)
     return 0
 
 
@@ -83,7 +106,7 @@ def explanation_of(request: Request) -> Explanation:
     if not os.path.lexists(request.what):
         raise UsageError(
             f"there is nothing named {request.what!r} to explain: it takes {WORKED}, {DIGITS}, a run's folder, "
-            "or FILE.py:FUNCTION."
+            "a model of texts, or FILE.py:FUNCTION."
         )
     return _of_run(request)
 
@@ -174,23 +197,25 @@ def _key(lang: str) -> Callable[[], bool]:
     return wait
 
 
-def _write(request: Request, scenes: Iterable[Scene], explanation: Explanation | None) -> None:
+def _write(
+    request: Request, scenes: Iterable[Scene], explanation: Explanation | None, title: str = "", page: str = ""
+) -> None:
     name = Path(request.what.rpartition(":")[2] or request.what).name
     path = Path(request.out or f"{name}{ENDINGS[request.form]}")
     with replacing(path) as temporary:
-        temporary.write_text(_written(request, scenes, explanation), encoding="utf-8")
+        temporary.write_text(page or _written(request, scenes, explanation, title), encoding="utf-8")
     click.echo(plain(path))
     if request.open_page:
         webbrowser.open(path.resolve().as_uri())
 
 
-def _written(request: Request, scenes: Iterable[Scene], explanation: Explanation | None) -> str:
+def _written(request: Request, scenes: Iterable[Scene], explanation: Explanation | None, title: str) -> str:
     from ..blackboard import handouts
     from ..blackboard.notebook import notebook
     from ..blackboard.page import page
 
     lang, step = request.lang, request.step or 0
-    title = explanation.title if explanation else text("title.worked", lang)
+    title = title or (explanation.title if explanation else text("title.worked", lang))
     if request.form == "markdown":
         return handouts.markdown(scenes, title, lang)
     if request.form == "latex":

@@ -29,7 +29,7 @@ def generate(run: str, prompt: str, count: int, device: str, **options: Any) -> 
     options: as `GPT.generate` takes them. Raises DataError where the run is of no text, or the prompt is not in its
     alphabet.
     """
-    model, tokens = _writer(run, device)
+    model, tokens = writer(run, device)
     stop = tokens.tokenizer.token_to_id(END) if isinstance(tokens, Tokens) else None
     ids = tokens.encode(prompt)
     drawn = model.generate(ids, count, stop=stop, **options)
@@ -39,7 +39,8 @@ def generate(run: str, prompt: str, count: int, device: str, **options: Any) -> 
     click.echo()
 
 
-def _writer(run: str, device: str) -> tuple[GPT, Characters | Tokens]:
+def writer(run: str, device: str) -> tuple[GPT, Characters | Tokens]:
+    """The GPT of a run, or of a folder of the world, and what makes numbers of its texts. Raises DataError."""
     if os.path.isfile(Path(run, "config.json")):
         model = GPT.load(run, device)
         return model, Tokens(run, model.vocabulary)

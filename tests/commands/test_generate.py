@@ -96,3 +96,35 @@ def test_texts_are_ranked_by_meaning(chalkgrad, folder):
     assert "there is no such file" in chalkgrad("embed", "nowhere", "red", code=1).stderr
     (folder / "bert/config.json").unlink()
     assert "config.json" in chalkgrad("embed", "bert", "red", code=1).stderr
+
+
+def test_what_its_heads_look_at(chalkgrad, run):
+    told = chalkgrad("explain", run, "--text", "bad", "--head", 2, "--token", 2).stdout
+    assert "layer 1, head 2" in told
+    assert "What token 2, a, looks at" in told
+    chalkgrad("explain", run, "--text", "bad", "--format", "html", "--out", "heads.html")
+    chalkgrad("explain", run, "--text", "bad", "--format", "markdown", "--out", "heads.md")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--text", "a" * 17], 1, "the text has 17 tokens; run takes 1 to 16"),
+        (["--text", ""], 1, "the text has 0 tokens"),
+        (["--text", "bad!"], 1, "the character '!' in place 3"),
+        (["--text", "bad", "--layer", "2"], 1, "--layer 2: run has the layers 1 to 1"),
+        (["--text", "bad", "--step", "3"], 1, "--step is for a training of images"),
+    ],
+)
+def test_heads_that_are_not_there(chalkgrad, run, options, code, message):
+    assert message in chalkgrad("explain", run, *options, code=code).stderr
+
+
+def test_a_bert_is_explained(chalkgrad, folder):
+    BERT(**SIZES, hidden=16, seed=1).save("bert")
+    tokenized(folder / "bert")
+    assert "What token 2, hot, looks at" in chalkgrad("explain", "bert", "--text", "red hot").stdout
+
+
+def test_heads_are_of_texts(chalkgrad):
+    assert "are for a model of texts" in chalkgrad("explain", "--head", "2", code=1).stderr

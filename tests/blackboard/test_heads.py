@@ -1,0 +1,55 @@
+"""What the heads of a model's attention look at: shown as the engine computes it."""
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.blackboard.heads import FEATURES, heads_of, heads_page, scenes
+from chalkgrad.blackboard.terminal import Terminal
+from chalkgrad.errors import DataError, UsageError
+from chalkgrad.models import BERT, GPT
+
+IDS, TOKENS = [3, 1, 4, 1, 5], ["c", " ", "a", "\n", "b"]
+SMALL = {"width": 12, "depth": 2, "heads": 3, "positions": 6, "vocabulary": 7, "seed": 2}
+
+
+@pytest.fixture(scope="module", params=[GPT, BERT])
+def model(request):
+    made = request.param(**SMALL)
+    made.begin()
+    for w in made.weights:
+        w.assign(w * 8.0)
+    return made
+
+
+def test_weights_and_numbers_are_the_engines(model):
+    heads = heads_of(model, IDS, TOKENS, "small")
+    assert [len(layer) for layer in heads.layers] == [3, 3]
+    for one in (one for layer in heads.layers for one in layer):
+        scores = np.where(np.tri(5) > 0, one.scores, -np.inf) if isinstance(model, GPT) else one.scores
+        np.testing.assert_allclose(one.weights, cg.softmax(scores).numpy(), atol=1e-6)
+        np.testing.assert_allclose(one.weights @ one.values, one.outputs, atol=1e-6)
+
+
+def test_they_are_told(model):
+    heads = heads_of(model, IDS, TOKENS, "small")
+    told = [*scenes(heads, 2, 3, row=1)]
+    table = told[1].blocks[0].rows
+    assert [row[1] for row in told[0].blocks[2].rows] == ["c", "␣", "a", "↵", "b"]
+    assert len(table) == (3 if isinstance(model, GPT) else 6)  # the keys that it looks at, and the sum
+    assert float(table[-1][3]) == pytest.approx(1)
+    assert [*Terminal().parts(told)]
+    page = heads_page(heads, 1, 2, "zh")
+    assert page.count('"weights":') == 6
+    assert f'"v[{FEATURES}]"' not in page
+
+
+def test_what_is_refused(model):
+    heads = heads_of(model, IDS, TOKENS, "small")
+    with pytest.raises(UsageError, match="--head 4: small has the heads 1 to 3"):
+        heads_page(heads, 1, 4)
+    with pytest.raises(UsageError, match="--token 9"):
+        next(scenes(heads, 1, 1, row=8))
+    for ids in ([], [1] * 7):
+        with pytest.raises(DataError, match=f"the text has {len(ids)} tokens; small takes 1 to 6"):
+            heads_of(model, ids, ["a"] * len(ids), "small")
