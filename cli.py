@@ -366,7 +366,8 @@ def explain(words: str | None, layer: int, head: int, token: int | None, **optio
     backward stands there with its equation, the same with the numbers put in, the result, and the derivative taken by
     numbers beside the gradient.
     """
-    from .commands.explain import Chosen, Request, explain
+    from .commands.explain import Request, explain
+    from .commands.explain_heads import Chosen
 
     explain(Request(**options, chosen=Chosen(words, layer, head, token)))
 

@@ -28,7 +28,7 @@ from ..engine.streams import plain
 from ..errors import UsageError, unknown_name
 from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
-from .explain_heads import Chosen, heads_in, is_of_texts
+from .explain_heads import NOTHING, Chosen, heads_in, is_of_texts
 from .run_folder import model_path
 from .train import Settings, make_model, settings_in, training_data
 
@@ -50,7 +50,7 @@ class Request:
     step_by_step: bool = False
     shapes: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
-    chosen: Chosen = Chosen()
+    chosen: Chosen = NOTHING
 
 
 def explain(request: Request) -> int:

@@ -10,6 +10,7 @@ from ..blackboard.heads import Heads, heads_of
 from ..datasets.tokens import Tokens
 from ..datasets.windows import Characters
 from ..engine.json_files import read_json
+from ..errors import ChalkgradError
 from ..models import BERT, GPT
 from .generate import writer
 from .run_folder import model_path, settings_of
@@ -31,15 +32,20 @@ class Chosen:
     @property
     def given(self) -> bool:
         """Whether anything was chosen."""
-        return self != Chosen()
+        return self != NOTHING
+
+
+NOTHING = Chosen()
 
 
 def is_of_texts(path: str) -> bool:
     """Whether there is a model of texts: a folder of the world, or a run that has an alphabet."""
     if os.path.isfile(Path(path, CONFIG)):
         return True
-    found = Path(path) if os.path.isdir(path) else Path(path).parent
-    return os.path.isfile(found / "settings.json") and ALPHABET in settings_of(model_path(path).parent)
+    try:
+        return ALPHABET in settings_of(model_path(path).parent)
+    except ChalkgradError:  # there is no such run, which is told by whoever explains it
+        return False
 
 
 def heads_in(path: str, chosen: Chosen) -> Heads:
@@ -53,5 +59,5 @@ def heads_in(path: str, chosen: Chosen) -> Heads:
     else:
         model, letters = writer(path, "cpu")
     ids = letters.encode(words)
-    shown = [*words] if isinstance(letters, Characters) else [letters.tokenizer.id_to_token(each) for each in ids]
+    shown = [*words] if isinstance(letters, Characters) else [str(letters.tokenizer.id_to_token(each)) for each in ids]
     return heads_of(model, ids, shown, name)
