@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import zlib
 from importlib import resources
@@ -31,6 +32,8 @@ STEPS = 20
 """Of training for a correction."""
 FIELDS = 64
 """The most numbers that are asked for one by one."""
+SMALLEST = 8
+"""The least side of a picture; fewer numbers are numbers."""
 FILTERS = 32
 """Units of the first layer that are shown."""
 
@@ -67,9 +70,14 @@ def page(
     lists, names = {"predict": _predicting(model, x[:1])}, _names(model)
     outputs = model.predict(x[chosen])
     kernel = _kernel(model)
+    if trainable and not _ends_with_softmax(model):
+        raise UsageError("a page that learns is for a model that tells classes: its last layer is one with softmax.")
     if trainable:
         lists["train"] = _training(model)
-    program = javascript(lists)
+    try:
+        program = javascript(lists)
+    except UsageError as error:
+        raise UsageError(f"{_blamed(model, x[:1])}{error}") from error
     packed = {program.at(array): {**encoding, "length": array.size} for array, encoding in encodings.values()}
     at = None if kernel is None else [*program.at(kernel._data), list(kernel.shape)]
     data = {
@@ -107,7 +115,7 @@ def side_of(model: Any) -> int | None:
     """The side of the square pictures of one colour that a model tells classes of; None where it takes others."""
     shape = _shape(model)
     side = math.isqrt(math.prod(shape))
-    square = side > 1 and shape in ((side * side,), (side, side), (side, side, 1))
+    square = side >= SMALLEST and shape in ((side * side,), (side, side), (side, side, 1))
     return side if square and _ends_with_softmax(model) else None
 
 
@@ -125,7 +133,11 @@ def _shape(model: Any) -> tuple[int, ...]:
 
 def _own(model: Any) -> Any:
     """A copy on the CPU, to be changed. Raises DataError where a weight is not finite."""
-    if not getattr(model, "built", True):
+    if model.device != "cpu":
+        raise UsageError(f"the model is on {model.device}: save it, and export what `load(path, device='cpu')` gives.")
+    if not model.built and model.knows_its_input:
+        model.build()
+    if not model.built:
         raise UsageError("the model has no weights yet: build it, or train it, before it is exported.")
     made = copy.deepcopy(model)
     for number, w in enumerate(made.weights):
@@ -208,6 +220,20 @@ def _predicting(model: Any, x: Any) -> Recorded:
     return recorded(predict, Tensor(x))
 
 
+def _blamed(model: Any, x: Any) -> str:
+    """The first layer whose calls have no form, where the layers stand in a row, to begin a sentence with."""
+    values = Tensor(x)
+    for number, call in enumerate(model.calls if isinstance(model, Sequential) else (), 1):
+        own = {name: w.detach() for name, w in model.parts[call.part].weights.items()}
+        apply = functools.partial(call.layer.apply, own, training=False, generator=None)
+        try:
+            javascript({"layer": recorded(apply, values)})
+        except UsageError:
+            return f"layer {number}, {type(call.layer).__name__}: "
+        values = apply(values)
+    return ""
+
+
 def _names(model: Any) -> list[str]:
     return [type(call.layer).__name__ for call in model.calls] if isinstance(model, Sequential) else []
 
@@ -244,7 +270,7 @@ def _training(model: Any) -> Recorded:
 
 def _is_onehot(model: Any) -> bool:
     """Whether the loss takes targets of the outputs' shape rather than integers."""
-    return model.loss is not None and not str(getattr(model.loss, "name", model.loss)).startswith("sparse")
+    return model.loss is not None and model.loss.targets != "labels"
 
 
 def _kernel(model: Any) -> Any:

@@ -72,7 +72,7 @@ def test_int8_takes_a_quarter_and_the_model_stays_as_it_is(digits):
 
 def test_what_it_cannot_show_is_refused(tmp_path):
     with pytest.raises(UsageError, match="build it"):
-        page(cg.Sequential([layers.Dense(3, input_shape=(4,))]))
+        page(cg.Sequential([layers.Dense(3)]))
     wide, broken = (made(layers.Dense(3), shape=n) for n in (200, 4))
     with pytest.raises(UsageError, match="onnx"):
         page(wide)
@@ -80,7 +80,10 @@ def test_what_it_cannot_show_is_refused(tmp_path):
     with pytest.raises(DataError, match="NaN"):
         page(broken)
     with pytest.raises(UsageError, match="compile"):
-        page(made(layers.Dense(3), shape=4), trainable=True)
+        page(made(layers.Dense(3, activation="softmax"), shape=4), trainable=True)
+    recurrent = cg.Sequential([layers.Input((8, 8)), layers.LSTM(4), layers.Dense(3, activation="softmax")])
+    with pytest.raises(UsageError, match="layer 1, LSTM"):
+        page(recurrent)
     with pytest.raises(UsageError, match="ending"):
         cg.export(wide, tmp_path / "net.pth")
 
@@ -101,6 +104,17 @@ def predictions(tab, x):
     return np.array(found).reshape(len(x), -1)
 
 
+def speeds(tab):
+    """Predictions a second, of several tenths of a second."""
+    return tab.evaluate(
+        """() => Array.from({ length: 8 }, () => {
+            const x = reader.samples.slice(0, 784), begin = performance.now();
+            let n = 0;
+            for (; performance.now() - begin < 100; n++) reader.predict(x);
+            return (1000 * n) / (performance.now() - begin); })"""
+    )
+
+
 @pytest.mark.deep
 @browsers
 @pytest.mark.parametrize(("kind", "epochs", "rows"), [("mlp", 2, None), ("cnn", 1, 6000)])
@@ -110,6 +124,8 @@ def test_it_computes_what_python_computes(opened, accessible, kind, epochs, rows
     x = x if kind == "mlp" else x[:2000]
     tab = opened(html)
     assert "16 of 16" in tab.locator("#proof").inner_text()
+    if kind == "mlp":
+        assert max(speeds(tab)) >= 10_000
     assert np.abs(predictions(tab, x) - model.predict(x)).max() < 2e-6
     if kind == "mlp":
         assert len(html.encode()) <= 600_000
