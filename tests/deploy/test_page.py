@@ -1,6 +1,8 @@
 """The page of one net: what it refuses, what is in it, and, in a browser, that it computes what Python computes."""
 
 import base64
+import copy
+import functools
 import json
 import os
 import re
@@ -10,6 +12,8 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import datasets, layers
+from chalkgrad.commands.export import export
+from chalkgrad.commands.run_folder import FACT, FORMAT
 from chalkgrad.commands.train import Settings, make_model, training_data
 from chalkgrad.datasets.images import read_image
 from chalkgrad.deploy import page as pages
@@ -19,6 +23,7 @@ from chalkgrad.errors import DataError, UsageError
 browsers = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
 
 
+@functools.cache
 def net(name="digits", kind="mlp", epochs=4, rows=4000):
     """A trained net, and the test images as it takes them, with their labels."""
     (x, labels), (x_test, test_labels) = datasets.load(name)
@@ -86,6 +91,15 @@ def test_what_it_cannot_show_is_refused(tmp_path):
         page(recurrent)
     with pytest.raises(UsageError, match="ending"):
         cg.export(wide, tmp_path / "net.pth")
+
+
+def test_the_command_takes_test_images_of_the_run(digits, tmp_path, capsys):
+    model = copy.deepcopy(digits[0])
+    model.facts[FACT] = {"format": FORMAT, "dataset": "digits"}
+    model.save(tmp_path / "model.safetensors")
+    assert export(str(tmp_path), str(tmp_path / "net.html"), int8=True, trainable=None) == 0
+    assert re.search(r"net.html: \d+ KB\n  accuracy: [\d.]+%\n  accuracy as int8: ", capsys.readouterr().out)
+    assert data_of((tmp_path / "net.html").read_text("utf-8"))["samples"]["labels"]
 
 
 # In a browser
@@ -182,7 +196,7 @@ def test_what_is_drawn_is_read_as_the_command_reads_it(opened, tmp_path):
 @pytest.mark.deep
 @browsers
 def test_fifty_steps_on_the_page_drift_as_python_does(opened):
-    model, x, labels = net("mnist", "mlp", 1, 6000)
+    model, x, labels = net("mnist", "mlp", 2, None)
     html, _ = page(model, x, labels, trainable=True)
     tab = opened(html)
     own = pages._own(model)
@@ -192,8 +206,8 @@ def test_fifty_steps_on_the_page_drift_as_python_does(opened):
 
     def trained(rows, *orders):
         """The weights after the same steps, each sum in another order: that of rows, pixels, hidden units, classes."""
-        copy = pages._own(own)
-        w1, b1, w2, b2 = (w._data for w in copy.weights)
+        net = pages._own(own)
+        w1, b1, w2, b2 = (w._data for w in net.weights)
 
         def arrange(pixels, units, classes):
             w1[...], b1[...] = w1[pixels][:, units], b1[units]
@@ -201,9 +215,9 @@ def test_fifty_steps_on_the_page_drift_as_python_does(opened):
 
         arrange(*orders)
         for a, b in batches:
-            copy.train_on_batch(a[rows][:, orders[0]], np.eye(10, dtype="float32")[b[rows]][:, orders[2]])
+            net.train_on_batch(a[rows][:, orders[0]], np.eye(10, dtype="float32")[b[rows]][:, orders[2]])
         arrange(*map(np.argsort, orders))
-        return flat(copy)
+        return flat(net)
 
     sizes = 16, 784, 128, 10
     python = trained(*map(np.arange, sizes))
