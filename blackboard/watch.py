@@ -45,6 +45,7 @@ class Watch(Callback):
     DataError where the page cannot be written.
     """
 
+    writes = True
     each_batch = False
 
     def __init__(

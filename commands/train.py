@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import shutil
+import tempfile
 import time
 import webbrowser
 from collections.abc import Callable, Collection, Mapping
@@ -17,6 +20,7 @@ import numpy
 
 from .. import datasets
 from ..checks import is_number, is_whole
+from ..distributed import Group, here, launched
 from ..engine import backend
 from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
 from ..nn import History, Sequential, layers, utils
@@ -29,7 +33,19 @@ from ..nn.state import told
 from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..signals import held_back
 from .history import print_history
-from .run_folder import COMPLETE, CURVES, DIVERGED, MISTAKES, STOPPED, WATCHED, RunFolder, is_run, settings_of
+from .run_folder import (
+    COMPLETE,
+    CURVES,
+    DIVERGED,
+    MISTAKES,
+    MODEL,
+    SETTINGS,
+    STOPPED,
+    WATCHED,
+    RunFolder,
+    is_run,
+    settings_of,
+)
 from .train_text import TEXTS, Text
 from .words import said
 
@@ -176,6 +192,7 @@ class SaveEachEpoch(Callback):
     have gone since the last time.
     """
 
+    writes = True
     each_batch = False
 
     def __init__(self, folder: RunFolder, seconds: float, saved: History) -> None:
@@ -218,6 +235,7 @@ class SaveEachEpoch(Callback):
 class OpenPage(Callback):
     """Open the page in a browser as soon as it is there."""
 
+    writes = True
     each_batch = False
 
     def __init__(self, page: Path) -> None:
@@ -262,11 +280,32 @@ def train(settings: Settings, kept: Kept, shown: Shown) -> int:
     DivergenceError where the loss became NaN or infinite; what was saved until then stays.
     """
     plan, path = settings.complete(), None if kept.out is None else Path(kept.out)
-    with RunFolder(path, plan, overwrite=kept.overwrite, resume=kept.resume) as folder:
-        return _train(settings, plan, folder, shown, kept.seconds)
+    group = here(launched() > 1)
+    with contextlib.ExitStack() as endings:
+        if group:
+            endings.enter_context(group.ending_all())
+        if group and not group.leads:
+            endings.enter_context(contextlib.redirect_stdout(endings.enter_context(open(os.devnull, "w"))))
+            path, shown = _aside(Path(endings.enter_context(tempfile.TemporaryDirectory())), path, kept), Shown(0)
+        if group:
+            group.gathered(None)  # who copies has copied
+        folder = endings.enter_context(RunFolder(path, plan, overwrite=kept.overwrite, resume=kept.resume))
+        return _train(settings, plan, folder, shown, kept.seconds, group)
 
 
-def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown, seconds: float) -> int:
+def _aside(place: Path, run: Path | None, kept: Kept) -> Path:
+    """The folder of a rank that writes none of the run: a copy, where it goes on, of what the others go on with."""
+    made = place / "run"
+    made.mkdir()
+    for name in (MODEL, SETTINGS) if kept.resume else ():
+        if run and (run / name).exists():
+            shutil.copy(run / name, made / name)
+    return made
+
+
+def _train(
+    settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown, seconds: float, group: Group | None
+) -> int:
     lang, known = shown.lang, folder.model(plan["device"])
     begin = len(known.history.epoch) if known else 0
     if begin >= plan["epochs"] and folder.state() == COMPLETE:
@@ -279,7 +318,7 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
     made: Any = task.make(plan)
     if known and not task.same(known, made, settings_of(folder.path)):
         raise DataError(f"{folder.path} cannot be gone on with: its model is another than its settings say.")
-    folder.settings = {**folder.settings, **task.facts}
+    folder.settings = {**folder.settings, **task.facts, **({"ranks": group.size} if group else {})}
     model = known or made
     data: Any
     data, test = task.data(model)
@@ -305,6 +344,7 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
             model.fit(
                 *data, batch_size=plan["batch_size"], epochs=plan["epochs"], validation_data=test,
                 initial_epoch=begin, seed=settings.seed, verbose=shown.verbose, callbacks=followers,
+                distributed=group or False,
             )  # fmt: skip
         state = DIVERGED if keeper.diverged else COMPLETE
     except KeyboardInterrupt as stopped:
@@ -315,6 +355,8 @@ def _train(settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown
         raise _divergence(folder, keeper, plan["learning_rate"], lang, error.where) from error
     finally:
         keeper.finish(state)
+    if group and not group.leads:
+        return 0
     if keeper.diverged:
         raise _divergence(folder, keeper, plan["learning_rate"], lang)
     if shown.verbose:

@@ -4,5 +4,7 @@ It alone imports mpi4py, and nothing imports it unless it is asked for.
 """
 
 from .group import Group, here, launched, world
+from .shard import Shard
+from .start import begin
 
-__all__ = ["Group", "here", "launched", "world"]
+__all__ = ["Group", "Shard", "begin", "here", "launched", "world"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+import time
 import traceback
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
@@ -16,7 +19,7 @@ from ..engine.capturing import capturing
 from ..engine.tape import Node, clock
 from ..engine.taping import Plan
 from ..engine.tensor import Tensor
-from ..errors import UsageError
+from ..errors import ChalkgradError, UsageError
 from ..hints import missing_extra
 from ..replay import calls
 
@@ -34,18 +37,44 @@ def launched() -> int:
 class Group:
     """The ranks that train one model together, over an MPI communicator.
 
-    rank: this one's number, from 0; size: how many there are. Each method but `rows` is called by all ranks, in the
+    rank: this one's number, from 0; size: how many there are. cores: how many cores its products run on; 0 where that
+    was not set. Each method but `rows` is called by all ranks, in the
     same order.
     """
 
     def __init__(self, communicator: Any) -> None:
         self.communicator = communicator
         self.rank, self.size = int(communicator.Get_rank()), int(communicator.Get_size())
+        self.cores = 0
 
     @property
     def leads(self) -> bool:
         """Whether this is the lowest rank: the one that shows the training and writes files."""
         return self.rank == 0
+
+    @contextlib.contextmanager
+    def ending_all(self) -> Iterator[None]:
+        """While it lasts, an error of ours here ends all ranks, with its message."""
+        try:
+            yield
+        except ChalkgradError as error:
+            print(f"rank {self.rank} of {self.size}: {error}", file=sys.stderr, flush=True)
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """End all ranks, once what was said has had time to pass through the launcher, which ends with them."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(0.5)
+        self.communicator.Abort(1)
+
+    @functools.cached_property
+    def here(self) -> int:
+        """How many ranks run on this machine."""
+        from mpi4py import MPI
+
+        return int(self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_size())
 
     def rows(self, start: int, stop: int) -> tuple[int, int]:
         """This rank's part of the rows start … stop of a global batch: sizes differ by one at most, and may be 0."""
@@ -102,9 +131,14 @@ class Group:
             for rank, other in enumerate(everywhere):
                 if other.get(name) != value:
                     raise UsageError(
-                        f"distributed: {name} differs between rank 0 ({value}) and rank {rank} ({other.get(name)}): "
+                        f"distributed: {name} differs between rank 0 ({_short(value)}) and rank {rank} "
+                        f"({_short(str(other.get(name)))}): "
                         "start the same program with the same data and versions on each."
                     )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:70]}… {zlib.crc32(text.encode()):08x}"
 
 
 class _Summed(Plan):
@@ -148,8 +182,7 @@ def _end_all(group: Group, before: Callable[..., Any], kind: Any, error: Any, tr
         traceback.print_exception(kind, error, trace, limit=1)
     else:
         before(kind, error, trace)
-    sys.stderr.flush()
-    group.communicator.Abort(1)
+    group.abort()
 
 
 def here(distributed: bool | Group) -> Group | None:

@@ -77,7 +77,8 @@ def changed(generator: numpy.random.Generator, x: Tensor, change: Callable[..., 
 
 
 def _changed(generator: numpy.random.Generator, array: Any, change: Callable[..., Any]) -> Any:
-    return change(array, generator)
+    among = getattr(generator, "changed", None)  # the rows are a share of a larger batch
+    return change(array, generator) if among is None else among(array, change)
 
 
 def _like(like: Tensor, method: str, generator: numpy.random.Generator) -> Tensor:

@@ -81,11 +81,13 @@ class Loss(Piece, key="loss"):
         return y_true
 
     def __call__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None, *, logits: bool = False
-    ) -> Tensor:
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None, *, logits: bool = False,
+        shard: Any = None,
+    ) -> Tensor:  # fmt: skip
         """J. sample_weight: a factor a sample. mask: which samples count. logits: y_pred are no probabilities yet.
 
-        Weights and masks have the shape of what `call` gives, or its first axes alone.
+        Weights and masks have the shape of what `call` gives, or its first axes alone. shard: the samples are a share
+        of a batch over several ranks, and what is returned is their part of its J: the sum over the ranks is J.
         """
         y_true, y_pred = (t if isinstance(t, Tensor) else tensor(t) for t in (y_true, y_pred))
         logits = logits or self.from_logits
@@ -94,12 +96,13 @@ class Loss(Piece, key="loss"):
             counts = y_true != ignored
             y_true, mask = y_true * counts, counts if mask is None else counts & beside(counts, mask, "mask")
         if sample_weight is None and mask is None and self.reduction in MEANS:
-            return self.mean_of(y_true, y_pred, logits)
+            found = self.mean_of(y_true, y_pred, logits)
+            return found if shard is None else _part(found, shard)
         weighed = sample_weight is not None or mask is not None
         if weighed and y_pred.ndim == 1 and self.targets in ("values", "probabilities"):  # each element is a sample
             y_true, y_pred = y_true.reshape(-1, 1), y_pred.reshape(-1, 1)
         values = self.call_logits(y_true, y_pred) if logits else self.call(y_true, y_pred)
-        return reduced(values, self.reduction, sample_weight, mask)
+        return reduced(values, self.reduction, sample_weight, mask, shard)
 
 
 class Elementwise(Loss, abstract=True):
@@ -146,7 +149,7 @@ class LossFunctionWrapper(Loss, wrapper=True):
         return values  # type: ignore[no-any-return]
 
 
-def reduced(values: Tensor, reduction: str | None, weights: Any = None, mask: Any = None) -> Tensor:
+def reduced(values: Tensor, reduction: str | None, weights: Any = None, mask: Any = None, shard: Any = None) -> Tensor:
     """What a reduction makes of one number a sample: each times its weight, and none where the mask says so.
 
     The masked ones do not count in a mean (Keras's meaning). Raises UsageError for one number of them all, ShapeError
@@ -163,13 +166,27 @@ def reduced(values: Tensor, reduction: str | None, weights: Any = None, mask: An
         values = values * weights
     if mask is not None:
         mask = beside(values, mask, "mask")
-        values, total = values * mask, maximum(sum(mask), 1)
+        count = sum(mask)
+        values, total = values * mask, maximum(count if shard is None else shard.summed(count), 1)
     if reduction == "mean_with_sample_weight" and weights is not None:
         weights = weights if mask is None else weights * mask
-        total = sum(weights)
+        total = sum(weights) if shard is None else shard.summed(sum(weights))
+    if shard is not None:
+        counted = reduction in MEANS and isinstance(total, Tensor)
+        if not counted and reduction != "sum":
+            return _part(values, shard)
+        found: Tensor = sum(values) * shard.present.astype(values.dtype)
+        return found / total if counted else found
     if reduction not in MEANS:
         return sum(values) if reduction == "sum" else values
     return mean(values) if total is values.size else sum(values) / total
+
+
+def _part(values: Tensor, shard: Any) -> Tensor:
+    """The mean of a share's values as its part of the mean over the global batch."""
+    found = mean(values) if getattr(values, "shape", ()) else values
+    part: Tensor = found * shard.share.astype(found.dtype)
+    return part
 
 
 def beside(values: Tensor, factors: Any, what: str) -> Tensor:

@@ -38,11 +38,14 @@ class Heads(Loss, abstract=True):
 
     def each(
         self, ys: Sequence[Any], outputs: Sequence[Tensor], factors: Sequence[Any], fused: Sequence[bool],
-        masks: Sequence[Any] = (),
+        masks: Sequence[Any] = (), shard: Any = None,
     ) -> Any:  # fmt: skip
         """The loss of each output."""
         given = zip(self.losses, ys, outputs, factors, masks or [None] * len(ys), fused, strict=True)
-        made = [loss(y, output, weights, mask, logits=logits) for loss, y, output, weights, mask, logits in given]
+        made = [
+            loss(y, output, weights, mask, logits=logits, shard=shard)
+            for loss, y, output, weights, mask, logits in given
+        ]
         return [mean(value) if getattr(value, "shape", ()) else value for value in made]
 
     def total(self, values: Sequence[Tensor]) -> Tensor:

@@ -30,11 +30,13 @@ class Callback:
     may be left out of those that need none. Reading a number of a batch's `logs` waits for
     the device; those of an epoch are there already. each_batch: a GPU runs many batches before the host hears of
     the last of them, unless a callback wants to be told of each. tells_rate: the logs of an epoch are to have its
-    learning_rate, for all callbacks. past: the history before this training, where it
+    learning_rate, for all callbacks. writes: it writes files, or shows something: of several ranks that train a model
+    together only the lowest one has it. past: the history before this training, where it
     goes on from one.
     """
 
     each_batch = True
+    writes = False
     tells_rate = False
     model: Sequential
     params: Mapping[str, Any]

@@ -33,6 +33,7 @@ class ModelCheckpoint(Monitoring):
     that was saved within an epoch goes on in the midst of it.
     """
 
+    writes = True
     each_batch = False
 
     def __init__(
@@ -155,6 +156,8 @@ class BackupAndRestore(Callback):
     has come to its end. double_checkpoint is taken, and nothing to ask for: a file is replaced whole or not at all.
     Raises DataError at the begin of `fit` where the file is of another model.
     """
+
+    writes = True
 
     def __init__(
         self,

@@ -27,6 +27,8 @@ class CSVLogger(Callback):
     A training that goes on has its rows before it.
     """
 
+    writes = True
+
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise UsageError(f"CSVLogger(separator={separator!r}): it is one character.")
@@ -70,6 +72,8 @@ class TensorBoard(Callback):
     batches the running means besides ("batch" is 1). The other arguments of Keras are taken where they ask for nothing.
     Raises MissingExtraError where neither tensorboardX nor PyTorch's writer is installed.
     """
+
+    writes = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from .tally import MeanMetric, Metric
 from .weighing import unweighed
 
 if TYPE_CHECKING:
+    from ..distributed import Group
     from .layers.base import Weights
     from .network import Network
     from .trained import Trained
@@ -72,27 +73,44 @@ class RunningMeans(Mapping[str, Any]):
             if own:
                 own.reset_state()
 
-    def add(self, values: Sequence[Any], count: int, y: Any = None) -> None:
+    def add(self, values: Sequence[Any], count: int, y: Any = None, shard: Any = None) -> None:
         """Take in what `measure` gives of a batch of `count` samples; counting them is left to who goes on to the next.
 
-        y: its targets, with the weights of its samples where it has some.
+        y: its targets, with the weights of its samples where it has some. shard: the batch is this share of one over
+        several ranks, and what is added is that of all of them.
         """
         targets, found = listed(y), iter(values)
-        self._add(self._loss, next(found), count)
+        own_count: Any = count
+        whole: Any = count
+        if shard is not None:
+            own_count, whole = shard.numbers()
+            if not shard.group.leads:
+                backend.set_items(self.sums, ..., 0)
+        self._add(self._loss, next(found), whole)
         for metric, own, parts, head in zip(self.metrics, self._own, self._parts, self.last_layers, strict=True):
             if own:
                 y, factors = unweighed(targets[head])
                 own.update_state(y, Tensor(next(found)), **({"sample_weight": factors} if own.weighted else {}))
             elif is_mean(metric, self.masked):
-                self._add(parts[0], next(found), count)
+                self._add(parts[0], next(found), whole if isinstance(metric, HeadLoss) else own_count)
             else:
                 for part in parts:
                     xp = backend.namespace_of(part)
                     xp.add(part, next(found), out=part)
+        if shard is not None:
+            shard.group.allreduce(self.sums)
 
-    def _add(self, total: backend.Array, value: backend.Array, count: int) -> None:
+    def _add(self, total: backend.Array, value: backend.Array, count: Any) -> None:
         xp = backend.namespace_of(total)
-        xp.add(total, xp.multiply(value, float(count), dtype=numpy.float64), out=total)
+        count = float(count) if isinstance(count, int) else count
+        xp.add(total, xp.multiply(value, count, dtype=numpy.float64), out=total)
+
+    def unite(self, group: Group) -> None:
+        """Add up what each rank has seen."""
+        count = numpy.array(float(self.count))
+        group.allreduce(self.sums)
+        group.allreduce(count)
+        self.count = int(count)
 
     def look_at(self, arrays: Iterable[backend.Array]) -> None:
         """Note, without waiting for the device, whether all elements are finite."""
@@ -184,16 +202,19 @@ def outputs_and_loss(
 
 
 def losses_of(
-    model: Trained, outputs: Any, y: Any, taped: bool, masks: Sequence[Any] = ()
+    model: Trained, outputs: Any, y: Any, taped: bool, masks: Sequence[Any] = (), shard: Any = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The loss of a batch; and where there are several outputs that of each. masks: of the outputs, see Network.run."""
+    """The loss of a batch; and where there are several outputs that of each. masks: of the outputs, see Network.run.
+
+    shard: the batch is this share of one over several ranks, and the loss its part of that one's.
+    """
     loss = model.loss
     assert loss is not None
     if isinstance(loss, Heads):
         pairs = [unweighed(each) for each in y]
         given = zip(pairs, loss.losses, strict=True)
         ys = [Tensor(copied(t._data)) if each.targets == "any" else t for (t, _), each in given]
-        values = loss.each(ys, outputs, [factors for _, factors in pairs], model.fused, masks)
+        values = loss.each(ys, outputs, [factors for _, factors in pairs], model.fused, masks, shard)
         checked = [
             _checked(one, each, output, taped) for one, each, output in zip(loss.losses, values, outputs, strict=True)
         ]
@@ -202,7 +223,10 @@ def losses_of(
     if loss.targets == "any":
         y = Tensor(copied(y._data))  # what a function of the user's own writes into it stays there
     return _checked(
-        loss, loss(y, outputs, factors, masks[0] if masks else None, logits=model.fuses_loss), outputs, taped
+        loss,
+        loss(y, outputs, factors, masks[0] if masks else None, logits=model.fuses_loss, shard=shard),
+        outputs,
+        taped,
     ), []
 
 
@@ -224,10 +248,14 @@ def _checked(loss: Loss, value: Any, outputs: Tensor, taped: bool) -> Tensor:
 
 
 def with_penalties(
-    model: Trained, value: Tensor, activities: Sequence[Tensor], taped: bool, weights: Sequence[Weights] | None = None
-) -> Tensor:
-    """The loss, and what the model's regularisers say of its weights and activities."""
-    for added in (penalty(model, weights, taped), *activities):
+    model: Trained, value: Tensor, activities: Sequence[Tensor], taped: bool,
+    weights: Sequence[Weights] | None = None, shard: Any = None,
+) -> Tensor:  # fmt: skip
+    """The loss, and what the model's regularisers say of its weights and activities; that of weights on one rank."""
+    if shard is not None:
+        activities = [each * shard.share.astype(each.dtype) for each in activities]
+    of_weights = penalty(model, weights, taped) if shard is None or shard.group.leads else 0
+    for added in (of_weights, *activities):
         if isinstance(added, Tensor):
             value = value + added
     return value
@@ -241,16 +269,21 @@ def in_dtype(model: Network, x: Any) -> Any:
     return x if x.dtype == model.dtype or model.takes_integers else x.astype(model.dtype)
 
 
-def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = None) -> tuple[Tensor, list[Any]]:
-    """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up."""
+def measure(
+    model: Trained, x: Any, y: Any, *, training: bool, generator: Any = None, shard: Any = None
+) -> tuple[Tensor, list[Any]]:
+    """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up.
+
+    shard: as in `losses_of`.
+    """
     fused = model.fused
     activities: list[Tensor] = []
     masks: list[Any] = []
     outputs = model.forward(
         x, taped=training, training=training, generator=generator, logits=fused, activities=activities, masks=masks
     )  # fmt: skip
-    value, heads = losses_of(model, outputs, y, training, masks)
-    value = with_penalties(model, value, activities, training)
+    value, heads = losses_of(model, outputs, y, training, masks, shard)
+    value = with_penalties(model, value, activities, training, shard=shard)
     outputs, targets, probabilities = listed(outputs), listed(y), dict[int, Any]()
     xp, masked = backend.namespace_of(outputs[0]._data), is_masked(model)
     values = [value._data]
@@ -272,7 +305,8 @@ def measure(model: Trained, x: Any, y: Any, *, training: bool, generator: Any = 
             counting = factors._data if metric.weighted and factors is not None else None
             if masks and masks[head] is not None:
                 counting = _counting(xp, masks[head]._data, counting, chosen.dtype)
-            values += metric.sums(xp, y._data, chosen, counting)
+            found = metric.sums(xp, y._data, chosen, counting)
+            values += found if shard is None else [part * shard.counts() for part in found]
     return value, values
 
 

@@ -329,15 +329,16 @@ class Taken:
         self._thread = ThreadPoolExecutor(1, "chalkgrad-augmentation") if change else None
         self._next: tuple[int, Future[Any]] | None = None
 
-    def tensor(self, start: int, stop: int) -> Tensor:
-        """One batch on the device."""
+    def tensor(self, start: int, stop: int, part: slice | None = None) -> Tensor:
+        """One batch on the device; of a global batch these rows."""
         if self._there is not None:
-            return Tensor(self._there[start:stop])
+            there = self._there[start:stop]
+            return Tensor(there if part is None else there[part])
         ready, self._next = self._next, None
         batch = ready[1].result() if ready and ready[0] == start else self.gathered(start, stop)
         if self._thread and stop < len(self.order):
             self._next = stop, self._thread.submit(self.gathered, stop, stop + self.size)
-        return Tensor(backend.send(batch, self.device))
+        return Tensor(backend.send(batch if part is None else batch[part], self.device))
 
     def gathered(self, start: int, stop: int) -> numpy.typing.NDArray[Any]:
         """One batch on the host."""

@@ -9,6 +9,7 @@ import numpy
 import numpy.typing
 
 from ..checks import whole
+from ..distributed import Group, here
 from ..engine import random
 from ..engine.absent import checked, unknown_attribute
 from ..engine.sharing import OfThread, changing, reading
@@ -299,6 +300,7 @@ class Trained(Network):
         seed: int | None = None,
         evaluate_training: bool = False,
         augmentation: Augment | None = None,
+        distributed: bool | Group = False,
     ) -> History:
         """Train the model; returns the history: the values of loss and metrics, one an epoch.
 
@@ -322,6 +324,7 @@ class Trained(Network):
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
         `cg.datasets.Augmentation`. validation_freq: every how many epochs there is a validation, or after which
         (from 1); validation_batch_size, validation_steps: as batch_size and steps of `evaluate`.
+        distributed: train on all processes that `mpirun` has started, each with its share of a batch.
 
         Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
         DataError that names the first row at fault (labels out of range, values not finite). Later, DivergenceError
@@ -383,7 +386,7 @@ class Trained(Network):
         return training.fit(
             self, samples, validation, batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch,
             shuffle=shuffle, seed=seed, verbose=verbose, callbacks=followers,
-            evaluate_training=evaluate_training, history=self.history,
+            evaluate_training=evaluate_training, history=self.history, group=here(distributed),
         )  # fmt: skip
 
     @checked

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from ..distributed import Group, Shard
 from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
@@ -43,18 +44,24 @@ class Trainer:
     A model has one, so that what was recorded in one fit serves the next. It holds no samples between them.
     """
 
-    def __init__(self, model: Trained, samples: Samples | Source | None, captured: bool) -> None:
-        self.model, self.generator = model, random.generator(0)
+    def __init__(
+        self, model: Trained, samples: Samples | Source | None, captured: bool, group: Group | None = None
+    ) -> None:
+        self.model, self.group = model, group
+        self.shard = Shard(group, model.dtype, model.device) if group else None
+        self.generator: numpy.random.Generator = self.shard or random.generator(0)
         self.means = RunningMeans(model)
         self.take(samples, captured)
 
     @classmethod
-    def of(cls, model: Trained, samples: Samples | Source | None, captured: bool) -> Trainer:
+    def of(
+        cls, model: Trained, samples: Samples | Source | None, captured: bool, group: Group | None = None
+    ) -> Trainer:
         """The model's: the one whose step is recorded, or a new one, also within another training of the model."""
         recorded = model.recorded.get("train")
         trainer: Trainer | None = getattr(recorded and recorded.function, "__self__", None)
-        if trainer is None or trainer.samples is not None:
-            return cls(model, samples, captured)
+        if trainer is None or trainer.samples is not None or trainer.group is not group:
+            return cls(model, samples, captured, group)
         trainer.take(samples, captured)
         if trainer.means.fits(model):
             trainer.means.metrics = model.metrics
@@ -201,7 +208,7 @@ class Trainer:
             self.before.put_back()
             self.model.optimizer.schedule = schedule  # which a callback may have set for this epoch
             self.model.stop_training = False
-            if not isinstance(self.samples, Samples):
+            if not isinstance(self.samples, Samples) or self.group:
                 raise divergence(f"epoch {epoch + 1}, by step {done}", self.model, epoch)
             try:
                 with numpy.errstate(all="ignore"):
@@ -227,17 +234,17 @@ class Trainer:
                 f"the metrics were {self.means.names} when fit began, and are {model.metric_names} now: set them "
                 "between two calls of fit."
             )
-        loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator)
+        loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator, shard=self.shard)
         if model.trainable_weights:  # else everything is frozen
             if model.mixed:
                 _backward_scaled(loss, model.trainable_weights)
             else:
                 loss.backward()
-            model.optimizer.step(model.flat)
+            model.optimizer.step(model.flat, self.group.allreduce if self.group else None)
             constrain(model)
         for w in model.weights:
             w.grad = None
-        self.means.add(values, listed(x)[0].shape[0], y)
+        self.means.add(values, listed(x)[0].shape[0], y, self.shard)
 
     def epoch(
         self, epoch: int, batch_size: int, shuffle: bool, hooks: Hooks, within: Within | None = None
@@ -260,8 +267,8 @@ class Trainer:
         step: Any
         step, everything = self._ready()
         start = self.seen = self._take_up(within) if within else 0
-        ahead = int(batch_size <= count)
-        told = hooks.any(*BATCH)
+        ahead = int(batch_size <= count and not self.group)
+        told = self._told(hooks)
         with contextlib.ExitStack() as endings:
             endings.callback(setattr, self, "seen", None)
             for taken in given:
@@ -278,7 +285,8 @@ class Trainer:
                     done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
                 if not done:
                     with alone(model, batch_size, ahead):
-                        tensors = [taken.tensor(start, start + batch_size) for taken in given]
+                        part = self.shard.enter(min(batch_size, count - start)) if self.shard else None
+                        tensors = [taken.tensor(start, start + batch_size, part) for taken in given]
                         step(*(samples.joined(tensors) if samples.streamed else (*everything, *tensors)))
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
@@ -287,6 +295,7 @@ class Trainer:
                     break
                 if told:
                     hooks("on_train_batch_end", (start - 1) // batch_size, logs=self.means)
+                    self.agree()
                 if model.stop_training:
                     break
         stream.trained(epoch)
@@ -294,7 +303,7 @@ class Trainer:
 
     def _epoch_of(self, source: Source, hooks: Hooks) -> None:
         """An epoch of batches that come from outside."""
-        told, self.seen, self.steps = hooks.any(*BATCH), 0, 0
+        told, self.seen, self.steps = self._told(hooks), 0, 0
         with contextlib.ExitStack() as endings:
             endings.callback(setattr, self, "seen", None)
             batches = endings.enter_context(contextlib.closing(source.epoch()))
@@ -307,15 +316,27 @@ class Trainer:
                     break
                 if told:
                     hooks("on_train_batch_end", number, logs=self.means)
+                    self.agree()
                 if self.model.stop_training:
                     break
 
     def one(self, batch: Samples) -> None:
         """A step on a batch of its own."""
         step = self.model.captured(self._step_name, self._step) if self.captured else self._step
+        part = self.shard.enter(len(batch)) if self.shard else slice(None)
         with alone(self.model, len(batch)):
-            step(*rebuilt(batch.batch, Tensor))
+            step(*rebuilt(batch.batch, lambda values: Tensor(values[part])))
         self.means.count += len(batch)
+
+    def _told(self, hooks: Hooks) -> bool:
+        """Whether callbacks hear of each batch, on any rank."""
+        told = hooks.any(*BATCH)
+        return any(self.group.gathered(told)) if self.group else told
+
+    def agree(self) -> None:
+        """Where a callback on one rank ends the training, all end it there."""
+        if self.group:
+            self.model.stop_training = any(self.group.gathered(bool(self.model.stop_training)))
 
     def forget(self) -> None:
         """Let go of the samples, and of what was recorded for them alone."""

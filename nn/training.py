@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import numpy.typing
 
+from ..distributed import Group, begin
 from ..engine.tensor import Tensor
+from ..errors import UsageError
+from ..replay.arguments import leaves
 from .ahead import alone, computing, runs_epochs
 from .callbacks import TerminateOnNaN
+from .checkpoint import Description
 from .graph import listed, mapped
 from .hooks import Callback, History, Hooks
 from .measuring import RunningMeans, copied, in_dtype, measure
 from .progress import progress_for
 from .samples import Samples, check_finite
 from .sources import Source
-from .state import Standing, show_averages, show_raw, told
+from .state import Standing, changing, show_averages, show_raw, told, versions
 from .trainer import Trainer
 from .validation import Validation
 
@@ -46,25 +50,31 @@ def fit(
     callbacks: Sequence[Callback],
     evaluate_training: bool,
     history: History,
+    group: Group | None = None,
 ) -> History:
     """Train: shuffle, forward, loss, backward, update, until the last epoch or until a callback sees convergence.
 
     Each epoch draws its order and its dropout from numbers of its own, see `Stream`, so that a run taken up again goes
-    on as if it had not been interrupted.
+    on as if it had not been interrupted. group: the ranks that train it together, each with its share of a batch.
     """
+    if group:
+        _begin_together(group, model, samples, {"batch_size": batch_size, "the epochs": (initial_epoch, epochs),
+                                                "shuffle": shuffle, "the seed": (seed, model.stream)})  # fmt: skip
     source, bar = samples if isinstance(samples, Source) else None, progress_for(verbose)
     count = len(samples) if isinstance(samples, Samples) else 0
     steps = source.batches if source else -(-count // batch_size)
     params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": count or None, "verbose": verbose}
     if validation and validation.epochs != 1:
         params["validation_freq"] = validation.epochs
+    if group and not group.leads:  # one rank shows the training, and writes files
+        callbacks, bar = [callback for callback in callbacks if not callback.writes], None
     hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
     model.stop_training = False
     worth_it = steps is None or steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
     worth_it = worth_it or runs_epochs(model, count, samples.streamed)
     if not model.trainable_weights:
         warnings.warn("the model has no trainable weights: fit measures it and changes nothing.", stacklevel=6)
-    trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly)
+    trainer = Trainer.of(model, samples, captured=worth_it and not model.run_eagerly, group=group)
     known = model.standing if initial_epoch and model.standing.epochs == initial_epoch else Standing()
     with hooks.training(history.before(initial_epoch), known.callbacks), contextlib.ExitStack() as endings:
         endings.callback(trainer.forget)
@@ -99,16 +109,31 @@ def fit(
             within = None
             show_averages(model)
             if evaluate_training:
-                logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH).items()}
+                logs |= {f"train_{k}": v for k, v in evaluate(model, samples, EVALUATION_BATCH, group=group).items()}
             if validation and validation.is_due(epoch):
-                found = evaluate(model, validation.samples, validation.batch_size, validation.steps, hooks)
+                found = evaluate(model, validation.samples, validation.batch_size, validation.steps, hooks, group)
                 logs |= {f"val_{k}": v for k, v in found.items()}
             if any(callback.tells_rate for callback in hooks.callbacks) and model.optimizer:
                 logs["learning_rate"] = model.optimizer.learning_rate
             hooks.epoch_end(epoch, logs)
+            trainer.agree()
             if model.stop_training:
                 break
     return history
+
+
+def _begin_together(group: Group, model: Trained, samples: Samples | Source, given: dict[str, Any]) -> None:
+    """Compare what the ranks were given, and let them begin with the weights and the state of the lowest one."""
+    if own := [metric.name for metric in model.metrics if metric.keeps_variables]:
+        raise UsageError(
+            f"fit(distributed=True): the metric {own[0]!r} keeps variables of its own, and what ranks keep cannot be "
+            "added up: let it have `sums` and `value` instead."
+        )
+    same = {"the versions": versions(), "the model": Description(model).plain, **given}
+    arrays = [a for a in leaves(samples.batch) if a is not None] if isinstance(samples, Samples) else []
+    begin(group, given["batch_size"], model.device, arrays, same, changing(model).values())
+    for w in model.weights:
+        w.changed()
 
 
 @contextlib.contextmanager
@@ -161,11 +186,12 @@ class Measured:
 
 
 def evaluate(
-    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
-) -> dict[str, float]:
+    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None = None, hooks: Hooks | None = None,
+    group: Group | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Loss and metrics of the weights as they are, over all samples; no dropout, nothing on the tape.
 
-    steps: over so many batches instead.
+    steps: over so many batches instead. group: each rank takes each so-manieth batch, and all get the same values.
     """
     hooks = hooks or Hooks(model)
     if model.stop_evaluating:
@@ -175,7 +201,10 @@ def evaluate(
         RunningMeans(model),
         model.captured("evaluate", Measured(model).measured),
     )
+    shared = None if any(metric.keeps_variables for metric in model.metrics) else group
     for batch, (x, y) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
+        if shared and batch % shared.size != shared.rank:
+            continue
         hooks("on_test_batch_begin", batch)
         count = len(listed(x)[0])
         with alone(model, batch_size):
@@ -184,6 +213,8 @@ def evaluate(
         hooks("on_test_batch_end", batch, logs=means)
         if model.stop_evaluating:
             break
+    if shared:
+        means.unite(shared)
     results = means.read()
     hooks("on_test_end", logs=results)
     return results

@@ -214,12 +214,13 @@ class Optimizer:
     def learning_rate(self, value: float | Schedule) -> None:
         self.schedule = make_schedule(value)
 
-    def step(self, parameters: Sequence[Tensor] | Flat) -> None:
+    def step(self, parameters: Sequence[Tensor] | Flat, reduce: Callable[[backend.Array], None] | None = None) -> None:
         """Update the parameters in place by their `.grad`; where that is None, by a gradient of 0.
 
         Those with requires_grad = False are frozen: they and their state (moments, average) stay as they are, and no
         weight decays, until they require a gradient again. The first step lays the parameters into one flat buffer;
-        later steps take the same ones. Raises UsageError where they are others.
+        later steps take the same ones. reduce: makes the gradient that of all ranks first, in its buffer.
+        Raises UsageError where the parameters are others.
         """
         if self._flat is None:
             self._flat = parameters if isinstance(parameters, Flat) else Flat(parameters)
@@ -230,6 +231,8 @@ class Optimizer:
         flat = self._flat
         gradient, runs = flat.collect(), flat.runs()
         if runs:
+            if reduce:
+                reduce(gradient)
             self.apply(flat.data, gradient, runs)
             flat.changed()
 

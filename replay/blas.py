@@ -69,6 +69,16 @@ def one_thread() -> contextlib.AbstractContextManager[int]:
     return _alone
 
 
+def threads() -> int:
+    """On how many threads products run."""
+    return int(_threads()[0]())
+
+
+def set_threads(count: int) -> None:
+    """Let products run on so many threads from now on."""
+    _threads()[1](count)
+
+
 @functools.cache
 def _threads() -> tuple[Any, Any]:
     """What tells how many threads it has, and what sets that."""

@@ -18,6 +18,7 @@ from ...errors import ShapeError, UsageError
 from ...ops.arithmetic import maximum
 from ...ops.elementary import sqrt
 from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
+from ...ops.reduction import sum
 from ..initializers import Begin, Initializer, make_initializer
 from .base import Beginnings, Layer, Shape, Weights
 
@@ -81,11 +82,11 @@ class Scaling(Layer, abstract=True):
         last = order == tuple(range(x.ndim))
         moved = x if last else x.transpose(order)
         flat = moved if len(axes) == 1 else moved.reshape(*moved.shape[: len(rest)], -1)
-        y = self.normalize(weights, flat, training)
+        y = self.normalize(weights, flat, training, generator)
         y = y if y.shape == moved.shape else y.reshape(moved.shape)
         return y if last else y.transpose(tuple(order.index(i) for i in range(x.ndim)))
 
-    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+    def normalize(self, weights: Weights, x: Tensor, training: bool, generator: Any) -> Tensor:
         """The same where `axis` is the last, and only, axis."""
         raise NotImplementedError
 
@@ -139,13 +140,28 @@ class BatchNormalization(Scaling):
         shape, (mean, variance) = self.along(input_shape), self._moving
         return {"moving_mean": (shape, mean), "moving_variance": (shape, variance)}
 
-    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+    def normalize(self, weights: Weights, x: Tensor, training: bool, generator: Any) -> Tensor:
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]
         if training and self.trainable:
-            y = batch_normalization(x, *self.factors(weights, mean), epsilon=self.epsilon)
+            gamma, beta = self.factors(weights, mean)
+            if hasattr(generator, "share"):  # the batch is a share of one over several ranks
+                return self._over_ranks(x, gamma, beta, generator)
+            y = batch_normalization(x, gamma, beta, epsilon=self.epsilon)
             self.follow(x)
             return y
         return fixed_normalization(x, *self.factors(weights, mean), mean, variance, epsilon=self.epsilon)
+
+    def _over_ranks(self, x: Tensor, gamma: Tensor, beta: Tensor, shard: Any) -> Tensor:
+        """The same where x is this rank's share of a batch: mean and variance are those of the whole batch."""
+        channels = x.shape[-1]
+        rows = x.reshape(-1, channels)
+        count = shard.batch.astype(x.dtype) * (rows.shape[0] / x.shape[0])
+        mean = shard.summed(sum(rows, axis=0)) / count
+        deviation = rows - mean
+        variance = shard.summed(sum(deviation * deviation, axis=0)) / count
+        self._take_in(x, (mean.detach()._data, variance.detach()._data))
+        y: Tensor = deviation / sqrt(variance + self.epsilon) * gamma + beta
+        return y.reshape(x.shape)
 
     def follow(self, x: Tensor) -> None:
         """Take the statistics of a batch (…, channels) into the moving ones, in place; nothing of it goes on the tape.
@@ -156,8 +172,12 @@ class BatchNormalization(Scaling):
         narrow = values.dtype.kind != "f" or values.dtype.itemsize < 4  # its sums would go beyond it
         values = values.astype("float32") if narrow else values
         with backend.working(x.device, f"{self.name}: moving statistics"):
-            xp = backend.namespace_of(values)
-            for moving, now in zip(self.state.values(), moments(xp, values), strict=True):
+            self._take_in(x, moments(backend.namespace_of(values), values))
+
+    def _take_in(self, x: Tensor, found: Sequence[Any]) -> None:
+        """Let the moving statistics follow those of a batch."""
+        with backend.working(x.device, f"{self.name}: moving statistics"):
+            for moving, now in zip(self.state.values(), found, strict=True):
                 kept = moving.detach()._data * self.momentum
                 moving.assign(Tensor(kept + now * (1 - self.momentum)))
 
@@ -181,7 +201,7 @@ class LayerNormalization(Scaling):
     ) -> None:
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, input_shape, name)
 
-    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+    def normalize(self, weights: Weights, x: Tensor, training: bool, generator: Any) -> Tensor:
         return layer_normalization(x, *self.factors(weights, x), epsilon=self.epsilon)
 
 
@@ -217,7 +237,7 @@ class GroupNormalization(Scaling):
             )
         return input_shape
 
-    def normalize(self, weights: Weights, x: Tensor, training: bool) -> Tensor:
+    def normalize(self, weights: Weights, x: Tensor, training: bool, generator: Any) -> Tensor:
         batch, places, channels = x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]
         groups = channels if self.groups == -1 else self.groups
         apart = x.reshape(batch, places, groups, channels // groups).transpose(0, 2, 1, 3)

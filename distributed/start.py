@@ -1,0 +1,64 @@
+"""The start of a training over several ranks: that all have been given the same, one beginning, and their threads."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from ..engine import backend
+from ..engine.streams import say
+from ..errors import UsageError
+from ..replay import blas
+from .group import Group
+
+
+def begin(
+    group: Group, batch_size: int, device: str, samples: Iterable[Any], told: Mapping[str, Any], arrays: Iterable[Any]
+) -> None:
+    """Compare what the ranks were given, and give all the arrays of the lowest one, in place.
+
+    samples: what is trained on. told: what else must be the same, by name. Raises UsageError, on each rank, where it is
+    not, where a batch has fewer rows than there are ranks, or on a GPU.
+    """
+    if batch_size < group.size:
+        raise UsageError(
+            f"fit(batch_size={batch_size}) over {group.size} ranks: the batch is shared out among them, so it has "
+            f"{group.size} samples or more, or there are fewer ranks."
+        )
+    if device != "cpu":
+        raise UsageError(f"fit(distributed=True) computes on CPUs, and this model is on {device!r}.")
+    data = " ".join(f"{array.dtype}{array.shape} {_digest(array)}" for array in samples)
+    group.check_same(
+        {**{name: str(value) for name, value in told.items()}, "the program": _program(), "the data": data}
+    )
+    for array in arrays:
+        group.broadcast(array)
+    share_cores(group)
+
+
+def share_cores(group: Group) -> None:
+    """Let the products of each rank run on its share of the machine's cores; the lowest rank says so, once."""
+    if group.cores or blas.library() is None:
+        return
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    group.cores = max(1, there // group.here)
+    blas.set_threads(min(group.cores, blas.threads()))
+    if group.leads:
+        say(f"{group.size} ranks, {group.cores} of {there} cores for the products of each.")
+
+
+def _digest(array: Any) -> str:
+    array = numpy.ascontiguousarray(backend.fetch(array))
+    return f"{zlib.crc32(array.reshape(-1).view('uint8').data):08x}" if array.size else "none"
+
+
+def _program() -> str:
+    """The digest of the file that was started; none in a notebook, say."""
+    path = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    return f"{path.name} {zlib.crc32(path.read_bytes()):08x}" if path.is_file() else "none"

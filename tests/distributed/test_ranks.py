@@ -1,0 +1,128 @@
+"""The same training on several processes that mpirun starts, beside one process."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import ranked
+
+from chalkgrad.distributed import Group, Shard
+from chalkgrad.engine import random
+
+HERE = Path(__file__).parent
+
+
+def mpirun(count, *arguments, check=True, seconds=120):
+    found = importlib.util.find_spec("mpi4py")
+    places = [Path(sys.prefix), *(Path(found.origin).parents[4:5] if found else ())]  # an environment, and its base
+    launcher = next((str(p) for prefix in places if (p := prefix / "bin/mpirun").exists()), shutil.which("mpirun"))
+    if not found or launcher is None:
+        pytest.skip("mpi4py or mpirun is not there, of the mpi extra")
+    library = str(Path(launcher).parents[1] / "lib")
+    environment = {**os.environ, "LD_LIBRARY_PATH": library, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        [launcher, "-n", str(count), sys.executable, *map(str, arguments)], capture_output=True, text=True,
+        timeout=seconds, check=check, env=environment,
+    )  # fmt: skip
+
+
+def group(rank, size):
+    return Group(SimpleNamespace(Get_rank=lambda: rank, Get_size=lambda: size))
+
+
+def beside_one(tmp_path, kinds, dtype, epochs, ranks):
+    mpirun(ranks, HERE / "ranked.py", ",".join(kinds), dtype, epochs, tmp_path)
+    for kind in kinds:
+        with np.load(tmp_path / f"{kind}.npz") as found:
+            yield kind, found["weights"], found["history"]
+
+
+def test_the_shares_are_the_whole():
+    for count in (1, 3, 10):
+        shares = [group(rank, 4).rows(0, count) for rank in range(4)]
+        assert [row for share in shares for row in range(*share)] == [*range(count)]
+        assert {stop - start for start, stop in shares} <= {count // 4, count // 4 + 1}
+
+
+@pytest.mark.parametrize("rows", [10, 3])
+def test_shares_draw_the_numbers_of_the_whole(rows):
+    whole, drawn = random.generator(5).random((rows, 2, 3)), []
+    for rank in range(4):
+        shard = Shard(group(rank, 4), "float32", "cpu")
+        shard.bit_generator.state = random.generator(5).bit_generator.state
+        part = shard.enter(rows)
+        assert (shard.random((part.stop - part.start, 2, 3)) == whole[part]).all()
+        drawn += [*range(rows)][part] if shard.local.item() else []
+    assert drawn == [*range(rows)]
+
+
+def test_two_ranks_are_one(tmp_path):
+    for kind, weights, history in beside_one(tmp_path, ["mlp"], "float64", 3, 2):
+        one = ranked.trained(kind, "float64", 3, False)
+        assert abs(weights - one[0]).max() <= 1e-10
+        assert abs(history - one[1]).max() <= 1e-10
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_200_steps_on_ranks_are_those_of_one_process(tmp_path, ranks, dtype):
+    for kind, weights, history in beside_one(tmp_path, ranked.KINDS, dtype, 20, ranks):
+        one = ranked.trained(kind, dtype, 20, False)
+        if dtype == "float64":
+            assert abs(weights - one[0]).max() <= 1e-10, kind
+        else:
+            assert abs(weights - one[0]).max() <= 3 * drift(kind, one[0]), kind
+        assert abs(history[0] - one[1][0]).max() <= 1e-6, kind
+
+
+def drift(kind, weights):
+    """How far float32 is from the same training in float64: what roundings come to."""
+    return abs(weights - ranked.trained(kind, "float64", 20, False)[0]).max()
+
+
+@pytest.mark.deep
+def test_the_command_trains_on_ranks(tmp_path):
+    run = tmp_path / "run"
+    command = ["-m", "chalkgrad", "train", "digits", "--epochs", "2", "--verbose", "0", "--out", run]
+    told = mpirun(2, *command).stdout
+    assert told.count("test loss") == 1
+    assert '"ranks": 2' in (run / "settings.json").read_text("utf-8")
+    again = mpirun(4, "-m", "chalkgrad", "train", "--resume", run, "--epochs", "3", "--verbose", "0")
+    assert again.stdout.count("kept in") == 1
+    refused = mpirun(2, *command, check=False)
+    assert refused.returncode
+    assert "holds a run already" in refused.stderr
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("x += world().rank", "the data differs between rank 0"),
+        ("size = 1", "the batch is shared out among them"),
+        ("size = 4 + world().rank", "batch_size differs between rank 0"),
+        ("if world().rank: raise KeyError('lost')", "KeyError: 'lost'"),
+    ],
+)
+def test_what_ranks_cannot_do_together_ends_all(tmp_path, change, message):
+    (tmp_path / "p.py").write_text(f"""
+import numpy as np
+from chalkgrad.distributed import world
+from chalkgrad.nn import Sequential, layers
+x, size = np.ones((8, 2)), 4
+model = Sequential([layers.Dense(1)])
+model.compile("sgd", "mse")
+world()
+{change}
+model.fit(x, x[:, :1], batch_size=size, verbose=0, distributed=True)
+""")
+    ended = mpirun(2, tmp_path / "p.py", check=False, seconds=30)
+    assert ended.returncode
+    assert message in ended.stderr
