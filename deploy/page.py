@@ -67,14 +67,14 @@ def page(
         encodings = _rounded(model)
         facts |= {f"{name} as int8": value for name, value in _accuracy(model, x, y).items()}
     chosen = _chosen(y, len(x))
-    lists, names = {"predict": _predicting(model, x[:1])}, _names(model)
     outputs = model.predict(x[chosen])
     kernel = _kernel(model)
     if trainable and not _ends_with_softmax(model):
         raise UsageError("a page that learns is for a model that tells classes: its last layer is one with softmax.")
-    if trainable:
-        lists["train"] = _training(model)
     try:
+        lists = {"predict": _predicting(model, x[:1])}
+        if trainable:
+            lists["train"] = _training(model)
         program = javascript(lists)
     except UsageError as error:
         raise UsageError(f"{_blamed(model, x[:1])}{error}") from error
@@ -88,7 +88,7 @@ def page(
         "sum": _sum(program),
         "side": side,
         "inputs": math.prod(shape),
-        "layers": names,
+        "layers": _names(model),
         "kernel": at,
         "filters": FILTERS,
         "facts": facts,

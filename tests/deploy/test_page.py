@@ -44,6 +44,13 @@ def made(*stack, shape):
     return model
 
 
+class Reading(layers.Layer):
+    """A layer that looks at a value."""
+
+    def call(self, x):
+        return x * float(x.sum())
+
+
 def flat(model):
     return np.concatenate([w.numpy().reshape(-1) for w in model.weights])
 
@@ -89,6 +96,9 @@ def test_what_it_cannot_show_is_refused(tmp_path):
     recurrent = cg.Sequential([layers.Input((8, 8)), layers.LSTM(4), layers.Dense(3, activation="softmax")])
     with pytest.raises(UsageError, match="layer 1, LSTM"):
         page(recurrent)
+    reading = made(layers.Dense(3), Reading(), shape=4)
+    with pytest.raises(UsageError, match=r"layer 2, Reading: .* a value is read"):
+        page(reading)
     with pytest.raises(UsageError, match="ending"):
         cg.export(wide, tmp_path / "net.pth")
 
