@@ -453,19 +453,23 @@ class Trained(Network):
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
         return_dict: bool = False,
+        *,
+        distributed: bool | Group = False,
     ) -> Any:
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
         x, y, sample_weight: as `fit` takes them, also what gives batches. batch_size changes speed and memory, not the
         result. steps: over the first so many batches instead. return_dict: by name instead. verbose: 0 prints nothing.
+        distributed: shared out among the processes that `mpirun` has started; each gets all values.
         """
         loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
         self._built("evaluate")
         size, samples = _size("evaluate", batch_size), self._measurable(x, y, sample_weight, loss, "", steps)
         check_rows(self, samples.first() if isinstance(samples, Source) else samples, size)
         steps, params = _run("evaluate", steps, samples, size, verbose)
-        results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params))
-        if verbose:
+        group = here(distributed)
+        results = training.evaluate(self, samples, size, steps, Hooks(self, followers, params), group)
+        if verbose and not (group and not group.leads):
             say(" · ".join(f"{name} {figure(value)}" for name, value in results.items()))
         return self._told(results, return_dict)
 
@@ -480,11 +484,13 @@ class Trained(Network):
         *,
         steps: int | None = None,
         callbacks: Sequence[Callback] | None = None,
+        distributed: bool | Group = False,
     ) -> Any:
         """The model's outputs for all samples, as a NumPy array; nothing goes on the tape, nothing is printed.
 
         Where there are several outputs it is a list of arrays, or a dict, as the model was given them.
         x: samples, or what gives batches: of (x, y) the first. steps: for the first so many batches instead.
+        distributed: shared out among the processes that `mpirun` has started; each gets all outputs.
         """
         followers = checked_callbacks(callbacks)
         self._built("predict")
@@ -494,7 +500,8 @@ class Trained(Network):
         samples: Samples | Source = self._inputs(x) if not is_source(x) else Source(x, self._inputs_of, steps=steps)
         size = _size("predict", batch_size)
         steps, params = _run("predict", steps, samples, size, verbose)
-        return self._as_given(training.predict(self, samples, size, steps, Hooks(self, followers, params)))
+        hooks = Hooks(self, followers, params)
+        return self._as_given(training.predict(self, samples, size, steps, hooks, here(distributed)))
 
     def _compiled(self, what: str) -> Loss:
         if self.loss is None:

@@ -191,7 +191,8 @@ def evaluate(
 ) -> dict[str, float]:  # fmt: skip
     """Loss and metrics of the weights as they are, over all samples; no dropout, nothing on the tape.
 
-    steps: over so many batches instead. group: each rank takes each so-manieth batch, and all get the same values.
+    steps: over so many batches instead. group: its ranks take the batches in turn, and all get
+    the same values.
     """
     hooks = hooks or Hooks(model)
     if model.stop_evaluating:
@@ -235,9 +236,10 @@ def predict_batch(model: Trained, x: Any) -> Any:
 
 
 def predict(
-    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None = None, hooks: Hooks | None = None
-) -> Any:
-    """The model's outputs for all samples, or so many batches, as one NumPy array."""
+    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None = None, hooks: Hooks | None = None,
+    group: Group | None = None,
+) -> Any:  # fmt: skip
+    """The model's outputs for all samples, or so many batches, as one NumPy array. group: as in `evaluate`."""
     hooks = hooks or Hooks(model)
     if model.stop_predicting:
         model.stop_predicting = False
@@ -245,12 +247,17 @@ def predict(
     step = model.captured("predict", Measured(model).applied)
     outputs = []
     for batch, (x, _) in enumerate(itertools.islice(samples.slices(batch_size), steps)):
+        if group and batch % group.size != group.rank:
+            continue
         hooks("on_predict_batch_begin", batch)
         with alone(model, batch_size):
             outputs.append(mapped(Tensor.numpy, step(x)))
         hooks("on_predict_batch_end", batch, logs={"outputs": outputs[-1]})
         if model.stop_predicting:
             break
+    if group:
+        every = group.gathered(outputs)
+        outputs = [each for turn in itertools.zip_longest(*every) for each in turn if each is not None]
     hooks("on_predict_end")
     if len(model.outputs_at) > 1:
         return [numpy.concatenate(each) for each in zip(*outputs, strict=True)]

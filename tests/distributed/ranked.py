@@ -91,6 +91,11 @@ def trained(kind, dtype, epochs, distributed, **changed):
     history = model.fit(
         x, y, batch_size=BATCH, epochs=epochs, seed=3, verbose=0, distributed=distributed, **options
     ).history  # fmt: skip
+    if kind == "mlp":
+        figures = model.evaluate(x, y, batch_size=7, verbose=0, distributed=distributed)
+        assert np.allclose(figures, model.evaluate(x, y, batch_size=7, verbose=0), rtol=1e-6, atol=0)
+        outputs = model.predict(x, batch_size=7, distributed=distributed)
+        assert (outputs == model.predict(x, batch_size=7)).all()
     weights = np.concatenate([np.ravel(w) for w in model.get_weights()])
     return weights, np.array([history[name] for name in history])
 
