@@ -60,7 +60,7 @@ def form(*names: str) -> Callable[[Form], Form]:
 
 @form("matmul", "dot")
 def _matmul(writer: Writer, i: Instruction, out: Place) -> str:
-    """Sums in float64, four rows of b at a time; where b's rows are apart in memory, one dot product after another."""
+    """Sums in float64, eight rows of b at a time; where b's rows are apart in memory, one dot product after another."""
     a, b = (writer.place(x) for x in i.arguments)
     if i.name == "dot" and max(len(a.shape), len(b.shape)) > 2:
         raise NotImplementedError("more than two axes")
@@ -78,12 +78,12 @@ def _matmul(writer: Writer, i: Instruction, out: Place) -> str:
     writer.rows = max(writer.rows, n)
     begin = f"const A = {lead[0]}, B = {lead[1]}, O = {to}; "
     if (n > 1 and abs(b_row) <= abs(b_in)) or length == 1:
-        four = length - length % 4
-        xs = ", ".join(f"x{u} = {a.memory}[p + {u * a_in}]" for u in range(4))
-        terms = " + ".join(f"x{u} * {b.memory}[q + {u * b_in}]" for u in range(4))
+        whole = length - length % 8
+        xs = ", ".join(f"x{u} = {a.memory}[p + {u * a_in}]" for u in range(8))
+        terms = " + ".join(f"x{u} * {b.memory}[q + {u * b_in}]" for u in range(8))
         inner = (
             f"t.fill(0, 0, {n}); let k = 0; "
-            f"for (; k < {four}; k += 4) {{ const p = A + r * {a_row} + k * {a_in}, {xs}; "
+            f"for (; k < {whole}; k += 8) {{ const p = A + r * {a_row} + k * {a_in}, {xs}; "
             f"for (let c = 0, q = B + k * {b_in}; c < {n}; c++, q += {b_row}) t[c] += {terms}; }} "
             f"for (; k < {length}; k++) {{ const x = {a.memory}[A + r * {a_row} + k * {a_in}]; "
             f"for (let c = 0; c < {n}; c++) t[c] += x * {b.memory}[B + k * {b_in} + c * {b_row}]; }} "
