@@ -202,6 +202,20 @@ def serve(run: str, host: str, port: int, wait: float, **limits: Any) -> None:
     serve(run, host, port, Limits(wait=wait / 1000, **limits))
 
 
+@cli.command()
+@click.option("--out", metavar="FILE", default="playground.html", show_default=True, help="The page.")
+@click.option("--open", "open_page", is_flag=True, help="Show it in the browser.")
+@lang_option("The language that the page opens with; a button on it changes that.")
+def playground(out: str, open_page: bool, lang: str) -> None:
+    """Write a page on which a small net learns points of the plane: its neurons, its equations with live numbers.
+
+    Points, layers, activation function, optimiser and rate are chosen on the page. It works offline.
+    """
+    from .commands.playground import write
+
+    write(out, open_page, lang)
+
+
 @cli.command(
     epilog="""\b
 Examples:

@@ -32,7 +32,7 @@ def page(
     data = {
         **said_in_both(headings, lang),
         "titles": {title: both(key) for title, key in TITLES.items()},
-        "documented": {d.number: _documented(d) for d in DOCUMENTED},
+        "documented": {d.number: documented_forms(d) for d in DOCUMENTED},
         "overview": list(overview),
         "adam": adam,
         "boards": [board_of(explanation) for explanation in explanations],
@@ -43,7 +43,7 @@ def page(
     return document(data, sections, SCRIPTS)
 
 
-def _documented(entry: Any) -> dict[str, Any]:
+def documented_forms(entry: Any) -> dict[str, Any]:
     return {
         "title": {lang: entry.title(lang) for lang in LANGUAGES},
         "documented": entry.documented("mathml"),

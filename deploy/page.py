@@ -100,9 +100,9 @@ def page(
         "train": {"batch": BATCH, "steps": STEPS, "onehot": _is_onehot(model)} if trainable else None,
         "softmax": _ends_with_softmax(model),
     }  # fmt: skip
-    own = [_file("deploy", name) for name in ("net", "read")]
-    scripts = [_file("blackboard", "tools"), f"const program = {program.text};", *own]
-    style = _file("blackboard", "base", "css") + _file("deploy", "read", "css")
+    own = [web_file("deploy", name) for name in ("net", "read")]
+    scripts = [web_file("blackboard", "tools"), f"const program = {program.text};", *own]
+    style = web_file("blackboard", "base", "css") + web_file("deploy", "read", "css")
     sections = {"proof": "proof", "work": "reader", "teach": "", "inside": ""}
     made = rendered(
         "blackboard/web/page.html", title=data["heading"][lang], style=style, sections=sections, scripts=scripts,
@@ -301,7 +301,7 @@ def _compact(x: Any) -> dict[str, Any]:
     return {"b": encoded(x)}
 
 
-def _file(room: str, name: str, kind: str = "js") -> str:
+def web_file(room: str, name: str, kind: str = "js") -> str:
     """A file of the page without what is for its readers alone."""
     text = (resources.files(__package__.rpartition(".")[0]) / room / "web" / f"{name}.{kind}").read_text("utf-8")
     return "\n".join(line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("//"))

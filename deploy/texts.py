@@ -52,3 +52,33 @@ TEXTS: dict[str, tuple[str, str]] = {
     "output": ("output", "输出"),
     "value": ("value", "数值"),
 }  # fmt: skip
+
+PLAYGROUND: dict[str, tuple[str, str]] = {
+    "heading": ("chalkgrad · playground", "chalkgrad · 游乐场"),
+    "dataset": ("Points", "数据"), "moons": ("two moons", "双月"), "circles": ("circles", "同心圆"),
+    "spirals": ("two spirals", "双螺旋"), "own": ("my own points", "自己的点"),
+    "adds": ("A click adds", "点击添加"), "first": ("a blue round point", "蓝色圆点"),
+    "other": ("an orange square point", "橙色方点"),
+    "depth": ("Hidden layers", "隐藏层数"), "width": ("Neurons of layer {k}", "第 {k} 层神经元数"),
+    "activation": ("Activation", "激活函数"), "optimizer": ("Optimiser", "优化器"),
+    "adam_documented": ("Adam as documented (D4–D6)", "文档中的 Adam（D4–D6）"),
+    "adam": ("Adam, bias corrected", "Adam（偏差校正）"), "sgd": ("gradient descent (D3)", "梯度下降（D3）"),
+    "momentum": ("momentum", "动量"), "rmsprop": ("RMSprop", "RMSprop"),
+    "rate": ("Rate α", "学习率 α"), "play": ("Play", "播放"), "pause": ("Pause", "暂停"), "step": ("Step", "一步"),
+    "back": ("Step back", "退一步"), "restart": ("From the start", "从头开始"), "draw": ("Other weights", "换初始权重"),
+    "told": ("Step {t}: loss {loss}, accuracy {accuracy}", "第 {t} 步：损失 {loss}，正确率 {accuracy}"),
+    "plane": ("The plane with the points: what the net takes each place for. With my own points: arrow keys move, "
+              "Space adds a point.", "平面与数据点：网络对每一处的判断。自己的点：方向键移动，空格键添加一点。"),
+    "layers": ("Every neuron", "每个神经元"),
+    "neuronshow": ("What each gives over the plane: orange above 0, blue below. Choose one for its equation.",
+                   "每个神经元在平面上的输出：橙色大于 0，蓝色小于 0。选择一个，查看它的方程。"),
+    "layer": ("Layer {k}", "第 {k} 层"), "output": ("Output", "输出"),
+    "neuron": ("neuron {j} of layer {k}", "第 {k} 层第 {j} 个神经元"),
+    "numbers": ("The equations, with the numbers of this step", "方程与这一步的数值"),
+    "here": ("Here, {what}, for the first point:", "此处，{what}，对第一个点："),
+    "weight": ("Here, for its first weight, in step {t}:", "此处，它的第一个权重，第 {t} 步："),
+    "none": ("No convolution is in this net.", "此网络没有卷积。"),
+    "unstepped": ("Take a step first.", "请先走一步。"),
+    "unused": ("This optimiser does without it.", "所选优化器不用此式。"),
+}  # fmt: skip
+"""What the playground says beside the blackboard's texts."""
