@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy
 
-from .. import ops
 from ..blackboard.document import embedded, said_in_both
 from ..blackboard.documented import DOCUMENTED
 from ..blackboard.page import documented_forms
@@ -21,6 +20,8 @@ from ..blackboard.texts import LANGUAGES, check_language
 from ..engine.markup import rendered
 from ..engine.tensor import Tensor
 from ..equation.javascript import functions, script
+from ..ops.activation import relu, sigmoid, softplus
+from ..ops.elementary import tanh
 from ..optim import SGD, Adam, RMSprop
 from ..replay.recorded import recorded
 from .javascript import encoded, javascript
@@ -31,7 +32,7 @@ DEPTH, WIDTH, POINTS, GRID, SEEDS = 3, 8, 200, 40, 10
 """Most hidden layers, neurons of one, and points; places of the plane by side; drawings of first weights."""
 SIZE = 3 * WIDTH + (DEPTH - 1) * (WIDTH + 1) * WIDTH + WIDTH + 1
 """Of all weights of the largest net, in the order of the layers, each kernel before its bias."""
-ACTIVATIONS: dict[str, Any] = {"tanh": ops.tanh, "relu": ops.relu, "sigmoid": ops.sigmoid}
+ACTIVATIONS: dict[str, Any] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
 OPTIMIZERS = {
     "adam_documented": Adam(bias_correction=False),
     "adam": Adam(),
@@ -74,7 +75,7 @@ def gradient(depth: int, activation: str) -> Callable[..., list[Tensor]]:
         weights = theta.detach()
         weights.requires_grad = True
         z = forward(depth, activation)(weights, x, mask)[0]
-        loss = ((ops.softplus(z) - y * z) * share).sum()
+        loss = ((softplus(z) - y * z) * share).sum()
         loss.backward()
         assert weights.grad is not None
         return [loss.detach(), weights.grad]
