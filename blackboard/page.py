@@ -44,7 +44,7 @@ def page(
 
 
 def documented_forms(entry: Any) -> dict[str, Any]:
-    """One of DOCUMENTED as a page has it: title, forms in MathML, and what the document leaves out, in both languages."""
+    """One of DOCUMENTED as a page has it: title, forms in MathML, and what the document leaves out, by language."""
     return {
         "title": {lang: entry.title(lang) for lang in LANGUAGES},
         "documented": entry.documented("mathml"),
