@@ -164,12 +164,20 @@ class _Summed(Plan):
 
 @functools.cache
 def world() -> Group:
-    """All processes that `mpirun` has started. Raises MissingExtraError where mpi4py or its MPI is missing."""
+    """All processes that `mpirun` has started. Raises MissingExtraError where mpi4py or its MPI is missing,
+    UsageError where `mpirun` is of another MPI.
+    """
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise missing_extra("training on several processes", "mpi4py with an MPI library", "mpi") from error
     group = Group(MPI.COMM_WORLD)
+    if group.size == 1 < launched():
+        library = MPI.Get_library_version().split("\n")[0].strip()
+        raise UsageError(
+            f"mpirun has started {launched()} ranks, and this one is alone: its mpi4py uses {library}, and the "
+            "mpirun is of another MPI. Start it with the mpirun of the same environment."
+        )
     if group.size > 1:
         sys.excepthook = functools.partial(_end_all, group, sys.excepthook)
     return group

@@ -148,3 +148,16 @@ model.fit(x, x[:, :1], batch_size=size, verbose=0, distributed=True)
     ended = mpirun(2, tmp_path / "p.py", check=False, seconds=30)
     assert ended.returncode
     assert message in ended.stderr
+
+
+@pytest.mark.deep
+def test_an_mpirun_of_another_mpi_is_told(tmp_path):
+    (tmp_path / "p.py").write_text("""
+import os
+os.environ["OMPI_COMM_WORLD_SIZE"] = "2"
+from chalkgrad.distributed import world
+world()
+""")
+    ended = mpirun(1, tmp_path / "p.py", check=False, seconds=30)
+    assert ended.returncode
+    assert "is of another MPI" in ended.stderr
