@@ -143,7 +143,8 @@ def predict(ctx: click.Context, /, run: str, images: tuple[str, ...]) -> None:
 Examples:
   chalkgrad export runs/mnist digits.html
   chalkgrad export runs/mnist digits.html --trainable
-  chalkgrad export runs/mnist/model.safetensors small.html --int8"""
+  chalkgrad export runs/mnist/model.safetensors small.html --int8
+  chalkgrad export runs/mnist net.onnx"""
 )
 @click.argument("run", metavar="RUN")
 @click.argument("target", metavar="FILE")
@@ -152,6 +153,8 @@ Examples:
     "--int8", is_flag=True, default=None, help="Round the weights to a byte each; the loss of accuracy is told."
 )
 @click.option("--lang", type=Name("language", ("en", "zh")), metavar="LANG", help="The language the page opens with.")
+@click.option("--opset", type=int, metavar="N", help="ONNX: the version of its operators; 17 by default, or later.")
+@click.option("--uint8", is_flag=True, default=None, help="ONNX: the file takes bytes, 0 to 255, and divides by 255.")
 @click.pass_context
 def export(ctx: click.Context, /, run: str, target: str, **options: Any) -> None:
     """Write a trained model into FILE, for where people use it; its ending says as what.
@@ -160,6 +163,8 @@ def export(ctx: click.Context, /, run: str, target: str, **options: Any) -> None
 
     .html: one page that reads what is drawn on it, in the browser, offline, and tells on opening whether it computes
     what Python computed.
+
+    .onnx: a file that other runtimes take, compared with onnxruntime where that is installed.
     """
     from .commands.export import export
 

@@ -20,6 +20,8 @@ def export(run: str, target: str, **options: Any) -> int:
 
     Test images of the run's data set come with it, where they are at hand.
     """
+    if options.pop("uint8", None):
+        options["scale"] = 1 / 255
     path = model_path(run)
     model = load_model(path)
     if target.endswith(".html"):
@@ -28,7 +30,7 @@ def export(run: str, target: str, **options: Any) -> int:
     size = Path(target).stat().st_size
     click.echo(f"{plain(target)}: {size / 1000:,.0f} KB")
     for name, value in facts.items():
-        click.echo(f"  {name}: {value:.2%}")
+        click.echo(f"  {name}: {value:.2%}" if "accuracy" in name else f"  {name}: {value:.2g}")
     return 0
 
 

@@ -117,6 +117,7 @@ class Primitive:
         self.plans: dict[tuple[bool, ...], Plan] = {}  # what goes on the tape, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
         self.cpu_kernel: CpuKernel | None = None
+        self.onnx_form: Any = None  # what it is in an ONNX file, where its equation does not say it
         self.version = object()  # another one, where what the road knows of it has changed
         self.direct = not (self.parameters or self.variadic or self.binder)
 
@@ -287,6 +288,14 @@ class Primitive:
             return self.cpu_kernel
 
         return declare
+
+    def onnx(self, form: Any) -> Any:
+        """Declare what it is in an ONNX file: an operator's name, an equation of elements, or a function.
+
+        The function takes the graph that is written, the operands' values and the parameters; it returns a value.
+        """
+        self.onnx_form = form
+        return form
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:
         """Declare a check of operands and parameters, called before the kernel; it raises an error of ours."""

@@ -26,6 +26,7 @@ class Function:
     value, slope: it and its derivative at 50 digits, where it takes one number. chosen: where it hands one of its
     arguments on, the one.
     javascript: an expression for it; "" where the page cannot evaluate it.
+    onnx: ONNX's operator, or an equation of such; "" where it has none.
     latex: its command; "" where its name is set as an operator's. around: what stands to the left and right of its
     argument instead of a name.
     whole: whether it gives integers for integers. adds: whether it sums, so that rounding adds up. takes: how many
@@ -37,6 +38,7 @@ class Function:
     slope: Exact | None = None
     chosen: Callable[..., Any] | None = None
     javascript: str = ""
+    onnx: str = ""
     latex: str = ""
     around: tuple[str, str] | None = None
     whole: bool = False
@@ -66,55 +68,60 @@ def _constant(mp: Any, x: Any) -> Any:
 
 
 ELEMENTWISE: dict[str, Function] = {
-    "abs": Function(value=lambda mp, x: abs(x), slope=lambda mp, x: mp.sign(x), javascript="Math.abs",
+    "abs": Function(onnx="Abs", value=lambda mp, x: abs(x), slope=lambda mp, x: mp.sign(x), javascript="Math.abs",
                     around=("|", "|"), whole=True),
-    "arccos": Function(value=lambda mp, x: mp.acos(x), slope=lambda mp, x: -1 / mp.sqrt(1 - x**2),
+    "arccos": Function(onnx="Acos", value=lambda mp, x: mp.acos(x), slope=lambda mp, x: -1 / mp.sqrt(1 - x**2),
                        javascript="Math.acos", latex=r"\arccos"),
-    "arccosh": Function(value=lambda mp, x: mp.acosh(x), slope=lambda mp, x: 1 / mp.sqrt(x**2 - 1),
+    "arccosh": Function(onnx="Acosh", value=lambda mp, x: mp.acosh(x), slope=lambda mp, x: 1 / mp.sqrt(x**2 - 1),
                         javascript="Math.acosh"),
-    "arcsin": Function(value=lambda mp, x: mp.asin(x), slope=lambda mp, x: 1 / mp.sqrt(1 - x**2),
+    "arcsin": Function(onnx="Asin", value=lambda mp, x: mp.asin(x), slope=lambda mp, x: 1 / mp.sqrt(1 - x**2),
                        javascript="Math.asin", latex=r"\arcsin"),
-    "arcsinh": Function(value=lambda mp, x: mp.asinh(x), slope=lambda mp, x: 1 / mp.sqrt(1 + x**2),
+    "arcsinh": Function(onnx="Asinh", value=lambda mp, x: mp.asinh(x), slope=lambda mp, x: 1 / mp.sqrt(1 + x**2),
                         javascript="Math.asinh"),
-    "arctan": Function(value=lambda mp, x: mp.atan(x), slope=lambda mp, x: 1 / (1 + x**2),
+    "arctan": Function(onnx="Atan", value=lambda mp, x: mp.atan(x), slope=lambda mp, x: 1 / (1 + x**2),
                        javascript="Math.atan", latex=r"\arctan"),
-    "arctanh": Function(value=lambda mp, x: mp.atanh(x), slope=lambda mp, x: 1 / (1 - x**2),
+    "arctanh": Function(onnx="Atanh", value=lambda mp, x: mp.atanh(x), slope=lambda mp, x: 1 / (1 - x**2),
                         javascript="Math.atanh"),
     "clip": Function(chosen=_clip, whole=True, takes=(3,),
                      javascript="(x, a, b) => a !== null && x < a ? a : b !== null && x > b ? b : x"),
-    "cos": Function(value=lambda mp, x: mp.cos(x), slope=lambda mp, x: -mp.sin(x),
+    "cos": Function(onnx="Cos", value=lambda mp, x: mp.cos(x), slope=lambda mp, x: -mp.sin(x),
                     javascript="Math.cos", latex=r"\cos"),
-    "cosh": Function(value=lambda mp, x: mp.cosh(x), slope=lambda mp, x: mp.sinh(x),
+    "cosh": Function(onnx="Cosh", value=lambda mp, x: mp.cosh(x), slope=lambda mp, x: mp.sinh(x),
                      javascript="Math.cosh", latex=r"\cosh"),
-    "erf": Function(value=lambda mp, x: mp.erf(x), slope=lambda mp, x: 2 / mp.sqrt(mp.pi) * mp.exp(-(x**2))),
-    "exp": Function(value=lambda mp, x: mp.exp(x), slope=lambda mp, x: mp.exp(x),
+    "erf": Function(value=lambda mp, x: mp.erf(x),
+                    onnx="Erf", slope=lambda mp, x: 2 / mp.sqrt(mp.pi) * mp.exp(-(x**2))),
+    "exp": Function(onnx="Exp", value=lambda mp, x: mp.exp(x), slope=lambda mp, x: mp.exp(x),
                     javascript="Math.exp", latex=r"\exp"),
-    "expm1": Function(value=lambda mp, x: mp.expm1(x), slope=lambda mp, x: mp.exp(x), javascript="Math.expm1"),
-    "floor": Function(value=lambda mp, x: mp.floor(x), slope=_constant, javascript="Math.floor",
+    "expm1": Function(value=lambda mp, x: mp.expm1(x), slope=lambda mp, x: mp.exp(x),
+                      onnx="y = exp(x) - 1", javascript="Math.expm1"),
+    "floor": Function(onnx="Floor", value=lambda mp, x: mp.floor(x), slope=_constant, javascript="Math.floor",
                       around=("⌊", "⌋"), whole=True),
-    "log": Function(value=lambda mp, x: mp.log(x), slope=lambda mp, x: 1 / x, javascript="Math.log", latex=r"\log"),
-    "log1p": Function(value=lambda mp, x: mp.log1p(x), slope=lambda mp, x: 1 / (1 + x), javascript="Math.log1p"),
-    "round": Function(value=lambda mp, x: mp.nint(x), slope=_constant, whole=True,  # half to even
+    "log": Function(value=lambda mp, x: mp.log(x), slope=lambda mp, x: 1 / x,
+                    onnx="Log", javascript="Math.log", latex=r"\log"),
+    "log1p": Function(value=lambda mp, x: mp.log1p(x), slope=lambda mp, x: 1 / (1 + x),
+                      onnx="y = log(1 + x)", javascript="Math.log1p"),
+    "round": Function(onnx="Round", value=lambda mp, x: mp.nint(x), slope=_constant, whole=True,  # half to even
                       javascript="(x) => Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)"),
-    "sign": Function(value=lambda mp, x: mp.sign(x), slope=_constant, javascript="Math.sign", whole=True),
-    "sin": Function(value=lambda mp, x: mp.sin(x), slope=lambda mp, x: mp.cos(x),
+    "sign": Function(onnx="Sign", value=lambda mp, x: mp.sign(x), slope=_constant, javascript="Math.sign", whole=True),
+    "sin": Function(onnx="Sin", value=lambda mp, x: mp.sin(x), slope=lambda mp, x: mp.cos(x),
                     javascript="Math.sin", latex=r"\sin"),
-    "sinh": Function(value=lambda mp, x: mp.sinh(x), slope=lambda mp, x: mp.cosh(x),
+    "sinh": Function(onnx="Sinh", value=lambda mp, x: mp.sinh(x), slope=lambda mp, x: mp.cosh(x),
                      javascript="Math.sinh", latex=r"\sinh"),
-    "sqrt": Function(value=lambda mp, x: mp.sqrt(x), slope=lambda mp, x: 1 / (2 * mp.sqrt(x)) if x else mp.inf,
+    "sqrt": Function(value=lambda mp, x: mp.sqrt(x),
+                     onnx="Sqrt", slope=lambda mp, x: 1 / (2 * mp.sqrt(x)) if x else mp.inf,
                      javascript="Math.sqrt"),
-    "tan": Function(value=lambda mp, x: mp.tan(x), slope=lambda mp, x: mp.sec(x) ** 2,
+    "tan": Function(onnx="Tan", value=lambda mp, x: mp.tan(x), slope=lambda mp, x: mp.sec(x) ** 2,
                     javascript="Math.tan", latex=r"\tan"),
-    "tanh": Function(value=lambda mp, x: mp.tanh(x), slope=lambda mp, x: mp.sech(x) ** 2,
+    "tanh": Function(onnx="Tanh", value=lambda mp, x: mp.tanh(x), slope=lambda mp, x: mp.sech(x) ** 2,
                      javascript="Math.tanh", latex=r"\tanh"),
 }  # fmt: skip
 """Functions of numbers, element by element."""
 
 REDUCTIONS: dict[str, Reduction] = {
-    "max": Reduction(over="max", combined=max, array="maximum", chosen=max, whole=True, latex=r"\max",
+    "max": Reduction(onnx="Max", over="max", combined=max, array="maximum", chosen=max, whole=True, latex=r"\max",
                      javascript="(...xs) => xs.reduce((a, b) => a > b || Number.isNaN(a) ? a : b)"),
     "mean": Reduction(over="mean", combined=lambda values: total(values) / len(values), adds=True),
-    "min": Reduction(over="min", combined=min, array="minimum", chosen=min, whole=True, latex=r"\min",
+    "min": Reduction(onnx="Min", over="min", combined=min, array="minimum", chosen=min, whole=True, latex=r"\min",
                      javascript="(...xs) => xs.reduce((a, b) => a < b || Number.isNaN(a) ? a : b)"),
     "product": Reduction(over="prod", combined=math.prod, whole=True, big=("Π", r"\prod", "∏")),
     "sum": Reduction(over="sum", combined=total, whole=True, adds=True, big=("Σ", r"\sum", "∑")),

@@ -15,6 +15,9 @@ def sigmoid(xp, x):
     return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
 
 
+sigmoid.onnx("Sigmoid")
+
+
 @sigmoid.vjp("x", "gx = gy * y * (1 - y)")
 def _(xp, gy, x):
     return gy * logistic_density.apply(xp, x)
@@ -33,6 +36,9 @@ logistic_density.vjp("x", "gx = -gy * y * tanh(x / 2)")
 @primitive("y = max(x, 0)", saves=("y",), kink="x", method=True)
 def relu(x):
     """Rectified linear unit, elementwise (D1, D8, D9). At 0 the gradient is 0."""
+
+
+relu.onnx("Relu")
 
 
 @relu.vjp("x", "gx = gy if x > 0 else 0")
@@ -63,6 +69,9 @@ def _(xp, gy, x, alpha):
 def softplus(xp, x):
     """Smooth ReLU, elementwise (Dugas et al. 2001)."""
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+softplus.onnx("Softplus")
 
 
 @softplus.vjp("x", "gx = gy / (1 + exp(-x))")
@@ -152,6 +161,9 @@ def softmax(xp, x, axis=-1):
     return softmax_values(xp, x, axis)
 
 
+softmax.onnx("Softmax")
+
+
 softmax.vjp("x", "gx[..., j] = y[..., j] * (gy[..., j] - sum(gy[..., k] * y[..., k], k))")
 
 
@@ -160,6 +172,9 @@ def log_softmax(xp, x, axis=-1):
     """Logarithm of softmax along `axis`, without taking the logarithm of a rounded 0."""
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+log_softmax.onnx("LogSoftmax")
 
 
 log_softmax.vjp("x", "gx[..., j] = gy[..., j] - exp(y[..., j]) * sum(gy[..., k], k)")

@@ -145,6 +145,18 @@ def convolution(xp, x, w, b, *, stride, padding, dilation, groups):
     return _correlated(xp, x, w, b, stride, padding, dilation, groups)
 
 
+@correlation.onnx
+@convolution.onnx
+def _(graph, x, w, *b, stride, padding, dilation, groups):
+    n = w.axes
+    kernel = graph.moved(w, [n - 1, n - 2, *range(n - 2)])
+    pads = [pair[side] for side in (0, 1) for pair in padding]
+    y = graph.add(
+        "Conv", [graph.channels_first(x), kernel, *b], strides=stride, pads=pads, dilations=dilation, group=groups
+    )
+    return graph.channels_last(y)
+
+
 def _correlated(xp, x, w, b=None, stride=None, padding=None, dilation=None, groups=1, out=None):
     p = bordered(xp, x, padding)
     count = output_lengths(p.shape[1:-1], w.shape[:-2], stride, NO_BORDER[: len(stride)], dilation)

@@ -30,6 +30,9 @@ def matmul(xp, a, b):
     return _rows_by_matrix(xp, a, b)
 
 
+matmul.onnx("MatMul")
+
+
 @matmul.check
 def _(a, b):
     if not (getattr(a, "shape", ()) and getattr(b, "shape", ())):
@@ -161,6 +164,11 @@ def affine(xp, a, w, b, *, precision="float32"):
     return _product(xp, a, w, precision) + b
 
 
+@affine.onnx
+def _(graph, a, w, b, *, precision):
+    return graph.add("Add", [graph.add("MatMul", [a, w]), b])
+
+
 @affine.vjp("a", "ga[..., j] = sum(gz[..., k] * w[j, k], k)")
 def _(xp, gz, w, precision):
     return _product(xp, gz, xp.transpose(w), precision)
@@ -207,6 +215,11 @@ def affine_relu(xp, a, w, b, *, precision="float32"):
     """A layer with ReLU in one step, max(A W + b, 0): `affine`, then `relu` (D1, D8, D9)."""
     z = _product(xp, a, w, precision) + b
     return xp.maximum(z, 0, out=z)
+
+
+@affine_relu.onnx
+def _(graph, a, w, b, *, precision):
+    return graph.add("Relu", [graph.add("Add", [graph.add("MatMul", [a, w]), b])])
 
 
 affine.check(_check_affine)

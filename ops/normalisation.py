@@ -128,6 +128,9 @@ def fixed_normalization(xp, x, gamma, beta, mean, variance, *, epsilon=1e-3):
     return xp.reshape(y, x.shape)
 
 
+fixed_normalization.onnx("y = gamma * (x - mean) / sqrt(variance + epsilon) + beta")
+
+
 @fixed_normalization.check
 def _(x, gamma, beta, mean, variance, epsilon):
     _check_parameters("fixed_normalization", x, gamma, beta, epsilon)

@@ -57,6 +57,17 @@ def _count(what: str, lengths: Lengths, size: Lengths, stride: Lengths, padding:
     return output_lengths(lengths, size, stride, padding, (1,) * len(size), what)
 
 
+def _pooled(operator: str) -> Any:
+    """The form in ONNX, whose operators have the channels first."""
+
+    def form(graph: Any, x: Any, *, size: Lengths, stride: Lengths, padding: Padding) -> Any:
+        pads = [pair[side] for side in (0, 1) for pair in padding]
+        y = graph.add(operator, [graph.channels_first(x)], kernel_shape=size, strides=stride, pads=pads)
+        return graph.channels_last(y)
+
+    return form
+
+
 def _parts(x: Array, p: Array, size: Lengths, stride: Lengths, count: Lengths) -> list[Array]:
     """For each place in a window the elements of p that the windows have there."""
     return [p[place] for _, place in taps(size, stride, (1,) * len(size), count)]
@@ -89,6 +100,9 @@ def max_pool(xp, x, *, size, stride, padding):
     width, or pairs. x: (batch, *space, channels).
     """
     return _greatest(xp, x, size, stride, padding)
+
+
+max_pool.onnx(_pooled("MaxPool"))
 
 
 def _greatest(xp, x, size, stride, padding, out=None, relu=False):
@@ -244,6 +258,9 @@ def average_pool(xp, x, *, size, stride, padding):
     return total * _weights(xp, x, x.shape, size, stride, padding, count)
 
 
+average_pool.onnx(_pooled("AveragePool"))
+
+
 @average_pool.check
 def _(x, *, size, stride, padding):
     _count("average_pool", x.shape[1:-1], size, stride, padding)
@@ -324,6 +341,9 @@ def global_average_pool(xp, x):
     return xp.mean(x, axis=_space(x.shape))
 
 
+global_average_pool.onnx(lambda graph, x: graph.reduced("ReduceMean", x, range(1, x.axes - 1)))
+
+
 @global_average_pool.vjp("x", "gx[n, *i, c] = gy[n, c] / sum(1, *i)")
 def _(xp, gy, x_shape):
     return xp.broadcast_to(_over_space(xp, gy * (1 / math.prod(x_shape[1:-1])), x_shape), x_shape)
@@ -339,6 +359,9 @@ def _(xp, gy, x_shape):
 def global_max_pool(xp, x):
     """The greatest over all of space; ties share the gradient equally."""
     return xp.max(x, axis=_space(x.shape))
+
+
+global_max_pool.onnx(lambda graph, x: graph.reduced("ReduceMax", x, range(1, x.axes - 1)))
 
 
 @global_max_pool.vjp(

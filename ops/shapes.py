@@ -42,6 +42,9 @@ def reshape(xp, x, *, shape):
     return x.reshape(shape)  # the function takes NumPy as long again
 
 
+reshape.onnx(lambda graph, x, **parameters: graph.reshape(x, graph.shape))
+
+
 reshape.vjp("x", "gx.flat[i] = gy.flat[i]")
 
 
@@ -63,6 +66,9 @@ def _axes_arguments(x, *order, axes=None):
 def transpose(xp, x, axes=None):
     """Axes in another order: axis k of the result is axis axes[k] of x; reversed by default."""
     return xp.transpose(x, axes)
+
+
+transpose.onnx(lambda graph, x, axes: graph.moved(x, [k % x.axes for k in axes or range(x.axes)[::-1]]))
 
 
 @transpose.vjp("x", "gx[i] = gy[i[axes]]")
@@ -100,6 +106,9 @@ def squeeze(xp, x, axis=None):
     return xp.squeeze(x, axis=axis)
 
 
+squeeze.onnx(lambda graph, x, **parameters: graph.reshape(x, graph.shape))
+
+
 squeeze.vjp("x", "gx.flat[i] = gy.flat[i]")
 
 
@@ -112,6 +121,9 @@ squeeze.vjp("x", "gx.flat[i] = gy.flat[i]")
 def expand_dims(xp, x, *, axis):
     """With an axis of length 1 put in at `axis`."""
     return xp.expand_dims(x, axis)
+
+
+expand_dims.onnx(lambda graph, x, **parameters: graph.reshape(x, graph.shape))
 
 
 expand_dims.vjp("x", "gx.flat[i] = gy.flat[i]")
