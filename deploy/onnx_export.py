@@ -22,7 +22,7 @@ from ..engine.files import write_file
 from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..engine.watching import Application, Watching
-from ..equation.functions import CONSTANTS, FUNCTIONS
+from ..equation.functions import FUNCTIONS
 from ..equation.language import Equation, read_equation
 from ..errors import DataError, EquationError, UsageError
 from ..hints import missing_extra
@@ -253,7 +253,7 @@ class Graph:
             case ast.Constant():
                 return node.value
             case ast.Name():
-                return known[node.id] if node.id in known else float(CONSTANTS[node.id](math))
+                return known[node.id] if node.id in known else getattr(math, node.id)
             case ast.UnaryOp(op=ast.USub()):
                 x = self.expression(node.operand, known)
                 return self.add("Neg", [x]) if isinstance(x, Value) else -x
