@@ -203,6 +203,9 @@ def layer_normalization(xp, x, gamma, beta, *, epsilon=1e-3):
     return deviation * inverse * gamma + beta
 
 
+layer_normalization.onnx("LayerNormalization")  # over the last axis, as ours
+
+
 @layer_normalization.check
 def _(x, gamma, beta, epsilon):
     _check_parameters("layer_normalization", x, gamma, beta, epsilon)

@@ -213,6 +213,9 @@ def concatenate(xp, *xs, axis=0):
     return xp.concatenate(xs, axis=axis)
 
 
+concatenate.onnx(lambda graph, *xs, axis: graph.add("Concat", graph.alike(xs), axis=axis))
+
+
 @concatenate.vjp("xs", "gxs = gy[position]")
 def _(xp, gy, xs_shape, axis, position):
     start = sum(shape[axis] for shape in xs_shape[:position])

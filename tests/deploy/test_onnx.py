@@ -33,12 +33,18 @@ def cnn():
     return model
 
 
+def residual():
+    x = layers.Input((6,))
+    h = layers.LayerNormalization()(layers.Dense(6, activation="tanh")(x))
+    return cg.Model(x, layers.Dense(2)(layers.Concatenate()([layers.Add()([x, h]), h])))
+
+
 def runs(path, x):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
-@pytest.mark.parametrize("net", [mlp, cnn])
+@pytest.mark.parametrize("net", [mlp, cnn, residual])
 @pytest.mark.parametrize("opset", [17, 18])
 def test_onnxruntime_computes_what_we_do_for_any_batch(net, opset, tmp_path):
     model, path = net(), tmp_path / "net.onnx"
