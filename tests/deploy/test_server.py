@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -38,7 +39,8 @@ def asked(service, *requests):
                 )
             )
 
-    return asyncio.run(send())
+    with ThreadPoolExecutor(1) as apart:  # the thread of the tests may have a loop already, a browser's
+        return apart.submit(asyncio.run, send()).result()
 
 
 def instances(x):
