@@ -356,7 +356,13 @@ def _watched(model: Any, count: int, seed: int) -> tuple[list[Tensor], list[Appl
     """The inputs, what was applied to them, and the outputs."""
     xs = [Tensor(x) for x in _inputs(model, count, seed)]
     with Watching() as seen:
-        y = model.forward(xs if len(xs) > 1 else xs[0], taped=False)
+        try:
+            y = model.forward(xs if len(xs) > 1 else xs[0], taped=False)
+        except DataError as error:
+            raise UsageError(
+                "a model is watched on numbers from 0 to 1, and this one takes others; models of ids, whose first "
+                f"layer is an Embedding, have no form in ONNX yet: {error}"
+            ) from error
     return xs, seen.applications, y if isinstance(y, list) else [y]
 
 

@@ -79,6 +79,8 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_written(tmp_path):
         cg.export(model, tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="has no form in ONNX"):
         cg.export(made(layers.LSTM(3), shape=(4, 2)), tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match="models of ids"):
+        cg.export(made(layers.Embedding(10, 4), layers.Flatten(), shape=(5,)), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
 
 
