@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy
@@ -34,6 +34,9 @@ COMMON: Mapping[str, Any] = {
 """What every optimiser takes besides its hyper-parameters."""
 CLEARED = 16
 """Every so many updates the state is cleared of subnormal numbers, on the CPU, where they are slow."""
+
+PIECES = 1 << 26, 1 << 24
+"""A recorded update of more numbers is done so many at a time, so that it needs little besides."""
 
 TYPES = {
     "learning_rate": "float | Schedule", "global_clipnorm": "float | None", "use_ema": "bool", "ema_momentum": "float",
@@ -265,14 +268,14 @@ class Optimizer:
             self.clear()
         numbers = self._traced_numbers(trace, theta) if trace else self._next_numbers()
         slots, shrink = [*map(self.state.get, self.slots)], numbers.pop(DECAY, None)
+        blockwise = self.update.equation.elementwise and backend.library_of(theta) is numpy
         if shrink is not None:
             for run in self._decayed(runs, theta.size):
                 part = self._part(theta, run)
                 xp.multiply(part, shrink, out=part)
-        for run in runs:
+        for run in _pieces(runs) if trace and blockwise else runs:
             whole = [self._part(x, run) for x in (theta, gradient, *slots)]
-            large = run.stop - run.start > 2 * blocks.BLOCK and not trace
-            apart = large and self.update.equation.elementwise and xp is numpy
+            apart = blockwise and run.stop - run.start > 2 * blocks.BLOCK and not trace
             scratch = xp.empty_like(whole[0]) if trace else self._room(whole[0], blocks.BLOCK if apart else 0)
             for part, g, *kept in blocks.in_blocks(xp, *whole) if apart else (whole,):
                 buffer = scratch[: part.size] if apart else scratch
@@ -441,6 +444,13 @@ class Numbers:
         """The numbers of the next update, instead of writing them: for a device that is handed many at once."""
         self.latest.update(self.optimizer._next_numbers())
         return [self.latest[name] for name in self.optimizer.varying]
+
+
+def _pieces(runs: Iterable[slice]) -> Iterator[slice]:
+    """Runs of more than `PIECES[0]` numbers in parts of `PIECES[1]`."""
+    for run in runs:
+        step = PIECES[1] if run.stop - run.start > PIECES[0] else max(1, run.stop - run.start)
+        yield from (slice(at, min(at + step, run.stop)) for at in range(run.start, run.stop, step))
 
 
 def _alike(a: backend.Array, b: backend.Array) -> bool:

@@ -36,9 +36,10 @@ def fold(trace: Trace, instructions: list[Instruction], kept: set[int]) -> list[
         made = instruction.kind in ("make", "view") and instruction.row.repeats
         by_shape = instruction.row.by_shape and not _computed(instruction)
         known = by_shape or all(v.number in constant for v in instruction.reads())
-        if made and known and out is not None and out.storage not in written:
+        array = None if out is None else trace.traced[out.number].array  # a large one was let go of
+        if made and known and out is not None and array is not None and out.storage not in written:
             constant.add(out.number)
-            out.kind, out.parent, out.array = "outside", None, trace.traced[out.number].array
+            out.kind, out.parent, out.array = "outside", None, array
             out.constant = True
             continue
         left.append(instruction)

@@ -325,7 +325,7 @@ class Program:
 
 def device_of(trace: Trace) -> str:
     """The device that a trace's arrays lie on."""
-    devices = {backend.device_of(t.array) for t in trace.traced}
+    devices = {backend.device_of(t.array) for t in trace.traced if t.array is not None}
     return devices.pop() if len(devices) == 1 else "cpu"
 
 

@@ -38,7 +38,7 @@ def recorded(function: Callable[..., Any], *arguments: Tensor) -> Recorded:
     from outside. There are no kernels of our own in it. Raises UsageError where a list would not say what it does.
     """
     function(*arguments)  # what is made once, such as an optimiser's state, is there afterwards
-    with Trace(own=True, kernels=False) as trace:
+    with Trace(own=True, kernels=False, keeps=True) as trace:
         for argument in arguments:
             trace.lift_argument(argument)
         found = tensors(function(*arguments))

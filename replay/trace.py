@@ -28,6 +28,11 @@ from .calls import CALLS, UNKNOWN, with_out_named
 from .listing import Instruction, Variable, mapped, variables
 from .traced import Library, Traced
 
+OFTEN = 1 << 26
+"""Bytes of new arrays after which it is seen which of them nobody needs any more."""
+LARGE = 1 << 20
+"""Bytes of an array from which on it is let go of then."""
+
 
 class Trace:
     """The list under way. Use it with `with`; afterwards tensors hold plain arrays again.
@@ -35,13 +40,16 @@ class Trace:
     instructions: the list. reason: why it cannot be replayed; None where it can. lifted: the tensors from outside that
     took part, each with its array, whether it asks for a gradient and whether it had one (None: whichever).
     changed: the version cells of those that were changed in place. own: the values that come in were checked
-    beforehand. kernels: kernels of our own may stand for array code.
+    beforehand. kernels: kernels of our own may stand for array code. keeps: all arrays
+    stay as they are until its end; else large ones go when nobody needs them any more.
     drawn_elsewhere: says so, where numbers were drawn from the generators that the list does not know of.
     guards: conditions, beyond these, under which the list holds.
     """
 
-    def __init__(self, own: bool = False, generators: Iterable[Any] = (), kernels: bool = True) -> None:
-        self.own, self.kernels = own, kernels
+    def __init__(
+        self, own: bool = False, generators: Iterable[Any] = (), kernels: bool = True, keeps: bool = False
+    ) -> None:
+        self.own, self.kernels, self.keeps = own, kernels, keeps
         self.drawn_elsewhere: str | None = None
         self._streams = {id(g): (g, _state(g)) for g in generators}
         self.thread = get_ident()
@@ -62,6 +70,7 @@ class Trace:
         self._noted_ids: set[int] = set()
         self._graded: set[int] = set()
         self._arguments: list[tuple[Tensor, Any]] = []
+        self._fresh = 0
 
     def __enter__(self) -> Trace:
         self._around = captures.get(self.thread)
@@ -207,6 +216,8 @@ class Trace:
         if row.writes:
             return self.write(name, function, arguments, arguments[0], options)
         self._look_at(name, arguments)
+        if self._fresh > OFTEN and not self.keeps:
+            self._let_go()
         plain, listed = self._both(arguments)
         plain_options, listed_options = self._both(options)
         result = function(*plain, **plain_options)
@@ -352,9 +363,37 @@ class Trace:
         made = Traced(self, array, Variable(len(self.traced), array, kind, storage, parent))
         if array.base is not None and _owner(array) is array:
             self._hidden.append(made)
-        self.traced.append(made)  # and so the arrays live as long as the trace, and no id is used twice
+        self.traced.append(made)  # and so the arrays live as long as the trace, and no id is used twice; but `_let_go`
         self._known[id(array)] = made
+        if kind == "made":
+            self._fresh += array.nbytes
         return made
+
+    def _let_go(self) -> None:
+        """Forget the large arrays that were made on the way and that nobody but this list holds, on the CPU."""
+        self._fresh = 0
+        noted, traced = self._noted, self.traced
+        held = [sys.getrefcount(noted[i]) > 2 for i in range(len(noted))]  # by the list, and in the call
+        self._noted_ids.difference_update(id(t) for t, is_held in zip(noted, held, strict=True) if not is_held)
+        noted[:] = [t for t, is_held in zip(noted, held, strict=True) if is_held]
+        storages: dict[int, list[int]] = {}
+        for i in range(len(traced)):
+            if traced[i].array is not None:
+                storages.setdefault(traced[i].variable.storage, []).append(i)
+        hidden = {each.variable.storage for each in self._hidden}
+        for storage, places in storages.items():
+            first = traced[places[0]]
+            if storage in hidden or first.variable.kind != "made" or first.array.nbytes < LARGE:
+                continue
+            del first
+            if any(sys.getrefcount(traced[i]) > 3 for i in places):  # by the list, by its id, and in the call
+                continue
+            if traced[places[0]].array.__class__ is not numpy.ndarray:
+                continue
+            self._storages.pop(id(_owner(traced[places[0]].array)), None)
+            for i in places:
+                del self._known[id(traced[i].array)]
+                traced[i].array = None
 
     def _storage(self, array: Any, kind: str) -> int:
         """The number of the memory that an array lies in."""
