@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -285,7 +285,7 @@ def train(settings: Settings, kept: Kept, shown: Shown) -> int:
         if group:
             endings.enter_context(group.ending_all())
         if group and not group.leads:
-            endings.enter_context(contextlib.redirect_stdout(endings.enter_context(open(os.devnull, "w"))))
+            endings.enter_context(contextlib.redirect_stdout(io.StringIO()))
             path, shown = _aside(Path(endings.enter_context(tempfile.TemporaryDirectory())), path, kept), Shown(0)
         if group:
             group.gathered(None)  # who copies has copied

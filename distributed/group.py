@@ -21,12 +21,9 @@ from ..engine.taping import Plan
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import missing_extra
-from ..replay import calls
 
 LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 """What MPICH's and Open MPI's launchers tell each process in its environment."""
-
-calls.CALLS["allreduce"] = calls.ArrayCall(writes=True)
 
 
 def launched() -> int:

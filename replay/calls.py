@@ -96,6 +96,7 @@ _rows("ones ones_like", fills=1)
 _rows("empty empty_like", reserves=True)
 _rows("random", draws=True)
 _rows("numbers", on_host=True)
+_rows("allreduce", writes=True)  # the sum over ranks, in place
 
 # Reductions, of which NumPy has some as methods of a ufunc
 

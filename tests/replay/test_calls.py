@@ -7,7 +7,7 @@ import pytest
 
 from chalkgrad.replay.calls import CALLS, _parameters, is_elementwise, row
 
-OWN = {"getitem", "setitem", "as_strided", "numbers"}
+OWN = {"getitem", "setitem", "as_strided", "numbers", "allreduce"}
 """What is listed under names of ours."""
 LOOPS = ("attention_", "recurrent_")
 """How loops of our own begin, which are listed as calls."""
