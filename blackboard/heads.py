@@ -60,6 +60,13 @@ class Heads:
                 raise UsageError(f"--{name} {value}: {self.title} has the {name}s 1 to {most}.")
         return self.layers[layer - 1][head - 1]
 
+    def row(self, token: int | None) -> int:
+        """The row of a token that is counted from 1, the last by default. Raises UsageError where there is none."""
+        token = self.longest if token is None else token
+        if not 1 <= token <= self.longest:
+            raise UsageError(f"--token {token}: the text has the tokens 1 to {self.longest}.")
+        return token - 1
+
     @property
     def longest(self) -> int:
         """The number of tokens."""
@@ -93,12 +100,9 @@ def _heads(seen: Application) -> Iterator[Head]:
         yield Head(seen.primitive, *parts)
 
 
-def scenes(heads: Heads, layer: int, head: int, lang: str = "en", row: int | None = None) -> Iterator[Scene]:
-    """What one head looks at, in words, signs and numbers. row: the query that is told in numbers, the last."""
-    one = heads.head(layer, head)
-    at = heads.longest - 1 if row is None else row
-    if not 0 <= at < heads.longest:
-        raise UsageError(f"--token {at + 1}: the text has the tokens 1 to {heads.longest}.")
+def scenes(heads: Heads, layer: int, head: int, lang: str = "en", token: int | None = None) -> Iterator[Scene]:
+    """What one head looks at, in words, signs and numbers. token: the query that is told in numbers, from 1."""
+    one, at = heads.head(layer, head), heads.row(token)
     blocks: list[Block] = [
         Formula(text("equation", lang), lambda style: in_symbols(one.primitive.equation, style, axes=ALONE)),
         Paragraph(text("heads.shades", lang), "quiet"),
@@ -107,8 +111,8 @@ def scenes(heads: Heads, layer: int, head: int, lang: str = "en", row: int | Non
     yield Scene("values", text("heads.title", lang, layer=layer, head=head, name=heads.title), (), blocks)
     columns = ["", text("heads.key", lang), "s = q·k/√c", "p", *(f"v[{f}]" for f in range(FEATURES))]
     rows = [
-        [str(j + 1), token, *map(number_text, (one.scores[at, j], p, *one.values[j, :FEATURES]))]
-        for j, (token, p) in enumerate(zip(heads.tokens, one.weights[at], strict=True))
+        [str(j + 1), key, *map(number_text, (one.scores[at, j], p, *one.values[j, :FEATURES]))]
+        for j, (key, p) in enumerate(zip(heads.tokens, one.weights[at], strict=True))
         if p
     ]
     sums = ["", "Σ p·v", "", number_text(one.weights[at].sum()), *map(number_text, one.outputs[at, :FEATURES])]
@@ -121,13 +125,14 @@ def _shaded(n: int, tokens: Sequence[str], weights: Values) -> list[str]:
     return [str(n + 1), tokens[n], "".join(SHADES[level] for level in levels)]
 
 
-def heads_page(heads: Heads, layer: int, head: int, lang: str = "en") -> str:
+def heads_page(heads: Heads, layer: int, head: int, lang: str = "en", token: int | None = None) -> str:
     """One HTML file: choose a layer, a head and a token; it opens with these, in this language."""
     check_language(lang)
     heads.head(layer, head)
     equation = in_symbols(heads.layers[0][0].primitive.equation, "mathml", axes=ALONE)
     told = {
         "tokens": [*heads.tokens], "equation": equation, "layer": layer - 1, "head": head - 1,
+        "row": heads.row(token),
         "layers": [[_plain(one) for one in layer] for layer in heads.layers],
     }  # fmt: skip
     data = {**said_in_both(dict.fromkeys(LANGUAGES, heads.title), lang), "heads": told, "documented": {}}

@@ -15,13 +15,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "title.documented": ("The documented equations", "文档中的方程"),
     "heads.title": ("{name}: layer {layer}, head {head}", "{name}：第 {layer} 层，第 {head} 头"),
     "heads.shades": (
-        "Each row is a token, each column one that it looks at: the darker, the more (the row's greatest is full).",
-        "每行是一个词元，每列是它所关注的词元：颜色越深，权重越大（与该行最大值相比）。",
+        "Each row is a token, each column one that it looks at: the fuller, the more (the row's greatest is full).",
+        "每行是一个词元，每列是它所关注的词元：色调越浓，权重越大（与该行最大值相比）。",
     ),
     "heads.about": (
-        "Each row is a token, each column one that it looks at: the darker, the more (the row's greatest is full). "
+        "Each row is a token, each column one that it looks at: the fuller, the more (the row's greatest is full). "
         "Choose a layer, a head and a token, or click a row: its numbers stand beside the picture.",
-        "每行是一个词元，每列是它所关注的词元：颜色越深，权重越大（与该行最大值相比）。选择层、注意力头和词元，或点击一行，旁边即显示其数值。",
+        "每行是一个词元，每列是它所关注的词元：色调越浓，权重越大（与该行最大值相比）。选择层、注意力头和词元，或点击一行，旁边即显示其数值。",
     ),
     "heads.picture": ("Weights of layer {layer}, head {head}", "第 {layer} 层第 {head} 头的权重"),
     "heads.row": ("What token {place}, {token}, looks at", "第 {place} 个词元 {token} 所关注的"),

@@ -86,11 +86,11 @@ def _heads(request: Request) -> int:
     if request.step is not None:
         raise UsageError("--step is for a training of images: a model of texts is explained as it stands.")
     heads = heads_in(request.what, chosen)
-    row = None if chosen.token is None else chosen.token - 1
-    scenes = heads_scenes(heads, chosen.layer, chosen.head, request.lang, row)
+    asked = heads, chosen.layer, chosen.head, request.lang, chosen.token
+    scenes = heads_scenes(*asked)
     if request.form == "terminal":
         return _in_terminal(scenes, request)
-    page = heads_page(heads, chosen.layer, chosen.head, request.lang) if request.form == "html" else ""
+    page = heads_page(*asked) if request.form == "html" else ""
     _write(request, scenes, None, heads.title, page)
     return 0
 

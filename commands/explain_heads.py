@@ -10,7 +10,7 @@ from ..blackboard.heads import Heads, heads_of
 from ..datasets.tokens import Tokens
 from ..datasets.windows import Characters
 from ..engine.json_files import read_json
-from ..errors import ChalkgradError
+from ..errors import ChalkgradError, DataError
 from ..models import BERT, GPT
 from .generate import writer
 from .run_folder import model_path, settings_of
@@ -58,6 +58,8 @@ def heads_in(path: str, chosen: Chosen) -> Heads:
         letters: Characters | Tokens = Tokens(path, model.vocabulary)
     else:
         model, letters = writer(path, "cpu")
+    if isinstance(letters, Tokens) and not letters.tokenizer.encode(words, add_special_tokens=False).ids:
+        raise DataError(f"the text {words!r} has no tokens but those that the tokenizer puts around it.")
     ids = letters.encode(words)
     shown = [*words] if isinstance(letters, Characters) else [str(letters.tokenizer.id_to_token(each)) for each in ids]
     return heads_of(model, ids, shown, name)

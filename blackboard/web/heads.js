@@ -3,7 +3,7 @@
 
 (() => {
   const root = document.getElementById("heads"), given = page.heads, n = given.tokens.length;
-  let layer = given.layer, head = given.head, row = n - 1;
+  let layer = given.layer, head = given.head, row = given.row;
   const SIDE = Math.max(8, Math.min(26, Math.floor(520 / n)));
 
   function arrays() {

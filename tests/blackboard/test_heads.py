@@ -33,13 +33,14 @@ def test_weights_and_numbers_are_the_engines(model):
 
 def test_they_are_told(model):
     heads = heads_of(model, IDS, TOKENS, "small")
-    told = [*scenes(heads, 2, 3, row=1)]
+    told = [*scenes(heads, 2, 3, token=2)]
     table = told[1].blocks[0].rows
     assert [row[1] for row in told[0].blocks[2].rows] == ["c", "␣", "a", "↵", "b"]
     assert len(table) == (3 if isinstance(model, GPT) else 6)  # the keys that it looks at, and the sum
     assert float(table[-1][3]) == pytest.approx(1)
     assert [*Terminal().parts(told)]
-    page = heads_page(heads, 1, 2, "zh")
+    page = heads_page(heads, 1, 2, "zh", token=2)
+    assert '"row":1' in page
     assert page.count('"weights":') == 6
     assert f'"v[{FEATURES}]"' not in page
 
@@ -49,7 +50,9 @@ def test_what_is_refused(model):
     with pytest.raises(UsageError, match="--head 4: small has the heads 1 to 3"):
         heads_page(heads, 1, 4)
     with pytest.raises(UsageError, match="--token 9"):
-        next(scenes(heads, 1, 1, row=8))
+        next(scenes(heads, 1, 1, token=9))
+    with pytest.raises(UsageError, match="--token 9: the text has the tokens 1 to 5"):
+        heads_page(heads, 1, 1, token=9)
     for ids in ([], [1] * 7):
         with pytest.raises(DataError, match=f"the text has {len(ids)} tokens; small takes 1 to 6"):
             heads_of(model, ids, ["a"] * len(ids), "small")

@@ -124,6 +124,7 @@ def test_a_bert_is_explained(chalkgrad, folder):
     BERT(**SIZES, hidden=16, seed=1).save("bert")
     tokenized(folder / "bert")
     assert "What token 2, hot, looks at" in chalkgrad("explain", "bert", "--text", "red hot").stdout
+    assert "the text ' ' has no tokens" in chalkgrad("explain", "bert", "--text", " ", code=1).stderr
 
 
 def test_heads_are_of_texts(chalkgrad):

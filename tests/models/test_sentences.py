@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from chalkgrad.commands.explain_heads import Chosen, heads_in
 from chalkgrad.errors import DataError
 from chalkgrad.models import BERT
 from chalkgrad.models.sentences import sentence_vectors
@@ -46,6 +47,15 @@ def minilm():
     if not folder:
         pytest.skip("CHALKGRAD_MINILM names no folder of all-MiniLM-L6-v2")
     return folder
+
+
+def test_what_minilm_looks_at(minilm):
+    pytest.importorskip("tokenizers", reason="reads tokenizer.json")
+    heads = heads_in(minilm, Chosen("The chalk writes."))
+    assert (heads.tokens[0], len(heads.layers), len(heads.layers[0])) == ("[CLS]", 6, 12)
+    for one in (one for layer in heads.layers for one in layer):
+        np.testing.assert_allclose(one.weights.sum(-1), 1, atol=1e-6)
+        np.testing.assert_allclose(one.weights @ one.values, one.outputs, atol=2e-6)
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers
