@@ -206,6 +206,8 @@ def test_ten_thousand_requests_of_sixteen_clients(tmp_path):
 @pytest.mark.deep
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_under_load_loses_no_answer(tmp_path, number):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("this signal is ignored here, as under nohup")
     model = small_model()
     model.build()
     model.save(tmp_path / "model.safetensors")
