@@ -25,6 +25,8 @@ from .texts import LANGUAGES, check_language, text
 Values = numpy.typing.NDArray[Any]
 SHADES = "·░▒▓█"
 """Weights from 0 to the greatest of their row, in a terminal."""
+MOST_PAIRS = 1_500_000
+"""Weights on a page: some 16 MB."""
 FEATURES = 3
 """Numbers of a value that are shown."""
 ALONE = {"...": 0}
@@ -126,9 +128,17 @@ def _shaded(n: int, tokens: Sequence[str], weights: Values) -> list[str]:
 
 
 def heads_page(heads: Heads, layer: int, head: int, lang: str = "en", token: int | None = None) -> str:
-    """One HTML file: choose a layer, a head and a token; it opens with these, in this language."""
+    """One HTML file: choose a layer, a head and a token; it opens with these, in this language.
+
+    Raises UsageError where it would be too large for a browser.
+    """
     check_language(lang)
     heads.head(layer, head)
+    if (pairs := sum(map(len, heads.layers)) * heads.longest**2) > MOST_PAIRS:
+        raise UsageError(
+            f"{heads.longest} tokens have {pairs:,} weights in all heads of {heads.title}, a page {MOST_PAIRS:,}: "
+            "give a shorter --text, or leave out --format html."
+        )
     equation = in_symbols(heads.layers[0][0].primitive.equation, "mathml", axes=ALONE)
     told = {
         "tokens": [*heads.tokens], "equation": equation, "layer": layer - 1, "head": head - 1,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
+from chalkgrad.blackboard import heads as of_heads
 from chalkgrad.blackboard.heads import FEATURES, heads_of, heads_page, scenes
 from chalkgrad.blackboard.terminal import Terminal
 from chalkgrad.errors import DataError, UsageError
@@ -43,6 +44,12 @@ def test_they_are_told(model):
     assert '"row":1' in page
     assert page.count('"weights":') == 6
     assert f'"v[{FEATURES}]"' not in page
+
+
+def test_a_page_has_a_size(model, monkeypatch):
+    monkeypatch.setattr(of_heads, "MOST_PAIRS", 149)
+    with pytest.raises(UsageError, match="5 tokens have 150 weights in all heads of small, a page 149"):
+        heads_page(heads_of(model, IDS, TOKENS, "small"), 1, 1)
 
 
 def test_what_is_refused(model):
