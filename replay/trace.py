@@ -388,7 +388,7 @@ class Trace:
             del first
             if any(sys.getrefcount(traced[i]) > 3 for i in places):  # by the list, by its id, and in the call
                 continue
-            if traced[places[0]].array.__class__ is not numpy.ndarray:
+            if traced[places[0]].array.__class__ is not numpy.ndarray or _taken([traced[i].array for i in places]):
                 continue
             self._storages.pop(id(_owner(traced[places[0]].array)), None)
             for i in places:
@@ -447,6 +447,15 @@ def _state(generator: Any) -> str:
 
 def nothing() -> None:
     """What the host does for the second and further arrays that one call writes to."""
+
+
+def _taken(arrays: list[Any]) -> bool:
+    """Whether somebody else holds one of these arrays, which share one memory, or that memory itself."""
+    owner = _owner(arrays[0])
+    bases = Counter(id(array.base) for array in arrays)
+    rest = [i for i in range(len(arrays)) if arrays[i] is not owner]
+    own = 2 + bases[id(owner)] + 2 * (len(rest) < len(arrays))  # here and in the call; its `Traced` and the list
+    return sys.getrefcount(owner) > own or any(sys.getrefcount(arrays[i]) > 3 + bases[id(arrays[i])] for i in rest)
 
 
 def _owner(array: Any) -> Any:

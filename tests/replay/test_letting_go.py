@@ -50,3 +50,19 @@ def test_an_update_in_pieces(monkeypatch):
     losses, weights = trained(deep=6)
     assert losses == expected
     assert all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
+
+
+def test_an_array_that_somebody_holds_stays(monkeypatch):
+    monkeypatch.setattr(trace, "OFTEN", 0)
+    monkeypatch.setattr(trace, "LARGE", 0)
+    x = cg.tensor(X)
+    for hold in (lambda array: array, lambda array: array[1:], lambda array: array.reshape(-1)):
+        with trace.Trace() as under_way:
+            first = x * 2
+            held = hold(under_way.plain(first._data))
+            del first
+            for _ in range(5):
+                x + 1
+        found = [t.array for t in under_way.traced if t.array is not None]
+        assert any(np.shares_memory(held, array) for array in found)
+        assert len(found) < len(under_way.traced)
