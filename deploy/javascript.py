@@ -95,7 +95,7 @@ class Program:
 
     def at(self, array: Any) -> tuple[str, int]:
         """In which memory, and from which element on, an array lies that the lists took from outside."""
-        owner = _owner(array)
+        owner = backend.owner_of(array)
         at = backend.address_of(array) - backend.address_of(owner)
         for m in self.memory.values():
             if m.low <= at < m.high and m.owner is owner:
@@ -149,12 +149,17 @@ class Writer:
 
     def owner(self, array: Any) -> Any:
         """The array that owns the memory, also of a view that does not tell of what it is one, as by as_strided."""
-        owner = _owner(array)
-        if owner is not array or array.base is None:
+        owner = backend.owner_of(array)
+        if owner is not array or array.base is None or not array.size:
             return owner
-        address = backend.address_of(array)
-        known = (_owner(traced.array) for traced in self.found.trace.traced if traced.array is not array)
-        return next((x for x in known if 0 <= address - backend.address_of(x) < x.nbytes), array)
+        low, high = numpy.lib.array_utils.byte_bounds(array)  # a view may say that it has more bytes than these
+        for traced in self.found.trace.traced:
+            other = backend.owner_of(traced.array)
+            if traced.array is not array and other.size:
+                begin, end = numpy.lib.array_utils.byte_bounds(other)
+                if begin <= low and high <= end:
+                    return other
+        return array
 
     def bounds(self, array: Any) -> tuple[int, int]:
         """The bytes that an array takes, counted from the first of its owner."""
@@ -326,12 +331,6 @@ def _plain(p: Place) -> list[Any]:
 def _region(mask: Any, place: Place) -> Any:
     strides = [s * mask.itemsize for s in place.strides]
     return numpy.lib.stride_tricks.as_strided(mask[place.offset :], place.shape, strides)
-
-
-def _owner(array: Any) -> Any:
-    while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
-        array = array.base
-    return array
 
 
 def _longest(writers: Sequence[Writer]) -> int:

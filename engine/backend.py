@@ -323,6 +323,13 @@ def address_of(array: Array) -> int:
     return int(array.ctypes.data if isinstance(array, numpy.ndarray) else array.data.ptr)
 
 
+def owner_of(array: Any) -> Any:
+    """The array that owns the memory, as far as views tell of what they are."""
+    while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
+        array = array.base
+    return array
+
+
 # What a device is doing
 
 

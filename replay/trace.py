@@ -361,7 +361,7 @@ class Trace:
     def _new(self, array: Any, kind: str, parent: Variable | None = None) -> Traced:
         storage = self._storage(array, kind)
         made = Traced(self, array, Variable(len(self.traced), array, kind, storage, parent))
-        if array.base is not None and _owner(array) is array:
+        if array.base is not None and backend.owner_of(array) is array:
             self._hidden.append(made)
         self.traced.append(made)  # and so the arrays live as long as the trace, and no id is used twice; but `_let_go`
         self._known[id(array)] = made
@@ -390,14 +390,14 @@ class Trace:
                 continue
             if traced[places[0]].array.__class__ is not numpy.ndarray or _taken([traced[i].array for i in places]):
                 continue
-            self._storages.pop(id(_owner(traced[places[0]].array)), None)
+            self._storages.pop(id(backend.owner_of(traced[places[0]].array)), None)
             for i in places:
                 del self._known[id(traced[i].array)]
                 traced[i].array = None
 
     def _storage(self, array: Any, kind: str) -> int:
         """The number of the memory that an array lies in."""
-        owner = _owner(array)
+        owner = backend.owner_of(array)
         if kind in ("outside", "input"):
             hidden = owner is array and array.base is not None  # a view that does not tell of what, as by as_strided
             for other in self.traced if hidden else self._hidden:
@@ -424,7 +424,7 @@ class Trace:
 
     def _viewed(self, array: Any, listed: Any, strided: bool) -> Variable | None:
         """The argument that the result is a view of. strided: it is a view, also where the library does not tell."""
-        owner = _owner(array)
+        owner = backend.owner_of(array)
         if owner is array and array.base is None and not strided:
             return None
         if owner is array:  # the way to its base is hidden, as by as_strided
@@ -451,18 +451,11 @@ def nothing() -> None:
 
 def _taken(arrays: list[Any]) -> bool:
     """Whether somebody else holds one of these arrays, which share one memory, or that memory itself."""
-    owner = _owner(arrays[0])
+    owner = backend.owner_of(arrays[0])
     bases = Counter(id(array.base) for array in arrays)
     rest = [i for i in range(len(arrays)) if arrays[i] is not owner]
     own = 2 + bases[id(owner)] + 2 * (len(rest) < len(arrays))  # here and in the call; its `Traced` and the list
     return sys.getrefcount(owner) > own or any(sys.getrefcount(arrays[i]) > 3 + bases[id(arrays[i])] for i in rest)
-
-
-def _owner(array: Any) -> Any:
-    """The array that owns the memory."""
-    while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
-        array = array.base
-    return array
 
 
 def _place_of_caller() -> str:

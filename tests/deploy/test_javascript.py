@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 from importlib import resources
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.deploy.javascript import javascript, quantised
+from chalkgrad.deploy.javascript import Program, Writer, javascript, quantised
 from chalkgrad.engine.tensor import Tensor
 from chalkgrad.errors import UsageError
 from chalkgrad.nn.training import Measured
@@ -83,3 +84,15 @@ def test_int8_keeps_the_largest_of_each_channel():
     np.testing.assert_allclose(np.abs(held).max(axis=0), scale, rtol=1e-6)
     assert (np.abs(held - w) <= scale / 127 * 0.5001).all()
     assert len(encoding["q"]) < w.nbytes / 2
+
+
+def test_windows_own_no_memory_behind_their_array():
+    strided = np.lib.stride_tricks.as_strided
+    x, y = sorted((np.ones(100, "float32") for _ in range(2)), key=lambda a: a.ctypes.data)
+    apart = (y.ctypes.data - x.ctypes.data) // 4
+    wide, hidden = strided(x, (apart + 100,), (0,)), strided(y, (90, 11), (4, 4))
+    assert x.ctypes.data + wide.nbytes > hidden.ctypes.data  # by its shape it would reach there
+    traced = [SimpleNamespace(array=array) for array in (x, wide, y, hidden)]
+    writer = Writer(Program(), "list", SimpleNamespace(trace=SimpleNamespace(traced=traced)))
+    assert writer.owner(wide) is x
+    assert writer.owner(hidden) is y
