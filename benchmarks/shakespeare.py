@@ -8,7 +8,6 @@ update and schedule. Kept are the mean losses over the whole validation split.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -25,9 +24,9 @@ import numpy
 
 from ..datasets import shakespeare
 from ..datasets.windows import Characters, Windows, split
-from ..engine.files import write_file
 from ..models import GPT
 from .machine import host
+from .peers import command_line, write
 
 STEPS, WARM_UP, LEAST = 250, 100, 0.1
 """Updates an epoch; until the learning rate is at its highest; the part of it that is left: the command's."""
@@ -137,14 +136,11 @@ def peer(seed: int, epochs: int, threads: int) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 1 where our mean is more than 0.02 above PyTorch's."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chalkgrad.benchmarks.shakespeare", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_line("shakespeare", __doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
     parser.add_argument("--epochs", type=int, default=8, help="of 250 updates")
     parser.add_argument("--threads", type=int, default=1, help="PyTorch's; ours are BLAS's own")
-    parser.add_argument("--out", type=Path, help="a JSON file for all figures")
+    parser.add_argument("--out", help="a JSON file for all figures")
     given = parser.parse_args(arguments)
     losses: dict[str, list[float]] = {"chalkgrad": [], "PyTorch": []}
     seconds: dict[str, list[float]] = {name: [] for name in losses}
@@ -158,9 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
     means = {name: statistics.fmean(each) for name, each in losses.items()}
     print(" · ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
     if given.out:
-        kept = {"format": "chalkgrad shakespeare 1", "machine": host(), "updates": given.epochs * STEPS,
-                "losses": losses, "cpu_seconds": seconds, "means": means}  # fmt: skip
-        write_file(given.out, (json.dumps(kept, indent=1) + "\n").encode())
+        figures = {"updates": given.epochs * STEPS, "losses": losses, "cpu_seconds": seconds, "means": means}
+        write(given.out, {"format": "chalkgrad shakespeare 1", "machine": host(), **figures})
     return int(means["chalkgrad"] > means["PyTorch"] + 0.02)
 
 

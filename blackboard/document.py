@@ -17,11 +17,19 @@ def document(data: Mapping[str, Any], sections: Mapping[str, str], scripts: Sequ
 
     scripts: by name, in their order.
     """
-    written = [_file(f"{name}.js").replace("{{functions}}", functions()) for name in scripts]
-    title = data["heading"][data["lang"]]
+    written = [_file("blackboard", f"{name}.js").replace("{{functions}}", functions()) for name in scripts]
+    return _assembled(data, sections, written, _file("blackboard", "base.css") + _file("blackboard", "page.css"))
+
+
+def assembled(data: Mapping[str, Any], sections: Mapping[str, str], scripts: Sequence[str], style: str) -> str:
+    """The same of scripts and a style as texts; the pages' common style stands before that."""
+    return _assembled(data, sections, scripts, web_file("blackboard", "base.css") + style)
+
+
+def _assembled(data: Mapping[str, Any], sections: Mapping[str, str], scripts: Sequence[str], style: str) -> str:
     return rendered(
-        "blackboard/web/page.html", title=title, style=_file("base.css") + _file("page.css"), sections=sections,
-        scripts=written, data=embedded(data),
+        "blackboard/web/page.html", title=data["heading"][data["lang"]], style=style, sections=sections,
+        scripts=scripts, data=embedded(data),
     )  # fmt: skip
 
 
@@ -36,5 +44,11 @@ def embedded(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _file(name: str) -> str:
-    return (resources.files(__package__) / "web" / name).read_text("utf-8")
+def web_file(room: str, name: str) -> str:
+    """A file of the room's `web/` without what is for its readers alone."""
+    lines = map(str.strip, _file(room, name).splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def _file(room: str, name: str) -> str:
+    return (resources.files(__package__.rpartition(".")[0]) / room / "web" / name).read_text("utf-8")

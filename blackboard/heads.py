@@ -64,15 +64,10 @@ class Heads:
 
     def row(self, token: int | None) -> int:
         """The row of a token that is counted from 1, the last by default. Raises UsageError where there is none."""
-        token = self.longest if token is None else token
-        if not 1 <= token <= self.longest:
-            raise UsageError(f"--token {token}: the text has the tokens 1 to {self.longest}.")
+        token = len(self.tokens) if token is None else token
+        if not 1 <= token <= len(self.tokens):
+            raise UsageError(f"--token {token}: the text has the tokens 1 to {len(self.tokens)}.")
         return token - 1
-
-    @property
-    def longest(self) -> int:
-        """The number of tokens."""
-        return len(self.tokens)
 
 
 def heads_of(model: Any, ids: Sequence[int], tokens: Sequence[str], title: str) -> Heads:
@@ -108,7 +103,7 @@ def scenes(heads: Heads, layer: int, head: int, lang: str = "en", token: int | N
     blocks: list[Block] = [
         Formula(text("equation", lang), lambda style: in_symbols(one.primitive.equation, style, axes=ALONE)),
         Paragraph(text("heads.shades", lang), "quiet"),
-        Grid(["", "", ""], [_shaded(n, heads.tokens, one.weights[n]) for n in range(heads.longest)]),
+        Grid(["", "", ""], [_shaded(n, heads.tokens, one.weights[n]) for n in range(len(heads.tokens))]),
     ]
     yield Scene("values", text("heads.title", lang, layer=layer, head=head, name=heads.title), (), blocks)
     columns = ["", text("heads.key", lang), "s = q·k/√c", "p", *(f"v[{f}]" for f in range(FEATURES))]
@@ -134,9 +129,9 @@ def heads_page(heads: Heads, layer: int, head: int, lang: str = "en", token: int
     """
     check_language(lang)
     heads.head(layer, head)
-    if (pairs := sum(map(len, heads.layers)) * heads.longest**2) > MOST_PAIRS:
+    if (pairs := sum(map(len, heads.layers)) * len(heads.tokens) ** 2) > MOST_PAIRS:
         raise UsageError(
-            f"{heads.longest} tokens have {pairs:,} weights in all heads of {heads.title}, a page {MOST_PAIRS:,}: "
+            f"{len(heads.tokens)} tokens have {pairs:,} weights in all heads of {heads.title}, a page {MOST_PAIRS:,}: "
             "give a shorter --text, or leave out --format html."
         )
     equation = in_symbols(heads.layers[0][0].primitive.equation, "mathml", axes=ALONE)

@@ -76,7 +76,8 @@ def explain(request: Request) -> int:
         scenes = lesson(request.step or 0, request.lang)
     if request.form == "terminal":
         return _in_terminal(scenes, request)
-    _write(request, scenes, explanation)
+    title = explanation.title if explanation else text("title.worked", request.lang)
+    _write(request, _written(request, scenes, explanation, title))
     return 0
 
 
@@ -90,8 +91,7 @@ def _heads(request: Request) -> int:
     scenes = heads_scenes(*asked)
     if request.form == "terminal":
         return _in_terminal(scenes, request)
-    page = heads_page(*asked) if request.form == "html" else ""
-    _write(request, scenes, None, heads.title, page)
+    _write(request, heads_page(*asked) if request.form == "html" else _written(request, scenes, None, heads.title))
     return 0
 
 
@@ -197,13 +197,11 @@ def _key(lang: str) -> Callable[[], bool]:
     return wait
 
 
-def _write(
-    request: Request, scenes: Iterable[Scene], explanation: Explanation | None, title: str = "", page: str = ""
-) -> None:
+def _write(request: Request, contents: str) -> None:
     name = Path(request.what.rpartition(":")[2] or request.what).name
     path = Path(request.out or f"{name}{ENDINGS[request.form]}")
     with replacing(path) as temporary:
-        temporary.write_text(page or _written(request, scenes, explanation, title), encoding="utf-8")
+        temporary.write_text(contents, encoding="utf-8")
     click.echo(plain(path))
     if request.open_page:
         webbrowser.open(path.resolve().as_uri())
@@ -215,7 +213,6 @@ def _written(request: Request, scenes: Iterable[Scene], explanation: Explanation
     from ..blackboard.page import page
 
     lang, step = request.lang, request.step or 0
-    title = title or (explanation.title if explanation else text("title.worked", lang))
     if request.form == "markdown":
         return handouts.markdown(scenes, title, lang)
     if request.form == "latex":

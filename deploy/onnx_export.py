@@ -26,6 +26,7 @@ from ..equation.functions import FUNCTIONS
 from ..equation.language import Equation, read_equation
 from ..errors import DataError, EquationError, UsageError
 from ..hints import missing_extra
+from .ready import check_ready
 
 OPSET = 17
 """The least version of ONNX's operators that is written."""
@@ -69,7 +70,7 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None) ->
             f"opset={opset!r}: it is a whole number from {OPSET} to {onnx.defs.onnx_opset_version()}, the latest that "
             f"the installed onnx {onnx.__version__} knows."
         )
-    _check(model)
+    check_ready(model)
     passes = [_watched(model, size, seed) for seed, size in enumerate(BATCHES)]
     graph = Graph(onnx, opset, _weights(model))
     shapes = [("batch", *shape) for shape in _shapes(model)]
@@ -312,20 +313,6 @@ def _package() -> Any:
     except ImportError as error:
         raise missing_extra("an ONNX file", "onnx", "onnx") from error
     return onnx
-
-
-def _check(model: Any) -> None:
-    if model.device != "cpu":
-        raise UsageError(f"the model is on {model.device}: save it, and export what `load(path, device='cpu')` gives.")
-    if not model.built and model.knows_its_input:
-        model.build()
-    if not model.built:
-        raise UsageError("the model has no weights yet: build it, or train it, before it is exported.")
-    for number, w in enumerate(model.weights):
-        odd = int(w.size - numpy.isfinite(w.numpy()).sum())
-        if odd:
-            name = getattr(w, "name", None) or f"weight {number}"
-            raise DataError(f"{name}, of shape {w.shape}, has {odd:,} values that are NaN or infinite: train it anew.")
 
 
 def _key(array: Any) -> tuple[Any, ...]:

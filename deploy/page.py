@@ -6,22 +6,21 @@ import copy
 import functools
 import math
 import zlib
-from importlib import resources
 from typing import Any
 
 import numpy
 
-from ..blackboard.document import embedded
+from ..blackboard.document import assembled, web_file
 from ..blackboard.texts import LANGUAGES, check_language
-from ..engine.markup import rendered
 from ..engine.tensor import Tensor
-from ..errors import DataError, ShapeError, UsageError
+from ..errors import ShapeError, UsageError
 from ..nn import Sequential
 from ..nn.measuring import measure
 from ..nn.penalties import constrain
 from ..optim.optimizer import AVERAGE
 from ..replay.recorded import Recorded, recorded
 from .javascript import Program, encoded, javascript, quantised
+from .ready import check_ready
 from .texts import TEXTS
 
 SAMPLES = 16
@@ -54,7 +53,8 @@ def page(
     Raises UsageError for a model that the page cannot have, and DataError where a weight is not finite.
     """
     check_language(lang)
-    model = _own(model)
+    check_ready(model)
+    model = copy.deepcopy(model)  # which is changed
     side, shape = side_of(model), _shape(model)
     if side is None and (len(shape) != 1 or shape[0] > FIELDS):
         raise UsageError(
@@ -100,15 +100,10 @@ def page(
         "train": {"batch": BATCH, "steps": STEPS, "onehot": _is_onehot(model)} if trainable else None,
         "softmax": _ends_with_softmax(model),
     }  # fmt: skip
-    own = [web_file("deploy", name) for name in ("net", "read")]
-    scripts = [web_file("blackboard", "tools"), f"const program = {program.text};", *own]
-    style = web_file("blackboard", "base", "css") + web_file("deploy", "read", "css")
+    own = [web_file("deploy", f"{name}.js") for name in ("net", "read")]
+    scripts = [web_file("blackboard", "tools.js"), f"const program = {program.text};", *own]
     sections = {"proof": "proof", "work": "reader", "teach": "", "inside": ""}
-    made = rendered(
-        "blackboard/web/page.html", title=data["heading"][lang], style=style, sections=sections, scripts=scripts,
-        data=embedded(data),
-    )  # fmt: skip
-    return made, facts
+    return assembled(data, sections, scripts, web_file("deploy", "read.css")), facts
 
 
 def side_of(model: Any) -> int | None:
@@ -129,23 +124,6 @@ def _shape(model: Any) -> tuple[int, ...]:
             "a page is for a model of one input and one output: `chalkgrad export RUN net.onnx` takes any."
         )
     return tuple(model.shapes[0])
-
-
-def _own(model: Any) -> Any:
-    """A copy on the CPU, to be changed. Raises DataError where a weight is not finite."""
-    if model.device != "cpu":
-        raise UsageError(f"the model is on {model.device}: save it, and export what `load(path, device='cpu')` gives.")
-    if not model.built and model.knows_its_input:
-        model.build()
-    if not model.built:
-        raise UsageError("the model has no weights yet: build it, or train it, before it is exported.")
-    made = copy.deepcopy(model)
-    for number, w in enumerate(made.weights):
-        if not numpy.isfinite(w.numpy()).all():
-            name = getattr(w, "name", None) or f"weight {number}"
-            odd = int(w.size - numpy.isfinite(w.numpy()).sum())
-            raise DataError(f"{name}, of shape {w.shape}, has {odd:,} values that are NaN or infinite: train it anew.")
-    return made
 
 
 def _samples(model: Any, shape: tuple[int, ...], side: int | None, samples: Any, labels: Any) -> tuple[Any, Any]:
@@ -299,9 +277,3 @@ def _compact(x: Any) -> dict[str, Any]:
         if ((levels >= 0) & (levels <= 255) & (levels / numpy.float32(scale) == x)).all():
             return {"scale": scale, "b": encoded(levels.astype("uint8"))}
     return {"b": encoded(x)}
-
-
-def web_file(room: str, name: str, kind: str = "js") -> str:
-    """A file of the page without what is for its readers alone."""
-    text = (resources.files(__package__.rpartition(".")[0]) / room / "web" / f"{name}.{kind}").read_text("utf-8")
-    return "\n".join(line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("//"))

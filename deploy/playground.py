@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy
 
-from ..blackboard.document import embedded, said_in_both
+from ..blackboard.document import assembled, said_in_both, web_file
 from ..blackboard.documented import DOCUMENTED
 from ..blackboard.page import documented_forms
 from ..blackboard.texts import LANGUAGES, check_language
-from ..engine.markup import rendered
 from ..engine.tensor import Tensor
 from ..equation.javascript import functions, script
 from ..ops.activation import relu, sigmoid, softplus
@@ -25,7 +24,6 @@ from ..ops.elementary import tanh
 from ..optim import SGD, Adam, RMSprop
 from ..replay.recorded import recorded
 from .javascript import encoded, javascript
-from .page import web_file
 from .texts import PLAYGROUND
 
 DEPTH, WIDTH, POINTS, GRID, SEEDS = 3, 8, 200, 40, 10
@@ -150,14 +148,11 @@ def playground(lang: str = "en") -> str:
     }
     written = ", ".join(f"{name}: {made['script']}" for name, made in updates.items())
     scripts = [
-        web_file("blackboard", "tools"),
+        web_file("blackboard", "tools.js"),
         f"const program = {program.text};",
-        web_file("deploy", "net"),
+        web_file("deploy", "net.js"),
         f"const F = {functions()}, updates = {{ {written} }};",
-        web_file("deploy", "playground"),
+        web_file("deploy", "playground.js"),
     ]
-    style = web_file("blackboard", "base", "css") + web_file("deploy", "playground", "css")
-    return rendered(
-        "blackboard/web/page.html", title=heading[lang], style=style,
-        sections={"work": "work", "neurons": "", "equations": ""}, scripts=scripts, data=embedded(data),
-    )  # fmt: skip
+    sections = {"work": "work", "neurons": "", "equations": ""}
+    return assembled(data, sections, scripts, web_file("deploy", "playground.css"))

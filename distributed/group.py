@@ -16,8 +16,8 @@ import numpy
 
 from ..engine import backend
 from ..engine.capturing import capturing
-from ..engine.tape import Node, clock
-from ..engine.taping import Plan
+from ..engine.tape import Node
+from ..engine.taping import Alone
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import missing_extra
@@ -102,13 +102,7 @@ class Group:
         xp = backend.namespace_of(x._data)
         array = xp.array(x._data)
         self.allreduce(array)
-        y = Tensor(array)
-        if x._requires_grad:
-            y._requires_grad, y._node = True, Node()
-            y._node.plan, y._node.parents, y._node.saved = _Summed(self), (x._node or x,), ()
-            y._node.cell, y._node.stamp, y._node.parameters = None, clock[0], {}
-            y._node.shape, y._node.dtype = y.shape, y.dtype
-        return y
+        return _Summed(self).result(array, (x._node or x,)) if x._requires_grad else Tensor(array)
 
     def broadcast(self, array: backend.Array) -> None:
         """array ← that of the lowest rank, in place."""
@@ -138,17 +132,14 @@ def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:70]}… {zlib.crc32(text.encode()):08x}"
 
 
-class _Summed(Plan):
+class _Summed(Alone):
     """What stands on the tape for a sum over the ranks."""
 
     __slots__ = ("group",)
 
     def __init__(self, group: Group) -> None:
-        from types import SimpleNamespace
-
-        self.primitive: Any = SimpleNamespace(name="a sum over the ranks")
-        self.pulls = self.taped_pulls = self.rules = ()
-        self.send, self.group = None, group
+        super().__init__("a sum over the ranks")
+        self.group = group
 
     def each(self, xp: Any, node: Node, gy: Any, useful: set[Any] | None, taped: bool) -> Any:
         """The gradient of its one operand."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from threading import get_ident
-from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -16,20 +15,19 @@ import numpy
 from ..errors import GraphError, UsageError
 from . import backend, random, tape
 from .road import watchers
-from .taping import Plan
+from .taping import Alone
 from .tensor import Tensor
 from .untaped import Taping, untaped
 
 
-class _Again(Plan):
+class _Again(Alone):
     """What stands on the tape for the function; `of` gives its value again, taped."""
 
     __slots__ = ("of", "value")
 
     def __init__(self, name: str, of: Callable[[], Any], value: Any) -> None:
-        self.primitive: Any = SimpleNamespace(name=f"checkpoint of {name}")
-        self.pulls = self.taped_pulls = self.rules = ()
-        self.send, self.of, self.value = None, of, value
+        super().__init__(f"checkpoint of {name}")
+        self.of, self.value = of, value
 
     def each(self, xp: Any, node: tape.Node, gy: Any, useful: set[Any] | None, taped: bool) -> Iterator[Any]:
         """Each useful parent with its gradient: the function's own reverse pass."""
@@ -86,12 +84,8 @@ def checkpoint(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
         keys = tuple(dict.fromkeys(x._node or x for x in read))
         plan = _Again(getattr(f, "__name__", "a function"), again, y._data)
-        result = Tensor(y._data)
-        result._requires_grad, result._version = True, y._version
-        result._node = tape.Node()
-        result._node.plan, result._node.parents, result._node.saved = plan, keys, tuple(read)
-        result._node.cell, result._node.stamp, result._node.parameters = None, tape.clock[0], {}
-        result._node.shape, result._node.dtype = y.shape, y.dtype
+        result = plan.result(y._data, keys, tuple(read))
+        result._version = y._version
         return result
 
     return lean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache, partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -119,6 +120,26 @@ def noting(plan):
 
     return note
 """
+
+
+class Alone(Plan):
+    """A plan that no primitive has: `each` says what goes back. name: what errors call it."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        self.primitive: Any = SimpleNamespace(name=name)
+        self.pulls = self.taped_pulls = self.rules = ()
+        self.send = None
+
+    def result(self, array: Any, parents: tuple[Any, ...], saved: tuple[Tensor, ...] = ()) -> Tensor:
+        """The array as a tensor behind a node of this plan. parents: nodes or leaves, each once."""
+        made = Tensor(array)
+        made._requires_grad, made._node = True, Node()
+        made._node.plan, made._node.parents, made._node.saved = self, parents, saved
+        made._node.cell, made._node.stamp, made._node.parameters = None, clock[0], {}
+        made._node.shape, made._node.dtype = made.shape, made.dtype
+        return made
 
 
 def _nothing(*given: Any) -> None:

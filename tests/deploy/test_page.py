@@ -209,14 +209,14 @@ def test_fifty_steps_on_the_page_drift_as_python_does(opened):
     model, x, labels = net("mnist", "mlp", 2, None)
     html, _ = page(model, x, labels, trainable=True)
     tab = opened(html)
-    own = pages._own(model)
+    own = copy.deepcopy(model)
     pages._training(own)  # the optimiser is at its first step afterwards
     draw = np.random.default_rng(0)
     batches = [(x[rows], labels[rows]) for rows in draw.integers(0, len(x), (50, 16))]
 
     def trained(rows, *orders):
         """The weights after the same steps, each sum in another order: that of rows, pixels, hidden units, classes."""
-        net = pages._own(own)
+        net = copy.deepcopy(own)
         w1, b1, w2, b2 = (w._data for w in net.weights)
 
         def arrange(pixels, units, classes):
