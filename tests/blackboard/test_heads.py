@@ -10,6 +10,7 @@ from chalkgrad.blackboard.terminal import Terminal
 from chalkgrad.errors import DataError, UsageError
 from chalkgrad.models import BERT, GPT
 
+OPACITIES = "all => all.map(r => Number(r.getAttribute('fill-opacity')))"
 IDS, TOKENS = [3, 1, 4, 1, 5], ["c", " ", "a", "\n", "b"]
 SMALL = {"width": 12, "depth": 2, "heads": 3, "positions": 6, "vocabulary": 7, "seed": 2}
 
@@ -44,6 +45,29 @@ def test_they_are_told(model):
     assert '"row":1' in page
     assert page.count('"weights":') == 6
     assert f'"v[{FEATURES}]"' not in page
+
+
+@pytest.mark.deep
+@pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
+@pytest.mark.parametrize(("scheme", "width", "lang"), [("light", 1280, "en"), ("dark", 390, "zh")])
+def test_its_page_shows_what_is_chosen_and_is_for_everybody(model, opened, accessible, scheme, width, lang):
+    heads = heads_of(model, IDS, TOKENS, "small")
+    tab = opened(heads_page(heads, 1, 1, lang), width=width, scheme=scheme)
+    accessible(tab)
+    for label, place in (("layer", 1), ("heads.head", 2), ("token", 3)):
+        tab.locator(f"select[id='{label}']").select_option(index=place)
+    one = heads.head(2, 3)
+    shown = tab.locator("svg.heads rect[data-row]").evaluate_all(OPACITIES)
+    wanted = one.weights / one.weights.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.reshape(shown, wanted.shape), wanted, atol=1e-6)
+    last = tab.locator("#heads table tr").last.locator("td, th").all_inner_texts()
+    np.testing.assert_allclose(
+        [float(x.replace("−", "-")) for x in last[3:]], one.outputs[3, :FEATURES], rtol=2e-3, atol=1e-6
+    )
+    tab.locator("svg.heads rect[data-row='1']").first.click()
+    assert "2" in tab.locator("#heads caption").inner_text()
+    accessible(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_page_has_a_size(model, monkeypatch):
