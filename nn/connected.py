@@ -222,8 +222,8 @@ class Connected:
         """
         if not self.parts:
             raise UsageError("the model has no layers: add some first.")
-        opened = isinstance(self.parts[0], Body) and not self.built
-        if opened and isinstance(input_shape, list) and len(input_shape) != len(self.inputs_at):
+        written = isinstance(self.parts[0], Body)  # a `call` of one's own takes what its layers take
+        if written and not self.built and isinstance(input_shape, list) and len(input_shape) != len(self.inputs_at):
             self._spread(len(input_shape), len(self.outputs_at))
         known = self._declared()
         given = known if input_shape is None else input_shape if isinstance(input_shape, list) else [input_shape]
@@ -237,7 +237,7 @@ class Connected:
                     "or call fit(x, y) or build(input_shape) first."
                 )
             shape = checked_sample("input_shape", shape)
-            if own is not None and not fits(shape, own):
+            if own is not None and not written and not fits(shape, own):
                 raise ShapeError(f"samples have shape {shape}, but the model was made for {own}.")
             shapes[number] = tuple(shape)
         sources = dict[int, str]()

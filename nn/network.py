@@ -389,12 +389,22 @@ class Network(Connected):
         return MIXED if self.mixed else self.dtype
 
     def check_input(self, shape: Any) -> None:
-        """Raise ShapeError where a batch of this shape is not what the model was built for."""
+        """Raise ShapeError where a batch of this shape is not what the model takes: what it was built for, or what a
+        `call` of its own takes.
+        """
         shapes = shape if isinstance(shape, list) else [shape]
         if not self.built:
             self.infer_shapes([each[1:] for each in shapes])
             return
-        for each, own in zip(shapes, self.input_shapes, strict=True):
-            if not fits(each[1:], own):
-                told = ", ".join(str(n) for n in own)
-                raise ShapeError(f"the model takes batches of shape (batch, {told}), not {each}.")
+        misfits = [(each, own) for each, own in zip(shapes, self.input_shapes, strict=True) if not fits(each[1:], own)]
+        if not misfits:
+            return
+        (each, own), reason = misfits[0], "."
+        if isinstance(self.parts[0], Body):
+            try:
+                self.infer_shapes([each[1:] for each in shapes])
+                return
+            except (ShapeError, UsageError) as error:
+                reason = f": {error}"
+        told = ", ".join(str(n) for n in own)
+        raise ShapeError(f"the model takes batches of shape (batch, {told}), not {each}{reason}")

@@ -171,6 +171,28 @@ def test_a_model_of_ones_own_hands_training_on(same):
     assert not np.array_equal(model.predict(X), model(X, training=True, generator=np.random.default_rng(0)))
 
 
+class Mean(Model):
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = layers.Embedding(7, 4), Dense(3)
+
+    def call(self, ids):
+        return self.last(self.table(ids).mean(axis=1))
+
+
+def test_a_model_of_ones_own_takes_sequences_of_any_length():
+    model = Mean()
+    short = model(np.array([[1, 2, 3]]))
+    assert model(np.array([[1, 2, 3, 1, 2, 3]])).numpy() == pytest.approx(short.numpy(), rel=1e-6)
+    assert model.predict(np.ones((5, 9), int)).shape == (5, 3)
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 2), int), np.ones((4, 3)), verbose=0)
+    model = Net()
+    model(X)
+    with pytest.raises(ShapeError, match=r"batches of shape \(batch, 6\), not \(2, 5\): affine cannot take a of shape"):
+        model(np.ones((2, 5)))
+
+
 def test_operators_of_symbols_are_layers():
     a, b = Input((6,)), Input((6,), name="b")
     model = Model([a, b], -((2 * a - b / 4) ** 2) + 1)
