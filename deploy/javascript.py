@@ -6,8 +6,8 @@
     program.memory                                       # the arrays that M is made of, with what they hold
 
 Several lists (`predict`, `train`) share the weights, and whatever else is one array in Python. In the browser
-`web/net.js` makes it run; write into the page `const net = chalkNet(TEXT, DESCRIPTION)` with `program.text` and the
-JSON of `program.described()`, then
+`web/net.js` makes it run; write into the page `const net = await chalkNet(TEXT, DESCRIPTION)` with `program.text` and
+the JSON of `program.described()`, then
 
     const [y] = net.run("predict", x)                    // x, y: Float32Array, in row-major order; y is a copy
     net.memory                                           // the arrays by name; program.at(array) says where one lies
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -302,8 +303,13 @@ def quantised(array: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def encoded(array: Any) -> str:
-    """The bytes as text, the least significant first."""
-    return base64.b64encode(numpy.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+    """The elements as text, which `chalkArray` of net.js reads, to the bit: deflated, in base64.
+
+    The first bytes of all elements stand before all second ones, since exponents are alike.
+    """
+    elements = numpy.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).reshape(-1)
+    planes = elements.view("uint8").reshape(-1, array.itemsize).T
+    return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode()
 
 
 def _parts(m: Memory, packed: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[list[Any]]:

@@ -21,7 +21,7 @@ from ..optim.optimizer import AVERAGE
 from ..replay.recorded import Recorded, recorded
 from .javascript import Program, encoded, javascript, quantised
 from .ready import check_ready
-from .texts import TEXTS
+from .texts import FAULTS, TEXTS
 
 SAMPLES = 16
 """That the page compares on opening."""
@@ -83,7 +83,7 @@ def page(
     data = {
         "lang": lang,
         "heading": dict.fromkeys(LANGUAGES, title or f"chalkgrad · {model.name}"),
-        "texts": {key: dict(zip(LANGUAGES, both, strict=True)) for key, both in TEXTS.items()},
+        "texts": {key: dict(zip(LANGUAGES, both, strict=True)) for key, both in (TEXTS | FAULTS).items()},
         "net": program.described(packed),
         "sum": _sum(program),
         "side": side,

@@ -24,7 +24,7 @@ from ..ops.elementary import tanh
 from ..optim import SGD, Adam, RMSprop
 from ..replay.recorded import recorded
 from .javascript import encoded, javascript
-from .texts import PLAYGROUND
+from .texts import FAULTS, PLAYGROUND
 
 DEPTH, WIDTH, POINTS, GRID, SEEDS = 3, 8, 200, 40, 10
 """Most hidden layers, neurons of one, and points; places of the plane by side; drawings of first weights."""
@@ -130,7 +130,7 @@ def playground(lang: str = "en") -> str:
     updates = {name: update(name) for name in OPTIMIZERS}
     heading = {language: PLAYGROUND["heading"][k] for k, language in enumerate(LANGUAGES)}
     said = said_in_both(heading, lang)
-    said["texts"] |= {key: dict(zip(LANGUAGES, both, strict=True)) for key, both in PLAYGROUND.items()}
+    said["texts"] |= {key: dict(zip(LANGUAGES, both, strict=True)) for key, both in (PLAYGROUND | FAULTS).items()}
     start = numpy.random.default_rng(0).uniform(-1, 1, (SEEDS, SIZE))
     data = {
         **said,
@@ -140,7 +140,7 @@ def playground(lang: str = "en") -> str:
         "slots": {name: made["slots"] for name, made in updates.items()},
         "adam": OPTIMIZERS["adam"].hyperparameters,
         "activations": list(ACTIVATIONS),
-        "start": [encoded(row.astype("float32")) for row in start],
+        "start": encoded(start.astype("float32")),
         "data": {
             name: {"x": encoded(x.astype("float32").ravel()), "y": encoded(y.astype("float32"))}
             for name, (x, y) in data_sets().items()

@@ -1,20 +1,29 @@
 // A net in typed arrays: the program that Python wrote, over the memory that it described.
 "use strict";
 
-function chalkNet(program, described) {
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
-  const memory = {};
-  for (const [name, [type, length]] of Object.entries(described.memory)) memory[name] = new globalThis[type](length);
+// An array as Python wrote it: deflated, the first bytes of all elements before all second ones
+async function chalkArray(type, text) {
+  const given = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), Type = globalThis[type], size = Type.BYTES_PER_ELEMENT;
+  const stream = new Blob([given]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const planes = new Uint8Array(await new Response(stream).arrayBuffer()), bytes = new Uint8Array(planes.length), length = planes.length / size;
+  for (let k = 0; k < size; k++) for (let i = 0; i < length; i++) bytes[i * size + k] = planes[k * length + i];
+  return new Type(bytes.buffer);
+}
+
+async function chalkNet(program, described) {
+  const memory = {}, first = [];
+  for (const [name, [type, length, parts]] of Object.entries(described.memory)) {
+    memory[name] = new globalThis[type](length);
+    for (const [at, part] of parts) {
+      if (part.b) { first.push([name, at, await chalkArray(type, part.b)]); continue; }
+      const q = await chalkArray("Int8Array", part.q), s = await chalkArray("Float32Array", part.s); // rounded to int8, a scale a column
+      first.push([name, at, Float32Array.from(q, (v, i) => v * s[i % s.length])]);
+    }
+  }
 
   function reset() {
-    for (const [name, [type, , parts]] of Object.entries(described.memory)) {
-      memory[name].fill(0);
-      for (const [at, part] of parts) {
-        if (part.b) { memory[name].set(new globalThis[type](bytes(part.b)), at); continue; }
-        const q = new Int8Array(bytes(part.q)), s = new Float32Array(bytes(part.s)); // rounded to int8, a scale a column
-        for (let i = 0; i < q.length; i++) memory[name][at + i] = q[i] * s[i % s.length];
-      }
-    }
+    for (const m of Object.values(memory)) m.fill(0);
+    for (const [name, at, values] of first) memory[name].set(values, at);
   }
 
   // The places of an array's elements in its memory, in row-major order
@@ -38,4 +47,12 @@ function chalkNet(program, described) {
     return described.outputs[name].map(read);
   }
   return { run, reset, read, memory, described };
+}
+
+// A page's script. Where it fails, as when the file is damaged, that stands in the section of this name
+async function chalkPage(id, script) {
+  try { await script(); } catch (error) {
+    console.error(error);
+    tools.frame(() => document.getElementById(id).replaceChildren(make("p", { class: "bad", role: "alert" }, T(globalThis.DecompressionStream ? "damaged" : "old"))));
+  }
 }

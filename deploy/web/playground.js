@@ -1,11 +1,11 @@
 // The playground: what is chosen, drawn and told. Layers, gradients and updates are the engine's, in `program`, `updates`.
 "use strict";
 
-(() => {
+chalkPage("work", async () => {
   const { depth: DEPTH, width: WIDTH, points: POINTS, grid: GRID, weights: SIZE } = page.sizes, REACH = 1.2, KEPT = 2000;
   const { beta_1: B1, beta_2: B2, epsilon: EPSILON } = page.adam;
-  const net = chalkNet(program, page.net);
-  const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const net = await chalkNet(program, page.net), starts = await chalkArray("Float32Array", page.start), sets = {};
+  for (const [name, both] of Object.entries(page.data)) sets[name] = await Promise.all(["x", "y"].map((k) => chalkArray("Float32Array", both[k])));
   const RATES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1];
   const chosen = { dataset: "spirals", depth: 3, widths: [8, 8, 8], activation: "tanh", optimizer: "adam", rate: 0.01, seed: 0, adds: 0 };
   const own = { x: [], y: [] };
@@ -14,8 +14,8 @@
   const centre = (k) => ((k + 0.5) / GRID) * 2 * REACH - REACH;
   function points() {
     if (chosen.dataset === "own") return own;
-    const { x, y } = page.data[chosen.dataset];
-    return { x: floats(x), y: floats(y) };
+    const [x, y] = sets[chosen.dataset];
+    return { x, y };
   }
   let at = points();
   const list = (kind) => `${kind}_${chosen.depth}_${chosen.depth ? chosen.activation : "tanh"}`;
@@ -33,7 +33,7 @@
   };
 
   function restart() {
-    const draws = floats(page.start[chosen.seed % page.start.length]);
+    const draws = starts.subarray((SIZE * chosen.seed) % starts.length);
     s = { theta: new Float32Array(SIZE), g: new Float32Array(SIZE), t: 0 };
     for (const { begin, rows, columns, used, active } of layers()) {
       const most = Math.sqrt(6 / (used + active));
@@ -200,4 +200,4 @@
     chosen, change, restart, accuracy, back, state: () => s, points: () => ({ x: [...at.x], y: [...at.y] }), loss: () => derivative()[0][0],
     step: (n = 1) => { for (let k = 0; k < n; k++) step(); look(); },
   };
-})();
+});

@@ -1,12 +1,11 @@
 // The page of one net: it compares itself with Python, reads what is drawn, shows its inside, and learns.
 "use strict";
 
-(() => {
-  const net = chalkNet(program, page.net), side = page.side, size = page.inputs, SIZE = 280, PEN = 22, STROKE = 0.25;
-  const raw = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const floats = (text) => new Float32Array(raw(text).buffer);
-  const samples = page.samples.x.scale ? Float32Array.from(raw(page.samples.x.b), (v) => v / page.samples.x.scale) : floats(page.samples.x.b);
-  const wanted = floats(page.samples.y), count = samples.length / size, classes = wanted.length / count;
+chalkPage("proof", async () => {
+  const net = await chalkNet(program, page.net), side = page.side, size = page.inputs, SIZE = 280, PEN = 22, STROKE = 0.25;
+  const { scale, b: packed } = page.samples.x;
+  const samples = scale ? Float32Array.from(await chalkArray("Uint8Array", packed), (v) => v / scale) : await chalkArray("Float32Array", packed);
+  const wanted = await chalkArray("Float32Array", page.samples.y), count = samples.length / size, classes = wanted.length / count;
   const sampleAt = (k) => samples.slice(k * size, (k + 1) * size);
   const percent = (p) => `${(100 * p).toFixed(1)} %`;
   const predict = (x) => net.run("predict", x);
@@ -246,4 +245,4 @@
   window.reader = { net, predict, fit, step, tested, batch, samples, inkOfPad, given: () => given, outputs: () => outputs };
   tools.frame(render);
   if (!side) fill(sampleAt(0));
-})();
+});

@@ -25,9 +25,9 @@ def in_node(calls):
     text = (resources.files("chalkgrad.deploy") / "web" / "net.js").read_text("utf-8")
     for program, name, inputs in calls:
         given = ", ".join(f"Float32Array.from({np.asarray(x).reshape(-1).tolist()})" for x in inputs)
-        net = f"chalkNet({program.text}, {json.dumps(program.described())})"
+        net = f"(await chalkNet({program.text}, {json.dumps(program.described())}))"
         text += f"\nconsole.log(JSON.stringify({net}.run({name!r}, {given}).map((a) => Array.from(a))));"
-    said = subprocess.run([NODE, "-"], input=text, capture_output=True, text=True, check=False)
+    said = subprocess.run([NODE, "--input-type=module", "-"], input=text, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     return [[np.array(a) for a in json.loads(line)] for line in said.stdout.splitlines()]
 

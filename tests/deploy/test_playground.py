@@ -13,6 +13,18 @@ browsers = pytest.mark.filterwarnings("default")  # of the libraries that drive 
 CHOICE = "{depth: 2, widths: [5, 3, 8], activation: 'tanh', optimizer: '%s', dataset: 'moons'}"
 
 
+@pytest.fixture
+def opened(opened):
+    """Open the playground, and wait until it is there."""
+
+    def open_page(*args, **options):
+        tab = opened(*args, **options)
+        tab.wait_for_function("globalThis.playground")
+        return tab
+
+    return open_page
+
+
 def weights_of(theta):
     """The weights of a net of 5 and 3 neurons, in its layers' order, from the flat ones of a page."""
     found, at, used = [], 0, 2
@@ -47,6 +59,7 @@ def test_a_masked_net_is_the_narrow_one():
 
 def test_the_page_is_one_file_that_asks_nothing():
     page = playground("zh")
+    assert len(page.encode()) < 250_000
     assert "https://" not in page
     assert "http://" not in re.sub(r"http://www.w3.org/\S+", "", page)
     with pytest.raises(cg.errors.UsageError, match="language"):
