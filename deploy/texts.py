@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 FAULTS: dict[str, tuple[str, str]] = {
-    "damaged": ("This file is damaged: it cannot be read. Ask for another copy.", "文件已损坏，无法读取。请索取另一份。"),
+    "damaged": ("This file is damaged: it cannot be read. Ask for another copy.",
+                "文件已损坏，无法读取。请索取另一份。"),
     "old": ("This browser is too old for the page: take one of 2023 or later.",
             "此浏览器版本过旧，无法显示本页：请使用 2023 年或之后的浏览器。"),
-}
+}  # fmt: skip
 """Why a page cannot start."""
 
 TEXTS: dict[str, tuple[str, str]] = {

@@ -18,8 +18,8 @@ from chalkgrad.commands.run_folder import FACT, FORMAT
 from chalkgrad.commands.train import Settings, make_model, training_data
 from chalkgrad.datasets.images import read_image
 from chalkgrad.deploy import page as pages
-from chalkgrad.deploy.page import page
 from chalkgrad.deploy.javascript import encoded
+from chalkgrad.deploy.page import page
 from chalkgrad.errors import DataError, UsageError
 
 browsers = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
