@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy
 
+from ..checks import whole
 from ..engine.tensor import Tensor, tensor
 from ..errors import ShapeError
+from ..names import is_ours
 from ..nn.initializers import RandomNormal, make_initializer
 from ..nn.layers import Dense, Dropout, Layer, LayerNormalization, MultiHeadAttention
 from ..nn.model import Model
@@ -79,6 +84,11 @@ class Transformer(Model):
     sample: ClassVar[tuple[int | None, ...]] = (None,)
     """The shape of one sample."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if is_ours(cls):
+            cls.__init__ = _counted(cls.__init__)  # type: ignore[method-assign]
+
     @property
     def longest(self) -> int | None:
         """How many steps a sequence has at most."""
@@ -106,6 +116,21 @@ class Transformer(Model):
         """Draw the weights, if there are none yet: from the seed, or from a generator."""
         if not self.built:
             self.draw(self.sample, generator)
+
+
+def _counted(constructor: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose arguments that are annotated as whole numbers are checked to be some, of 1 or more."""
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def checked(*args: Any, **options: Any) -> None:
+        given = signature.bind(*args, **options).arguments
+        for name, value in given.items():
+            if signature.parameters[name].annotation == "int":
+                given[name] = whole(type(args[0]).__name__, name, value)
+        constructor(**given.pop("options", {}), **given)
+
+    return checked
 
 
 def numbers(start: int, count: int, most: int, like: Tensor) -> Tensor:

@@ -172,6 +172,8 @@ def changed(folder, **settings):
         ({"n_layer": 1}, DataError, r"unknown are h\.1\.attn\.c_attn\.bias"),
         ({"vocab_size": 12}, ShapeError, r"wte\.weight has shape \(11, 12\); by its config\.json it is \(12, 12\)"),
         ({"n_head": 5}, ShapeError, "a width of 12 does not divide into 5 heads"),
+        ({"n_head": 0}, UsageError, r"GPT\(heads=0\): it is a whole number of 1 or more"),
+        ({"n_layer": "2"}, UsageError, r"GPT\(depth='2'\): it is a whole number"),
     ],
 )
 def test_a_folder_that_does_not_fit(folder, settings, error, text):
