@@ -36,6 +36,7 @@ from ..engine import backend
 from ..errors import UsageError
 from ..replay.listing import Instruction, Variable, variables
 from ..replay.recorded import Recorded
+from .alike import functions
 from .forms import written
 from .places import Operand, Place, number
 
@@ -118,9 +119,19 @@ def javascript(lists: Mapping[str, Recorded], turns: int = 2000) -> Program:
     for k, m in enumerate(program.memory.values()):
         m.name = f"m{k}"
     program.memory = {m.name: m for m in program.memory.values()}
-    texts = [writer.write(turns) for writer in writers]
+    lines = [writer.write(turns) for writer in writers]
+    head, calls = functions(list(itertools.chain.from_iterable(lines)))
+    rest = iter(calls)
+    texts = [
+        f"{writer.name}: ((steps) => () => {{ for (const step of steps) step(); }})([\n"
+        + "".join(f"{next(rest)},\n" for _ in own)
+        + "])"
+        for writer, own in zip(writers, lines, strict=True)
+    ]
     names = ", ".join(program.memory)
-    program.text = f"(M) => {{ const {{{names}}} = M; const t = new Float64Array({_longest(writers)}); return {{\n"
+    program.text = (
+        f"(M) => {{ const {{{names}}} = M; const t = new Float64Array({_longest(writers)});\n{head}return {{\n"
+    )
     program.text += ",\n".join(texts) + "\n}; }"
     return program
 
@@ -198,8 +209,8 @@ class Writer:
 
     # The whole
 
-    def write(self, turns: int) -> str:
-        """The text of the list, as a property of an object."""
+    def write(self, turns: int) -> list[str]:
+        """The texts of the list's calls, in their order."""
         lines = []
         for v in self.found.inputs:
             self.mark(v)
@@ -224,8 +235,7 @@ class Writer:
             self.mark(instruction.out, instruction)
         for v in self.found.outputs:
             self.need(v)
-        calls = "".join(f"(() => {{ {line} }}),\n" for line in lines)
-        return f"{self.name}: ((steps) => () => {{ for (const step of steps) step(); }})([\n{calls}])"
+        return lines
 
     def call(self, instruction: Instruction) -> str:
         """The text of one array call."""

@@ -31,6 +31,8 @@ STEPS = 20
 """Of training for a correction."""
 FIELDS = 64
 """The most numbers that are asked for one by one."""
+SEQUENCE = 4096
+"""The most numbers of a sequence, in all its steps."""
 SMALLEST = 8
 """The least side of a picture; fewer numbers are numbers."""
 FILTERS = 32
@@ -44,7 +46,8 @@ def page(
     """A page that computes what the model computes, as HTML, and what was measured on the samples.
 
     A model of square pictures of one colour, whose last layer has softmax, gets a canvas to draw on; one of at most
-    FIELDS numbers gets fields. samples: inputs as the model takes them; SAMPLES of them come with the page, together
+    FIELDS numbers gets fields; one of sequences, (steps, features), of at most SEQUENCE numbers, gets a field with a
+    line for each step. samples: inputs as the model takes them; SAMPLES of them come with the page, together
     with what the model makes of them in Python, which the page compares on opening. Without, they are drawn. labels:
     the class of each, as integers. The accuracies are measured on all of them, and come back as "accuracy" and
     "accuracy as int8".
@@ -56,10 +59,16 @@ def page(
     check_ready(model)
     model = copy.deepcopy(model)  # which is changed
     side, shape = side_of(model), _shape(model)
-    if side is None and (len(shape) != 1 or shape[0] > FIELDS):
+    if model.takes_integers:
         raise UsageError(
-            "a page is for a model that takes square pictures of one colour and ends with softmax, or at most "
-            f"{FIELDS} numbers; this one takes samples of shape {shape}. `chalkgrad export RUN net.onnx` takes any."
+            f"a page takes pictures or numbers, and {model.name} takes ids, such as those of tokens: `chalkgrad serve "
+            "RUN` answers for them, and `chalkgrad generate RUN` goes on with a text."
+        )
+    if side is None and math.prod(shape) > {1: FIELDS, 2: SEQUENCE}.get(len(shape), 0):
+        raise UsageError(
+            "a page is for a model that takes square pictures of one colour and ends with softmax, at most "
+            f"{FIELDS} numbers, or sequences of at most {SEQUENCE:,} in all; this one takes samples of shape {shape}. "
+            "`chalkgrad export RUN net.onnx` takes any."
         )
     x, y = _samples(model, shape, side, samples, labels)
     facts, encodings = _accuracy(model, x, y), {}
@@ -87,7 +96,7 @@ def page(
         "net": program.described(packed),
         "sum": _sum(program),
         "side": side,
-        "inputs": math.prod(shape),
+        "shape": shape,
         "layers": _names(model),
         "kernel": at,
         "filters": FILTERS,

@@ -45,7 +45,7 @@ def as_one_call(
         if xp is numpy:
             return call(*arrays)
         trace = capturing()
-        if trace is None or backend.device_of(trace.plain(arrays[0])) != "cpu":
+        if trace is None or not trace.kernels or backend.device_of(trace.plain(arrays[0])) != "cpu":
             return function(xp, *arrays, **fixed)
         return trace.call(name, call, arrays)
 

@@ -2,7 +2,7 @@
 "use strict";
 
 chalkPage("proof", async () => {
-  const net = await chalkNet(program, page.net), side = page.side, size = page.inputs, SIZE = 280, PEN = 22, STROKE = 0.25;
+  const net = await chalkNet(program, page.net), side = page.side, size = page.shape.reduce((a, b) => a * b, 1), SIZE = 280, PEN = 22, STROKE = 0.25;
   const { scale, b: packed } = page.samples.x;
   const samples = scale ? Float32Array.from(await chalkArray("Uint8Array", packed), (v) => v / scale) : await chalkArray("Float32Array", packed);
   const wanted = await chalkArray("Float32Array", page.samples.y), count = samples.length / size, classes = wanted.length / count;
@@ -217,8 +217,9 @@ chalkPage("proof", async () => {
         make("div", {}, make("h2", {}, T("draw")), pad, make("p", { class: "quiet" }, T("how")), make("div", { class: "row" }, make("button", { type: "button", id: "clear", onclick: clear }, T("clear")), next)),
         make("div", {}, make("h2", {}, T("reads")), make("div", { class: "row" }, answer, make("figure", { style: "margin: 0" }, seen, make("figcaption", { class: "quiet" }, T("seen")))), said_, levels));
     } else {
-      at("work").replaceChildren(make("div", {}, make("h2", {}, T("inputs")), fields, make("div", { class: "row" }, next)), make("div", {}, make("h2", {}, T("outputs")), levels));
+      at("work").replaceChildren(make("div", {}, make("h2", {}, T("inputs")), sequence ? make("label", {}, T("sequence", { steps, features }), rows) : fields, sequence ? wrong : null, make("div", { class: "row" }, next)), make("div", {}, make("h2", {}, T("outputs")), levels));
       [...fields.children].forEach((label, k) => { label.firstChild.textContent = T("input", { n: k + 1 }); });
+      if (sequence) readRows();
     }
     if (page.train && page.softmax) at("teach").replaceChildren(make("h2", {}, T("teach")), make("p", {}, T("teachhow", { steps: page.train.steps })),
       make("div", { class: "row" }, ...Array.from({ length: classes }, (_, k) => make("button", { type: "button", class: "label", onclick: () => teach(k) }, String(k)))), message,
@@ -235,12 +236,25 @@ chalkPage("proof", async () => {
     x.forEach((v, k) => { pen.fillStyle = `rgba(0, 0, 0, ${v})`; pen.fillRect((k % side) * p, Math.floor(k / side) * p, p, p); });
     show(x);
   }
-  const fields = make("div", { class: "fields" }, ...(side ? [] : Array.from({ length: size }, () => make("label", {}, "", make("input", { type: "text", inputmode: "decimal", value: "0", oninput: readFields })))));
+  const [steps, features] = page.shape, sequence = !side && features !== undefined;
+  const rows = make("textarea", { rows: 10, spellcheck: "false", autocomplete: "off", oninput: readRows }), wrong = make("p", { class: "bad", role: "status" });
+  function readRows() {
+    const lines = rows.value.trim().split("\n").map((line) => line.trim().split(/[\s,;]+/)), found = lines.map((line) => line.map(read));
+    const bad = found.findIndex((line) => line.length !== features || line.includes(null));
+    const fault = bad >= 0 ? ["badline", { line: bad + 1, text: lines[bad].join(" ").slice(0, 40), features }] : found.length !== steps ? ["badcount", { lines: found.length, steps }] : null;
+    wrong.textContent = fault ? T(...fault) : "";
+    show(fault ? null : Float32Array.from(found.flat()));
+  }
+  const fields = make("div", { class: "fields" }, ...(side || sequence ? [] : Array.from({ length: size }, () => make("label", {}, "", make("input", { type: "text", inputmode: "decimal", value: "0", oninput: readFields })))));
   function readFields() {
     const values = [...fields.querySelectorAll("input")].map((input) => read(input.value));
     show(values.includes(null) ? null : Float32Array.from(values));
   }
-  function fill(x) { [...fields.querySelectorAll("input")].forEach((input, k) => { input.value = typed(x[k]); }); readFields(); }
+  function fill(x) {
+    if (sequence) { rows.value = Array.from({ length: steps }, (_, t) => Array.from(x.slice(t * features, (t + 1) * features), typed).join(" ")).join("\n"); readRows(); return; }
+    [...fields.querySelectorAll("input")].forEach((input, k) => { input.value = typed(x[k]); });
+    readFields();
+  }
 
   window.reader = { net, predict, fit, step, tested, batch, samples, inkOfPad, given: () => given, outputs: () => outputs };
   tools.frame(render);

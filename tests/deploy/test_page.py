@@ -42,7 +42,7 @@ def digits():
 
 def made(*stack, shape):
     model = cg.Sequential(stack)
-    model.build((shape,))
+    model.build(tuple(np.ravel(shape).tolist()))
     return model
 
 
@@ -114,9 +114,8 @@ def test_what_it_cannot_show_is_refused(tmp_path):
         page(broken)
     with pytest.raises(UsageError, match="compile"):
         page(made(layers.Dense(3, activation="softmax"), shape=4), trainable=True)
-    recurrent = cg.Sequential([layers.Input((8, 8)), layers.LSTM(4), layers.Dense(3, activation="softmax")])
-    with pytest.raises(UsageError, match="layer 1, LSTM"):
-        page(recurrent)
+    with pytest.raises(UsageError, match="takes ids"):
+        page(cg.Sequential([layers.Input((8,)), layers.Embedding(9, 4), layers.LSTM(4), layers.Dense(2)]))
     reading = made(layers.Dense(3), Reading(), shape=4)
     with pytest.raises(UsageError, match=r"layer 2, Reading: .* a value is read"):
         page(reading)
@@ -330,3 +329,42 @@ def test_numbers_are_typed_into_fields(opened, accessible):
     found = tab.evaluate("Array.from(reader.outputs()[0])")
     np.testing.assert_allclose(found, model.predict(np.array([[1, -2.5, 0.125]], "float32"))[0], atol=1e-6)
     accessible(tab)
+
+
+@pytest.mark.deep
+@browsers
+def test_a_sequence_is_written_line_by_line(opened, accessible):
+    model = made(layers.LSTM(6), layers.Dense(2), shape=(5, 3))
+    tab = opened(page(model)[0])
+    assert "16 of 16" in tab.locator("#proof").inner_text()
+    x = np.round(np.random.default_rng(0).normal(size=(1, 5, 3)), 3).astype("float32")
+    lines = [" ".join(map(str, row)) for row in x[0]]
+    tab.fill("textarea", "\n".join(lines))
+    np.testing.assert_allclose(tab.evaluate("Array.from(reader.outputs()[0])"), model.predict(x)[0], atol=1e-6)
+    accessible(tab)
+    for text, said in (("\n".join(lines[:3]), "3 lines"), ("\n".join([*lines[:4], "1 x 2"]), "Line 5, “1 x 2”")):
+        tab.fill("textarea", text)
+        assert said in tab.locator(".reader .bad").inner_text()
+        assert tab.evaluate("reader.outputs()") is None
+    accessible(tab)
+
+
+@pytest.mark.deep
+@browsers
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_recurrent_net_of_digits_reads_and_learns(opened, layer):
+    x, labels = (each[:600] for each in datasets.digits.load_data()[0])
+    x = x.astype("float32") / 255
+    model = cg.Sequential([layers.Input((8, 8)), layer(16), layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, labels, epochs=2, verbose=0)
+    tab = opened(page(model, x, labels, trainable=True)[0])
+    assert np.abs(predictions(tab, x) - model.predict(x)).max() < 2e-6
+    own = copy.deepcopy(model)
+    pages._training(own)
+    losses = [own.train_on_batch(x[:16], labels[:16]) for _ in range(5)]
+    found = tab.evaluate(
+        "([x, y]) => Array.from({ length: 5 }, () => reader.step(x, y))",
+        [x[:16].reshape(-1).tolist(), labels[:16].tolist()],
+    )
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
