@@ -150,6 +150,9 @@ Examples:
 @click.argument("target", metavar="FILE")
 @click.option("--trainable", is_flag=True, default=None, help="The page can go on learning from what is drawn on it.")
 @click.option(
+    "--with-optimizer", is_flag=True, default=None, help="It goes on in the optimiser's state, not at its first step."
+)
+@click.option(
     "--int8", is_flag=True, default=None, help="Round the weights to a byte each; the loss of accuracy is told."
 )
 @click.option("--lang", type=Name("language", ("en", "zh")), metavar="LANG", help="The language the page opens with.")

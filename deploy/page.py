@@ -41,7 +41,7 @@ FILTERS = 32
 
 def page(
     model: Any, samples: Any = None, labels: Any = None, *, trainable: bool = False, int8: bool = False,
-    lang: str = "en", title: str | None = None,
+    with_optimizer: bool = False, lang: str = "en", title: str | None = None,
 ) -> tuple[str, dict[str, float]]:  # fmt: skip
     """A page that computes what the model computes, as HTML, and what was measured on the samples.
 
@@ -51,7 +51,9 @@ def page(
     with what the model makes of them in Python, which the page compares on opening. Without, they are drawn. labels:
     the class of each, as integers. The accuracies are measured on all of them, and come back as "accuracy" and
     "accuracy as int8".
-    trainable: the page can go on learning, by the model's own loss and optimiser, beginning with its first step.
+    trainable: the page can go on learning, by the model's own loss and optimiser, beginning with its first step;
+    with_optimizer: or with the next step after those taken, in the state that the optimiser has, which takes as much room
+    as the weights for each of its slots.
     int8: kernels are rounded to a byte a weight, with a scale for each output channel. lang: it opens with that.
     Raises UsageError for a model that the page cannot have, and DataError where a weight is not finite.
     """
@@ -78,12 +80,14 @@ def page(
     chosen = _chosen(y, len(x))
     outputs = model.predict(x[chosen])
     kernel = _kernel(model)
+    if with_optimizer and not trainable:
+        raise UsageError("the optimiser's state is for a page that learns: with_optimizer goes with trainable.")
     if trainable and not _ends_with_softmax(model):
         raise UsageError("a page that learns is for a model that tells classes: its last layer is one with softmax.")
     try:
         lists = {"predict": _predicting(model, x[:1])}
         if trainable:
-            lists["train"] = _training(model)
+            lists["train"] = _training(model, with_optimizer)
         program = javascript(lists)
     except UsageError as error:
         raise UsageError(f"{_blamed(model, x[:1])}{error}") from error
@@ -225,13 +229,19 @@ def _names(model: Any) -> list[str]:
     return [type(call.layer).__name__ for call in model.calls] if isinstance(model, Sequential) else []
 
 
-def _training(model: Any) -> Recorded:
-    """A step on a batch: it returns the loss. The weights are what they were, and the optimiser at its first step."""
+def _training(model: Any, goes_on: bool = False) -> Recorded:
+    """A step on a batch: it returns the loss. The weights are what they were, and so is the optimiser where it goes on;
+    else it is at its first step.
+    """
     if model.loss is None or model.optimizer is None:
         raise UsageError("a page that learns needs the model's loss and optimiser: compile it first.")
     optimizer, classes = model.optimizer, model.output_shapes()[0][-1]
-    optimizer.iterations = 0
-    optimizer.state.clear()
+    if not goes_on:
+        optimizer.iterations = 0
+        optimizer.state.clear()
+    elif not optimizer.iterations:
+        raise UsageError("the optimiser has taken no step yet: there is no state to go on with.")
+    count, kept = optimizer.iterations, {slot: array.copy() for slot, array in optimizer.state.items()}
     generator = numpy.random.default_rng(0)
     before = [w.numpy().copy() for w in model.weights]
 
@@ -250,8 +260,8 @@ def _training(model: Any) -> Recorded:
     for w, value in zip(model.weights, before, strict=True):
         w._data[...] = value
     for slot, array in optimizer.state.items():
-        array[...] = model.flat.data if slot == AVERAGE else 0
-    optimizer.iterations = 0
+        array[...] = kept.get(slot, model.flat.data if slot == AVERAGE else 0)
+    optimizer.iterations = count
     return found
 
 
