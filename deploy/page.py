@@ -52,8 +52,8 @@ def page(
     the class of each, as integers. The accuracies are measured on all of them, and come back as "accuracy" and
     "accuracy as int8".
     trainable: the page can go on learning, by the model's own loss and optimiser, beginning with its first step;
-    with_optimizer: or with the next step after those taken, in the state that the optimiser has, which takes as much room
-    as the weights for each of its slots.
+    with_optimizer: or with the step after those taken, in the state that the optimiser has, which takes as much room as
+    the weights for each of its slots.
     int8: kernels are rounded to a byte a weight, with a scale for each output channel. lang: it opens with that.
     Raises UsageError for a model that the page cannot have, and DataError where a weight is not finite.
     """
