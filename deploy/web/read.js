@@ -2,7 +2,7 @@
 "use strict";
 
 chalkPage("proof", async () => {
-  const net = await chalkNet(program, page.net), side = page.side, size = page.shape.reduce((a, b) => a * b, 1), SIZE = 280, PEN = 22, STROKE = 0.25;
+  const net = await chalkNet(program, page.net), side = page.side, size = page.shape.reduce((a, b) => a * b, 1), SIZE = 280, PEN = 22, EDGE = 4, STROKE = 0.25;
   const { scale, b: packed } = page.samples.x;
   const samples = scale ? Float32Array.from(await chalkArray("Uint8Array", packed), (v) => v / scale) : await chalkArray("Float32Array", packed);
   const wanted = await chalkArray("Float32Array", page.samples.y), count = samples.length / size, classes = wanted.length / count;
@@ -85,6 +85,7 @@ chalkPage("proof", async () => {
 
   const pad = make("canvas", { width: SIZE, height: SIZE, class: "pad", tabindex: 0, role: "application" });
   const pen = pad.getContext("2d", { willReadFrequently: true });
+  pen.rect(EDGE, EDGE, SIZE - 2 * EDGE, SIZE - 2 * EDGE); pen.clip(); // paper all around, as the command needs to tell ink from paper
   pen.lineWidth = PEN; pen.lineCap = pen.lineJoin = "round"; pen.strokeStyle = "#000";
   let from = null, given = null, waits = false, sampleNumber = 0, key = { x: SIZE / 2, y: SIZE / 2, down: false };
   function line(a, b) { pen.beginPath(); pen.moveTo(a.x, a.y); pen.lineTo(b.x, b.y); pen.stroke(); later(); }
@@ -256,7 +257,7 @@ chalkPage("proof", async () => {
     readFields();
   }
 
-  window.reader = { net, predict, fit, step, tested, batch, samples, inkOfPad, given: () => given, outputs: () => outputs };
+  window.reader = { net, predict, fit, step, tested, batch, samples, inkOfPad, read: readPad, given: () => given, outputs: () => outputs };
   tools.frame(render);
   if (!side) fill(sampleAt(0));
 });

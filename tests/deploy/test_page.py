@@ -16,7 +16,6 @@ from chalkgrad import datasets, layers
 from chalkgrad.commands.export import export
 from chalkgrad.commands.run_folder import FACT, FORMAT
 from chalkgrad.commands.train import Settings, make_model, training_data
-from chalkgrad.datasets.images import read_image
 from chalkgrad.deploy import page as pages
 from chalkgrad.deploy.javascript import encoded
 from chalkgrad.deploy.page import page
@@ -207,33 +206,6 @@ def test_a_flipped_bit_of_a_weight_is_seen(opened, digits):
     assert "damaged" in shown(base64.b64encode(bits).decode())
     assert "damaged" in shown(held[: len(held) // 2])
     opened.said.clear()  # in the console, too
-
-
-@pytest.mark.deep
-@browsers
-def test_what_is_drawn_is_read_as_the_command_reads_it(opened, tmp_path):
-    """Real digits, as strokes of pixels painted at several sizes and places."""
-    model, x, labels = net("mnist", "mlp", 2, None)
-    html, _ = page(model, x, labels)
-    tab, same, near, count = opened(html), 0, 0, 0
-    for k, (side, left, top) in enumerate([(250, 15, 15), (120, 10, 140), (84, 180, 20), (170, 100, 60)] * 12):
-        tab.click("#clear")
-        tab.evaluate(
-            """([x, side, left, top]) => {
-                const c = document.querySelector("canvas.pad").getContext("2d"), p = side / 28;
-                x.forEach((v, k) => { if (v < 0.3) return; c.beginPath();
-                    c.arc(left + (k % 28 + .5) * p, top + (Math.floor(k / 28) + .5) * p, p * .75, 0, 7); c.fill(); });
-                document.querySelector("canvas.pad").dispatchEvent(new KeyboardEvent("keydown", { key: "x" })); }""",
-            [x[k].reshape(-1).tolist(), side, left, top],
-        )
-        given = tab.evaluate("Array.from(reader.fit(reader.inkOfPad(), 280, 280))")
-        drawn = tab.evaluate("document.querySelector('canvas.pad').toDataURL()").partition(",")[2]
-        (tmp_path / "drawn.png").write_bytes(base64.b64decode(drawn))
-        theirs = read_image(tmp_path / "drawn.png", 28)
-        ours = np.array(given, "float32").reshape(28, 28)
-        read = [model.predict(ink.reshape(1, 784))[0].argmax() for ink in (ours, theirs)]
-        same, near, count = same + (read[0] == read[1]), near + (np.abs(ours - theirs).max() < 0.02), count + 1
-    assert (same, near) == (count, count)
 
 
 @pytest.mark.deep
