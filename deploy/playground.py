@@ -154,5 +154,5 @@ def playground(lang: str = "en") -> str:
         f"const F = {functions()}, updates = {{ {written} }};",
         web_file("deploy", "playground.js"),
     ]
-    sections = {"work": "work", "neurons": "", "equations": ""}
+    sections = {"work": "work", "equations": ""}
     return assembled(data, sections, scripts, web_file("deploy", "playground.css"))

@@ -74,7 +74,7 @@ chalkPage("work", async () => {
   };
 
   const plane = make("canvas", { class: "plane", width: 400, height: 400, role: "application", tabindex: 0 });
-  const told = make("p", { class: "told" });
+  const told = make("p", { class: "told", "aria-live": "polite" });
   const WARM = [214, 106, 38], COLD = [38, 108, 190];
   function picture(canvas, value, strength) {
     const small = new OffscreenCanvas(GRID, GRID), image = new ImageData(GRID, GRID);
@@ -96,6 +96,7 @@ chalkPage("work", async () => {
       if (at.y[k]) pen.rect(x - 4, y - 4, 8, 8); else pen.arc(x, y, 4.5, 0, 7);
       pen.fill(); pen.stroke();
     }
+    if (at.y.length) { pen.strokeStyle = "#000"; pen.lineWidth = 2; pen.beginPath(); pen.arc(on(at.x[0]), on(-at.x[1]), 9, 0, 7); pen.stroke(); }
     if (chosen.dataset === "own") { pen.strokeStyle = "#000"; pen.strokeRect(on(cross[0]) - 7, on(-cross[1]) - 7, 14, 14); }
     for (const [k, j, canvas] of thumbnails) picture(canvas, (n) => (k > chosen.depth ? seen[0][n] : seen[k][n * WIDTH + j]), 1);
     const [loss] = derivative()[0], share = accuracy();
@@ -111,19 +112,19 @@ chalkPage("work", async () => {
     const input = (i) => (k === 1 ? at.x[i] : seen[k - 1][from * WIDTH + i]);
     const terms = Array.from({ length: layer.used }, (_, i) => `${f(s.theta[layer.begin + i * layer.columns + j])} · ${f(input(i))}`).join(" + ");
     const result = k > chosen.depth ? seen[0][from] : seen[k][from * WIDTH + j], sigma = k > chosen.depth ? "" : chosen.activation;
-    live.D1.textContent = at.y.length ? `${T("here", { what })} ${sigma}(${terms} + ${f(s.theta[bias])}) = ${f(result)}` : "–";
+    live.D1.textContent = at.y.length ? `${T("here", { what })} ${sigma}(${terms} + ${f(s.theta[bias])}) = ${format(result)}` : "–";
     live.D2.textContent = T("none");
     const adam = chosen.optimizer.startsWith("adam"), g = f(s.g[w]), weight = T("weight", { t: s.t });
     const say = (number, used, text) => { live[number].textContent = !used ? T("unused") : !last ? T("unstepped") : `${weight} ${text()}`; };
     // s and r of the corrected Adam are m / (1 − β1) and v / (1 − β2)
     const moment = (state, name, sum, beta) => (name in state ? state[name][w] : (state[sum]?.[w] ?? 0) * (1 - beta));
     const m = (state) => moment(state, "m", "s", B1), v = (state) => moment(state, "v", "r", B2);
-    say("D3", chosen.optimizer === "sgd", () => `${f(last.theta[w])} − ${f(s.learning_rate)} · ${g} = ${f(s.theta[w])}`);
-    say("D4", adam, () => `${B1} · ${f(m(last))} + ${f(1 - B1)} · ${g} = ${f(m(s))}`);
+    say("D3", chosen.optimizer === "sgd", () => `${f(last.theta[w])} − ${f(s.learning_rate)} · ${g} = ${format(s.theta[w])}`);
+    say("D4", adam, () => `${B1} · ${f(m(last))} + ${f(1 - B1)} · ${g} = ${format(m(s))}`);
     say("D5", adam, () => `${B2} · ${f(v(last))} + ${f(1 - B2)} · ${g}² = ${f(v(s))}`);
     say("D6", adam, () => {
       const by = chosen.optimizer === "adam" ? [1 - B1 ** s.t, 1 - B2 ** s.t] : null, divided = (x, c) => (c === undefined ? f(x) : `(${f(x)} / ${f(c)})`);
-      return `${f(last.theta[w])} − ${f(s.learning_rate)} · ${divided(m(s), by?.[0])} / (√${divided(v(s), by?.[1])} + ${f(EPSILON)}) = ${f(s.theta[w])}`;
+      return `${f(last.theta[w])} − ${f(s.learning_rate)} · ${divided(m(s), by?.[0])} / (√${divided(v(s), by?.[1])} + ${f(EPSILON)}) = ${format(s.theta[w])}`;
     });
   }
 
@@ -156,7 +157,6 @@ chalkPage("work", async () => {
     const buttons = make("div", { class: "row" }, button("back", () => { stop(); back(); }), button("play", toggle), button("step", () => { stop(); step(); look(); }),
       button("restart", () => { stop(); restart(); }), button("draw", () => { stop(); chosen.seed++; restart(); }));
     plane.setAttribute("aria-label", T("plane"));
-    document.getElementById("work").replaceChildren(make("div", {}, plane, told, buttons), choices);
     thumbnails = [];
     const layer = (k, n) => make("div", { class: "layer" }, make("h3", {}, k > chosen.depth ? T("output") : T("layer", { k })), ...Array.from({ length: n }, (_, j) => {
       const canvas = make("canvas", { width: GRID, height: GRID }), what = k > chosen.depth ? T("output") : T("neuron", { k, j: j + 1 });
@@ -167,16 +167,18 @@ chalkPage("work", async () => {
         numbers();
       } }, canvas);
     }));
-    document.getElementById("neurons").replaceChildren(make("h2", {}, T("layers")), make("p", { class: "quiet" }, T("neuronshow")),
-      make("div", { class: "layers" }, ...[...chosen.widths.slice(0, chosen.depth), 1].map((n, k) => layer(k + 1, n))));
+    document.getElementById("work").replaceChildren(make("div", {}, plane, told, buttons), make("div", {}, choices,
+      make("h2", {}, T("layers")), make("p", { class: "quiet" }, T("neuronshow")),
+      make("div", { class: "layers" }, ...[...chosen.widths.slice(0, chosen.depth), 1].map((n, k) => layer(k + 1, n)))));
     const equations = Object.keys(page.documented).flatMap((number) => [documents([number]), (live[number] = make("p", { class: "live" }))]);
     document.getElementById("equations").replaceChildren(make("h2", {}, T("numbers")), ...equations);
     if (s) look(); else restart();
     for (const label of document.querySelectorAll("label")) if (focus && label.firstChild.textContent === focus) label.querySelector("select").focus();
   }
-  const stop = () => { playing = false; document.getElementById("play").textContent = T("play"); };
+  const stop = () => { playing = false; told.setAttribute("aria-live", "polite"); document.getElementById("play").textContent = T("play"); };
   function toggle() {
     playing = !playing;
+    told.setAttribute("aria-live", playing ? "off" : "polite");
     document.getElementById("play").textContent = T(playing ? "pause" : "play");
     const turn = () => { if (!playing) return; for (let k = 0; k < 5; k++) step(); look(); requestAnimationFrame(turn); };
     if (playing) requestAnimationFrame(turn);

@@ -10,6 +10,7 @@ from chalkgrad.deploy.playground import SIZE, data_sets, forward, gradient, play
 from chalkgrad.engine.tensor import Tensor
 
 browsers = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
+SYMBOLS = str.maketrans({"·": "*", "−": "-", "²": "**2", "√": "sqrt"})
 CHOICE = "{depth: 2, widths: [5, 3, 8], activation: 'tanh', optimizer: '%s', dataset: 'moons'}"
 
 
@@ -90,6 +91,22 @@ def test_its_numbers_are_the_engines(opened, name, optimizer):
         np.testing.assert_allclose(mine, own, atol=1e-5)
     tab.evaluate("for (let k = 0; k < 20; k++) playground.back()")
     np.testing.assert_array_equal(theta(), first)
+
+
+@pytest.mark.deep
+@browsers
+@pytest.mark.parametrize(("optimizer", "shown"), [("adam", "1456"), ("adam_documented", "1456"), ("sgd", "13")])
+def test_the_equations_with_numbers_are_true(opened, optimizer, shown):
+    tab = opened(playground())
+    tab.evaluate(f"playground.change({CHOICE % optimizer})")
+    tab.evaluate("playground.step(7)")
+    for neuron in (0, 6, 8):  # of the first layer, the second, and the output
+        tab.locator(".layer button").nth(neuron).press("Enter")
+        lines = tab.locator(".live").all_inner_texts()
+        for number in shown:
+            left, _, right = lines[int(number) - 1].rpartition(": ")[2].translate(SYMBOLS).rpartition(" = ")
+            left = re.sub(r"sqrt([\d.]\S*)", r"sqrt(\1)", left)
+            assert eval(left, {"tanh": np.tanh, "sqrt": np.sqrt}) == pytest.approx(float(right), rel=2e-3, abs=2e-3)
 
 
 @pytest.mark.deep
