@@ -274,7 +274,7 @@ def _update(optimizer: Optimizer, weights: Sequence[tuple[Quantity, Tensor]]) ->
     """What the optimiser's next update does to each weight, computed on copies by its own kernel."""
     update, values = optimizer.update, optimizer.hyperparameters
     numbers: dict[str, Any] = {
-        **values, "learning_rate": optimizer.learning_rate, "t": optimizer.iterations + 1,
+        **values, "learning_rate": optimizer.learning_rate, "t": optimizer.updates + 1,
     }  # fmt: skip
     kept = {slot: optimizer.state[slot] for slot in update.slots if slot in optimizer.state}
     at, revisions = 0, []

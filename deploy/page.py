@@ -235,7 +235,8 @@ def _training(model: Any, goes_on: bool = False) -> Recorded:
     """
     if model.loss is None or model.optimizer is None:
         raise UsageError("a page that learns needs the model's loss and optimiser: compile it first.")
-    optimizer, classes = model.optimizer, model.output_shapes()[0][-1]
+    optimizer, classes = copy.copy(model.optimizer), model.output_shapes()[0][-1]
+    optimizer.iterations, optimizer.gradient_accumulation_steps = optimizer.updates, None  # a page learns at once
     if not goes_on:
         optimizer.iterations = 0
         optimizer.state.clear()

@@ -33,7 +33,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "The steps of a recurrent layer are one call already.": {"unroll": False, "use_cudnn": "auto"},
     "Hand the state on from call to call: return_state=True, initial_state=…": {"stateful": False},
     "The averages are taken at the end of fit.": {"ema_overwrite_frequency": None},
-    "Give fit a larger batch_size.": {"gradient_accumulation_steps": None},
     "Adam has this variant.": {"amsgrad": False},
     "RMSprop has this variant.": {"centered": False},
     "Files call it by its class.": {"name": None},

@@ -33,6 +33,8 @@ def runs_epochs(model: Trained, count: int, streamed: bool = False) -> bool:
     """Whether a training on so many samples may run many steps in one compiled call."""
     if model.device != "cpu" or model.run_eagerly or model.jit_compile not in (True, "auto") or streamed:
         return False
+    if model.optimizer and model.optimizer.accumulates:
+        return False
     large = count * model.flat.data.size >= WORTH
     return large and fuse.available() and blas.library() is not None
 

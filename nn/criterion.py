@@ -19,6 +19,8 @@ from ..ops.reduction import mean, sum
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+TINY = 1e-7
+"""At least so much a batch counts that is added to others."""
 REDUCTIONS = (*MEANS, "sum", "none", None)
 """Keras's names of what is made of one number a sample; the first three differ where there are weights."""
 
@@ -92,8 +94,7 @@ class Loss(Piece, key="loss"):
         y_true, y_pred = (t if isinstance(t, Tensor) else tensor(t) for t in (y_true, y_pred))
         logits = logits or self.from_logits
         y_true = self.prepared(y_true, y_pred)
-        if (ignored := getattr(self, "ignore_class", None)) is not None:
-            counts = y_true != ignored
+        if (counts := self._counts(y_true)) is not None:
             y_true, mask = y_true * counts, counts if mask is None else counts & beside(counts, mask, "mask")
         if sample_weight is None and mask is None and self.reduction in MEANS:
             found = self.mean_of(y_true, y_pred, logits)
@@ -103,6 +104,23 @@ class Loss(Piece, key="loss"):
             y_true, y_pred = y_true.reshape(-1, 1), y_pred.reshape(-1, 1)
         values = self.call_logits(y_true, y_pred) if logits else self.call(y_true, y_pred)
         return reduced(values, self.reduction, sample_weight, mask, shard)
+
+    def _counts(self, y_true: Tensor) -> Tensor | None:
+        """Which labels count, where one is said not to."""
+        ignored = getattr(self, "ignore_class", None)
+        return None if ignored is None else y_true != ignored
+
+    def counted(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None, mask: Any = None) -> Tensor | float:
+        """What J is a mean over, and so how much it counts in a mean over several batches: samples, or places of
+        sequences; those that count; or the sum of their weights. A sum counts 1.
+        """
+        one = y_pred.detach()[..., 0] if y_pred.ndim > 1 else y_pred.detach()
+        parts = [each for each in (mask, self._counts(y_true)) if each is not None]
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            parts.append(sample_weight)
+        if self.reduction == "sum" or not parts:
+            return 1.0 if self.reduction == "sum" else float(one.size)
+        return maximum(sum(math.prod(beside(one, each, "mask") for each in parts)), TINY)
 
 
 class Elementwise(Loss, abstract=True):

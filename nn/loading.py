@@ -15,7 +15,7 @@ from ..checks import is_whole
 from ..engine import backend
 from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
-from ..optim.optimizer import RAW
+from ..optim.optimizer import COUNTED, RAW
 from .container import Container, Shape, Values, parsed
 from .description import UNUSABLE, Epochs, history_of, made, samples_in
 from .hooks import History
@@ -77,8 +77,8 @@ def _check_tensors(file: Container, model: Trained, parts: Sequence[Parts]) -> N
     """Raise DataError where the file has not the tensors that the model consists of, nothing of which is there yet."""
     expected = implied(model, parts)
     total = sum(math.prod(shape) for learned, _ in parts for shape in learned.values())
-    slots = (*model.optimizer.slots, RAW) if model.optimizer else ()
-    state = {f"{STATE}{slot}": (total,) for slot in slots if f"{STATE}{slot}" in file.entries}
+    slots = model.optimizer.kept if model.optimizer else ()
+    state = {f"{STATE}{slot}": (1 if slot == COUNTED else total,) for slot in slots if f"{STATE}{slot}" in file.entries}
     apart = TRAINING if model.optimizer else (TRAINING, STATE)
     kept = {name: entry for name, entry in file.entries.items() if not name.startswith(apart)}
     if difference := difference_of({**expected, **state}, shapes_of(kept), "the file"):
@@ -119,8 +119,8 @@ def _fill(file: Container, model: Trained, shapes: Sequence[Shape], parts: Seque
     if not optimizer:
         return
     optimizer.averaged = f"{STATE}{RAW}" in file.entries
-    for name in (f"{STATE}{slot}" for slot in (*optimizer.slots, RAW) if f"{STATE}{slot}" in file.entries):
-        array = numpy.empty(flat.size, flat.dtype)
+    for name in (f"{STATE}{slot}" for slot in optimizer.kept if f"{STATE}{slot}" in file.entries):
+        array = numpy.empty(file.entries[name].shape, flat.dtype)
         file.read_into(name, array)
         if not is_finite(array):
             tensors = model.flat.tensors, model.flat.split(array)

@@ -230,6 +230,17 @@ def losses_of(
     ), []
 
 
+def _counted(model: Trained, outputs: Any, y: Any, masks: Sequence[Any], shard: Any) -> Any:
+    assert model.loss is not None
+    if isinstance(outputs, list):
+        return float(len(outputs[0])) if shard is None else shard.batch
+    targets, factors = unweighed(y)
+    found = model.loss.counted(targets, outputs, factors, masks[0] if masks else None)
+    if shard is None:
+        return found
+    return shard.summed(found) if isinstance(found, Tensor) else shard.batch
+
+
 def _checked(loss: Loss, value: Any, outputs: Tensor, taped: bool) -> Tensor:
     if not isinstance(value, Tensor):
         raise UsageError(
@@ -270,11 +281,13 @@ def in_dtype(model: Network, x: Any) -> Any:
 
 
 def measure(
-    model: Trained, x: Any, y: Any, *, training: bool, generator: Any = None, shard: Any = None
-) -> tuple[Tensor, list[Any]]:
+    model: Trained, x: Any, y: Any, *, training: bool, generator: Any = None, shard: Any = None,
+    counted: list[Any] | None = None,
+) -> tuple[Tensor, list[Any]]:  # fmt: skip
     """The loss of a batch as a tensor (on the tape in training), and as arrays its value and what metrics add up.
 
-    shard: as in `losses_of`.
+    shard: as in `losses_of`. counted: takes how much the batch counts beside others, see `Loss.counted`; with several
+    outputs, its rows.
     """
     fused = model.fused
     activities: list[Tensor] = []
@@ -283,6 +296,8 @@ def measure(
         x, taped=training, training=training, generator=generator, logits=fused, activities=activities, masks=masks
     )  # fmt: skip
     value, heads = losses_of(model, outputs, y, training, masks, shard)
+    if counted is not None:
+        counted.append(_counted(model, outputs, y, masks, shard))
     value = with_penalties(model, value, activities, training, shard=shard)
     outputs, targets, probabilities = listed(outputs), listed(y), dict[int, Any]()
     xp, masked = backend.namespace_of(outputs[0]._data), is_masked(model)

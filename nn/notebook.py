@@ -102,7 +102,7 @@ def _settings(model: Model) -> list[list[str]]:
     fused = f", fused with {loss.fuses}" if model.layers and model.fuses_loss else ""
     logits = ", from logits" if loss.from_logits else ""
     smoothed = f", label smoothing {number(loss.label_smoothing)}" if loss.label_smoothing else ""
-    done = f"{optimizer.iterations:,} update{'s' * (optimizer.iterations != 1)}"
+    done = f"{optimizer.updates:,} update{'s' * (optimizer.updates != 1)}"
     return [
         ["optimizer", f"{type(optimizer).__name__}({settings})"],
         ["learning rate", f"{optimizer.schedule}: {number(optimizer.learning_rate)} after {done}"],

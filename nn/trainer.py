@@ -222,8 +222,8 @@ class Trainer:
             )  # fmt: skip
         return logs
 
-    def _step(self, x: Tensor, y: Tensor, indices: Tensor | None = None) -> None:
-        """Learn from a batch: these rows, or those at the indices."""
+    def _step(self, x: Tensor, y: Tensor, indices: Tensor | None = None, due: bool = True) -> None:
+        """Learn from a batch: these rows, or those at the indices. due: whether weights change; recorded by itself."""
         self._learn(x, y) if indices is None else self._learn(*rebuilt([x, y], lambda t: rows(t, indices)))
 
     def _learn(self, x: Tensor, y: Tensor) -> None:
@@ -234,17 +234,28 @@ class Trainer:
                 f"the metrics were {self.means.names} when fit began, and are {model.metric_names} now: set them "
                 "between two calls of fit."
             )
-        loss, values = measure(model, in_dtype(model, x), y, training=True, generator=self.generator, shard=self.shard)
+        counted: list[Any] | None = [] if model.optimizer.accumulates else None
+        loss, values = measure(
+            model, in_dtype(model, x), y, training=True, generator=self.generator, shard=self.shard, counted=counted
+        )
         if model.trainable_weights:  # else everything is frozen
             if model.mixed:
                 _backward_scaled(loss, model.trainable_weights)
             else:
                 loss.backward()
-            model.optimizer.step(model.flat, self.group.allreduce if self.group else None)
-            constrain(model)
+            due = model.optimizer.is_due
+            model.optimizer.step(model.flat, self.group.allreduce if self.group else None, *(counted or ()))
+            if due:
+                constrain(model)
         for w in model.weights:
             w.grad = None
         self.means.add(values, listed(x)[0].shape[0], y, self.shard)
+
+    def _kind(self) -> dict[str, bool]:
+        """What the step is told besides its batch: whether weights change, where they do not in each."""
+        optimizer = self.model.optimizer
+        assert optimizer is not None
+        return {"due": optimizer.is_due} if optimizer.accumulates else {}
 
     def epoch(
         self, epoch: int, batch_size: int, shuffle: bool, hooks: Hooks, within: Within | None = None
@@ -267,7 +278,8 @@ class Trainer:
         step: Any
         step, everything = self._ready()
         start = self.seen = self._take_up(within) if within else 0
-        ahead = int(batch_size <= count and not self.group)
+        assert model.optimizer is not None
+        ahead = int(batch_size <= count and not self.group and not model.optimizer.accumulates)
         told = self._told(hooks)
         with contextlib.ExitStack() as endings:
             endings.callback(setattr, self, "seen", None)
@@ -287,7 +299,9 @@ class Trainer:
                     with alone(model, batch_size, ahead):
                         part = self.shard.enter(min(batch_size, count - start)) if self.shard else None
                         tensors = [taken.tensor(start, start + batch_size, part) for taken in given]
-                        step(*(samples.joined(tensors) if samples.streamed else (*everything, *tensors)))
+                        step(
+                            *(samples.joined(tensors) if samples.streamed else (*everything, *tensors)), **self._kind()
+                        )
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = self.seen = stop
@@ -322,10 +336,10 @@ class Trainer:
 
     def one(self, batch: Samples) -> None:
         """A step on a batch of its own."""
-        step = self.model.captured(self._step_name, self._step) if self.captured else self._step
+        step: Any = self.model.captured(self._step_name, self._step) if self.captured else self._step
         part = self.shard.enter(len(batch)) if self.shard else slice(None)
         with alone(self.model, len(batch)):
-            step(*rebuilt(batch.batch, lambda values: Tensor(values[part])))
+            step(*rebuilt(batch.batch, lambda values: Tensor(values[part])), **self._kind())
         self.means.count += len(batch)
 
     def _told(self, hooks: Hooks) -> bool:

@@ -23,33 +23,33 @@ class Adadelta(Optimizer):
     """The gradient in units of the steps before: times the root of their mean square over its own (Zeiler 2012)."""
     rho: float
     epsilon: float
-    def __init__(self, learning_rate: float | Schedule = 0.001, rho: float = 0.95, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, rho: float = 0.95, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class Adagrad(Optimizer):
     """The gradient over the root of the sum of its squares, which begins at a constant (Duchi et al. 2011)."""
     initial_accumulator_value: float
     epsilon: float
-    def __init__(self, learning_rate: float | Schedule = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class Adamax(Optimizer):
     """Adam with the infinity norm: over the greatest gradient, which fades (Kingma & Ba 2015, Algorithm 2)."""
     beta_1: float
     beta_2: float
     epsilon: float
-    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class Lion(Optimizer):
     """Steps of one size, in the direction of an average of gradients (Chen et al. 2023)."""
     beta_1: float
     beta_2: float
-    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum and its schedule; q is 1 less the product of all a (Dozat 2016)."""
     beta_1: float
     beta_2: float
     epsilon: float
-    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, Algorithm 1): D4-D6 with both moments corrected for their start at 0."""
@@ -58,7 +58,7 @@ class Adam(Optimizer):
     epsilon: float
     bias_correction: bool
     amsgrad: bool
-    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, bias_correction: bool = True, amsgrad: bool = False, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, bias_correction: bool = True, amsgrad: bool = False, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: θ shrinks by α λ θ besides; s and r as in `Adam`."""
@@ -66,21 +66,21 @@ class AdamW(Optimizer):
     beta_1: float
     beta_2: float
     epsilon: float
-    def __init__(self, learning_rate: float | Schedule = 0.001, weight_decay: float = 0.004, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, weight_decay: float = 0.004, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-07, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class GradientDescent(Optimizer):
     """Gradient descent, θ ← θ - α ∇J(θ) (D3, D17)."""
-    def __init__(self, learning_rate: float | Schedule = 0.01, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.01, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class Momentum(Optimizer):
     """v ← μ v - α ∇J, θ ← θ + v (Polyak 1964); with nesterov=True, θ ← θ + μ v - α ∇J (Sutskever et al. 2013)."""
     momentum: float
     nesterov: bool
-    def __init__(self, learning_rate: float | Schedule = 0.01, momentum: float = 0.9, nesterov: bool = False, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.01, momentum: float = 0.9, nesterov: bool = False, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...
 
 class RMSprop(Optimizer):
     """The gradient over the root of its mean square: v ← ρ v + (1 - ρ) ∇J², θ ← θ - α ∇J / √(v + ε)."""
     rho: float
     epsilon: float
     centered: bool
-    def __init__(self, learning_rate: float | Schedule = 0.001, rho: float = 0.9, epsilon: float = 1e-07, centered: bool = False, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = ()) -> None: ...
+    def __init__(self, learning_rate: float | Schedule = 0.001, rho: float = 0.9, epsilon: float = 1e-07, centered: bool = False, global_clipnorm: float | None = None, use_ema: bool = False, ema_momentum: float = 0.99, clipnorm: float | None = None, clipvalue: float | None = None, weight_decay: float | None = None, undecayed: Sequence[str] = (), gradient_accumulation_steps: int | None = None) -> None: ...

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ..checks import number
+from ..checks import number, whole
 from ..engine import backend, blocks
 from ..engine.absent import checked, checked_arguments, unknown_attribute
 from ..engine.capturing import capturing
@@ -27,9 +27,12 @@ AVERAGE = "average"
 RAW = "raw"
 """The state that holds the parameters themselves while their averages stand in their place, see `averaged`."""
 
+MEAN, COUNTED = "accumulated", "counted"
+"""The state that holds the mean of the gradients since the last update, and the sum of their weights."""
+
 COMMON: Mapping[str, Any] = {
     "global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99, "clipnorm": None, "clipvalue": None,
-    "weight_decay": None, "undecayed": (),
+    "weight_decay": None, "undecayed": (), "gradient_accumulation_steps": None,
 }  # fmt: skip
 """What every optimiser takes besides its hyper-parameters."""
 CLEARED = 16
@@ -41,7 +44,7 @@ PIECES = 1 << 26, 1 << 24
 TYPES = {
     "learning_rate": "float | Schedule", "global_clipnorm": "float | None", "use_ema": "bool", "ema_momentum": "float",
     "clipnorm": "float | None", "clipvalue": "float | None", "weight_decay": "float | None",
-    "undecayed": "Sequence[str]",
+    "undecayed": "Sequence[str]", "gradient_accumulation_steps": "int | None",
 }  # fmt: skip
 CLIPS = ("global_clipnorm", "clipnorm", "clipvalue")
 DECAY = "decay"
@@ -58,7 +61,10 @@ class Optimizer:
     parameters themselves are then `state["raw"]`, from which the next `fit` goes on, and `averaged` is True.
     clipnorm: the same as global_clipnorm, for each parameter by itself; clipvalue: each element of the gradient in
     ±clipvalue. weight_decay: λ by which parameters shrink before each update, θ ← θ - α λ θ (Loshchilov & Hutter 2019),
-    but for those in whose names one of `undecayed` is found.
+    but for those in whose names one of `undecayed` is found. gradient_accumulation_steps: k steps make one update, by
+    the mean of their gradients, each of which counts as the `weight` that its step is given; clipping comes after the
+    mean, and a mean that is not full at the end of an epoch or of `fit` goes on with the next. `iterations` are the
+    steps, and α and t those of the updates (Keras's arguments).
     """
 
     update: Update
@@ -164,6 +170,8 @@ class Optimizer:
             raise unknown_attribute(type(self).__name__, name, self._known())
         if name in COMMON:
             value = self._checked(name, value)
+        if name == "gradient_accumulation_steps" and made:  # what was added up goes
+            self.state = {slot: array for slot, array in self.state.items() if slot not in (MEAN, COUNTED)}
         super().__setattr__(name, make_schedule(value) if name == "schedule" else value)
 
     def _chosen(self, flag: str, value: bool) -> Update:
@@ -179,6 +187,8 @@ class Optimizer:
         """A number in the limits of that name; raises UsageError for anything else."""
         if name == "use_ema":
             return bool(value)
+        if name == "gradient_accumulation_steps":
+            return None if value is None else whole(type(self).__name__, name, value)
         if name == "undecayed":
             return (value,) if isinstance(value, str) else tuple(value)
         if value is None and COMMON.get(name, 0) is None and name not in self.update.defaults:
@@ -208,21 +218,50 @@ class Optimizer:
         return (*self.update.slots, AVERAGE) if self.use_ema else self.update.slots
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """What of `state` a file may hold."""
+        return (*self.slots, RAW, *((MEAN, COUNTED) if self.accumulates else ()))
+
+    @property
     def learning_rate(self) -> float:
         """α of the next update. Setting it replaces the schedule by that number."""
-        rate = self.schedule(self.iterations)
+        rate = self.schedule(self.updates)
         return rate if type(rate) is float else float(rate)
 
     @learning_rate.setter
     def learning_rate(self, value: float | Schedule) -> None:
         self.schedule = make_schedule(value)
 
-    def step(self, parameters: Sequence[Tensor] | Flat, reduce: Callable[[backend.Array], None] | None = None) -> None:
+    @property
+    def updates(self) -> int:
+        """How many updates were made: as many as steps, or one for each `gradient_accumulation_steps` of them."""
+        return self.iterations // (self.gradient_accumulation_steps or 1)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether several steps make one update."""
+        return (self.gradient_accumulation_steps or 1) > 1
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the next step makes an update, rather than add its gradient to a mean. A captured step that calls an
+        optimizer with `gradient_accumulation_steps` takes this as an argument, so that each kind is recorded once.
+        """
+        return (self.iterations + 1) % (self.gradient_accumulation_steps or 1) == 0
+
+    def step(
+        self,
+        parameters: Sequence[Tensor] | Flat,
+        reduce: Callable[[backend.Array], None] | None = None,
+        weight: Tensor | float = 1.0,
+    ) -> None:
         """Update the parameters in place by their `.grad`; where that is None, by a gradient of 0.
 
         Those with requires_grad = False are frozen: they and their state (moments, average) stay as they are, and no
         weight decays, until they require a gradient again. The first step lays the parameters into one flat buffer;
-        later steps take the same ones. reduce: makes the gradient that of all ranks first, in its buffer.
+        later steps take the same ones. reduce: makes the gradient that of all ranks first, in its buffer. weight: how
+        much this gradient counts in a mean over `gradient_accumulation_steps`: the number of samples that the loss is
+        a mean of, say.
         Raises UsageError where the parameters are others.
         """
         if self._flat is None:
@@ -233,11 +272,43 @@ class Optimizer:
             )
         flat = self._flat
         gradient, runs = flat.collect(), flat.runs()
-        if runs:
+        if runs and self._is_whole(gradient, weight):
             if reduce:
                 reduce(gradient)
             self.apply(flat.data, gradient, runs)
             flat.changed()
+
+    def _is_whole(self, gradient: backend.Array, weight: Any) -> bool:
+        """Whether an update is due: by the gradient itself, or by the mean of several, which then is in its place.
+
+        a ← a + (g - a) w / Σ w: so the mean of many has no larger numbers than they have.
+        """
+        if not self.accumulates:
+            return True
+        with backend.working(backend.device_of(gradient), "the mean of gradients"):
+            self.prepare(gradient)
+            xp, due = backend.namespace_of(gradient), self.is_due
+            mean, counted = self.state[MEAN], self.state[COUNTED]
+            if isinstance(weight, Tensor):
+                weight = weight.detach()._data
+            else:
+                weight = number(type(self).__name__, "weight", weight, "(0, ∞)")
+            if trace := capturing():
+                settings = self._settings()
+                trace.guards.append(
+                    lambda: self.is_due is due and self._settings() == settings and self.state.get(MEAN) is mean
+                )
+                if not due:
+                    trace.refresh(Count(self), self._varying.setdefault(-1, [backend.plain(counted).copy()]))
+            elif not due:
+                Count(self)()
+            xp.add(counted, weight, out=counted)
+            xp.subtract(gradient, mean, out=gradient)
+            xp.multiply(gradient, xp.divide(weight, counted), out=gradient)
+            xp.add(gradient, mean, out=gradient if due else mean)
+            for array in (mean, counted) if due else ():
+                backend.set_items(array, ..., 0)
+        return due
 
     def zero_grad(self, parameters: Sequence[Tensor]) -> None:
         """Set `.grad` of each parameter to None, so that the next backward starts afresh."""
@@ -289,7 +360,7 @@ class Optimizer:
     @property
     def clears(self) -> bool:
         """Whether the next update begins with `clear`."""
-        return (self.iterations + 1) % CLEARED == 0
+        return (self.updates + 1) % CLEARED == 0
 
     def clear(self) -> None:
         """Make 0 of the state's subnormal numbers, |x| < 1.2e-38 in float32, as each 16th update does first.
@@ -317,7 +388,7 @@ class Optimizer:
 
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""
-        values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.iterations + 1}
+        values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.updates + 1}
         vars(self)["iterations"] += 1  # in each replay: spares it __setattr__
         if not self._decays_apart:
             return self.update.numbers(values)
@@ -337,7 +408,8 @@ class Optimizer:
         """What a recorded step takes for fixed."""
         decay = vars(self).get("weight_decay")
         clips = self.global_clipnorm, self.clipnorm, self.clipvalue
-        return (*clips, decay, self.undecayed, self.use_ema, self.ema_momentum)
+        averages = self.use_ema, self.ema_momentum, self.gradient_accumulation_steps
+        return (*clips, decay, self.undecayed, *averages)
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -393,8 +465,10 @@ class Optimizer:
         for slot in self.slots:
             if slot not in self.state:
                 self.state[slot] = theta.copy() if slot == AVERAGE else xp.zeros_like(theta)
+        if self.accumulates and MEAN not in self.state:
+            self.state |= {MEAN: xp.zeros_like(theta), COUNTED: xp.zeros(1, theta.dtype)}
         for slot, array in self.state.items():
-            if array.shape != theta.shape:
+            if array.shape != (theta.shape if slot != COUNTED else (1,)):
                 raise DataError(f"the optimiser's state {slot!r} is for {array.size} parameters, not {theta.size}.")
 
     def _room(self, like: backend.Array, size: int = 0) -> backend.Array:
@@ -419,7 +493,7 @@ class Numbers:
         self.latest: dict[str, Any] = {}
 
     def __call__(self) -> None:
-        if not (self.optimizer.iterations + 1) % CLEARED:  # `clears`, without the cost of asking
+        if self.optimizer.clears:
             self.optimizer.clear()
         self.latest.update(self.optimizer._next_numbers())
         for name, array in zip(self.optimizer.varying, self.arrays, strict=True):
@@ -444,6 +518,21 @@ class Numbers:
         """The numbers of the next update, instead of writing them: for a device that is handed many at once."""
         self.latest.update(self.optimizer._next_numbers())
         return [self.latest[name] for name in self.optimizer.varying]
+
+
+class Count:
+    """What the host does for each captured step that makes no update: it counts it."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __call__(self) -> None:
+        vars(self.optimizer)["iterations"] += 1
+
+    def values(self) -> list[float]:
+        """The same for a device, for which the step's one number stands."""
+        self()
+        return [0.0]
 
 
 def _pieces(runs: Iterable[slice]) -> Iterator[slice]:

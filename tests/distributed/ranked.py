@@ -64,6 +64,12 @@ def gpt(dtype):
     return model, tokens[:, :-1], tokens[:, 1:], {}
 
 
+def accumulated(dtype):
+    model, *rest = gpt(dtype)
+    model.optimizer.gradient_accumulation_steps = 3
+    return model, *rest
+
+
 def masked(dtype):
     tokens = np.random.default_rng(0).integers(0, 5, (ROWS, 6))
     model = Sequential(
@@ -79,7 +85,7 @@ def masked(dtype):
     return model, tokens, tokens[:, ::-1].copy(), {}
 
 
-KINDS = {"mlp": mlp, "cnn": cnn, "gpt": gpt, "masked": masked}
+KINDS = {"mlp": mlp, "cnn": cnn, "gpt": gpt, "masked": masked, "accumulated": accumulated}
 
 
 def trained(kind, dtype, epochs, distributed, **changed):

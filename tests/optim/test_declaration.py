@@ -116,7 +116,7 @@ def test_it_is_explained_by_its_equation():
 def test_its_constructor_says_and_checks_what_it_takes():
     names = [*inspect.signature(SignedMomentum).parameters]
     assert names[:5] == ["learning_rate", "beta", "global_clipnorm", "use_ema", "ema_momentum"]
-    assert names[5:] == ["clipnorm", "clipvalue", "weight_decay", "undecayed"]
+    assert names[5:] == ["clipnorm", "clipvalue", "weight_decay", "undecayed", "gradient_accumulation_steps"]
     assert "takes the sign" in SignedMomentum.__doc__
     with pytest.raises(UsageError, match=r"SignedMomentum\(\) got .*'gamma'"):
         SignedMomentum(gamma=1)
