@@ -360,7 +360,7 @@ class Optimizer:
     @property
     def clears(self) -> bool:
         """Whether the next update begins with `clear`."""
-        return (self.updates + 1) % CLEARED == 0
+        return (self.iterations + 1) % CLEARED == 0
 
     def clear(self) -> None:
         """Make 0 of the state's subnormal numbers, |x| < 1.2e-38 in float32, as each 16th update does first.
@@ -388,7 +388,9 @@ class Optimizer:
 
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""
-        values = {**self.hyperparameters, "learning_rate": self.learning_rate, "t": self.updates + 1}
+        rate = self.schedule(done := self.updates)
+        rate = rate if type(rate) is float else float(rate)
+        values = {**self.hyperparameters, "learning_rate": rate, "t": done + 1}
         vars(self)["iterations"] += 1  # in each replay: spares it __setattr__
         if not self._decays_apart:
             return self.update.numbers(values)
@@ -493,7 +495,7 @@ class Numbers:
         self.latest: dict[str, Any] = {}
 
     def __call__(self) -> None:
-        if self.optimizer.clears:
+        if not (self.optimizer.iterations + 1) % CLEARED:  # `clears`, without the cost of asking
             self.optimizer.clear()
         self.latest.update(self.optimizer._next_numbers())
         for name, array in zip(self.optimizer.varying, self.arrays, strict=True):
