@@ -21,13 +21,17 @@ from .untaped import Taping, untaped
 
 
 class _Again(Alone):
-    """What stands on the tape for the function; `of` gives its value again, taped."""
+    """What stands on the tape for the function; `of` gives its value again, taped. given: what it takes and draws."""
 
-    __slots__ = ("of", "value")
+    __slots__ = ("given", "of", "value")
 
-    def __init__(self, name: str, of: Callable[[], Any], value: Any) -> None:
+    def __init__(self, name: str, of: Callable[[], Any], value: Any, given: tuple[Any, ...]) -> None:
         super().__init__(f"checkpoint of {name}")
-        self.of, self.value = of, value
+        self.of, self.value, self.given = of, value, given
+
+    def keeps(self) -> tuple[Any, ...]:
+        """Its value; what it is given is held by `of`, too."""
+        return self.value, *self.given
 
     def each(self, xp: Any, node: tape.Node, gy: Any, useful: set[Any] | None, taped: bool) -> Iterator[Any]:
         """Each useful parent with its gradient: the function's own reverse pass."""
@@ -38,8 +42,8 @@ class _Again(Alone):
                 f"{self.primitive.name}: computed again, its value is another, so its gradient would be wrong. "
                 "It draws numbers of its own, or something it reads was changed before backward()."
             )
-        wanted = {parent for parent in node.parents if useful is None or parent in useful}
-        found = tape.reverse(y._node, gy, xp, wanted=wanted, retain=taped, taped=taped)
+        wanted = [parent for parent in node.parents if useful is None or parent in useful]  # each stands there once
+        found = tape.reverse(y._node, gy, xp, wanted={*wanted}, retain=taped, taped=taped)
         for parent in wanted:
             like: Any = parent if isinstance(parent, tape.Node) else parent._data
             yield parent, found[parent] if parent in found else xp.zeros(like.shape, like.dtype)
@@ -83,7 +87,7 @@ def checkpoint(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 return f(*xs, **options)
 
         keys = tuple(dict.fromkeys(x._node or x for x in read))
-        plan = _Again(getattr(f, "__name__", "a function"), again, y._data)
+        plan = _Again(getattr(f, "__name__", "a function"), again, y._data, (xs, options, drawn))
         result = plan.result(y._data, keys, tuple(read))
         result._version = y._version
         return result

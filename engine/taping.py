@@ -132,6 +132,10 @@ class Alone(Plan):
         self.pulls = self.taped_pulls = self.rules = ()
         self.send = None
 
+    def keeps(self) -> tuple[Any, ...]:
+        """The tensors and the arrays that it holds itself, besides what nodes save."""
+        return ()
+
     def result(self, array: Any, parents: tuple[Any, ...], saved: tuple[Tensor, ...] = ()) -> Tensor:
         """The array as a tensor behind a node of this plan. parents: nodes or leaves, each once."""
         made = Tensor(array)

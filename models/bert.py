@@ -68,7 +68,7 @@ class BERT(Transformer):
         segments = zeros_like(places) if segments is None else segments
         x = self.drop(self.norm(self.words(ids) + self.places(places) + self.segments(segments)))
         for block in self.layer:
-            x = block(x, attention_mask=attention_mask)
+            x = self.through(block, x, attention_mask=attention_mask)
         if self.head == "pooled":
             return self.pooler(x[:, 0])
         if self.head == "tokens":

@@ -57,7 +57,7 @@ class GPT(Transformer):
         start = past[0][0][0].shape[2] if past and past[0] else 0
         x = self.drop(self.wte(ids) + self.wpe(numbers(start, ids.shape[1], self.positions, ids)))
         for number, block in enumerate(self.h):
-            x = block(x, past=None if past is None else past[number])
+            x = self.through(block, x, past=None if past is None else past[number])
         return matmul(self.norm(x), transpose(self.wte.weights["embeddings"]))
 
     def generate(self, ids: Sequence[int], count: int, **options: Any) -> Iterator[int]:

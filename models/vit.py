@@ -66,5 +66,5 @@ class ViT(Transformer):
         token = broadcast_to(self.token(places[:1]), shape=(len(x), 1, self.width))
         x = self.drop(concatenate([token, x], axis=1) + self.places(places))
         for block in self.layer:
-            x = block(x)
+            x = self.through(block, x)
         return self.head(self.norm(x)[:, 0])

@@ -22,6 +22,7 @@ import numpy
 from ..engine import backend
 from ..engine.capturing import captures
 from ..engine.tape import Node
+from ..engine.taping import Alone
 from ..engine.tensor import Tensor
 from .arguments import leaves
 from .calls import CALLS, UNKNOWN, with_out_named
@@ -335,10 +336,12 @@ class Trace:
         held: Counter[int] = Counter(map(id, leaves(box)))
         for node in self._nodes():
             held.update(map(id, leaves((node.saved, node.parents))))
+            if isinstance(node.plan, Alone):
+                held.update(map(id, leaves(node.plan.keeps())))
         owners = {id(t): t for t in (*self._noted, *given, *(t for t, *_ in self.lifted))}
         held.update(id(t.grad) for t in owners.values())
         del owners
-        noted, traced, hidden = self._noted, self.traced, Counter(map(id, self._hidden))
+        noted, traced, hidden = self._noted, self.traced, Counter(map(id, self._hidden)) + held
         kept = any(sys.getrefcount(noted[i]) - 2 > held[id(noted[i])] for i in range(len(noted)))
         shared = 3  # by the list, by its id, and in the call
         return kept or any(sys.getrefcount(traced[i]) - shared > hidden[id(traced[i])] for i in range(len(traced)))
