@@ -5,6 +5,7 @@ Chen et al. 2016, "Training deep nets with sublinear memory cost".
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from threading import get_ident
@@ -14,6 +15,7 @@ import numpy
 
 from ..errors import GraphError, UsageError
 from . import backend, random, tape
+from .capturing import capturing
 from .road import watchers
 from .taping import Alone
 from .tensor import Tensor
@@ -35,15 +37,16 @@ class _Again(Alone):
 
     def each(self, xp: Any, node: tape.Node, gy: Any, useful: set[Any] | None, taped: bool) -> Iterator[Any]:
         """Each useful parent with its gradient: the function's own reverse pass."""
-        y = self.of()
-        then, now = backend.plain(self.value), backend.plain(y._data)
-        if now.__class__ is numpy.ndarray and not numpy.array_equal(then, now, equal_nan=True):
-            raise GraphError(
-                f"{self.primitive.name}: computed again, its value is another, so its gradient would be wrong. "
-                "It draws numbers of its own, or something it reads was changed before backward()."
-            )
         wanted = [parent for parent in node.parents if useful is None or parent in useful]  # each stands there once
-        found = tape.reverse(y._node, gy, xp, wanted={*wanted}, retain=taped, taped=taped)
+        with trace.computing_again() if (trace := capturing()) else contextlib.nullcontext():
+            y = self.of()
+            then, now = backend.plain(self.value), backend.plain(y._data)
+            if now.__class__ is numpy.ndarray and not numpy.array_equal(then, now, equal_nan=True):
+                raise GraphError(
+                    f"{self.primitive.name}: computed again, its value is another, so its gradient would be wrong. "
+                    "It draws numbers of its own, or something it reads was changed before backward()."
+                )
+            found = tape.reverse(y._node, gy, xp, wanted={*wanted}, retain=taped, taped=taped)
         for parent in wanted:
             like: Any = parent if isinstance(parent, tape.Node) else parent._data
             yield parent, found[parent] if parent in found else xp.zeros(like.shape, like.dtype)

@@ -37,15 +37,19 @@ def root(variable: Variable) -> Variable:
 
 
 class Instruction:
-    """One array call. kind: "make" (`out` is new), "view", "write" (changes `out`, which was there) or "host"."""
+    """One array call. kind: "make" (`out` is new), "view", "write" (changes `out`, which was there) or "host".
 
-    __slots__ = ("arguments", "function", "kind", "name", "options", "out")
+    part: calls of one part of a step are made once on the same values; 0 but for what is computed again on purpose.
+    """
+
+    __slots__ = ("arguments", "function", "kind", "name", "options", "out", "part")
 
     def __init__(
         self, kind: str, name: str, function: Callable[..., Any], arguments: Any, options: Any, out: Variable | None
     ) -> None:
         self.kind, self.name, self.function = kind, name, function
         self.arguments, self.options, self.out = arguments, options, out
+        self.part = 0
 
     @property
     def row(self) -> ArrayCall:

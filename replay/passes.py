@@ -83,7 +83,11 @@ def share(instructions: list[Instruction], kept: set[int], returned: Iterable[Va
             and (instruction.kind == "view" or out.storage not in written)
             and out.number not in outputs
         ):
-            same = (instruction.name, _frozen(mapped((instruction.arguments, instruction.options), key)))
+            same = (
+                instruction.part,
+                instruction.name,
+                _frozen(mapped((instruction.arguments, instruction.options), key)),
+            )
             earlier = _times_one(instruction, written) or known.setdefault(same, out)
             if earlier is not out:
                 instead[out.number] = earlier

@@ -8,12 +8,13 @@ run as they are, and what they call is carried out and listed. Where a value is 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import operator
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -71,7 +72,7 @@ class Trace:
         self._noted_ids: set[int] = set()
         self._graded: set[int] = set()
         self._arguments: list[tuple[Tensor, Any]] = []
-        self._fresh = 0
+        self._fresh = self._part = self._parts = 0
 
     def __enter__(self) -> Trace:
         self._around = captures.get(self.thread)
@@ -292,6 +293,16 @@ class Trace:
         if CALLS.get(name, UNKNOWN).shaped_by_values or (name == "where" and len(arguments) == 1):
             self.refuse(f"the shape of a result depends on values ({name})")
 
+    @contextlib.contextmanager
+    def computing_again(self) -> Iterator[None]:
+        """While it lasts, calls that were made before on the same values are made again, so that none need be kept."""
+        outer, self._parts = self._part, self._parts + 1
+        self._part = self._parts
+        try:
+            yield
+        finally:
+            self._part = outer
+
     def turn(self, asker: object) -> int:
         """How often it has asked this before: what is refreshed twice in a step needs arrays of its own each time."""
         self._turns[id(asker)] += 1
@@ -409,6 +420,7 @@ class Trace:
         return self._storages.setdefault(id(owner), len(self.traced))
 
     def _list(self, instruction: Instruction) -> None:
+        instruction.part = self._part
         self.instructions.append(instruction)
 
     def _both(self, value: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from chalkgrad import optim
 from chalkgrad.models import BERT, GPT, ViT
 from chalkgrad.nn.losses import SparseCategoricalCrossentropy
 
-SIZES = {"width": 12, "depth": 3, "heads": 3, "dropout": 0.1, "seed": 1}
+SIZES = {"width": 12, "depth": 2, "heads": 3, "dropout": 0.1, "seed": 1}
 R = np.random.default_rng(0)
 IDS, IMAGES = R.integers(0, 11, (12, 9)), R.normal(size=(12, 3, 8, 8)).astype("float32")
 MODELS = {
