@@ -79,10 +79,14 @@ class Memory:
 
 @dataclass
 class Program:
-    """JavaScript for several lists. text: `(M) => ({name: () => …})`. inputs, outputs: of each list, by its name."""
+    """JavaScript for several lists. text: `(M) => ({name: () => …})`. inputs, outputs: of each list, by its name.
+
+    owned: what is in memory, by the id of the array that has it in Python.
+    """
 
     text: str = ""
     memory: dict[str, Memory] = field(default_factory=dict)
+    owned: dict[int, Memory] = field(default_factory=dict)
     inputs: dict[str, list[Place]] = field(default_factory=dict)
     outputs: dict[str, list[Place]] = field(default_factory=dict)
 
@@ -116,9 +120,12 @@ def javascript(lists: Mapping[str, Recorded], turns: int = 2000) -> Program:
     writers = [Writer(program, name, found) for name, found in lists.items()]
     for writer in writers:
         writer.look()
-    for k, m in enumerate(program.memory.values()):
+    rooms: dict[tuple[str, int], list[Memory]] = {}
+    for writer in writers:
+        writer.share(rooms)
+    for k, m in enumerate({id(m): m for m in program.owned.values()}.values()):
         m.name = f"m{k}"
-    program.memory = {m.name: m for m in program.memory.values()}
+        program.memory[m.name] = m
     lines = [writer.write(turns) for writer in writers]
     head, calls = functions(list(itertools.chain.from_iterable(lines)))
     rest = iter(calls)
@@ -159,6 +166,32 @@ class Writer:
         for v in self.used:
             self.memory_of(v)
 
+    def share(self, rooms: dict[tuple[str, int], list[Memory]]) -> None:
+        """Let an array that is made on the way have the memory of one that is not needed any more.
+
+        rooms: memory for such arrays, by type and length, of the lists before; what is new comes to it.
+        """
+        kept = {v.storage for v in (*self.found.inputs, *self.found.outputs)}
+        last = {
+            v.storage: n
+            for n, i in enumerate(self.found.instructions)
+            for v in (*i.reads(), *([i.out] if i.out else []))
+        }
+        free, ending = {key: [*found] for key, found in rooms.items()}, dict[int, list[Memory]]()
+        for n, i in enumerate(self.found.instructions):
+            v = i.out
+            owner = None if v is None else self.owners.get(v.storage)
+            if v and i.kind == "make" and not i.row.reserves and v.storage not in kept and owner is self.found.array(v):
+                memory = self.program.owned[id(owner)]
+                key = memory.dtype.name, memory.length
+                if free.get(key):
+                    memory = self.program.owned[id(owner)] = free[key].pop()
+                else:
+                    rooms.setdefault(key, []).append(memory)
+                ending.setdefault(last[v.storage], []).append(memory)
+            for memory in ending.pop(n, ()):
+                free.setdefault((memory.dtype.name, memory.length), []).append(memory)
+
     def owner(self, array: Any) -> Any:
         """The array that owns the memory, also of a view that does not tell of what it is one, as by as_strided."""
         owner = backend.owner_of(array)
@@ -188,7 +221,7 @@ class Writer:
         if v.dtype.name not in TYPES:
             raise UsageError(f"arrays of {v.dtype} have no form in JavaScript.")
         owner = self.owners[v.storage]
-        memory = self.program.memory.setdefault(str(id(owner)), Memory("", owner, low, high, v.dtype))
+        memory = self.program.owned.setdefault(id(owner), Memory("", owner, low, high, v.dtype))
         memory.low, memory.high = min(memory.low, low), max(memory.high, high)
         return memory
 
@@ -198,7 +231,7 @@ class Writer:
 
     def place_of(self, v: Variable, array: Any) -> Place:
         """Where a view of a variable's array lies."""
-        memory = next(m for m in self.program.memory.values() if m.owner is self.owners[v.storage])
+        memory = self.program.owned[id(self.owners[v.storage])]
         begin, size = backend.address_of(self.owner(array)), array.itemsize
         offset = (backend.address_of(array) - begin - memory.low) // size if array.size else 0
         return Place(memory.name, offset, array.shape, tuple(s // size for s in array.strides), array.dtype)

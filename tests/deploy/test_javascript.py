@@ -106,6 +106,17 @@ def test_single_operations_give_the_bits_of_numpy():
         np.testing.assert_array_equal(mine.reshape(-1), theirs.astype("float32"))
 
 
+def test_memory_serves_again_and_alike_calls_are_one_function():
+    def f(x):
+        for _ in range(20):
+            x = cg.tanh(x) * x
+        return x
+
+    program = javascript({"f": recorded(f, Tensor(np.ones((2, 5), "float32")))})
+    assert len(program.memory) <= 5
+    assert program.text.count("Math.tanh") == 1
+
+
 def test_what_has_no_form_is_named():
     def f(x):
         return cg.cumsum(x, axis=0)

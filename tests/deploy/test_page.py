@@ -16,7 +16,6 @@ from chalkgrad import datasets, layers
 from chalkgrad.commands.export import export
 from chalkgrad.commands.run_folder import FACT, FORMAT
 from chalkgrad.commands.train import Settings, make_model, training_data
-from chalkgrad.deploy import page as pages
 from chalkgrad.deploy.javascript import encoded
 from chalkgrad.deploy.page import page
 from chalkgrad.errors import DataError, UsageError
@@ -140,6 +139,12 @@ def test_the_command_takes_test_images_of_the_run(digits, tmp_path, capsys):
 # In a browser
 
 
+def restart(optimizer):
+    """Put it before its first step."""
+    optimizer.iterations = 0
+    optimizer.state.clear()
+
+
 def predictions(tab, x):
     """What the page makes of these samples."""
     text = base64.b64encode(x.astype("f4").tobytes()).decode()
@@ -220,7 +225,7 @@ def test_fifty_steps_on_the_page_drift_as_python_does(opened, tmp_path, goes_on)
     assert len(html.encode()) <= (1_600_000 if goes_on else 600_000)
     tab = opened(html)
     if not goes_on:
-        pages._training(own)  # the optimiser is at its first step afterwards
+        restart(own.optimizer)
     assert (own.optimizer.iterations > 0) == goes_on
     draw = np.random.default_rng(0)
     batches = [(x[rows], labels[rows]) for rows in draw.integers(0, len(x), (50, 16))]
@@ -350,7 +355,7 @@ def test_a_recurrent_net_of_digits_reads_and_learns(opened, layer):
     tab = opened(page(model, x, labels, trainable=True)[0])
     assert np.abs(predictions(tab, x) - model.predict(x)).max() < 2e-6
     own = copy.deepcopy(model)
-    pages._training(own)
+    restart(own.optimizer)
     losses = [own.train_on_batch(x[:16], labels[:16]) for _ in range(5)]
     found = tab.evaluate(
         "([x, y]) => Array.from({ length: 5 }, () => reader.step(x, y))",

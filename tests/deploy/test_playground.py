@@ -60,7 +60,7 @@ def test_a_masked_net_is_the_narrow_one():
 
 def test_the_page_is_one_file_that_asks_nothing():
     page = playground("zh")
-    assert len(page.encode()) < 150_000
+    assert len(page.encode()) < 120_000
     assert "https://" not in page
     assert "http://" not in re.sub(r"http://www.w3.org/\S+", "", page)
     with pytest.raises(cg.errors.UsageError, match="language"):
