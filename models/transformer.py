@@ -86,6 +86,7 @@ class Transformer(Model):
 
     layout: ClassVar[world.Layout]
     depth: int
+    dropout: float
     sample: ClassVar[tuple[int | None, ...]] = (None,)
     """The shape of one sample."""
 

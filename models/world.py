@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,12 +44,23 @@ class Row(NamedTuple):
     form: str = "same"
 
 
+FIXED: Mapping[str, Any] = {"is_encoder_decoder": False, "pruned_heads": {}, "quantization_config": None}
+"""Settings that any of their models may have, and that there is one value of here."""
+IDLE = re.compile(
+    "_.*|architectures|auto_map|chunk_size_feed_forward|classifier_dropout|directionality|dtype|encoder_stride|"
+    "finetuning_task|gradient_checkpointing|id2label|initializer_range|label2id|model_type|n_ctx|output_.*|pooler_.*|"
+    "problem_type|return_dict|summary_.*|task_specific_params|torch_dtype|transformers_version|use_cache|.*_token_id"
+)
+"""Settings that say nothing about what a model computes here."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a model lies in such a folder.
 
     kind: their `model_type`. base: what stands before the names of all but the head. head: what names of the head begin
-    with. arguments: our constructor's by their settings. fixed: settings that we have one value of. unused: names of
+    with. arguments: our constructor's by their settings. fixed: settings that we have one value of. dropouts: further
+    settings that our `dropout` stands for. unused: names of
     theirs that hold nothing we need, as parts of names. rows: the weights.
     """
 
@@ -56,6 +69,7 @@ class Layout:
     head: str
     arguments: Mapping[str, str]
     fixed: Mapping[str, Any]
+    dropouts: Sequence[str]
     unused: Sequence[str]
     rows: Sequence[Row]
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +119,7 @@ GPT = Layout(
         "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False,
         "add_cross_attention": False, "tie_word_embeddings": True, "n_inner": None,
     },
+    ("embd_pdrop", "attn_pdrop"),
     (".attn.bias", ".attn.masked_bias", "lm_head.weight"),
     [
         Row(["wte/embeddings"], "wte.weight"),
@@ -135,6 +150,7 @@ BERT = Layout(
         "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False,
         "tie_word_embeddings": True,
     },
+    ("attention_probs_dropout_prob",),
     ("position_ids", "cls.predictions.decoder.", "cls.seq_relationship.", "pooler.dense.", "cls.predictions."),
     [
         Row(["words/embeddings"], "embeddings.word_embeddings.weight"),
@@ -163,6 +179,7 @@ VIT = Layout(
         "hidden_dropout_prob": "dropout", "hidden_act": "activation", "layer_norm_eps": "epsilon",
     },
     {"qkv_bias": True},
+    ("attention_probs_dropout_prob",),
     ("pooler.dense.",),
     [
         Row(["token/embeddings"], "embeddings.cls_token", "one more"),
@@ -221,12 +238,13 @@ def read(cls: type[Transformer], path: str | os.PathLike[str], device: str, **op
     arguments = {ours: config[theirs] for theirs, ours in layout.arguments.items() if theirs in config}
     if "id2label" in config and "classes" in cls.__init__.__annotations__:
         arguments["classes"] = len(config["id2label"])
-    for name, value in layout.fixed.items():
+    for name, value in {**FIXED, **layout.fixed}.items():
         if config.get(name, value) != value and (name, config[name]) != ("n_inner", 4 * config.get("n_embd", 0)):
             raise DataError(f"{folder}: {name} is {config[name]!r}; {cls.__name__} has {value!r} alone.")
     if (sigma := arguments.get("activation", "gelu")) not in ACTIVATIONS:
         raise DataError(f"{folder}: the activation {sigma!r} is none of {', '.join(ACTIVATIONS)}.")
     arguments["activation"] = ACTIVATIONS[sigma]
+    _say_what_is_left(folder, config, layout, arguments.get("dropout"))
     model = cls(**{**arguments, **options}, device=device)
     model.begin(_Blank())  # type: ignore[arg-type]
     weights = model.parts[0].weights
@@ -252,6 +270,20 @@ class _Blank:
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Array:
         return self.standard_normal(shape)
+
+
+def _say_what_is_left(folder: Path, config: Mapping[str, Any], layout: Layout, dropout: Any) -> None:
+    """Warn of settings that nothing here reads, and of dropouts that are not the one that there is."""
+    read = {*layout.arguments, *layout.fixed, *FIXED, *layout.dropouts}
+    told = [
+        f"{name} is {config[name]}, and the model has one dropout, of {dropout}"
+        for name in layout.dropouts
+        if config.get(name, dropout) != dropout
+    ]
+    if unknown := sorted(name for name in config.keys() - read if not IDLE.fullmatch(name)):
+        told.append(f"the model is computed without {', '.join(unknown)}, which is not known here")
+    if told:
+        warnings.warn(f"{folder / 'config.json'}: {'; '.join(told)}.", stacklevel=4)
 
 
 def _check_names(folder: Path, rows: Mapping[str, Row], found: Mapping[str, Any], layout: Layout) -> None:
@@ -341,6 +373,7 @@ def write(model: Transformer, path: str | os.PathLike[str]) -> None:
         arrays[name] = numpy.ascontiguousarray(numpy.concatenate(parts, axis=-1))
     names = {ours: theirs for theirs, ours in ACTIVATIONS.items() if theirs not in ("gelu_fast", "swish")}
     told: dict[str, Any] = {theirs: getattr(model, ours) for theirs, ours in layout.arguments.items()}
+    told |= dict.fromkeys(layout.dropouts, model.dropout)
     told |= {theirs: names[value] for theirs, value in told.items() if value in names and isinstance(value, str)}
     if hasattr(model, "classes"):
         told |= {"id2label": {str(i): f"LABEL_{i}" for i in range(model.classes)}}

@@ -172,6 +172,7 @@ def changed(folder, **settings):
         ({"n_layer": 1}, DataError, r"unknown are h\.1\.attn\.c_attn\.bias"),
         ({"vocab_size": 12}, ShapeError, r"wte\.weight has shape \(11, 12\); by its config\.json it is \(12, 12\)"),
         ({"n_head": 5}, ShapeError, "a width of 12 does not divide into 5 heads"),
+        ({"pruned_heads": {"1": [0]}}, DataError, "pruned_heads is"),
         ({"n_head": 0}, UsageError, r"GPT\(heads=0\): it is a whole number of 1 or more"),
         ({"n_layer": "2"}, UsageError, r"GPT\(depth='2'\): it is a whole number"),
     ],
@@ -179,6 +180,12 @@ def changed(folder, **settings):
 def test_a_folder_that_does_not_fit(folder, settings, error, text):
     changed(folder, **settings)
     with pytest.raises(error, match=text):
+        GPT.load(folder)
+
+
+def test_settings_that_nothing_reads_are_told(folder):
+    changed(folder, alibi=True, attn_pdrop=0.7, _name_or_path="x", summary_type="y")
+    with pytest.warns(UserWarning, match=r"attn_pdrop is 0\.7, and .* one dropout, of .*; .* without alibi, which"):
         GPT.load(folder)
 
 
