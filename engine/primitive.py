@@ -118,6 +118,7 @@ class Primitive:
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
         self.cpu_kernel: CpuKernel | None = None
         self.onnx_form: Any = None  # what it is in an ONNX file, where its equation does not say it
+        self.onnx_reason = ""  # why it is nothing there
         self.version = object()  # another one, where what the road knows of it has changed
         self.direct = not (self.parameters or self.variadic or self.binder)
 
@@ -289,12 +290,14 @@ class Primitive:
 
         return declare
 
-    def onnx(self, form: Any) -> Any:
+    def onnx(self, form: Any, reason: str = "") -> Any:
         """Declare what it is in an ONNX file: an operator's name, an equation of elements, or a function.
 
-        The function takes the graph that is written, the operands' values and the parameters; it returns a value.
+        A function whose first parameter is `xp` computes it by other primitives, whose forms stand for it; another
+        takes the graph that is written, the operands' values and the parameters, and returns a value. None: it has no
+        form, for the reason.
         """
-        self.onnx_form = form
+        self.onnx_form, self.onnx_reason = form, reason
         return form
 
     def check(self, function: Callable[..., None]) -> Callable[..., None]:

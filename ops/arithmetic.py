@@ -159,6 +159,11 @@ def clip(x, *, min=None, max=None):
     """
 
 
+@clip.onnx
+def _(graph, x, min, max):
+    return graph.add("Clip", [x, *(limit if limit is None else graph.number(limit, x.dtype) for limit in (min, max))])
+
+
 clip.vjp("x", "gx = gy if clip(x, min, max) == x else 0")
 
 

@@ -14,6 +14,7 @@ import numpy
 
 from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError
+from .activation import softmax
 from .one_call import as_one_call, packed, unpacked
 from .shapes import swap_last
 
@@ -219,6 +220,26 @@ def masked_attention(xp, q, k, v, mask, *, causal=False):
     the CPU, where values are looked at without waiting, and NaN on a GPU. The mask has no gradient.
     """
     return _value(xp, q, k, v, _mask_of_heads(xp, mask, q, k), causal)
+
+
+LEAST = 1e-30
+"""What a mask says at least of a key that counts, where its logarithm is taken."""
+
+
+def _written(xp, q, k, v, mask=None, *, causal):
+    """By other primitives, the weights of all queries and keys at once, as ONNX has it."""
+    scores = xp.matmul(q * (1 / math.sqrt(q.shape[-1])), swap_last(xp, k))
+    if causal:
+        ahead = numpy.tri(q.shape[-2], k.shape[-2], k.shape[-2] - q.shape[-2])
+        scores = scores + numpy.where(ahead, 0, -math.inf).astype(scores.dtype)
+    if mask is not None:
+        weights = xp.where(mask > 0, xp.log(xp.maximum(mask.astype(scores.dtype), LEAST)), -math.inf)
+        scores = scores + xp.expand_dims(weights, -2)
+    return xp.matmul(softmax.apply(xp, scores), v)
+
+
+attention.onnx(_written)
+masked_attention.onnx(_written)
 
 
 def _check(q, k, v, causal, mask=None):

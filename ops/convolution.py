@@ -21,6 +21,7 @@ from . import columns, cores, products, sliding
 from .normalisation import channel_sums
 from .shapes import transpose
 from .windows import (
+    IN_GRADIENTS,
     as_given,
     bordered,
     channels_last,
@@ -148,12 +149,17 @@ def convolution(xp, x, w, b, *, stride, padding, dilation, groups):
 @correlation.onnx
 @convolution.onnx
 def _(graph, x, w, *b, stride, padding, dilation, groups):
-    n = w.axes
-    kernel = graph.moved(w, [n - 1, n - 2, *range(n - 2)])
+    return _slid(graph, "Conv", x, w, b, stride, padding, dilation, groups)
+
+
+def _slid(graph, operator, x, w, b, stride, padding, dilation, groups, **more):
+    """The form in ONNX, whose operators have the channels first, and the filters, or channels, of a kernel."""
+    kernel = graph.moved(w, [w.axes - 1, w.axes - 2, *range(w.axes - 2)])
     pads = [pair[side] for side in (0, 1) for pair in padding]
     y = graph.add(
-        "Conv", [graph.channels_first(x), kernel, *b], strides=stride, pads=pads, dilations=dilation, group=groups
-    )
+        operator, [graph.channels_first(x), kernel, *b], strides=stride, pads=pads, dilations=dilation, group=groups,
+        **more,
+    )  # fmt: skip
     return graph.channels_last(y)
 
 
@@ -263,6 +269,17 @@ def transposed_convolution(xp, x, w, b, *, stride, padding, dilation, groups, le
     rest is as `convolution` takes it.
     """
     return _spread(xp, x, w, b, stride, padding, dilation, groups, lengths)
+
+
+@transposed_correlation.onnx
+@transposed_convolution.onnx
+def _(graph, x, w, *b, stride, padding, dilation, groups, lengths):
+    least = [
+        (n - 1) * s + reach(k, d) - sum(pair)
+        for n, s, k, d, pair in zip(x.shape[1:-1], stride, w.shape, dilation, padding, strict=False)
+    ]
+    more = [n - m for n, m in zip(lengths, least, strict=True)]
+    return _slid(graph, "ConvTranspose", x, w, b, stride, padding, dilation, groups, output_padding=more)
 
 
 def _spread(xp, x, w, b, stride, padding, dilation, groups, lengths):
@@ -384,3 +401,4 @@ def _(xp, gw, x, stride, padding, dilation, groups):
 
 kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)
 cores.by_samples(kernel_correlation, cores.of_kernel, 2, cores.kernel_correlation, adds=True)
+kernel_correlation.onnx(None, IN_GRADIENTS)

@@ -25,6 +25,9 @@ def one_hot(xp, labels, *, classes):
     return labels[..., None] == xp.arange(classes)
 
 
+one_hot.onnx(one_hot.kernel)
+
+
 @one_hot.check
 def _(labels, classes):
     whole("one_hot", "classes", classes)
@@ -43,6 +46,9 @@ def _(labels, classes):
 def identity_like(xp, x, *, size):
     """The identity matrix of shape (size, size), of the dtype and on the device of x."""
     return xp.eye(size, dtype=x.dtype)
+
+
+identity_like.onnx(lambda graph, x, size: graph.constant(numpy.eye(size, dtype=x.dtype)))
 
 
 # Constants

@@ -391,3 +391,10 @@ def matrix_norm(x, keepdims=False, ord="fro"):
 
 for _function in (cross, matmul, matrix_transpose, outer, tensordot, vecdot):
     setattr(namespace.linalg, _function.__name__, _function)
+
+
+det.onnx("Det")
+logabsdet.onnx(lambda graph, a: graph.add("Log", [graph.add("Abs", [graph.add("Det", [a])])]))
+signdet.onnx(lambda graph, a: graph.add("Sign", [graph.add("Det", [a])]))
+for _made in (solve, cholesky, pinv, eigenvectors, singular_vectors):
+    _made.onnx(None, "of linear algebra ONNX has products and determinants alone")

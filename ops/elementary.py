@@ -208,6 +208,7 @@ def arctan2(xp, a, b):
     return xp.arctan2(a, b)
 
 
+arctan2.onnx("t = arctan(a / b); y = t if b > 0 else sign(a) * pi / 2 if b == 0 else t + pi if a >= 0 else t - pi")
 arctan2.vjp("a", "ga = gy * b / (a**2 + b**2)")
 arctan2.vjp("b", "gb = -gy * a / (a**2 + b**2)")
 

@@ -109,6 +109,9 @@ def einsum(xp, *xs, subscripts):
     return xp.einsum(subscripts, *xs, **({} if len(xs) < 3 else {"optimize": True}))
 
 
+einsum.onnx(lambda graph, *xs, subscripts: graph.add("Einsum", graph.alike(xs), equation=subscripts))
+
+
 @einsum.check
 def _(*xs, subscripts):
     _explicit(subscripts, [x.shape for x in xs])

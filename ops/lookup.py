@@ -30,6 +30,9 @@ def embedding(xp, table, ids):
     return xp.reshape(rows_at(xp, table, numbers), (*ids.shape, table.shape[1]))
 
 
+embedding.onnx(lambda graph, table, ids: graph.add("Gather", [table, graph.cast(ids, "int64")], axis=0))
+
+
 @embedding.check
 def _(table, ids):
     if len(table.shape) != 2:
@@ -75,6 +78,13 @@ def segment_sum(xp, x, ids, *, count):
     y = xp.zeros(count * width, dtype="int32" if small else x.dtype)
     xp.add.at(y, places, xp.reshape(x, (math.prod(x.shape),)).astype(y.dtype, copy=False))  # one axis has a fast loop
     return xp.reshape(y, (count, width)).astype(x.dtype, copy=False)
+
+
+@segment_sum.onnx
+def _(graph, x, ids, *, count):
+    rows = graph.reshape(x, (-1, x.shape[-1]))
+    places = graph.reshape(graph.cast(ids, "int64"), (-1, 1))
+    return graph.summed_at(rows, places, (count, x.shape[-1]))
 
 
 @segment_sum.check

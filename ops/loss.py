@@ -40,6 +40,9 @@ def mean_squared_error(y_pred, y_true):
     """Mean over every element of the squared difference (D10)."""
 
 
+mean_squared_error.onnx(lambda xp, y_pred, y_true: xp.mean(xp.square(y_pred - y_true)))
+
+
 @mean_squared_error.check
 def _(y_pred, y_true):
     check_same_shape("mean_squared_error", "y_pred", y_pred, "y_true", y_true)
@@ -63,6 +66,9 @@ def binary_cross_entropy(xp, logits, targets):
     size = xp.abs(logits)
     missed = xp.where(logits < 0, targets, 1 - targets)  # how much of the target lies on the other side
     return xp.mean(product(xp, missed, size) + xp.log1p(xp.exp(-size)))
+
+
+binary_cross_entropy.onnx(binary_cross_entropy.kernel)
 
 
 @binary_cross_entropy.check
@@ -90,6 +96,9 @@ def categorical_cross_entropy(xp, logits, targets):
     A target of 0 costs nothing, also where p is 0 since the logit is -∞.
     """
     return xp.sum(by_rows(xp, _weighted_surprise, logits, targets)) / _rows(logits)
+
+
+categorical_cross_entropy.onnx(categorical_cross_entropy.kernel)
 
 
 @categorical_cross_entropy.check
@@ -128,6 +137,12 @@ def _(xp, gloss, logits):
 def sparse_categorical_cross_entropy(xp, logits, labels):
     """Mean cross-entropy of softmax(logits) with integer labels, -log p[label]. logits: (…, classes), labels: (…)."""
     return xp.mean(by_rows(xp, _surprise_of_labels, logits, labels))
+
+
+@sparse_categorical_cross_entropy.onnx
+def _(xp, logits, labels):
+    chosen = xp.where(one_hot.apply(xp, labels, classes=logits.shape[-1]), log_softmax.apply(xp, logits), 0.0)
+    return -xp.mean(xp.sum(chosen, axis=-1))
 
 
 @sparse_categorical_cross_entropy.check

@@ -72,6 +72,13 @@ def batch_normalization(xp, x, gamma, beta, *, epsilon=1e-3):
     return xp.reshape(y, x.shape)
 
 
+@batch_normalization.onnx
+def _(xp, x, gamma, beta, epsilon):
+    axes = tuple(range(len(x.shape) - 1))
+    deviation = x - xp.mean(x, axis=axes)
+    return deviation / xp.sqrt(xp.mean(xp.square(deviation), axis=axes) + epsilon) * gamma + beta
+
+
 @batch_normalization.check
 def _(x, gamma, beta, epsilon):
     _check_parameters("batch_normalization", x, gamma, beta, epsilon)

@@ -18,6 +18,7 @@ from ..replay import calls
 from . import cores, sliding
 from .shapes import transpose
 from .windows import (
+    IN_GRADIENTS,
     Lengths,
     Padding,
     as_given,
@@ -378,3 +379,7 @@ def _space(shape: Lengths) -> Lengths:
 
 def _over_space(xp: Namespace, y: Array, shape: Lengths) -> Array:
     return xp.reshape(y, (shape[0], *(1,) * (len(shape) - 2), shape[-1]))
+
+
+for _made in (max_unpool, max_places, average_unpool):
+    _made.onnx(None, IN_GRADIENTS)

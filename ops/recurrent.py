@@ -101,6 +101,9 @@ def projection(xp, x, w, b):
     return _into(xp, x, w, b)
 
 
+projection.onnx(lambda graph, x, w, b: graph.add("Add", [graph.add("MatMul", [x, w]), b]))
+
+
 @projection.check
 def _(x, w, b):
     if len(x.shape) != 3 or len(w.shape) != 2 or x.shape[2] != w.shape[0] or b.shape != w.shape[1:]:
@@ -153,9 +156,8 @@ def _lstm_run_fast(z, r, h0, c0, mask, out):
     )
 
 
-@partial(as_one_call, fast=_lstm_run_fast)
-def _lstm_run(xp, z, r, h0, c0, mask):
-    """h and c of all steps, (2, batch, steps, units), then the gates, (batch, steps, 4 · units), in one array."""
+def _lstm_steps(xp, z, r, h0, c0, mask):
+    """h and c of all steps, each (batch, steps, units), then the gates, (batch, steps, 4 · units)."""
     units = h0.shape[1]
     h, c = h0, c0
     hs, cs, gates = [], [], []
@@ -168,7 +170,13 @@ def _lstm_run(xp, z, r, h0, c0, mask):
         hs.append(h)
         cs.append(c)
         gates.append(xp.concatenate([s, g, o], axis=1))
-    return _packed(xp, [xp.stack(hs, axis=1), xp.stack(cs, axis=1), xp.stack(gates, axis=1)])
+    return [xp.stack(each, axis=1) for each in (hs, cs, gates)]
+
+
+@partial(as_one_call, fast=_lstm_run_fast)
+def _lstm_run(xp, z, r, h0, c0, mask):
+    """h, c and gates in one array."""
+    return _packed(xp, _lstm_steps(xp, z, r, h0, c0, mask))
 
 
 def _lstm_parts(xp, packed, z, h0):
@@ -195,6 +203,9 @@ def lstm(xp, z, r, h0, c0, mask):
     packed = _lstm_run(xp, z, r, h0, c0, mask)
     shape = (2, *z.shape[:2], h0.shape[1])
     return _unpacked(xp, packed, shape)[0]
+
+
+lstm.onnx(lambda xp, *given: xp.stack(_lstm_steps(xp, *given)[:2]))
 
 
 @lstm.check
@@ -300,9 +311,8 @@ def _gru_run_fast(z, r, b, h0, mask, out):
     return loops.run("gru", z, r, b, h0, h0, mask, loops.room(out, 5 * mask.size * len(r), z))
 
 
-@partial(as_one_call, fast=_gru_run_fast)
-def _gru_run(xp, z, r, b, h0, mask):
-    """h of all steps, then of each the gates, the candidate, and the candidate's part of h r + b, in one array."""
+def _gru_steps(xp, z, r, b, h0, mask):
+    """h of all steps, then of each the gates, the candidate, and the candidate's part of h r + b."""
     units, h = h0.shape[1], h0
     hs, gates = [], []
     for t, holds in enumerate(_steps(xp, mask, units)):
@@ -312,7 +322,13 @@ def _gru_run(xp, z, r, b, h0, mask):
         h = _either(xp, holds, v * h + (1 - v) * c, h)
         hs.append(h)
         gates.append(xp.concatenate([both, c, inner], axis=1))
-    return _packed(xp, [xp.stack(hs, axis=1), xp.stack(gates, axis=1)])
+    return [xp.stack(each, axis=1) for each in (hs, gates)]
+
+
+@partial(as_one_call, fast=_gru_run_fast)
+def _gru_run(xp, z, r, b, h0, mask):
+    """Both in one array."""
+    return _packed(xp, _gru_steps(xp, z, r, b, h0, mask))
 
 
 def _gru_parts(xp, packed, z, h0):
@@ -333,6 +349,9 @@ def gru(xp, z, r, b, h0, mask):
     the state's product is shifted by; h0: (batch, units); mask: (batch, steps). Returns h: (batch, steps, units).
     """
     return _gru_parts(xp, _gru_run(xp, z, r, b, h0, mask), z, h0)[0]
+
+
+gru.onnx(lambda xp, *given: _gru_steps(xp, *given)[0])
 
 
 @gru.check
@@ -441,6 +460,9 @@ def simple_rnn(xp, z, r, h0, mask):
     z: (batch, steps, units); r: (units, units); h0: (batch, units); mask: (batch, steps). Returns h of all steps.
     """
     return _simple_run(xp, z, r, h0, mask)
+
+
+simple_rnn.onnx(simple_rnn.kernel)
 
 
 @simple_rnn.check

@@ -24,10 +24,41 @@ def spread(xp, gy, x_shape, axis):
     return xp.broadcast_to(kept(xp, gy, x_shape, axis), x_shape)
 
 
+def _reducing(operator):
+    """The form in ONNX, of the dtype of the result."""
+
+    def form(graph, x, *, axis, keepdims):
+        return graph.reduced(operator, graph.cast(x, graph.dtype), axes_of(axis, x.axes), keepdims)
+
+    return form
+
+
+def _truth(operator):
+    """The form in ONNX of what is asked of truth values, which it reduces as integers."""
+
+    def form(graph, x, *, axis, keepdims):
+        holds = graph.cast(graph.cast(x, bool), "int32")
+        return graph.reduced(operator, holds, axes_of(axis, x.axes), keepdims)
+
+    return form
+
+
+def _extreme(operator):
+    """The form in ONNX of the place of an extreme."""
+
+    def form(graph, x, *, axis, keepdims):
+        y = graph.add(operator, [graph.reshape(x, (-1,)) if axis is None else x], "int64", axis=axis or 0, keepdims=0)
+        return graph.reshape(y, graph.shape)
+
+    return form
+
+
 @primitive("y[...] = sum(x[..., j], j)", saves=("x.shape",), analytic=True, method=True, examples=OVER_AXES)
 def sum(x, axis=None, keepdims=False):
     """Sum over the axes `axis` (all by default)."""
 
+
+sum.onnx(_reducing("ReduceSum"))
 
 sum.vjp("x", "gx[..., j] = gy[...]")
 
@@ -43,6 +74,8 @@ def _(x, axis, keepdims):
         raise ShapeError(f"mean of no elements: x has shape {x.shape}, axis={axis}.")
 
 
+mean.onnx(_reducing("ReduceMean"))
+
 mean.vjp("x", "gx[..., j] = gy[...] / sum(1, j)")
 
 
@@ -53,6 +86,8 @@ mean.vjp("x", "gx[..., j] = gy[...] / sum(1, j)")
 def max(x, axis=None, keepdims=False):
     """The greatest over the axes `axis`. Ties share the gradient equally."""
 
+
+max.onnx(_reducing("ReduceMax"))
 
 max.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
 
@@ -65,6 +100,8 @@ def min(x, axis=None, keepdims=False):
     """The least over the axes `axis`. Ties share the gradient equally."""
 
 
+min.onnx(_reducing("ReduceMin"))
+
 min.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[..., i] == y[...] else 0, i)")
 
 
@@ -74,6 +111,9 @@ min.vjp("x", "gx[..., j] = (gy[...] if x[..., j] == y[...] else 0) / sum(1 if x[
 )  # fmt: skip
 def prod(x, axis=None, keepdims=False):
     """Product over the axes `axis` (all by default)."""
+
+
+prod.onnx(_reducing("ReduceProd"))
 
 
 @prod.vjp("x", "gx[..., j] = gy[...] * product(x[..., k] if k != j else 1, k)")
@@ -111,6 +151,9 @@ def cumsum(xp, x, *, axis):
     return xp.cumsum(x, axis=axis)
 
 
+cumsum.onnx(lambda graph, x, axis: graph.add("CumSum", [graph.cast(x, graph.dtype), graph.number(axis, "int64")]))
+
+
 @cumsum.vjp("x", "gx[..., j] = sum(gy[..., k] if k >= j else 0, k)")
 def _(xp, gy, axis):
     return xp.flip(xp.cumsum(xp.flip(gy, axis), axis=axis), axis)
@@ -122,10 +165,16 @@ def any(xp, x, axis=None, keepdims=False):
     return xp.any(x, axis=axis, keepdims=keepdims)
 
 
+any.onnx(_truth("ReduceMax"))
+
+
 @primitive("y[...] = min(1 if x[..., j] != 0 else 0, j)", domain=range(2), method=True, examples=OVER_AXES)
 def all(xp, x, axis=None, keepdims=False):
     """Whether none is 0 over the axes `axis`: bool, without gradient."""
     return xp.all(x, axis=axis, keepdims=keepdims)
+
+
+all.onnx(_truth("ReduceMin"))
 
 
 @primitive(
@@ -136,6 +185,9 @@ def all(xp, x, axis=None, keepdims=False):
 )
 def argsort(x, axis=-1):
     """The indices that sort x along `axis`, without gradient."""
+
+
+argsort.onnx(lambda graph, x, axis: graph.sorting(x, axis))
 
 
 @primitive(
@@ -149,6 +201,9 @@ def argmin(xp, x, axis=None, keepdims=False):
     return xp.argmin(x, axis=axis, keepdims=keepdims)
 
 
+argmin.onnx(_extreme("ArgMin"))
+
+
 @primitive(
     "y = argmax(x, axis)",
     kink="x[..., i] - x[..., j]",
@@ -160,6 +215,9 @@ def argmax(xp, x, axis=None, keepdims=False):
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
+argmax.onnx(_extreme("ArgMax"))
+
+
 @primitive(
     "m[...] = mean(x[..., i], i); y[...] = sum((x[..., j] - m[...])**2, j) / (sum(1, j) - ddof)",
     saves=("x",),
@@ -169,6 +227,13 @@ def argmax(xp, x, axis=None, keepdims=False):
 )
 def var(x, axis=None, ddof=0, keepdims=False):
     """Variance over the axes `axis`: the mean squared distance from the mean; ddof is taken off the count."""
+
+
+@var.onnx
+def _(xp, x, axis, ddof, keepdims):
+    squares = xp.square(x - xp.mean(x, axis=axis, keepdims=True))
+    count = count_over(x.shape, axis) if ddof else 1
+    return xp.mean(squares, axis=axis, keepdims=keepdims) * (count / (count - ddof))
 
 
 @var.check
@@ -193,6 +258,9 @@ def logsumexp(xp, x, axis=None, keepdims=False):
     total = xp.sum(xp.exp(x - xp.clip(top, -largest, largest)), axis=axis, keepdims=True)
     total = xp.log(xp.maximum(total, 1)) + top  # a term is 1, where the greatest is finite
     return total if keepdims else xp.squeeze(total, axis=axis)
+
+
+logsumexp.onnx(logsumexp.kernel)
 
 
 @logsumexp.vjp("x", "gx[..., j] = gy[...] * exp(x[..., j] - y[...])")

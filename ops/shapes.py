@@ -13,6 +13,7 @@ from ..engine.incoming import as_index
 from ..engine.kernels import chosen
 from ..engine.primitive import example, primitive
 from ..engine.tensor import Tensor, tensor
+from ..equation.axes import axes_of
 from ..errors import ShapeError, unknown_name
 
 
@@ -91,6 +92,7 @@ def broadcast_to(xp, x, *, shape):
     return xp.broadcast_to(x, shape)
 
 
+broadcast_to.onnx(lambda graph, x, **parameters: graph.broadcast(x, graph.shape))
 broadcast_to.vjp("x", "gx = gy")
 
 
@@ -169,6 +171,9 @@ def getitem(xp, x, *, index):
     return x[index]
 
 
+getitem.onnx(lambda graph, x, index: graph.indexed(x, index))
+
+
 @getitem.vjp("x", "gx[index] += gy")
 def _(xp, gy, x_shape, index):
     return scatter_add.apply(xp, gy, index=index, shape=x_shape)
@@ -189,6 +194,13 @@ def scatter_add(xp, x, *, index, shape):
     y = xp.zeros(shape, dtype=wide)
     xp.add.at(y, index, x)
     return y.astype(x.dtype, copy=False)
+
+
+@scatter_add.onnx
+def _(graph, x, index, shape):
+    places = numpy.arange(math.prod(shape)).reshape(shape)[index]
+    rows = graph.reshape(graph.broadcast(x, places.shape), (-1,))
+    return graph.reshape(graph.summed_at(rows, graph.constant(places.reshape(-1, 1)), (math.prod(shape),)), shape)
 
 
 scatter_add.vjp("x", "gx = gy[index]")
@@ -233,6 +245,12 @@ def stack(xp, *xs, axis=0):
     return xp.stack(xs, axis=axis)
 
 
+@stack.onnx
+def _(graph, *xs, axis):
+    axis %= xs[0].axes + 1
+    return graph.add("Concat", [graph.with_axes(x, [axis]) for x in graph.alike(xs)], axis=axis)
+
+
 @stack.vjp("xs", "gxs = gy[position]")
 def _(xp, gy, axis, position):
     return gy[(slice(None),) * (axis % len(gy.shape)) + (position, ...)]  # also of one axis an array, no number
@@ -245,6 +263,11 @@ FLIPPED = (example((4,)), example((3, 4), axis=0), example((2, 3, 2), axis=(0, 2
 def flip(xp, x, axis=None):
     """The elements in reverse order along the axes `axis` (all by default)."""
     return xp.flip(x, axis)
+
+
+@flip.onnx
+def _(graph, x, axis):
+    return graph.sliced(x, dict.fromkeys(axes_of(axis, x.axes), slice(None, None, -1)))
 
 
 @flip.vjp("x", "gx[..., j] = gy[..., gy.shape[-1] - 1 - j]")
@@ -261,6 +284,22 @@ def roll(xp, x, *, shift, axis=None):
     return xp.roll(x, shift, axis)
 
 
+@roll.onnx
+def _(xp, x, shift, axis):
+    if axis is None:
+        return xp.reshape(_rolled(xp, xp.reshape(x, (-1,)), shift, 0), x.shape)
+    for each, by in numpy.broadcast(axis, shift):
+        x = _rolled(xp, x, int(by), int(each))
+    return x
+
+
+def _rolled(xp, x, shift, axis):
+    """The last elements along an axis before the others."""
+    before = (slice(None),) * (axis % len(x.shape))
+    at = -(shift % x.shape[axis]) or None
+    return xp.concatenate([x[(*before, slice(at, None))], x[(*before, slice(None, at))]], axis=axis) if at else x
+
+
 @roll.vjp("x", "gx[..., j] = gy[..., j + shift - gy.shape[-1] * ((j + shift) // gy.shape[-1])]")
 def _(xp, gy, shift, axis):
     return xp.roll(gy, -shift, axis)
@@ -274,6 +313,7 @@ def tril(x, k=0):
     """The lower triangle of each matrix: 0 above its k-th diagonal."""
 
 
+tril.onnx(lambda graph, x, k: graph.add("Trilu", [x, graph.number(k, "int64")], upper=0))
 tril.vjp("x", "gx[..., i, j] = gy[..., i, j] if j <= i + k else 0")
 
 
@@ -282,6 +322,7 @@ def triu(x, k=0):
     """The upper triangle of each matrix: 0 below its k-th diagonal."""
 
 
+triu.onnx(lambda graph, x, k: graph.add("Trilu", [x, graph.number(k, "int64")], upper=1))
 triu.vjp("x", "gx[..., i, j] = gy[..., i, j] if j >= i + k else 0")
 
 
@@ -319,6 +360,12 @@ def pad(xp, x, *, pad_width, constant_values=0.0):
     elements at its ends ("edge", "reflect", "symmetric", "wrap").
     """
     return xp.pad(x, pad_width, constant_values=constant_values)
+
+
+@pad.onnx
+def _(graph, x, pad_width, constant_values):
+    widths = graph.integers([pair[side] for side in (0, 1) for pair in pad_width])
+    return graph.add("Pad", [x, widths, graph.number(constant_values, x.dtype)])
 
 
 @pad.vjp("x", "gx = crop(gy, pad_width)")

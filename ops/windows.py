@@ -23,6 +23,9 @@ Padding = tuple[tuple[int, int], ...]
 AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 PADDINGS = ("valid", "same")
 
+IN_GRADIENTS = "it stands in gradients alone, and a file holds what a model gives"
+"""Why a primitive has no form in ONNX."""
+
 
 def per_axis(what: str, name: str, value: Any, axes: int, least: int = 1) -> Lengths:
     """One whole number of `least` or more for each axis of space; a single one is meant for all of them."""

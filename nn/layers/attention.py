@@ -107,7 +107,10 @@ class MultiHeadAttention(Layer):
         elif counts is None:
             y = attention(q, k, v, causal=use_causal_mask)
         else:
-            y = masked_attention(q, k, v, counts.reshape(len(counts), 1, -1), causal=use_causal_mask)
+            counts = counts.reshape(len(counts), 1, -1)
+            if counts.dtype.kind in "iu":  # else all would be computed as wide as these integers
+                counts = counts.astype(q.dtype)
+            y = masked_attention(q, k, v, counts, causal=use_causal_mask)
         rows = y.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1)
         kernel = weights["output_kernel"].reshape(-1, x.shape[-1])
         return affine(rows, kernel, weights["output_bias"]) if self.use_bias else matmul(rows, kernel)
