@@ -210,6 +210,8 @@ def test_a_flipped_bit_of_a_weight_is_seen(opened, digits):
     bits[1000] ^= 1
     assert "damaged" in shown(base64.b64encode(bits).decode())
     assert "damaged" in shown(held[: len(held) // 2])
+    old = html.replace("<head>", "<head><script>delete globalThis.DecompressionStream</script>")
+    assert "too old" in opened(old).locator("#proof .bad").inner_text()
     opened.said.clear()  # in the console, too
 
 
