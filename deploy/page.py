@@ -242,6 +242,10 @@ def _training(model: Any, goes_on: bool = False) -> Recorded:
         optimizer.state.clear()
     elif not optimizer.iterations:
         raise UsageError("the optimiser has taken no step yet: there is no state to go on with.")
+    elif optimizer.averaged:
+        raise UsageError(
+            "the weights are averages (use_ema), and the state is that of others: with_optimizer cannot go on from them."
+        )
     count, kept = optimizer.iterations, {slot: array.copy() for slot, array in optimizer.state.items()}
     generator = numpy.random.default_rng(0)
     before = [w.numpy().copy() for w in model.weights]

@@ -116,6 +116,11 @@ def test_what_it_cannot_show_is_refused(tmp_path):
     learner.compile("adam", "sparse_categorical_crossentropy")
     with pytest.raises(UsageError, match="no step yet"):
         page(learner, trainable=True, with_optimizer=True)
+    averaged = made(layers.Dense(3, activation="softmax"), shape=4)
+    averaged.compile(cg.optim.Adam(use_ema=True), "sparse_categorical_crossentropy")
+    averaged.fit(np.ones((8, 4), "float32"), np.arange(8) % 3, verbose=0)
+    with pytest.raises(UsageError, match="averages"):
+        page(averaged, trainable=True, with_optimizer=True)
     with pytest.raises(UsageError, match="goes with trainable"):
         page(learner, with_optimizer=True)
     with pytest.raises(UsageError, match="takes ids"):
