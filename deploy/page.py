@@ -19,9 +19,10 @@ from ..nn.measuring import measure
 from ..nn.penalties import constrain
 from ..optim.optimizer import AVERAGE
 from ..replay.recorded import Recorded, recorded
-from .javascript import Program, encoded, javascript, quantised
+from .javascript import javascript
 from .ready import check_ready
 from .texts import FAULTS, TEXTS
+from .typed_arrays import Program, encoded, quantised
 
 SAMPLES = 16
 """That the page compares on opening."""
@@ -244,7 +245,7 @@ def _training(model: Any, goes_on: bool = False) -> Recorded:
         raise UsageError("the optimiser has taken no step yet: there is no state to go on with.")
     elif optimizer.averaged:
         raise UsageError(
-            "the weights are averages (use_ema), and the state is that of others: with_optimizer cannot go on from them."
+            "the weights are averages (use_ema), and the state is not theirs: with_optimizer cannot go on from them."
         )
     count, kept = optimizer.iterations, {slot: array.copy() for slot, array in optimizer.state.items()}
     generator = numpy.random.default_rng(0)

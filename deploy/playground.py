@@ -23,8 +23,9 @@ from ..ops.activation import relu, sigmoid, softplus
 from ..ops.elementary import tanh
 from ..optim import SGD, Adam, RMSprop
 from ..replay.recorded import recorded
-from .javascript import encoded, javascript
+from .javascript import javascript
 from .texts import FAULTS, PLAYGROUND
+from .typed_arrays import encoded
 
 DEPTH, WIDTH, POINTS, GRID, SEEDS = 3, 8, 200, 40, 10
 """Most hidden layers, neurons of one, and points; places of the plane by side; drawings of first weights."""

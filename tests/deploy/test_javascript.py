@@ -11,7 +11,8 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.deploy.javascript import Program, Writer, javascript, quantised
+from chalkgrad.deploy.javascript import Writer, javascript
+from chalkgrad.deploy.typed_arrays import Program, quantised
 from chalkgrad.engine.tensor import Tensor
 from chalkgrad.errors import UsageError
 from chalkgrad.nn.measuring import measure

@@ -16,8 +16,8 @@ from chalkgrad import datasets, layers
 from chalkgrad.commands.export import export
 from chalkgrad.commands.run_folder import FACT, FORMAT
 from chalkgrad.commands.train import Settings, make_model, training_data
-from chalkgrad.deploy.javascript import encoded
 from chalkgrad.deploy.page import page
+from chalkgrad.deploy.typed_arrays import encoded
 from chalkgrad.errors import DataError, UsageError
 
 browsers = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser
