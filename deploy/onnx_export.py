@@ -110,7 +110,8 @@ def graph_of(
     weights: Any = None, scale: float | None = None,
 ) -> Any:  # fmt: skip
     """What was watched in two passes, as ONNX's GraphProto, with these names of inputs and outputs."""
-    graph, (first, second) = Graph(onnx, opset, weights or {}, inputs[0] if inputs else ""), passes
+    outputs = [f"{name}_output" if name in inputs else name for name in outputs]
+    graph, (first, second) = Graph(onnx, opset, weights or {}, [*inputs, *outputs]), passes
     helper = onnx.helper
 
     def open_(x: Any, other: Any) -> list[Any]:
@@ -131,7 +132,8 @@ def graph_of(
             given.append(helper.make_tensor_value_info(name, graph.code(y.dtype), open_(y, other)))
     except NotImplementedError as error:
         raise UsageError(f"the model has no form in ONNX: {error}.") from error
-    return helper.make_graph(graph.nodes, "graph", taken, given, graph.initialisers)
+    nodes, constants = graph.live(outputs)
+    return helper.make_graph(nodes, "graph", taken, given, constants)
 
 
 def whole_file(onnx: Any, opset: int, graph: Any, doc_string: str = "", facts: Any = None) -> Any:

@@ -25,6 +25,8 @@ from ..errors import EquationError, UsageError
 
 BATCHES = 2, 3
 """The sizes of the two batches that are watched."""
+FEW = 64
+"""Numbers of a small constant."""
 LAST = numpy.iinfo("int64").max
 """A place behind the end of every axis."""
 OPERATIONS: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
@@ -71,17 +73,24 @@ class Varying(int):
 class Graph:
     """The graph while it is written: what stands for which tensor, its nodes and its constants.
 
-    batch: the name of an input whose first length is the batch's. weights: names of arrays, by `memory_of`.
+    names: of inputs, the first having the batch's length as its own first, and outputs. weights: names of arrays, by
+    `memory_of`.
     """
 
-    def __init__(self, onnx: Any, opset: int, weights: Mapping[tuple[Any, ...], str], batch: str) -> None:
-        self.onnx, self.opset, self.weights, self.batch = onnx, opset, weights, batch
+    def __init__(self, onnx: Any, opset: int, weights: Mapping[tuple[Any, ...], str], names: Sequence[str]) -> None:
+        self.onnx, self.opset, self.weights, self.names = onnx, opset, weights, names
         self.nodes: list[Any] = []
         self.initialisers: list[Any] = []
         self.known: dict[int, Value] = {}
         self.written: dict[str, Value] = {}
+        self.small: dict[tuple[Any, ...], str] = {}  # names of constants without one
         self.kept: list[Any] = []  # what `known` knows by its identity
         self.counted: Value | None = None  # the batch's length, once it is asked for
+        self.arrays: dict[str, Any] = {}  # by name, what is the same in each run, as it was in the first pass
+        self.sources: dict[str, tuple[Primitive, Sequence[Value]]] = {}  # by name, what it was made by, and of what
+        self.parts: dict[str, dict[str, Value]] = {}  # by name and index, what is at hand without the whole
+        self.pending: dict[str, Callable[[], Value]] = {}  # by name, the whole, which is written once it is asked for
+        self.current: tuple[Application, ...] = ()  # what is being written
         self.shape: tuple[int, ...] = ()  # of the result that is being written
         self.dtype: numpy.dtype[Any] = numpy.dtype("float32")
         self.count = 0
@@ -92,13 +101,19 @@ class Graph:
         """ONNX's number of a dtype."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype)))
 
+    def label(self, name: str) -> str:
+        """A name that no other value has."""
+        self.count += 1
+        return self.label(name) if f"{name}_{self.count}" in self.names else f"{name}_{self.count}"
+
     def node(self, name: str, inputs: Sequence[Value | None], outputs: int | list[str], **attributes: Any) -> list[str]:
         """A node, and the names of its outputs: so many, or these. An input that is None is left out."""
-        self.count += 1
-        label = f"{name.lower()}_{self.count}"
+        label = self.label(name.lower())
         if isinstance(outputs, int):
             outputs = [label, *(f"{label}_{number}" for number in range(1, outputs))]
         given = [v.name if v else "" for v in inputs]
+        for asked in [name for name in given if name in self.pending]:
+            self.node("Identity", [self.pending.pop(asked)()], [asked])
         self.nodes.append(self.onnx.helper.make_node(name, given, outputs, label, **attributes))
         return outputs
 
@@ -113,14 +128,15 @@ class Graph:
         )  # fmt: skip
 
     def constant(self, array: Any, name: str | None = None) -> Value:
-        """An array that stands in the file."""
+        """An array that stands in the file; a small one without a name once."""
         array = numpy.ascontiguousarray(array).reshape(numpy.shape(array))
-        if name is None:
-            self.count += 1
-            name = f"constant_{self.count}"
+        if name is None or name in self.names or not alike(self.arrays.get(name, array), array):
+            name = self.label("constant")
+            if array.size <= FEW:
+                name = self.small.setdefault((array.dtype, array.shape, array.tobytes()), name)
         if name not in self.written:
             self.initialisers.append(self.onnx.numpy_helper.from_array(array, name))
-            self.written[name] = Value(name, array.dtype, array.shape)
+            self.written[name], self.arrays[name] = Value(name, array.dtype, array.shape), array
         return self.written[name]
 
     def number(self, value: Any, dtype: Any) -> Value:
@@ -145,7 +161,7 @@ class Graph:
         if slope < 0 or rest < 0:
             raise NotImplementedError(f"a length is {int(n)} for {BATCHES[0]} samples and {n.other} for {BATCHES[1]}")
         if self.counted is None:
-            self.counted = self.add("Shape", [Value(self.batch, self.dtype)], "int64", (1,), start=0, end=1)
+            self.counted = self.add("Shape", [Value(self.names[0], self.dtype)], "int64", (1,), start=0, end=1)
         made = self.counted if slope == 1 else self.add("Mul", [self.counted, self.integers([slope])])
         return self.add("Add", [made, self.integers([rest])]) if rest else made
 
@@ -153,7 +169,10 @@ class Graph:
         """The value in a dtype."""
         if value.dtype == dtype:
             return value
-        return self.add("Cast", [value], dtype, to=self.code(dtype))
+        made = self.add("Cast", [value], dtype, to=self.code(dtype))
+        if value.name in self.arrays:
+            self.arrays[made.name] = self.arrays[value.name].astype(dtype)
+        return made
 
     def reshape(self, value: Value, shape: Sequence[int]) -> Value:
         """The value in a shape, of which lengths may be the batch's."""
@@ -209,6 +228,10 @@ class Graph:
 
     def indexed(self, x: Value, index: Sequence[Any]) -> Value:
         """x[index], as NumPy has it: slices, None, an ellipsis, integers, and arrays of integers or bools."""
+        at_hand = self.parts.get(x.name, {})
+        for count in (len(index), 1):
+            if (found := at_hand.get(str(index[:count]))) and index[:count]:
+                return self.indexed(found, index[count:])
         parts: list[Any] = []
         for part in index:
             masks = isinstance(part, numpy.ndarray) and part.dtype == bool
@@ -256,6 +279,47 @@ class Graph:
         zeros = self.broadcast(self.number(0, x.dtype), shape)
         return self.add("ScatterND", [zeros, places, x], reduction="add")
 
+    def recurrent(
+        self, operator: str, gates: Sequence[int], z: Value, r: Value, b: Value | None, states: Sequence[Value],
+        mask: Value, **attributes: Any,
+    ) -> list[Value]:  # fmt: skip
+        """ONNX's operator for a recurrent equation: the states of all steps, (batch, steps, units), and the last ones.
+
+        gates: which of ours ONNX has first, and so on. Where z is a projection, its kernel goes in. Nothing where a
+        mask leaves steps out, or a weight is computed.
+        """
+        holds, width, units = self.arrays.get(mask.name), z.shape[-1], r.shape[0]
+        source, of = self.sources.get(z.name, (None, ()))
+        if source is not None and source.name == "projection":
+            x, w, shift = of[0], *(self.arrays.get(v.name) for v in of[1:])
+        else:
+            x, w, shift = z, numpy.eye(width, dtype=z.dtype), numpy.zeros(width, z.dtype)
+        inner = self.arrays.get(b.name) if b else numpy.zeros(width, z.dtype)
+        kernels: list[Any] = [w, self.arrays.get(r.name), shift, inner]
+        if holds is None or not holds.all() or any(each is None for each in kernels):
+            return []
+        places = numpy.concatenate([numpy.arange(units) + gate * units for gate in gates])
+        into, recurrent, *shifts = (each.T[places][None] for each in kernels)
+        named = {"W": into, "R": recurrent, "B": numpy.concatenate(shifts, axis=1)}
+        weights = [self.constant(each, f"{r.name}.{name}") for name, each in named.items()]
+        begun = [None if not self.arrays.get(s.name, numpy.ones(1)).any() else self.with_axes(s, [0]) for s in states]
+        given = [self.moved(x, [1, 0, 2]), *weights, None, *begun]
+        steps, *last = self.node(operator, given, 1 + len(states), hidden_size=units, **attributes)
+        shape = z.shape[1], z.shape[0], units
+        h = self.add("Squeeze", [Value(steps, z.dtype), self.integers([1])], shape=shape)
+        return [
+            self.moved(h, [1, 0, 2]),
+            *(self.add("Squeeze", [Value(n, z.dtype), self.integers([0])], shape=shape[1:]) for n in last),
+        ]
+
+    def in_parts(self, parts: Sequence[tuple[Any, Value]], form: Callable[..., Any], like: Value) -> Value:
+        """What is being written, of which parts are at hand by their index; the whole is composed once it is needed."""
+        current = self.current
+        made = Value(self.label("whole"), like.dtype, self.shape)
+        self.parts[made.name] = {str(index): part for index, part in parts}
+        self.pending[made.name] = lambda: self.composed(form, *current)
+        return made
+
     def channels_first(self, value: Value) -> Value:
         """(batch, *space, channels) as (batch, channels, *space)."""
         return self.moved(value, [0, value.axes - 1, *range(1, value.axes - 1)])
@@ -272,7 +336,8 @@ class Graph:
 
     def apply(self, first: Application, second: Application) -> None:
         """Write what was applied, in both passes."""
-        primitive, result = first.primitive, first.result
+        primitive, result, self.current = first.primitive, first.result, (first, second)
+        operands: list[Value] = []
         try:
             shape = merged(result.shape, second.result.shape)
             form = primitive.onnx_form
@@ -293,11 +358,15 @@ class Graph:
                 f"{primitive.name} has no form in ONNX: {error}. Use layers without it, or declare one beside the "
                 f"primitive: {primitive.name}.onnx(…)."
             ) from error
-        self.known[id(result)] = replace(made, shape=shape)
+        self.known[id(result)] = made = replace(made, shape=shape)
+        self.sources.setdefault(made.name, (primitive, operands))
+        if operands and all(x.name in self.arrays for x in operands) and alike(result._data, second.result._data):
+            self.arrays[made.name] = result._data
 
     def composed(self, form: Callable[..., Any], *both: Application) -> Value:
-        """What was applied, in steps of other primitives."""
-        steps, made = [], []
+        """What was applied, by default what is being written, in steps of other primitives."""
+        both = both or self.current
+        steps, made, kept = [], [], (self.shape, self.dtype)
         for each in both:
             with Watching() as seen:
                 given = [x if isinstance(x, Tensor) else Tensor(numpy.asarray(x)) for x in each.operands]
@@ -305,6 +374,7 @@ class Graph:
             steps.append(seen.applications)
         self.kept.append((steps, made))
         self.apply_all(*steps)
+        self.shape, self.dtype = kept
         return self.operand(*made)
 
     def apply_all(self, first: Sequence[Application], second: Sequence[Application]) -> None:
@@ -349,8 +419,20 @@ class Graph:
             if all(alike(v, numpy.broadcast_to(array[one], v.shape)) for v in (array, same)):
                 varies = array.shape != same.shape
                 held = self.constant(array[one], None if varies else self.weights.get(memory_of(array)))
-                return self.broadcast(held, shape) if varies else held
+                if varies:
+                    held = self.broadcast(held, shape)
+                    self.arrays[held.name] = array
+                return held
         raise NotImplementedError("it takes an array that was computed from the batch outside of all primitives")
+
+    def live(self, outputs: Sequence[str]) -> tuple[list[Any], list[Any]]:
+        """The nodes and constants that these outputs need."""
+        needed, nodes = set(outputs), []
+        for node in reversed(self.nodes):
+            if needed & set(node.output):
+                nodes.append(node)
+                needed |= set(node.input)
+        return nodes[::-1], [each for each in self.initialisers if each.name in needed]
 
     # Equations
 

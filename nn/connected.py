@@ -194,10 +194,11 @@ class Connected:
     @property
     def output_names(self) -> list[str]:
         """What the outputs are called: as the layers that make them."""
-        names = [layer.name for layer in self.last_layers]
-        return [
-            f"{name}_{names[:place].count(name)}" if name in names[:place] else name for place, name in enumerate(names)
-        ]
+        names: list[str] = []
+        for layer in self.last_layers:
+            tried = (layer.name, *(f"{layer.name}_{number + 1}" for number in range(len(names))))
+            names.append(next(name for name in tried if name not in names))
+        return names
 
     def _declared(self) -> list[Shape | None]:
         """The shapes of the inputs, as far as they are known."""

@@ -205,7 +205,15 @@ def lstm(xp, z, r, h0, c0, mask):
     return _unpacked(xp, packed, shape)[0]
 
 
-lstm.onnx(lambda xp, *given: xp.stack(_lstm_steps(xp, *given)[:2]))
+@lstm.onnx
+def _(graph, z, r, h0, c0, mask):
+    def written(xp, *given):
+        return xp.stack(_lstm_steps(xp, *given)[:2])
+
+    if found := graph.recurrent("LSTM", (0, 3, 1, 2), z, r, None, (h0, c0), mask):
+        h, _, c = found
+        return graph.in_parts([((0,), h), ((1, slice(None), -1), c)], written, z)
+    return graph.composed(written)
 
 
 @lstm.check
@@ -351,7 +359,10 @@ def gru(xp, z, r, b, h0, mask):
     return _gru_parts(xp, _gru_run(xp, z, r, b, h0, mask), z, h0)[0]
 
 
-gru.onnx(lambda xp, *given: _gru_steps(xp, *given)[0])
+@gru.onnx
+def _(graph, z, r, b, h0, mask):
+    found = graph.recurrent("GRU", (0, 1, 2), z, r, b, (h0,), mask, linear_before_reset=1)
+    return found[0] if found else graph.composed(lambda xp, *given: _gru_steps(xp, *given)[0])
 
 
 @gru.check
@@ -462,7 +473,10 @@ def simple_rnn(xp, z, r, h0, mask):
     return _simple_run(xp, z, r, h0, mask)
 
 
-simple_rnn.onnx(simple_rnn.kernel)
+@simple_rnn.onnx
+def _(graph, z, r, h0, mask):
+    found = graph.recurrent("RNN", (0,), z, r, None, (h0,), mask)
+    return found[0] if found else graph.composed(simple_rnn.kernel)
 
 
 @simple_rnn.check

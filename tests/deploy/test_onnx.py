@@ -181,6 +181,31 @@ def test_an_index_means_what_numpy_has_it_mean():
         assert np.array_equal(y, x[index]), index
 
 
+def test_recurrent_layers_are_onnxs_own_operators_and_give_their_states(tmp_path):
+    x = layers.Input((5, 3))
+    y, h, c = layers.LSTM(4, return_sequences=True, return_state=True)(x)
+    last = layers.LSTM(3)(
+        layers.GRU(3, return_sequences=True)(y), initial_state=[layers.Dense(3)(h), layers.Dense(3)(c)]
+    )
+    model = cg.Model(x, [y, h, c, layers.SimpleRNN(2)(layers.RepeatVector(2)(last))])
+    assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
+    operators = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
+    assert [o for o in operators if o in ("LSTM", "GRU", "RNN")] == ["LSTM", "GRU", "LSTM", "RNN"]
+    assert not {"Tanh", "Exp"} & {*operators}
+    assert [o.name for o in session(tmp_path / "net.onnx").get_outputs()] == model.output_names
+
+
+def test_cells_of_all_steps_are_written_out(tmp_path):
+    ones = [np.ones(shape, "float32") for shape in ((3, 8), (2, 8))]
+
+    def states(x):
+        before, counts = (np.ones((x.shape[0], n), "float32") for n in (2, 4))
+        return cg.lstm(cg.matmul(x, ones[0]), ones[1], before, before, counts)[1]
+
+    model = made(layers.Lambda(states), shape=(4, 3))
+    assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
+
+
 def test_lengths_may_be_multiples_of_the_batch(tmp_path):
     pairs = layers.Lambda(lambda x: cg.reshape(cg.reshape(x, (x.shape[0] * 2, 3)) * 2, (x.shape[0], 3, 2)))
     apart = layers.Lambda(lambda x: cg.broadcast_to(x[:, None], (x.shape[0], 2, 3, 2))[..., 0])
