@@ -8,6 +8,7 @@ before the first of them, on a batch whose effects are undone.
 from __future__ import annotations
 
 import contextlib
+import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -68,30 +69,41 @@ def steps_ahead(
     return max(1, hooks.ahead)
 
 
-def alone(model: Trained, batch_size: int, ahead: int = 0) -> contextlib.AbstractContextManager[Any]:
+def alone(model: Trained, shape: Any, ahead: int = 0) -> contextlib.AbstractContextManager[Any]:
     """With products on the calling thread alone, on a CPU: for the list's steps among those that run ahead, as theirs
     are, and for a model whose products are not large. BLAS's own threads gain little there, give other bits on other
     numbers of cores, and make a step a hundred times as long where others are at work on the machine. The windows of
     convolutions, and `replay.halves`, go to all cores without them.
+
+    shape: of the batch; of the first of several inputs.
     """
-    if model.device != "cpu" or not (ahead or batch_size <= _most_rows(model)) or blas.library() is None:
+    known = _known.get(model)
+    if known is None or known[0] is not model._flat:
+        known = _known[model] = _products(model)
+    _, by_place, most = known
+    rows: int = _places(model, shape) if by_place else shape[0]
+    if model.device != "cpu" or not (ahead or rows <= most) or blas.library() is None:
         return NOTHING
     return blas.one_thread()
 
 
 NOTHING = contextlib.nullcontext()
-_most: WeakKeyDictionary[Trained, tuple[Any, int]] = WeakKeyDictionary()
-"""For each model its flat buffer, and how many rows make no large product with any of the matrices there."""
+_known: WeakKeyDictionary[Trained, tuple[Any, bool, int]] = WeakKeyDictionary()
+"""For each model its flat buffer, whether it takes each place of a sequence by itself, and how many rows make no large
+product with any of its matrices.
+"""
 
 
-def _most_rows(model: Trained) -> int:
-    flat, most = _most.get(model, (None, 0))
-    if flat is None or flat is not model._flat:
-        convolves = any([isinstance(layer, Convolution) for layer in model.parts])
-        matrices = [w.size for w in model.weights if len(w.shape) == 2]
-        others = not convolves and any(len(w.shape) > 2 for w in model.weights)
-        _most[model] = flat, most = model._flat, 0 if others else LARGE // max(matrices, default=1)
-    return most
+def _products(model: Trained) -> tuple[Any, bool, int]:
+    convolves = any([isinstance(layer, Convolution) for layer in model.parts])
+    sizes = [w.size for w in model.weights if len(w.shape) == 2 or (len(w.shape) > 2 and not convolves)]
+    by_place = not convolves and any(len(w.shape) > 2 for w in model.weights)
+    return model._flat, by_place, LARGE // max(sizes, default=1)
+
+
+def _places(model: Trained, shape: Any) -> int:
+    """The places of the sequences in a batch."""
+    return math.prod(shape if model.takes_integers else shape[:-1])
 
 
 def _record(trainer: Trainer, step: Captured[..., Any], batch: list[Tensor]) -> None:

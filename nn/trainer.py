@@ -296,7 +296,7 @@ class Trainer:
                 if whole:
                     done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
                 if not done:
-                    with alone(model, batch_size, ahead):
+                    with alone(model, (batch_size, *listed(samples.shape)[0][1:]), ahead):
                         part = self.shard.enter(min(batch_size, count - start)) if self.shard else None
                         tensors = [taken.tensor(start, start + batch_size, part) for taken in given]
                         step(
@@ -338,7 +338,7 @@ class Trainer:
         """A step on a batch of its own."""
         step: Any = self.model.captured(self._step_name, self._step) if self.captured else self._step
         part = self.shard.enter(len(batch)) if self.shard else slice(None)
-        with alone(self.model, len(batch)):
+        with alone(self.model, listed(batch.shape)[0]):
             step(*rebuilt(batch.batch, lambda values: Tensor(values[part])), **self._kind())
         self.means.count += len(batch)
 

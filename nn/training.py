@@ -208,7 +208,7 @@ def evaluate(
             continue
         hooks("on_test_batch_begin", batch)
         count = len(listed(x)[0])
-        with alone(model, batch_size):
+        with alone(model, listed(x)[0].shape):
             means.add([value._data for value in step(x, y)], count, y)
         means.count += count
         hooks("on_test_batch_end", batch, logs=means)
@@ -230,7 +230,7 @@ def is_one_batch(model: Trained, x: Any, batch_size: Any) -> bool:
 def predict_batch(model: Trained, x: Any) -> Any:
     """The model's outputs for one batch, of which no callback is told."""
     check_finite(x, "x")
-    with alone(model, len(x)):
+    with alone(model, x.shape):
         outputs = model.captured("predict", Measured(model).applied)(Tensor(x))
     return mapped(lambda each: each._data.copy(), outputs)  # it may be x itself, which is the caller's
 
@@ -250,7 +250,7 @@ def predict(
         if group and batch % group.size != group.rank:
             continue
         hooks("on_predict_batch_begin", batch)
-        with alone(model, batch_size):
+        with alone(model, listed(x)[0].shape):
             outputs.append(mapped(Tensor.numpy, step(x)))
         hooks("on_predict_batch_end", batch, logs={"outputs": outputs[-1]})
         if model.stop_predicting:

@@ -6,6 +6,8 @@ import pytest
 from chalkgrad.errors import DataError, UsageError
 from chalkgrad.models import GPT
 from chalkgrad.models.generation import drawn
+from chalkgrad.nn import ahead
+from chalkgrad.replay import blas
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +74,11 @@ def test_they_are_drawn_by_their_probabilities():
 def test_what_is_refused(model, ids, options, error, text):
     with pytest.raises(error, match=text):
         model.generate(ids, 3, **options)
+
+
+def test_small_products_are_on_one_thread(model):
+    """By the places of all sequences, not by the sequences."""
+    if blas.library() is None or model.device != "cpu":
+        pytest.skip("NumPy's BLAS is another")
+    assert ahead.alone(model, (12, 16)) is not ahead.NOTHING
+    assert ahead.alone(model, (1 << 17, 16)) is ahead.NOTHING
