@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy
 
-from ..replay.listing import Instruction, Variable, variables
+from ..replay.listing import Instruction, variables
 from ..replay.lowering import reduction_options
-from .places import Operand, Place, each, loops
+from .places import Place, each, loops
 
 if TYPE_CHECKING:
     from .javascript import Writer
 
 ELEMENTWISE = {
-    "where": "({} ? {} : {})", "clip": "Math.min(Math.max({}, {}), {})", "sign": "Math.sign({})",
-    "trunc": "Math.trunc({})", "floor_divide": "Math.floor({} / {})", "isfinite": "Number.isFinite({})",
-    "isnan": "Number.isNaN({})",
+    "where": "({} ? {} : {})", "sign": "Math.sign({})", "trunc": "Math.trunc({})", "floor_divide": "Math.floor({} / {})", "isfinite": "Number.isFinite({})",
+    "isnan": "Number.isNaN({})", "isinf": "Math.abs({}) === Infinity", "exp2": "2 ** {}", "log10": "Math.log10({})",
+    "hypot": "Math.hypot({}, {})", "arcsinh": "Math.asinh({})", "arccosh": "Math.acosh({})", "cbrt": "Math.cbrt({})",
+    "arctanh": "Math.atanh({})", "arctan2": "Math.atan2({}, {})", "bitwise_xor": "{} != {}",
+    "remainder": "({0} % {1} && ({0} % {1} < 0) != ({1} < 0) ? {0} % {1} + {1} : {0} % {1})",
 }  # fmt: skip
 """Of those that have no form in C in the table of array calls."""
+BITS = {
+    "bitwise_and": "Number(BigInt({}) & BigInt({}))", "bitwise_or": "Number(BigInt({}) | BigInt({}))",
+    "bitwise_xor": "Number(BigInt({}) ^ BigInt({}))", "invert": "-1 - {}",
+}  # fmt: skip
+"""Of integers; the same names of booleans are logical."""
 NAMES = {"fabs": "abs"}
 """Functions that JavaScript calls otherwise than C."""
 
@@ -35,11 +43,15 @@ def written(writer: Writer, i: Instruction, out: Place) -> str | None:
         return FORMS[i.name](writer, i, out)
     if row.reduces:
         return _reduction(writer, i, out)
+    if row.by_shape and not variables((i.arguments, i.options)):
+        return each(out, "{}", [writer.constant(i.function(*i.arguments, **i.options))])
     text = ELEMENTWISE.get(i.name) or re.sub(r"(\w+)\{f\}", lambda f: f"Math.{NAMES.get(f[1], f[1])}", row.c)
-    if not text or set(i.options) - {"dtype", "casting"}:
-        return None
     kinds = [v.dtype for v in variables(i.arguments)]
     dtype = numpy.result_type(*kinds) if kinds else out.dtype
+    if dtype.kind in "iu":
+        text = BITS.get(i.name, text)
+    if not text or set(i.options) - {"dtype", "casting"}:
+        return None
     return each(out, text, [writer.operand(x, dtype) for x in i.arguments])
 
 
@@ -104,8 +116,9 @@ def _leading(p: Place, batch: tuple[int, ...]) -> Place:
     return p.viewed(p.shape[:count], p.strides[:count]).broadcast(batch)
 
 
+@form("prod")
 def _reduction(writer: Writer, i: Instruction, out: Place) -> str:
-    """A sum, a mean, or an extreme, where NaN wins."""
+    """A sum, a product, a mean, or an extreme, where NaN wins."""
     options = reduction_options(i)
     x, axis = writer.place(options["x"]), options.get("axis")
     axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
@@ -117,12 +130,13 @@ def _reduction(writer: Writer, i: Instruction, out: Place) -> str:
     read = x.at([names[k] for k in range(len(x.shape))])
     count = math.prod(x.shape[k] for k in gone)
     start, step = {
+        "multiply": ("1", "s = Math.fround(s * {});" if out.dtype == "float32" else "s *= {};"),
         "add": ("0", "s = Math.fround(s + {});" if out.dtype == "float32" else "s += {};"),
         "maximum": ("-Infinity", "const v = {}; if (v > s || v !== v) s = v;"),
         "minimum": ("Infinity", "const v = {}; if (v < s || v !== v) s = v;"),
         "logical_or": ("0", "if ({}) s = 1;"),
         "logical_and": ("1", "if (!({})) s = 0;"),
-    }[str(i.row.reduces)]
+    }[i.row.reduces or "multiply"]
     inner = loops([names[k] for k in gone], [x.shape[k] for k in gone], step.format(read))
     result = f"s / {count}" if i.name == "mean" else "s"
     text = f"let s = {start}; {inner} {out.at([names[k] for k in kept])} = {result};"
@@ -131,147 +145,83 @@ def _reduction(writer: Writer, i: Instruction, out: Place) -> str:
 
 @form("argmax", "argmin")
 def _first(writer: Writer, i: Instruction, out: Place) -> str:
-    """The place of the first extreme along an axis."""
+    """The place of the first extreme along an axis, or of all elements in row-major order."""
     options = reduction_options(i)
-    x, axis = writer.place(options["x"]), options["axis"] % len(writer.place(options["x"]).shape)
+    x, axis = writer.place(options["x"]), options.get("axis")
     names = [f"i{k}" for k in range(len(x.shape))]
+    gone = [*range(len(x.shape))] if axis is None else [axis % len(x.shape)]
     if options.get("keepdims"):
-        out = out.without([axis])
+        out = out.without(gone)
     sign = ">" if i.name == "argmax" else "<"
-    kept = [k for k in range(len(x.shape)) if k != axis]
-    read, k = x.at(names), names[axis]
-    inner = loops([k], [x.shape[axis]], f"if (!at || {read} {sign} s) {{ s = {read}; n = {k}; at = true; }}")
+    kept = [k for k in range(len(x.shape)) if k not in gone]
+    read, lengths = x.at(names), [x.shape[k] for k in gone]
+    at = " + ".join(f"{names[k]} * {math.prod(lengths[n + 1 :])}" for n, k in enumerate(gone)) or "0"
+    inner = f"if (!at || {read} {sign} s) {{ s = {read}; n = {at}; at = true; }}"
+    inner = loops([names[k] for k in gone], lengths, inner)
     text = f"let s = 0, n = 0, at = false; {inner} {out.at([names[k] for k in kept])} = n;"
     return loops([names[k] for k in kept], [x.shape[k] for k in kept], text)
 
 
-@form("take")
-def _take(writer: Writer, i: Instruction, out: Place) -> str:
-    """x[…, indices, …] along an axis."""
-    x, indices = writer.place(i.arguments[0]), i.arguments[1]
-    axis = i.options.get("axis", i.arguments[2] if len(i.arguments) > 2 else None)
-    if not isinstance(indices, Variable):
-        raise NotImplementedError("its indices are no array")
-    at = writer.place(indices)
-    if axis is None:
-        if len(x.shape) != 1:
-            raise NotImplementedError("no axis is named")
-        axis = 0
+@form("clip")
+def _clip(writer: Writer, i: Instruction, out: Place) -> str:
+    """Within limits, of which one may be missing."""
+    x, *limits = i.arguments
+    ends = (f"{sign}Infinity" if given is None else given for sign, given in zip("-+", limits, strict=True))
+    given = [end if isinstance(end, str) else writer.operand(end, out.dtype) for end in ends]
+    return each(out, "Math.min(Math.max({}, {}), {})", [writer.operand(x, out.dtype), *given])
+
+
+@form("round", "around")
+def _round(writer: Writer, i: Instruction, out: Place) -> str:
+    """To a number of decimals, halves to the even one."""
+    x, decimals = i.arguments[0], i.arguments[1] if len(i.arguments) > 1 else i.options.get("decimals", 0)
+    whole = "((v, r = Math.round(v)) => (r - v === 0.5 && r % 2 ? r - 1 : r))"
+    return each(out, f"{whole}({{}} * {10.0**decimals}) / {10.0**decimals}", [writer.operand(x, out.dtype)])
+
+
+@form("cumsum")
+def _cumsum(writer: Writer, i: Instruction, out: Place) -> str:
+    """Sums from the beginning of an axis."""
+    options = reduction_options(i)
+    x, axis = writer.place(options["x"]), options.get("axis")
+    if axis is None and len(x.shape) != 1:
+        raise NotImplementedError("no axis is named")
+    axis = (axis or 0) % len(x.shape)
+    names = [f"i{k}" for k in range(len(x.shape))]
+    rounded = "Math.fround(s + {})" if out.dtype == "float32" else "s + {}"
+    inner = loops([names[axis]], [x.shape[axis]], f"s = {rounded.format(x.at(names))}; {out.at(names)} = s;")
+    kept = [k for k in range(len(x.shape)) if k != axis]
+    return loops([names[k] for k in kept], [x.shape[k] for k in kept], f"let s = 0; {inner}")
+
+
+@form("argsort")
+def _argsort(writer: Writer, i: Instruction, out: Place) -> str:
+    """Places of elements in ascending order along an axis, of equal ones the first first, NaN last."""
+    x, axis = writer.place(i.arguments[0]), i.options.get("axis", i.arguments[1] if len(i.arguments) > 1 else -1)
     axis %= len(x.shape)
-    names = [f"i{k}" for k in range(len(out.shape))]
-    middle = names[axis : axis + len(at.shape)]
-    read = x.at([*names[:axis], "j", *names[axis + len(at.shape) :]])
-    return loops(names, out.shape, f"const j = {at.at(middle)}; {out.at(names)} = {read};")
-
-
-@form("getitem")
-def _getitem(writer: Writer, i: Instruction, out: Place) -> str:
-    """x[indices], where arrays of indices stand before all others."""
-    x = writer.place(i.arguments[0])
-    text, names, read = _indexed(x, writer, i.arguments[1])
-    return loops(names, out.shape, f"{text}{out.at(names)} = {read};")
-
-
-@form("setitem", "copyto")
-def _setitem(writer: Writer, i: Instruction, out: Place) -> str:
-    """Into a part of an array."""
-    if i.name == "copyto":
-        if set(i.options) - {"casting", "where"}:
-            raise NotImplementedError("unknown options")
-        value = writer.operand(i.arguments[1], out.dtype)
-        if "where" not in i.options:
-            return each(out, "{}", [value])
-        return each(out, "({} ? {} : {})", [writer.operand(i.options["where"]), value, out])
-    target, index, given = i.arguments
-    value = writer.operand(given, out.dtype)
-    parts = index if isinstance(index, tuple) else (index,)
-    if not any(isinstance(part, Variable) for part in parts):
-        return each(writer.place_of(target, writer.found.array(target)[index]), "{}", [value])
-    if any(v.dtype.kind == "b" for v in variables(parts)):
-        if len(parts) > 1 or len(writer.place(parts[0]).shape) != len(out.shape):
-            raise NotImplementedError("a mask beside other indices")
-        return each(out, "({} ? {} : {})", [writer.place(parts[0]), value, out])
-    text, names, read = _indexed(out, writer, index)
-    shape = _shape_of(out, writer, index)
-    if isinstance(value, Place):
-        value = value.broadcast(shape).at(names)
-    return loops(names, shape, f"{text}{read} = {value};")
-
-
-def _arrays(writer: Writer, index: Any) -> tuple[list[Operand], tuple[int, ...]]:
-    parts = index if isinstance(index, tuple) else (index,)
-    found: list[Operand] = []
-    for part in parts:
-        if isinstance(part, Variable) and part.dtype.kind in "iu":
-            found.append(writer.place(part))
-        elif isinstance(part, int) and not isinstance(part, bool):
-            found.append(str(part))
-        elif isinstance(part, slice) and part == slice(None) and part is parts[-1]:
-            continue
-        else:
-            raise NotImplementedError("an index beside arrays")
-    shape = numpy.broadcast_shapes(*(p.shape for p in found if isinstance(p, Place)))
-    return found, shape
-
-
-def _shape_of(x: Place, writer: Writer, index: Any) -> tuple[int, ...]:
-    found, shape = _arrays(writer, index)
-    return (*shape, *x.shape[len(found) :])
-
-
-def _indexed(x: Place, writer: Writer, index: Any) -> tuple[str, list[str], str]:
-    """What is said before, the indices of the result, and the element of x for them."""
-    found, shape = _arrays(writer, index)
-    names = [f"i{k}" for k in range(len(shape) + len(x.shape) - len(found))]
-    text = ""
-    for k, part in enumerate(found):
-        read = part.broadcast(shape).at(names[: len(shape)]) if isinstance(part, Place) else part
-        text += f"let j{k} = {read}; if (j{k} < 0) j{k} += {x.shape[k]}; "
-    return text, names, x.at([*(f"j{k}" for k in range(len(found))), *names[len(shape) :]])
-
-
-@form("add.at")
-def _add_at(writer: Writer, i: Instruction, out: Place) -> str:
-    """Adds to places named by arrays, one after another."""
-    _, index, given = i.arguments
-    text, names, read = _indexed(out, writer, index)
-    shape = _shape_of(out, writer, index)
-    value = writer.operand(given, out.dtype)
-    added = value.broadcast(shape).at(names) if isinstance(value, Place) else value
-    return loops(names, shape, f"{text}{read} += {added};")
-
-
-@form("reshape", "ravel", "ascontiguousarray")
-def _reshape(writer: Writer, i: Instruction, out: Place) -> str:
-    """A copy of the elements, in row-major order, under another shape."""
-    x = writer.place(i.arguments[0])
-    strides = tuple(math.prod(x.shape[k + 1 :]) for k in range(len(x.shape)))
-    return each(out.viewed(x.shape, strides), "{}", [x])
-
-
-@form("concatenate", "stack")
-def _concatenate(writer: Writer, i: Instruction, out: Place) -> str:
-    """One array after another along an axis."""
-    axis = i.options.get("axis", i.arguments[1] if len(i.arguments) > 1 else 0) % len(out.shape)
-    text, at = "", 0
-    for v in i.arguments[0]:
-        x = writer.place(v)
-        if i.name == "stack":
-            x = x.viewed((*x.shape[:axis], 1, *x.shape[axis:]), (*x.strides[:axis], 0, *x.strides[axis:]))
-        part = out.viewed(x.shape, out.strides, at * out.strides[axis])
-        text += each(part, "{}", [x]) + " "
-        at += x.shape[axis]
-    return text
+    names = [f"i{k}" for k in range(len(x.shape))]
+    read, write = (p.at([*names[:axis], "k", *names[axis + 1 :]]) for p in (x, out))
+    text = (
+        f"const v = (k) => {read}; Array.from({{ length: {x.shape[axis]} }}, (_, k) => k).sort((a, b) => "
+        f"(v(a) !== v(a)) - (v(b) !== v(b)) || v(a) - v(b) || a - b).forEach((n, k) => {{ {write} = n; }});"
+    )
+    kept = [k for k in range(len(x.shape)) if k != axis]
+    return loops([names[k] for k in kept], [x.shape[k] for k in kept], text)
 
 
 @form("einsum")
 def _einsum(writer: Writer, i: Instruction, out: Place) -> str:
     """Products of elements, summed over the letters that the result has not."""
     subscripts, *given = i.arguments
-    if "." in subscripts:
-        raise NotImplementedError("an ellipsis")
-    taken, _, kept = subscripts.replace(" ", "").partition("->")
     places = [writer.place(v) for v in given]
+    taken, arrow, kept = subscripts.replace(" ", "").replace("...", ".").partition("->")
+    free = "".join(c for c in string.ascii_letters if c not in subscripts)
+    more = [len(p.shape) - len(letters.replace(".", "")) for letters, p in zip(taken.split(","), places, strict=True)]
+    most = max((n for n, letters in zip(more, taken.split(","), strict=True) if "." in letters), default=0)
+    if not arrow:
+        kept = "." + "".join(sorted(c for c in set(taken) - {*",."} if taken.count(c) == 1))
+    kept = kept.replace(".", free[:most])
+    taken = ",".join(s.replace(".", free[most - n : most]) for s, n in zip(taken.split(","), more, strict=True))
     lengths: dict[str, int] = {}
     for letters, p in zip(taken.split(","), places, strict=True):
         lengths |= {c: max(n, lengths.get(c, 1)) for c, n in zip(letters, p.shape, strict=True)}

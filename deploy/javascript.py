@@ -17,8 +17,8 @@ Shapes are fixed, the batch's too: a list for each size. Every array has its pla
 other places and strides, so they cost nothing. A call writes its result there, rounded as the typed array rounds: one
 operation of float32 gives NumPy's bits. Reductions round at each addition, too; products of matrices add up in float64.
 
-What each call is in JavaScript stands in forms.py, and follows from `replay.calls` where that says it. A call without a
-form raises UsageError, which names it.
+What each call is in JavaScript stands in forms.py and moves.py, and follows from `replay.calls` where that says it. A
+call without a form raises UsageError, which names it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ..engine import backend
 from ..errors import UsageError
 from ..replay.listing import Instruction, Variable, variables
 from ..replay.recorded import Recorded
+from . import moves  # noqa: F401  # its forms stand in the table then
 from .alike import functions
 from .forms import written
 from .places import Operand, Place, number
@@ -232,6 +233,12 @@ class Writer:
         needed = numpy.ones(array.size, bool)
         self.program.memory[name] = Memory(name, array, 0, array.nbytes, array.dtype, needed)
         return name
+
+    def constant(self, array: Any) -> Place:
+        """An array of numbers, in memory of its own."""
+        array = numpy.ascontiguousarray(array)
+        strides = tuple(s // array.itemsize for s in array.strides)
+        return Place(self.extra(array.reshape(-1)), 0, array.shape, strides, array.dtype)
 
     # What has to be there at the beginning
 
