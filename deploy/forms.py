@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .javascript import Writer
 
 ELEMENTWISE = {
-    "where": "({} ? {} : {})", "sign": "Math.sign({})", "trunc": "Math.trunc({})", "floor_divide": "Math.floor({} / {})", "isfinite": "Number.isFinite({})",
+    "where": "({} ? {} : {})", "sign": "Math.sign({})", "trunc": "Math.trunc({})",
+    "floor_divide": "Math.floor({} / {})", "isfinite": "Number.isFinite({})",
     "isnan": "Number.isNaN({})", "isinf": "Math.abs({}) === Infinity", "exp2": "2 ** {}", "log10": "Math.log10({})",
     "hypot": "Math.hypot({}, {})", "arcsinh": "Math.asinh({})", "arccosh": "Math.acosh({})", "cbrt": "Math.cbrt({})",
     "arctanh": "Math.atanh({})", "arctan2": "Math.atan2({}, {})", "bitwise_xor": "{} != {}",

@@ -132,6 +132,20 @@ def test_what_has_no_form_is_named():
         javascript({"f": recorded(f, Tensor(np.eye(3, dtype="float32")))})
 
 
+@pytest.mark.skipif(not NODE, reason="Node runs JavaScript without a browser: apt-get install nodejs")
+def test_what_is_written_through_an_index_stands_where_numpy_has_it():
+    def f(x):
+        y = x * 2
+        y[[1, 3]] = 7.0
+        y[:, [2, 0]] = x[:, :2]
+        y[0, 1:] = 5.0
+        return y
+
+    x = Tensor(np.arange(12, dtype="float32").reshape(4, 3))
+    ((found,),) = in_node([(javascript({"f": recorded(f, x)}), "f", [x.numpy()])])
+    np.testing.assert_array_equal(found, f(x).numpy().reshape(-1))
+
+
 def slopes_of(primitive, parameters, operands):
     """The gradients of the sum of squares of what it gives; nothing where it has none."""
     xs = [x.detach() for x in operands]
