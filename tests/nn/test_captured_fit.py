@@ -11,9 +11,11 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers, metrics, optim
 from chalkgrad.engine import random as streams
 from chalkgrad.errors import DataError
+from chalkgrad.nn import trained
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, TerminateOnNaN
 from chalkgrad.nn.fitting import FITTING
 from chalkgrad.nn.losses import LOSSES, make_loss
+from chalkgrad.replay import fuse
 
 
 class Told(Callback):
@@ -763,3 +765,15 @@ def test_a_step_recorded_in_one_fit_serves_the_next():
         x, y = x.copy(), y.copy()
     (recording,) = model.recorded["train"].recordings.values()
     assert recording.replays == 3 * 2 * 8 - 2
+
+
+@pytest.mark.cpu_only("a GPU's steps are always recorded")
+def test_a_large_model_stays_on_the_tape_unless_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(trained, "RECORDED", 50)
+    steps = []
+    for jit in ("auto", True) if fuse.available() else ("auto",):
+        model = net()
+        model.compile("adam", "categorical_crossentropy", jit_compile=jit)
+        model.fit(*data(), batch_size=5, verbose=0)
+        steps.append(len(model.recorded))
+    assert steps in ([0, 1], [0])
