@@ -48,10 +48,10 @@ def page(
 
     A model of square pictures of one colour, whose last layer has softmax, gets a canvas to draw on; one of at most
     FIELDS numbers gets fields; one of sequences, (steps, features), of at most SEQUENCE numbers, gets a field with a
-    line for each step. samples: inputs as the model takes them; SAMPLES of them come with the page, together
-    with what the model makes of them in Python, which the page compares on opening. Without, they are drawn. labels:
-    the class of each, as integers. The accuracies are measured on all of them, and come back as "accuracy" and
-    "accuracy as int8".
+    line for each step; lengths that are open are those of the samples.
+    samples: inputs as the model takes them; SAMPLES of them come with the page, together with what the model makes of
+    them in Python, which the page compares on opening. Without, they are drawn. labels: the class of each, as integers.
+    The accuracies are measured on all of them, and come back as "accuracy" and "accuracy as int8".
     trainable: the page can go on learning, by the model's own loss and optimiser, beginning with its first step;
     with_optimizer: or with the step after those taken, in the state that the optimiser has, which takes as much room as
     the weights for each of its slots.
@@ -61,12 +61,13 @@ def page(
     check_language(lang)
     check_ready(model)
     model = copy.deepcopy(model)  # which is changed
-    side, shape = side_of(model), _shape(model)
     if model.takes_integers:
         raise UsageError(
             f"a page takes pictures or numbers, and {model.name} takes ids, such as those of tokens: `chalkgrad serve "
             "RUN` answers for them, and `chalkgrad generate RUN` goes on with a text."
         )
+    shape = _shape(model, samples)
+    side = _side(model, shape)
     if side is None and math.prod(shape) > {1: FIELDS, 2: SEQUENCE}.get(len(shape), 0):
         raise UsageError(
             "a page is for a model that takes square pictures of one colour and ends with softmax, at most "
@@ -88,7 +89,7 @@ def page(
     try:
         lists = {"predict": _predicting(model, x[:1])}
         if trainable:
-            lists["train"] = _training(model, with_optimizer)
+            lists["train"] = _training(model, shape, with_optimizer)
         program = javascript(lists)
     except UsageError as error:
         raise UsageError(f"{_blamed(model, x[:1])}{error}") from error
@@ -120,9 +121,8 @@ def page(
     return assembled(data, sections, scripts, web_file("deploy", "read.css")), facts
 
 
-def side_of(model: Any) -> int | None:
+def _side(model: Any, shape: tuple[int, ...]) -> int | None:
     """The side of the square pictures of one colour that a model tells classes of; None where it takes others."""
-    shape = _shape(model)
     side = math.isqrt(math.prod(shape))
     square = side >= SMALLEST and shape in ((side * side,), (side, side), (side, side, 1))
     return side if square and _ends_with_softmax(model) else None
@@ -132,12 +132,21 @@ def _ends_with_softmax(model: Any) -> bool:
     return getattr(model.layers[-1], "activation", None) == "softmax" and len(model.output_shapes()[0]) == 1
 
 
-def _shape(model: Any) -> tuple[int, ...]:
+def _shape(model: Any, samples: Any) -> tuple[int, ...]:
+    """Of what the page takes; lengths that the model leaves open are those of the samples."""
     if len(model.inputs_at) != 1 or len(model.outputs_at) != 1:
         raise UsageError(
             "a page is for a model of one input and one output: `chalkgrad export RUN net.onnx` takes any."
         )
-    return tuple(model.shapes[0])
+    shape, given = tuple(model.shapes[0]), numpy.shape(samples)[1:]
+    if None not in shape:
+        return shape
+    if len(given) != len(shape) or any(n not in (None, m) for n, m in zip(shape, given, strict=True)):
+        raise UsageError(
+            f"a page takes samples of one shape, and the model leaves {shape} open: give samples= of the shape meant, "
+            "as `cg.export(model, 'net.html', samples=x)` does."
+        )
+    return tuple(given)
 
 
 def _samples(model: Any, shape: tuple[int, ...], side: int | None, samples: Any, labels: Any) -> tuple[Any, Any]:
@@ -230,7 +239,7 @@ def _names(model: Any) -> list[str]:
     return [type(call.layer).__name__ for call in model.calls] if isinstance(model, Sequential) else []
 
 
-def _training(model: Any, goes_on: bool = False) -> Recorded:
+def _training(model: Any, shape: tuple[int, ...], goes_on: bool = False) -> Recorded:
     """A step on a batch: it returns the loss. The weights are what they were, and so is the optimiser where it goes on;
     else it is at its first step.
     """
@@ -260,7 +269,7 @@ def _training(model: Any, goes_on: bool = False) -> Recorded:
             w.grad = None
         return loss.detach()
 
-    x = numpy.zeros((BATCH, *model.shapes[0]), "float32")
+    x = numpy.zeros((BATCH, *shape), "float32")
     y = numpy.arange(BATCH) % classes
     found = recorded(train, Tensor(x), Tensor(numpy.eye(classes, dtype="float32")[y] if _is_onehot(model) else y))
     for w, value in zip(model.weights, before, strict=True):

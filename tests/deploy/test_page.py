@@ -123,8 +123,12 @@ def test_what_it_cannot_show_is_refused(tmp_path):
         page(averaged, trainable=True, with_optimizer=True)
     with pytest.raises(UsageError, match="goes with trainable"):
         page(learner, with_optimizer=True)
+    some = cg.Sequential([layers.Input((None, 3)), layers.LSTM(4), layers.Dense(2, activation="softmax")])
+    with pytest.raises(UsageError, match=r"leaves \(None, 3\) open"):
+        page(some)
+    assert data_of(page(some, np.ones((4, 6, 3)))[0])["shape"] == [6, 3]
     with pytest.raises(UsageError, match="takes ids"):
-        page(cg.Sequential([layers.Input((8,)), layers.Embedding(9, 4), layers.LSTM(4), layers.Dense(2)]))
+        page(cg.Sequential([layers.Input((None,)), layers.Embedding(9, 4), layers.LSTM(4), layers.Dense(2)]))
     reading = made(layers.Dense(3), Reading(), shape=4)
     with pytest.raises(UsageError, match=r"layer 2, Reading: .* a value is read"):
         page(reading)
