@@ -197,5 +197,14 @@ def snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, of which one that comes again gets a number."""
+    found: list[str] = []
+    for name in names:
+        tried = (name, *(f"{name}_{number + 1}" for number in range(len(found))))
+        found.append(next(each for each in tried if each not in found))
+    return found
+
+
 def _spelled(name: object) -> str:
     return str(name).replace("_", "").lower()

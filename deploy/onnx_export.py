@@ -22,6 +22,7 @@ from ..engine.tensor import Tensor
 from ..engine.watching import Application, Watching
 from ..errors import UsageError
 from ..hints import missing_extra
+from ..names import distinct
 from .onnx_graph import BATCHES, Graph, memory_of
 from .ready import check_ready
 
@@ -110,8 +111,9 @@ def graph_of(
     weights: Any = None, scale: float | None = None,
 ) -> Any:  # fmt: skip
     """What was watched in two passes, as ONNX's GraphProto, with these names of inputs and outputs."""
-    outputs = [f"{name}_output" if name in inputs else name for name in outputs]
-    graph, (first, second) = Graph(onnx, opset, weights or {}, [*inputs, *outputs]), passes
+    names = distinct([*inputs, *outputs])
+    inputs, outputs = names[: len(inputs)], names[len(inputs) :]
+    graph, (first, second) = Graph(onnx, opset, weights or {}, names), passes
     helper = onnx.helper
 
     def open_(x: Any, other: Any) -> list[Any]:

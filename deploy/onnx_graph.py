@@ -7,9 +7,10 @@ function of the graph and the operands' values, or a function of `xp`, whose ste
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -342,16 +343,20 @@ class Graph:
             shape = merged(result.shape, second.result.shape)
             form = primitive.onnx_form
             if callable(form) and form.__code__.co_varnames[:1] == ("xp",):
-                made = self.composed(form, first, second)
+                made = self.composed(form)
             else:
                 operands = [self.operand(*pair, first) for pair in zip(first.operands, second.operands, strict=True)]
                 if result.dtype.kind == "f":  # as NumPy has it, what stands beside wider numbers is made as wide
                     kinds = ("f" if len(operands) > 1 else "") + ("" if primitive.whole else "biu")
                     operands = [self.cast(x, result.dtype) if x.dtype.kind in kinds else x for x in operands]
                 self.shape, self.dtype = shape, result.dtype
-                made = self.formed(primitive, operands, merged(dict(first.parameters), dict(second.parameters)))
-            if form is None and result.shape != numpy.broadcast_shapes(*(numpy.shape(x) for x in first.operands)):
-                raise NotImplementedError(f"its equation, {primitive.text}, does not say its shape")
+                parameters = merged(dict(first.parameters), dict(second.parameters))
+                try:
+                    made = self.formed(primitive, operands, parameters)
+                except NotImplementedError:
+                    if form or primitive.onnx_reason:
+                        raise
+                    made = self.composed(primitive.kernel)  # its code says it by other primitives
             made = self.cast(made, result.dtype)
         except (NotImplementedError, EquationError) as error:
             raise UsageError(
@@ -370,7 +375,12 @@ class Graph:
         for each in both:
             with Watching() as seen:
                 given = [x if isinstance(x, Tensor) else Tensor(numpy.asarray(x)) for x in each.operands]
-                made.append(form(namespace, *given, **each.parameters))
+                try:
+                    made.append(form(namespace, *given, **each.parameters))
+                except Exception as error:  # of whatever kind: the code may be a user's, written for arrays alone
+                    raise NotImplementedError(
+                        f"its code does not compute with other primitives alone ({type(error).__name__}: {error})"
+                    ) from error
             steps.append(seen.applications)
         self.kept.append((steps, made))
         self.apply_all(*steps)
@@ -398,6 +408,8 @@ class Graph:
                 raise NotImplementedError(f"{odd[0]} is {parameters[odd[0]]!r}, and {form} takes a number")
             return self.add(form, operands, **parameters)
         equation = primitive.equation
+        if not form and self.shape != broadcast(x.shape for x in operands):
+            raise NotImplementedError("its equation does not say its shape")
         if form:
             equation = read_equation(form, {*primitive.operands, *primitive.parameters})
         return self.equation(equation, {**parameters, **dict(zip(primitive.operands, operands, strict=False))})
@@ -524,6 +536,12 @@ class Graph:
         if "=" in row.onnx:
             return self.equation(read_equation(row.onnx, {"x"}), {"x": xs[0]})
         return self.add(row.onnx, self.alike(xs))
+
+
+def broadcast(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape that these make together; of lengths, those of the batch are kept."""
+    lengths = itertools.zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1)
+    return tuple(next((n for n in each if n != 1), 1) for each in lengths)[::-1]
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ShapeError, UsageError, unknown_name
-from ..names import is_ours
+from ..names import distinct, is_ours
 from . import graph
 from .graph import Call, Graph, Symbol, listed, shape_after
 from .layers import Layer
@@ -182,7 +182,7 @@ class Connected:
     def input_names(self) -> list[str]:
         """What the inputs are called."""
         if self._given:
-            return [each.name for each in self._given]
+            return distinct(each.name for each in self._given)
         return [f"input_{number}" if number else "input" for number in range(len(self.inputs_at))]
 
     @property
@@ -194,11 +194,7 @@ class Connected:
     @property
     def output_names(self) -> list[str]:
         """What the outputs are called: as the layers that make them."""
-        names: list[str] = []
-        for layer in self.last_layers:
-            tried = (layer.name, *(f"{layer.name}_{number + 1}" for number in range(len(names))))
-            names.append(next(name for name in tried if name not in names))
-        return names
+        return distinct(layer.name for layer in self.last_layers)
 
     def _declared(self) -> list[Shape | None]:
         """The shapes of the inputs, as far as they are known."""

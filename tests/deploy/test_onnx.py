@@ -261,18 +261,32 @@ def test_a_primitive_of_ones_own_is_exported_by_its_equation(declare, tmp_path):
     assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
 
 
-def test_what_the_equation_does_not_say_is_refused(declare, tmp_path):
+def test_where_the_equation_is_none_of_elements_the_code_is_exported_if_it_is_of_primitives(declare, tmp_path):
+    @declare("m[...] = mean(x[..., k], k); y[..., j] = clip(x[..., j] - m[...], -1, 1)", examples=())
+    def centred_for_onnx(x):
+        """Less the mean, within limits."""
+
     @declare("y[..., j] = x[..., j] - x[..., 0]", examples=())
     def lowered_for_onnx(xp, x):
         """Less the first."""
-        return x - x[..., :1]
+        return x - x[..., :1] if xp is np else xp.nothing_of_the_kind(x)
 
+    layer = layers.Lambda(centred_for_onnx)
+    assert cg.export(made(layers.Dense(4), layer, shape=(5,)), tmp_path / "net.onnx")["greatest difference"] <= 5e-6
     model = made(layers.Dense(4), layers.Lambda(lowered_for_onnx), shape=(5,))
-    with pytest.raises(UsageError, match=r"lowered_for_onnx has no form in ONNX: .*declare one beside"):
-        cg.export(model, tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match=r"lowered_for_onnx has no form .*xp.nothing_of_the_kind.*declare one beside"):
+        cg.export(model, tmp_path / "other.onnx")
     with pytest.raises(UsageError, match="trainable is no option"):
-        cg.export(model, tmp_path / "net.onnx", trainable=True)
-    lowered_for_onnx.onnx(lowered_for_onnx.kernel)
+        cg.export(model, tmp_path / "other.onnx", trainable=True)
+    assert not (tmp_path / "other.onnx").exists()
+    lowered_for_onnx.onnx(lambda xp, x: x - x[..., :1])
+    assert cg.export(model, tmp_path / "other.onnx")["greatest difference"] <= 5e-6
+
+
+def test_inputs_of_one_name_are_told_apart(tmp_path):
+    one, other = layers.Input((3,)), layers.Input((3,))
+    model = cg.Model([one, other], [layers.Subtract()([one, other]), layers.Dot(1)([one, other])])
+    assert model.input_names == ["input", "input_1"]
     assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
 
 

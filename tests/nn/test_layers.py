@@ -220,6 +220,18 @@ def test_the_configuration_makes_the_same_layer_again(name):
         assert again.output_shape(shape) == layer.output_shape(shape)
 
 
+@pytest.mark.deep
+@pytest.mark.parametrize("name", OURS)
+def test_every_layer_goes_into_an_onnx_file(name, tmp_path):
+    pytest.importorskip("onnxruntime")
+    for make, shape in cases(name):
+        model = cg.Sequential([make()])
+        model.build((None, *shape))
+        for w in model.weights:
+            w.assign(np.random.default_rng(0).random(w.shape).astype("float32"))
+        assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
+
+
 # Dense
 
 
