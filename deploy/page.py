@@ -13,7 +13,7 @@ import numpy
 from ..blackboard.document import assembled, web_file
 from ..blackboard.texts import LANGUAGES, check_language
 from ..engine.tensor import Tensor
-from ..errors import ShapeError, UsageError
+from ..errors import DataError, ShapeError, UsageError
 from ..nn import Sequential
 from ..nn.measuring import measure
 from ..nn.penalties import constrain
@@ -56,7 +56,8 @@ def page(
     with_optimizer: or with the step after those taken, in the state that the optimiser has, which takes as much room as
     the weights for each of its slots.
     int8: kernels are rounded to a byte a weight, with a scale for each output channel. lang: it opens with that.
-    Raises UsageError for a model that the page cannot have, and DataError where a weight is not finite.
+    Raises UsageError for a model that the page cannot have, and DataError where a weight or a sample is not finite, or
+    a label is no class.
     """
     check_language(lang)
     check_ready(model)
@@ -161,11 +162,20 @@ def _samples(model: Any, shape: tuple[int, ...], side: int | None, samples: Any,
         if math.prod(x.shape[1:]) != math.prod(shape):
             raise ShapeError(f"the samples, of shape {x.shape}, are not of the model's, {shape}.")
         x = x.reshape(len(x), *shape)
+    odd = ~numpy.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+    if odd.any() or not len(x):
+        raise DataError(f"sample {odd.argmax()} has NaN or infinity." if len(x) else "there are no samples.")
     y = None if labels is None else numpy.asarray(labels)
     if y is not None and y.ndim > 1:
         y = y.argmax(axis=-1)
     if y is not None and len(y) != len(x):
         raise ShapeError(f"there are {len(x)} samples and {len(y)} labels.")
+    if y is not None and _ends_with_softmax(model):
+        classes = model.output_shapes()[0][0]
+        wrong = [k for k in numpy.unique(y).tolist() if k not in range(classes)]
+        if wrong:
+            raise DataError(f"{wrong[0]!r} among the labels is no class of the model: they are 0 … {classes - 1}.")
+        y = y.astype("int64")
     return x, y
 
 

@@ -127,6 +127,14 @@ def test_what_it_cannot_show_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"leaves \(None, 3\) open"):
         page(some)
     assert data_of(page(some, np.ones((4, 6, 3)))[0])["shape"] == [6, 3]
+    x, labels = np.ones((20, 4), "float32"), np.arange(20) % 3
+    with pytest.raises(DataError, match="3 among the labels"):
+        page(learner, x, labels + 1)
+    with pytest.raises(DataError, match="no samples"):
+        page(learner, x[:0])
+    x[7, 2] = np.nan
+    with pytest.raises(DataError, match="sample 7"):
+        page(learner, x)
     with pytest.raises(UsageError, match="takes ids"):
         page(cg.Sequential([layers.Input((None,)), layers.Embedding(9, 4), layers.LSTM(4), layers.Dense(2)]))
     reading = made(layers.Dense(3), Reading(), shape=4)
