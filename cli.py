@@ -158,7 +158,10 @@ Examples:
 @click.option("--lang", type=Name("language", ("en", "zh")), metavar="LANG", help="The language the page opens with.")
 @click.option("--opset", type=int, metavar="N", help="ONNX: the version of its operators; 17 by default, or later.")
 @click.option(
-    "--length", type=Whole(1), metavar="N", help="ONNX: steps of a sequence; by default as many as there are positions."
+    "--length",
+    type=Whole(1),
+    metavar="N",
+    help="ONNX: steps of a sequence, where the model leaves them open; else the file does.",
 )
 @click.option("--uint8", is_flag=True, default=None, help="ONNX: the file takes bytes, 0 to 255, and divides by 255.")
 @click.pass_context

@@ -1,7 +1,8 @@
 """A model as an ONNX file: its forward pass is watched, and each primitive that was applied is written in its form.
 
-The pass is watched for two batches of different size and contents: a length that differs belongs to the batch and
-stays open in the file; a constant that differs shows that something was computed past the tape, which is refused.
+The pass is watched for two batches of different size and contents, and where the number of steps is open for two of
+these, too: a length that differs belongs to the batch or the steps and stays open in the file; a constant that differs
+shows that something was computed past the tape, which is refused.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from ..engine.watching import Application, Watching
 from ..errors import UsageError
 from ..hints import missing_extra
 from ..names import distinct
-from .onnx_graph import BATCHES, Graph, memory_of
+from .onnx_graph import Graph, memory_of
+from .onnx_lengths import merged, name_of, sizes_of
 from .ready import check_ready
 
 OPSET = 17
 """The least version of ONNX's operators that is written."""
 LARGEST = 2**31 - 2**20
 """Bytes of weights that a file holds: it is less than 2 GB."""
+FREE = 5, 8
+"""The numbers of steps that are watched of a model that takes any."""
 CHECKED = 64
 """How many samples onnxruntime is compared on, at most."""
 NUMBERS = 65536
@@ -40,16 +44,20 @@ MASKS = ("attention_mask",)
 
 @dataclass(frozen=True)
 class Given:
-    """An input of the file: its name, the shape of a sample, its dtype. below: ids are less; 0 for real numbers."""
+    """An input of the file: its name, the shape of a sample, its dtype. below: ids are less; 0 for real numbers.
+
+    A length that is None is the number of steps.
+    """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
     below: int = 0
 
-    def drawn(self, count: int, generator: numpy.random.Generator) -> Any:
+    def drawn(self, count: int, steps: int, seed: int) -> Any:
         """So many random samples; what a mask has first counts, so that there is something to look at."""
-        shape = (count, *self.shape)
+        shape = (count, *(steps if n is None else n for n in self.shape))
+        generator = numpy.random.default_rng(seed)
         if not self.below:
             return generator.random(shape).astype(self.dtype)
         made = generator.integers(0, self.below, shape, self.dtype)
@@ -79,9 +87,9 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, le
     """The model as ONNX's ModelProto, checked by ONNX's own checker.
 
     opset: the version of the operators, 17 or later. scale: the file takes uint8, which it multiplies by this; None: it
-    takes what the model takes. length: how many steps a sequence has, where the model leaves that open: by default as
-    many as it has positions. Raises UsageError for a primitive without a form, DataError where a weight is not
-    finite, MissingExtraError without the package onnx.
+    takes what the model takes. length: how many steps a sequence has, where the model leaves that open; None: the
+    file does, too. Raises UsageError for a primitive without a form, DataError where a weight is not finite,
+    MissingExtraError without the package onnx.
     """
     onnx = _package(opset)
     check_ready(model)
@@ -91,14 +99,20 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, le
     inputs = _inputs(model, length)
     if scale is not None and len(inputs) + sum(given.below for given in inputs) > 1:
         raise UsageError(f"scale={scale!r}: bytes are scaled where a model has one input, of real numbers.")
-    draws = [[x.drawn(count, numpy.random.default_rng(count)) for x in inputs] for count in BATCHES]
-    passes = [watched(_forward(model), xs) for xs in draws]
+    steps, longest = _steps(model, inputs)
+    sizes = sizes_of(steps)
+    passes = [watched(_forward(model), [x.drawn(*size, seed) for x in inputs]) for seed, size in enumerate(sizes)]
     weights: dict[tuple[Any, ...], str] = {}
     for part, layer in enumerate(model.parts):
         for name, w in layer.weights.items():
             weights.setdefault(memory_of(w._data), f"{part}.{type(layer).__name__}.{name}")
     names = ["output"] if len(passes[0].outputs) == 1 else model.output_names
-    graph = graph_of(onnx, opset, passes, [x.name for x in inputs], names, weights, scale)
+    try:
+        graph = graph_of(onnx, opset, passes, [x.name for x in inputs], names, sizes, weights, scale, longest)
+    except UsageError as error:
+        if not steps:
+            raise
+        raise UsageError(f"{error} Or give length=, the number of steps, if it is that which stays open.") from error
     graph.name = model.name or "model"
     return whole_file(
         onnx, opset, graph, doc_string=f"{type(model).__name__} of {len(model.parts)} layers",
@@ -108,33 +122,33 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, le
 
 def graph_of(
     onnx: Any, opset: int, passes: Sequence[Pass], inputs: Sequence[str], outputs: Sequence[str],
-    weights: Any = None, scale: float | None = None,
+    sizes: Sequence[tuple[int, int]] = sizes_of(None), weights: Any = None, scale: float | None = None,
+    longest: int | None = None,
 ) -> Any:  # fmt: skip
-    """What was watched in two passes, as ONNX's GraphProto, with these names of inputs and outputs."""
-    names = distinct([*inputs, *outputs])
-    inputs, outputs = names[: len(inputs)], names[len(inputs) :]
-    graph, (first, second) = Graph(onnx, opset, weights or {}, names), passes
-    helper = onnx.helper
+    """What was watched in passes of these sizes, as ONNX's GraphProto, with these names of inputs and outputs."""
+    names, helper, first = distinct([*inputs, *outputs]), onnx.helper, passes[0]
+    graph = Graph(onnx, opset, sizes, names, weights or {}, longest=longest)
 
-    def open_(x: Any, other: Any) -> list[Any]:
-        return [n if n == m else "batch" for n, m in zip(x.shape, other.shape, strict=True)]
+    def declared(name: str, dtype: Any, *xs: Any) -> Any:
+        shape = [name_of(n, sizes) for n in merged(*(x.shape for x in xs))]
+        return helper.make_tensor_value_info(name, graph.code(dtype), shape)
 
     taken, given = [], []
-    for name, x, other in zip(inputs, first.inputs, second.inputs, strict=True):
-        dtype = x.dtype if scale is None else numpy.dtype("uint8")
-        taken.append(helper.make_tensor_value_info(name, graph.code(dtype), open_(x, other)))
-        graph.take(x, other, name, dtype)
+    for name, *xs in zip(names, *(each.inputs for each in passes), strict=False):
+        dtype = xs[0].dtype if scale is None else numpy.dtype("uint8")
+        taken.append(declared(name, dtype, *xs))
+        graph.take(name, dtype, *xs)
         if scale is not None:
-            value = graph.cast(graph.known[id(x)], x.dtype)
-            graph.known[id(x)] = graph.add("Mul", [value, graph.number(scale, x.dtype)])
+            value = graph.cast(graph.known[id(xs[0])], xs[0].dtype)
+            graph.known[id(xs[0])] = graph.add("Mul", [value, graph.number(scale, xs[0].dtype)])
     try:
-        graph.apply_all(first.applied, second.applied)
-        for name, y, other in zip(outputs, first.outputs, second.outputs, strict=True):
-            graph.node("Identity", [graph.operand(y, other)], [name])
-            given.append(helper.make_tensor_value_info(name, graph.code(y.dtype), open_(y, other)))
+        graph.apply_all(*(each.applied for each in passes))
+        for name, *ys in zip(names[len(first.inputs) :], *(each.outputs for each in passes), strict=True):
+            graph.node("Identity", [graph.operand(*ys)], [name])
+            given.append(declared(name, ys[0].dtype, *ys))
     except NotImplementedError as error:
         raise UsageError(f"the model has no form in ONNX: {error}.") from error
-    nodes, constants = graph.live(outputs)
+    nodes, constants = graph.live(names[len(first.inputs) :])
     return helper.make_graph(nodes, "graph", taken, given, constants)
 
 
@@ -190,17 +204,22 @@ def _inputs(model: Any, length: int | None) -> list[Given]:
     """What the file takes."""
     if length is not None:
         whole("export", "length", length)
-    most = getattr(model, "longest", None)
     found = []
     for name, at, integers, layer in zip(
         model.input_names, model.inputs_at, model.keeps_integers, model.deciding_layers, strict=True
     ):
-        shape = tuple((length or most or 0) if n is None else int(n) for n in model.shapes[at])
-        if 0 in shape:
-            raise UsageError(f"{model.name} takes sequences of any length, and a file has one: give length=.")
+        shape = tuple(length if n is None else int(n) for n in model.shapes[at])
         below = int(getattr(layer, "input_dim", 0) or getattr(model, "vocabulary", 2)) if integers else 0
         found.append(Given(name, shape, "int64" if integers else str(model.dtype), below))
     return [*found, *(Given(name, found[0].shape, "int64", 2) for name in _further(model))]
+
+
+def _steps(model: Any, inputs: Sequence[Given]) -> tuple[tuple[int, int] | None, int | None]:
+    """Two numbers of steps to watch, where they are open; how many there are at most, where that is known."""
+    if not any(None in x.shape for x in inputs):
+        return None, None
+    longest: int | None = getattr(model, "longest", None)
+    return (FREE if longest is None else (max(1, longest // 2), longest)), longest
 
 
 def _forward(model: Any) -> Callable[..., Any]:
@@ -230,13 +249,17 @@ def _compared(model: Any, made: bytes, opset: int, scale: float | None, length: 
             f"{error}"
         ) from error
     inputs = _inputs(model, length)
-    numbers = NUMBERS // 16 if any(x.below for x in inputs) else NUMBERS
-    count = max(2, min(CHECKED, numbers // max(1, math.prod(inputs[0].shape))))
-    xs = given = [x.drawn(count, numpy.random.default_rng(0)) for x in inputs]
-    if scale is not None:
-        given = [(x * 255).astype("uint8") for x in xs]
-        xs = [(x * numpy.float32(scale)).astype("float32") for x in given]
-    theirs = session.run(None, dict(zip([x.name for x in inputs], given, strict=True)))
-    ours = _forward(model)(*map(Tensor, xs))
-    pairs = zip(ours if isinstance(ours, list | tuple) else [ours], theirs, strict=True)
-    return {"greatest difference": max(float(numpy.abs(a.numpy() - b).max()) for a, b in pairs)}
+    numbers, greatest = NUMBERS // 16 if any(x.below for x in inputs) else NUMBERS, 0.0
+    for steps in _steps(model, inputs)[0] or (0,):
+        size = math.prod(steps if n is None else n for n in inputs[0].shape)
+        count = max(2, min(CHECKED, numbers // max(1, size)))
+        xs = given = [x.drawn(count, steps, steps) for x in inputs]
+        if scale is not None:
+            given = [(x * 255).astype("uint8") for x in xs]
+            xs = [(x * numpy.float32(scale)).astype("float32") for x in given]
+        names = [each.name for each in session.get_inputs()]
+        theirs = session.run(None, dict(zip(names, given, strict=True)))
+        ours = _forward(model)(*map(Tensor, xs))
+        for one, other in zip(ours if isinstance(ours, list | tuple) else [ours], theirs, strict=True):
+            greatest = max(greatest, float(numpy.abs(one.numpy() - other).max()))
+    return {"greatest difference": greatest}

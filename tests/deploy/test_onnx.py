@@ -6,6 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import layers, models
 from chalkgrad.deploy.onnx_export import graph_of, watched, whole_file
+from chalkgrad.deploy.onnx_lengths import Varying, sizes_of, terms
 from chalkgrad.engine.primitive import registry
 from chalkgrad.errors import DataError, UsageError
 from chalkgrad.proof.cases import draw, examples
@@ -206,6 +207,50 @@ def test_cells_of_all_steps_are_written_out(tmp_path):
     assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
 
 
+def recurrent_of_any_length():
+    return made(layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.GRU(3), shape=(None, None, 2))
+
+
+def convolved():
+    ends = layers.Lambda(lambda x: cg.concatenate([x[:, 1:], cg.flip(x, 1)[:, :2] * x.mean(axis=(0, 1))], axis=1))
+    return made(layers.Conv1D(3, 2), ends, layers.TimeDistributed(layers.Dense(2)), shape=(None, None, 2))
+
+
+@pytest.mark.parametrize("net", [gpt, bert, recurrent_of_any_length, convolved])
+def test_steps_stay_open_where_the_model_leaves_them_open(net, tmp_path):
+    model, path = net(), tmp_path / "net.onnx"
+    assert cg.export(model, path)["greatest difference"] <= 5e-6
+    assert session(path).get_inputs()[0].shape[:2] == ["batch", "steps"]
+    for count, steps in ((2, 3), (5, 6)) if net is convolved else ((1, 1), (2, 3), (5, 6)):
+        xs = (
+            [x[:count, :steps] for x in inputs(model, 7)]
+            if model.takes_integers
+            else [np.ones((count, steps, 2), "f4")]
+        )
+        assert np.abs(runs(path, *xs) - ours(model, xs)).max() <= 5e-6
+    cg.export(model, path, length=4)
+    assert session(path).get_inputs()[0].shape[:2] == ["batch", 4]
+
+
+@pytest.mark.parametrize(
+    ("length", "found"),
+    [
+        (lambda b, t: 2 * b * t, (0, 0, 0, 2)), (lambda b, t: 2 * t - 1, (-1, 0, 2, 0)),
+        (lambda b, t: b + 3, (3, 1, 0, 0)), (lambda b, t: b * b, None), (lambda b, t: t * t, None),
+        (lambda b, t: t // 2, None), (lambda b, t: b * t * t, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [(3, 6), (5, 8), (512, 1024)])
+def test_of_a_length_is_known_how_it_depends_on_batch_and_steps(length, found, steps):
+    sizes = sizes_of(steps)
+    n = Varying([length(*size) for size in sizes])
+    if found:
+        assert terms(n, sizes) == found
+    else:
+        with pytest.raises(NotImplementedError, match=f"{int(n)} for 2 samples of {steps[0]} steps"):
+            terms(n, sizes)
+
+
 def test_lengths_may_be_multiples_of_the_batch(tmp_path):
     pairs = layers.Lambda(lambda x: cg.reshape(cg.reshape(x, (x.shape[0] * 2, 3)) * 2, (x.shape[0], 3, 2)))
     apart = layers.Lambda(lambda x: cg.broadcast_to(x[:, None], (x.shape[0], 2, 3, 2))[..., 0])
@@ -246,7 +291,7 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_written(tmp_path):
             made(layers.Lambda(lambda x: cg.solve(np.eye(5, dtype="float32"), x)), shape=(5, 2)), tmp_path / "net.onnx"
         )
     with pytest.raises(UsageError, match="give length="):
-        cg.export(made(layers.LSTM(3), shape=(None, None, 2)), tmp_path / "net.onnx")
+        cg.export(made(layers.Masking(), layers.LSTM(3), shape=(None, None, 2)), tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="bytes are scaled where"):
         cg.export(gpt(), tmp_path / "net.onnx", scale=1 / 255)
     assert not list(tmp_path.iterdir())
