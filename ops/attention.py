@@ -24,17 +24,21 @@ ROWS = 64
 """The least queries that are taken together, where a head is too large for that."""
 
 
-def _parts(xp, q, k):
-    """What is taken at a time, on the CPU: some heads whole, or of one head some queries."""
+def _parts(xp, q, k, causal):
+    """What is taken at a time, on the CPU: some queries of some heads. With few of them at a time a causal attention
+    makes few weights that nobody looks at.
+    """
     heads, queries, keys = q.shape[0], q.shape[1], k.shape[1]
-    if xp is not numpy or heads * queries * keys <= MOST:
+    if xp is not numpy or (heads * queries * keys <= MOST and (not causal or queries <= ROWS)):
         return [(slice(0, heads), slice(0, queries))]
-    if queries * keys <= MOST:
-        step = MOST // (queries * keys)
-        return [(slice(at, min(at + step, heads)), slice(0, queries)) for at in range(0, heads, step)]
-    step = max(ROWS, MOST // keys)
-    rows = [slice(at, min(at + step, queries)) for at in range(0, queries, step)]
-    return [(slice(head, head + 1), part) for head in range(heads) for part in rows]
+    step = min(max(ROWS, MOST // keys), max(ROWS, queries // 4) if causal else queries)
+    parts = []
+    for at in range(0, queries, step):
+        rows = slice(at, min(at + step, queries))
+        seen = keys - queries + rows.stop if causal else keys
+        together = max(1, MOST // ((rows.stop - at) * seen))
+        parts += [(slice(head, min(head + together, heads)), rows) for head in range(0, heads, together)]
+    return parts
 
 
 def _into(xp, out):
@@ -108,7 +112,7 @@ def _ahead(q, k, causal, rows):
 
 def _run(xp, q, k, v, mask, *, causal):
     """y and what is kept of each query, in one array. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
-    parts = _parts(xp, q, k)
+    parts = _parts(xp, q, k, causal)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
         return packed(xp, _forward(xp, q, k, v, mask, ahead))
@@ -129,7 +133,7 @@ def _shapes(q, v):
 def _pull(xp, gy, q, k, v, mask, run, *, causal):
     """The gradients of q, k and v in one array; run: what `_run` gave."""
     _, sums = unpacked(xp, run, *_shapes(q, v))
-    parts = _parts(xp, q, k)
+    parts = _parts(xp, q, k, causal)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
         return packed(xp, _back(xp, gy, q, k, v, mask, ahead, sums))
