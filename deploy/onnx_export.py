@@ -20,6 +20,7 @@ import numpy
 from ..checks import whole
 from ..engine.files import write_file
 from ..engine.tensor import Tensor
+from ..engine.untaped import no_grad
 from ..engine.watching import Application, Watching
 from ..errors import UsageError
 from ..hints import missing_extra
@@ -37,7 +38,7 @@ FREE = 5, 8
 CHECKED = 64
 """How many samples onnxruntime is compared on, at most."""
 NUMBERS = 65536
-"""How many numbers these have together, at most; of models of ids a sixteenth."""
+"""How many numbers these have together, at most; of models of ids a thirty-second."""
 MASKS = ("attention_mask",)
 """What the `call` of a model of one's own may take beside ids, and the file as further inputs: 1 for what counts."""
 
@@ -78,7 +79,7 @@ class Pass:
 def watched(function: Callable[..., Any], xs: Sequence[Any]) -> Pass:
     """A function of tensors while it computes."""
     given = [Tensor(x) for x in xs]
-    with Watching() as seen:
+    with Watching() as seen, no_grad():
         y = function(*given)
     return Pass(given, seen.applications, y if isinstance(y, list | tuple) else [y])
 
@@ -99,7 +100,7 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, le
     inputs = _inputs(model, length)
     if scale is not None and len(inputs) + sum(given.below for given in inputs) > 1:
         raise UsageError(f"scale={scale!r}: bytes are scaled where a model has one input, of real numbers.")
-    steps, longest = _steps(model, inputs)
+    steps, bounded = _steps(model, inputs)
     sizes = sizes_of(steps)
     passes = [watched(_forward(model), [x.drawn(*size, seed) for x in inputs]) for seed, size in enumerate(sizes)]
     weights: dict[tuple[Any, ...], str] = {}
@@ -108,7 +109,7 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, le
             weights.setdefault(memory_of(w._data), f"{part}.{type(layer).__name__}.{name}")
     names = ["output"] if len(passes[0].outputs) == 1 else model.output_names
     try:
-        graph = graph_of(onnx, opset, passes, [x.name for x in inputs], names, sizes, weights, scale, longest)
+        graph = graph_of(onnx, opset, passes, [x.name for x in inputs], names, sizes, weights, scale, bounded)
     except UsageError as error:
         if not steps:
             raise
@@ -122,12 +123,12 @@ def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, le
 
 def graph_of(
     onnx: Any, opset: int, passes: Sequence[Pass], inputs: Sequence[str], outputs: Sequence[str],
-    sizes: Sequence[tuple[int, int]] = sizes_of(None), weights: Any = None, scale: float | None = None,
-    longest: int | None = None,
+    sizes: Sequence[tuple[int, int]] = sizes_of(), weights: Any = None, scale: float | None = None,
+    bounded: bool = False,
 ) -> Any:  # fmt: skip
     """What was watched in passes of these sizes, as ONNX's GraphProto, with these names of inputs and outputs."""
     names, helper, first = distinct([*inputs, *outputs]), onnx.helper, passes[0]
-    graph = Graph(onnx, opset, sizes, names, weights or {}, longest=longest)
+    graph = Graph(onnx, opset, sizes, names, weights or {}, bounded=bounded)
 
     def declared(name: str, dtype: Any, *xs: Any) -> Any:
         shape = [name_of(n, sizes) for n in merged(*(x.shape for x in xs))]
@@ -139,8 +140,8 @@ def graph_of(
         taken.append(declared(name, dtype, *xs))
         graph.take(name, dtype, *xs)
         if scale is not None:
-            value = graph.cast(graph.known[id(xs[0])], xs[0].dtype)
-            graph.known[id(xs[0])] = graph.add("Mul", [value, graph.number(scale, xs[0].dtype)])
+            value = graph.cast(graph.operand(*xs), xs[0].dtype)
+            graph.stands_for(xs[0], graph.add("Mul", [value, graph.number(scale, xs[0].dtype)]))
     try:
         graph.apply_all(*(each.applied for each in passes))
         for name, *ys in zip(names[len(first.inputs) :], *(each.outputs for each in passes), strict=True):
@@ -214,12 +215,14 @@ def _inputs(model: Any, length: int | None) -> list[Given]:
     return [*found, *(Given(name, found[0].shape, "int64", 2) for name in _further(model))]
 
 
-def _steps(model: Any, inputs: Sequence[Given]) -> tuple[tuple[int, int] | None, int | None]:
-    """Two numbers of steps to watch, where they are open; how many there are at most, where that is known."""
+def _steps(model: Any, inputs: Sequence[Given]) -> tuple[tuple[int, ...], bool]:
+    """The numbers of steps to watch, where they are open; whether the last is how many there are at most."""
     if not any(None in x.shape for x in inputs):
-        return None, None
+        return (), False
     longest: int | None = getattr(model, "longest", None)
-    return (FREE if longest is None else (max(1, longest // 2), longest)), longest
+    if longest is None or longest > FREE[-1]:
+        return (*FREE, *([longest] if longest else [])), bool(longest)
+    return (max(1, longest // 2), longest), True
 
 
 def _forward(model: Any) -> Callable[..., Any]:
@@ -249,8 +252,8 @@ def _compared(model: Any, made: bytes, opset: int, scale: float | None, length: 
             f"{error}"
         ) from error
     inputs = _inputs(model, length)
-    numbers, greatest = NUMBERS // 16 if any(x.below for x in inputs) else NUMBERS, 0.0
-    for steps in _steps(model, inputs)[0] or (0,):
+    numbers, greatest = NUMBERS // 32 if any(x.below for x in inputs) else NUMBERS, 0.0
+    for steps in _steps(model, inputs)[0][-2:] or (0,):
         size = math.prod(steps if n is None else n for n in inputs[0].shape)
         count = max(2, min(CHECKED, numbers // max(1, size)))
         xs = given = [x.drawn(count, steps, steps) for x in inputs]
@@ -259,7 +262,8 @@ def _compared(model: Any, made: bytes, opset: int, scale: float | None, length: 
             xs = [(x * numpy.float32(scale)).astype("float32") for x in given]
         names = [each.name for each in session.get_inputs()]
         theirs = session.run(None, dict(zip(names, given, strict=True)))
-        ours = _forward(model)(*map(Tensor, xs))
+        with no_grad():
+            ours = _forward(model)(*map(Tensor, xs))
         for one, other in zip(ours if isinstance(ours, list | tuple) else [ours], theirs, strict=True):
             greatest = max(greatest, float(numpy.abs(one.numpy() - other).max()))
     return {"greatest difference": greatest}

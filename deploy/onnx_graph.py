@@ -6,6 +6,7 @@ function of the graph and the operands' values, or a function of `xp`, whose ste
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,22 +30,26 @@ OUTSIDE = "it takes an array that was computed from the batch outside of all pri
 class Graph(Equations):
     """The graph while it is written, with what stands for which tensor.
 
-    longest: how many steps a sequence has at most, where that is known; the last pass had as many.
+    bounded: whether the last pass had as many steps as a sequence has at most.
     """
 
-    def __init__(self, *what: Any, longest: int | None = None) -> None:
+    def __init__(self, *what: Any, bounded: bool = False) -> None:
         super().__init__(*what)
-        self.longest = longest
-        self.known: dict[int, Value] = {}
-        self.kept: list[Any] = []  # what `known` knows by its identity
+        self.bounded = bounded
+        self.known: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self.current: tuple[Application, ...] = ()  # what is being written, in each pass
 
     def take(self, name: str, dtype: Any, *xs: Tensor) -> None:
         """An input, as it was in each pass."""
-        value = self.known[id(xs[0])] = Value(name, numpy.dtype(dtype), merged(*(x.shape for x in xs)))
+        value = Value(name, numpy.dtype(dtype), merged(*(x.shape for x in xs)))
+        self.stands_for(xs[0], value)
         for axis, n in enumerate(value.shape):
             if isinstance(called := name_of(n, self.sizes), str):
                 self.places.setdefault(called, (value, axis))
+
+    def stands_for(self, x: Tensor, value: Value) -> None:
+        """A value stands for a tensor of the first pass, as long as that lives."""
+        self.known[id(x)] = weakref.ref(x), value
 
     def apply(self, *passes: Application) -> None:
         """Write what was applied, in all passes."""
@@ -75,7 +80,8 @@ class Graph(Equations):
                 f"{primitive.name} has no form in ONNX: {error}. Use layers without it, or declare one beside the "
                 f"primitive: {primitive.name}.onnx(…)."
             ) from error
-        self.known[id(result)] = made = replace(made, shape=shape)
+        made = replace(made, shape=shape)
+        self.stands_for(result, made)
         self.sources.setdefault(made.name, (primitive, operands))
         constant = operands and all(x.name in self.arrays for x in operands)
         if constant and all(alike(result._data, each.result._data) for each in passes):
@@ -94,7 +100,6 @@ class Graph(Equations):
                         f"its code does not compute with other primitives alone ({type(error).__name__}: {error})"
                     ) from error
             steps.append(seen.applications)
-        self.kept.append((steps, made))
         self.apply_all(*steps)
         self.shape, self.dtype = kept
         return self.operand(*made)
@@ -132,29 +137,33 @@ class Graph(Equations):
         An array as long as the batch, or as the steps are, goes in where it is the same for each, repeated to that
         length. Where the last pass had as many steps as there are at most, its arrays hold those of fewer.
         """
-        if id(xs[0]) in self.known:
-            return self.known[id(xs[0])]
+        known, value = self.known.get(id(xs[0]), (None, None))
+        if value and known and known() is xs[0]:
+            return value
         if isinstance(xs[0], int | float) and of:  # a number takes the dtype of what stands beside it
             beside = [v.dtype for v in of.operands if hasattr(v, "dtype")]
             xs = tuple(numpy.asarray(v, numpy.result_type(*beside, v)) for v in xs)
         arrays = [numpy.asarray(v._data if isinstance(v, Tensor) else v) for v in xs]
-        shape, held = merged(*(a.shape for a in arrays)), arrays[-1]
+        shape, first = merged(*(a.shape for a in arrays)), arrays[0]
+        slices: dict[int, slice] = {}
+        for axis, n in enumerate(shape):
+            if not isinstance(n, Varying):
+                continue
+            ones = [a[(slice(None),) * axis + (slice(0, 1),)] for a in arrays]
+            if all(alike(a, numpy.broadcast_to(one, a.shape)) for a, one in zip(arrays, ones, strict=True)):
+                arrays = ones
+                continue
+            _, of_batch, _, both = terms(n, self.sizes)
+            if of_batch or both or not self.bounded:
+                raise NotImplementedError(OUTSIDE)
+            slices[axis] = slice(0, n)
+        held = arrays[-1]
         if not all(alike(a, held[tuple(map(slice, a.shape))]) for a in arrays):
             raise NotImplementedError(OUTSIDE)
         if not any(isinstance(n, Varying) for n in shape):
-            return self.constant(arrays[0], self.weights.get(memory_of(arrays[0])))
-        slices: dict[int, slice] = {}
-        for axis, n in enumerate(shape):
-            first = held[(slice(None),) * axis + (slice(0, 1),)]
-            if isinstance(n, Varying) and alike(held, numpy.broadcast_to(first, held.shape)):
-                held = first
-            elif isinstance(n, Varying):
-                _, of_batch, _, both = terms(n, self.sizes)
-                if of_batch or both or not self.longest:
-                    raise NotImplementedError(OUTSIDE)
-                slices[axis] = slice(0, n)
+            return self.constant(first, self.weights.get(memory_of(first)))
         made = self.broadcast(self.sliced(self.constant(held), slices), shape)
-        self.arrays[made.name] = arrays[0]
+        self.arrays[made.name] = first
         return made
 
     def live(self, outputs: Sequence[str]) -> tuple[list[Any], list[Any]]:

@@ -14,9 +14,9 @@ BATCH, STEPS = "batch", "steps"
 """What the open lengths are called."""
 
 
-def sizes_of(steps: tuple[int, int] | None) -> list[tuple[int, int]]:
-    """Batch and steps of each pass; steps: two numbers of them, where they are open."""
-    return [(batch, count) for count in steps or (0,) for batch in BATCHES]
+def sizes_of(steps: Sequence[int] = ()) -> list[tuple[int, int]]:
+    """Batch and steps of each pass; steps: two numbers of them, where they are open, then others to compare with."""
+    return [(batch, count) for count in steps[:2] or (0,) for batch in BATCHES] + [(1, count) for count in steps[2:]]
 
 
 class Varying(int):
@@ -35,14 +35,19 @@ def terms(n: Varying, sizes: Sequence[tuple[int, int]]) -> tuple[int, int, int, 
 
     Raises NotImplementedError where it is something else.
     """
-    (batch, steps), (_, more) = sizes[0], sizes[-1]
+    (batch, steps), (_, more) = sizes[0], sizes[:4][-1]
     apart = max(more - steps, 1)
-    first, second, third, fourth = n.values if len(n.values) > 2 else (*n.values, *n.values)
+    first, second, third, fourth = n.values[:4] if len(n.values) > 2 else (*n.values, *n.values)
     both, left = divmod(fourth - third - second + first, apart)
     of_steps, over = divmod(third - first - both * batch * (more - steps), apart)
     of_batch = second - first - both * steps
     rest = first - of_batch * batch - of_steps * steps - both * batch * steps
-    if left or over or min(of_batch, of_steps, both) < 0 or rest < (min(0, 1 - steps) if of_steps else 0):
+    least = min(0, 1 - steps) if of_steps else 0
+    right = all(
+        rest + of_batch * b + of_steps * t + both * b * t == found
+        for found, (b, t) in zip(n.values, sizes, strict=True)
+    )
+    if left or over or min(of_batch, of_steps, both) < 0 or rest < least or not right:
         what = zip(n.values, sizes, strict=True)
         said = (f"{count} for {b} samples{f' of {t} steps' if t else ''}" for count, (b, t) in what)
         raise NotImplementedError(f"a length is {', '.join(said)}")

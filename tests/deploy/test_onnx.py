@@ -65,7 +65,7 @@ def masked():
 
 
 def gpt():
-    return shaken(models.GPT(vocabulary=11, positions=6, width=8, depth=2, heads=2))
+    return shaken(models.GPT(vocabulary=11, positions=12, width=8, depth=2, heads=2))
 
 
 def bert():
