@@ -9,8 +9,8 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy
 
@@ -21,9 +21,13 @@ from ..engine.taping import Alone
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import missing_extra
+from .watching import Watch, end
 
 LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 """What MPICH's and Open MPI's launchers tell each process in its environment."""
+
+SURVIVES = "OMPI_MCA_mpi_ft_enable"
+"""What `mpirun --with-ft ulfm` of Open MPI tells each process."""
 
 
 def launched() -> int:
@@ -31,18 +35,62 @@ def launched() -> int:
     return max(int(os.environ.get(name, "1") or 1) for name in LAUNCHED)
 
 
+R = TypeVar("R")
+TIMEOUT = 300.0
+"""Seconds after which a rank that does not answer is named, and all are ended."""
+COMPARED = 100
+"""Steps after which the replicas are compared."""
+
+
+class Lost(Exception):
+    """A rank has died in the midst of what all do together: `Group.whole` does it again with those that are left."""
+
+
 class Group:
     """The ranks that train one model together, over an MPI communicator.
 
-    rank: this one's number, from 0; size: how many there are. cores: how many cores its products run on; 0 where that
-    was not set. Each method but `rows` is called by all ranks, in the
-    same order.
+    rank: this one's number, from 0; size: how many there are. Both change where a rank dies and `survives` is set: the
+    launcher lets the others live (Open MPI with ULFM). cores: how many cores its products run on; 0 where that
+    was not set. timeout: seconds that a rank waits for the others before it ends all, and names who does not answer.
+    compared: every how many steps the replicas are compared; 0 for never. shrunk: functions that are called where the
+    ranks have become fewer. Each method but `rows` is called by all ranks, in the same order.
     """
 
-    def __init__(self, communicator: Any) -> None:
+    def __init__(
+        self, communicator: Any, timeout: float = TIMEOUT, compared: int = COMPARED, survives: bool = False
+    ) -> None:
+        self.survives, self.compared, self.cores = survives, compared, 0
+        self.watch: Watch | None = None
+        self.shrunk: list[Callable[[], None]] = []
+        self._open = False  # whether `whole` is at work
+        self._timeout = timeout
+        self._take(communicator)
+
+    def _take(self, communicator: Any) -> None:
+        """Be the ranks of this communicator, and nothing else knows of it."""
         self.communicator = communicator
         self.rank, self.size = int(communicator.Get_rank()), int(communicator.Get_size())
-        self.cores = 0
+        vars(self).pop("here", None)
+        if self.watch:
+            self.watch.take(communicator)
+
+    def watched(self) -> None:
+        """From now on a thread looks after the other ranks while this one waits."""
+        from mpi4py import MPI
+
+        if not self.watch and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+            self.watch = Watch(self.communicator, self._timeout, self.survives)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a rank waits for the others."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._timeout = seconds
+        if self.watch:
+            self.watch.timeout = seconds
 
     @property
     def leads(self) -> bool:
@@ -59,19 +107,112 @@ class Group:
             self.abort()
             raise
 
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """While it lasts, the ranks train: what ends it here is what the others are told if this one leaves then."""
+        if self.watch:
+            self.watch.why = ""
+        try:
+            yield
+        except BaseException as error:
+            if self.watch:
+                self.watch.why = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise
+
+    @contextlib.contextmanager
+    def calling(self, changed: Callable[[], None]) -> Iterator[None]:
+        """While it lasts, call this where the ranks have become fewer."""
+        self.shrunk.append(changed)
+        try:
+            yield
+        finally:
+            self.shrunk.remove(changed)
+
     def abort(self) -> None:
         """End all ranks, once what was said has had time to pass through the launcher, which ends with them."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(0.5)
-        self.communicator.Abort(1)
+        end(self.communicator)
 
     @functools.cached_property
     def here(self) -> int:
         """How many ranks run on this machine."""
         from mpi4py import MPI
 
-        return int(self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_size())
+        return int(self.meet(lambda: self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_size()))
+
+    def meet(self, call: Callable[[], R]) -> R:
+        """Carry out a call of MPI that waits for the others. Raises Lost where one has died that need not end all."""
+        try:
+            return self._waiting(call)
+        except Exception as error:
+            if not self.survives or not _is_loss(error):
+                raise
+            self.communicator.Revoke()  # so that those who wait in it hear of it, too
+            raise Lost from error
+
+    def _waiting(self, call: Callable[[], R]) -> R:
+        watch = self.watch
+        if watch is None:
+            return call()
+        watch.calls += 1
+        watch.since = time.monotonic()
+        try:
+            return call()
+        finally:
+            watch.since = None
+
+    def whole(self, work: Callable[[], R], undo: Callable[[], None] | None = None) -> R:
+        """What all ranks do together, done by all of them or by none; where one dies, again by those that are left.
+
+        work: the same meetings in the same order on each rank. undo: makes what it has changed what it was.
+        All agree, behind it, that it is done (ULFM's agreement: each survivor hears the same), so none is ahead.
+        """
+        if not self.survives or self._open:
+            return work()
+        while True:
+            self._open = True
+            try:
+                done = work()
+                lost = not self._agreed(True)
+            except Lost:
+                lost = True
+                self._agreed(False)
+            finally:
+                self._open = False
+            if not lost:
+                return done
+            if undo:
+                undo()
+            self._shrink()
+
+    def _agreed(self, done: bool) -> bool:
+        try:
+            return bool(self._waiting(lambda: self.communicator.Agree(int(done))))
+        except Exception as error:
+            if not _is_loss(error):
+                raise
+            return False
+
+    def _shrink(self) -> None:
+        """Go on with those that are left; a death meanwhile is one more."""
+        before = self.size
+        while True:
+            with contextlib.suppress(Exception):
+                self.communicator.Revoke()
+            communicator = self.communicator.Shrink()
+            try:
+                self._take(communicator)
+                done = True
+            except Exception as error:
+                if not _is_loss(error):
+                    raise
+                done = False
+                communicator.Revoke()
+            if self._agreed(done):
+                break
+        if self.leads:
+            print(f"{before - self.size} of {before} ranks died: {self.size} go on.", file=sys.stderr, flush=True)
+        for changed in self.shrunk:
+            changed()
 
     def rows(self, start: int, stop: int) -> tuple[int, int]:
         """This rank's part of the rows start … stop of a global batch: sizes differ by one at most, and may be 0."""
@@ -91,10 +232,10 @@ class Group:
 
         narrow = array.dtype.itemsize < 4
         if not narrow and isinstance(array, numpy.ndarray) and array.flags.c_contiguous:
-            self.communicator.Allreduce(MPI.IN_PLACE, array)
+            self.meet(lambda: self.communicator.Allreduce(MPI.IN_PLACE, array))
             return
         buffer = numpy.ascontiguousarray(backend.fetch(array), "float32" if narrow else None)
-        self.communicator.Allreduce(MPI.IN_PLACE, buffer)
+        self.meet(lambda: self.communicator.Allreduce(MPI.IN_PLACE, buffer))
         array[...] = backend.to_device(buffer.astype(array.dtype, copy=False), backend.device_of(array))
 
     def summed(self, x: Tensor) -> Tensor:
@@ -107,13 +248,13 @@ class Group:
     def broadcast(self, array: backend.Array) -> None:
         """array ← that of the lowest rank, in place."""
         buffer = numpy.ascontiguousarray(backend.fetch(array))
-        self.communicator.Bcast(buffer.view("uint8").reshape(-1) if buffer.ndim else buffer, 0)
+        sent = buffer.view("uint8").reshape(-1) if buffer.ndim else buffer
+        self.whole(lambda: self.meet(lambda: self.communicator.Bcast(sent, 0)))
         array[...] = backend.to_device(buffer, backend.device_of(array))
 
     def gathered(self, value: Any) -> list[Any]:
         """The plain value of each rank, by rank."""
-        found: list[Any] = self.communicator.allgather(value)
-        return found
+        return self.whole(lambda: self.meet(lambda: list(self.communicator.allgather(value))))
 
     def check_same(self, told: dict[str, str]) -> None:
         """Raise UsageError on each rank where one was given something else. told: what is compared, with its digest."""
@@ -126,6 +267,35 @@ class Group:
                         f"({_short(str(other.get(name)))}): "
                         "start the same program with the same data and versions on each."
                     )
+
+    def check_replicas(self, arrays: Mapping[str, backend.Array], when: str) -> None:
+        """Raise UsageError, on each rank, where an array is not the one of the lowest rank, to the bit."""
+        digests = {name: digest(array) for name, array in arrays.items()}
+        if len({*self.gathered(zlib.crc32(repr(digests).encode()))}) == 1:
+            return
+        everywhere = self.gathered(digests)
+        found = [
+            f"{name} on rank {rank}" for rank, other in enumerate(everywhere) for name in digests
+            if other.get(name) != everywhere[0].get(name)
+        ]  # fmt: skip
+        raise UsageError(
+            f"the replicas differ from rank 0 {when}: {', '.join(found[:8])}{' …' if found[8:] else ''}. Each rank "
+            "has to do the same: look for a callback that changes weights on one, or a machine that computes wrongly."
+        )
+
+
+def digest(array: backend.Array) -> str:
+    """A digest of its bits."""
+    array = numpy.ascontiguousarray(backend.fetch(array))
+    return f"{zlib.crc32(array.reshape(-1).view('uint8').data):08x}" if array.size else "none"
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether MPI says that a rank has died, or that another has heard so."""
+    from mpi4py import MPI
+
+    losses = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
+    return isinstance(error, MPI.Exception) and error.Get_error_class() in losses
 
 
 def _short(text: str) -> str:
@@ -159,7 +329,7 @@ def world() -> Group:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         raise missing_extra("training on several processes", "mpi4py with an MPI library", "mpi") from error
-    group = Group(MPI.COMM_WORLD)
+    group = Group(MPI.COMM_WORLD, survives=os.environ.get(SURVIVES) == "1")
     if group.size == 1 < launched():
         library = MPI.Get_library_version().split("\n")[0].strip()
         raise UsageError(
@@ -168,6 +338,7 @@ def world() -> Group:
         )
     if group.size > 1:
         sys.excepthook = functools.partial(_end_all, group, sys.excepthook)
+        group.watched()
     return group
 
 

@@ -9,13 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy
-
-from ..engine import backend
 from ..engine.streams import say
 from ..errors import UsageError
 from ..replay import blas
-from .group import Group
+from .group import Group, digest
 
 
 def begin(
@@ -33,7 +30,7 @@ def begin(
         )
     if device != "cpu":
         raise UsageError(f"fit(distributed=True) computes on CPUs, and this model is on {device!r}.")
-    data = " ".join(f"{array.dtype}{array.shape} {_digest(array)}" for array in samples)
+    data = " ".join(f"{array.dtype}{array.shape} {digest(array)}" for array in samples)
     group.check_same(
         {**{name: str(value) for name, value in told.items()}, "the program": _program(), "the data": data}
     )
@@ -51,11 +48,6 @@ def share_cores(group: Group) -> None:
     blas.set_threads(min(group.cores, blas.threads()))
     if group.leads:
         say(f"{group.size} ranks, {group.cores} of {there} cores for the products of each.")
-
-
-def _digest(array: Any) -> str:
-    array = numpy.ascontiguousarray(backend.fetch(array))
-    return f"{zlib.crc32(array.reshape(-1).view('uint8').data):08x}" if array.size else "none"
 
 
 def _program() -> str:

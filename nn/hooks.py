@@ -16,6 +16,7 @@ from ..engine.cuda.graph import AHEAD
 from ..errors import ChalkgradError, UsageError
 
 if TYPE_CHECKING:
+    from ..distributed import Group
     from .sequential import Sequential
     from .trained import Trained
 
@@ -218,6 +219,8 @@ class Hooks:
         self._model, self._params, self._told = model, dict(params or {}), len(self.callbacks)
         self._histories = [history, *[c for c in callbacks if isinstance(c, History)]] if history else []
         self._found: dict[str, list[Callable[..., Any]]] = {}
+        self._begun, self._new = list[Callback](), list[Callback]()
+        self._shared: Mapping[str, Any] = {}
         for callback in (*self._histories[:1], *self.callbacks):
             callback.set_params(dict(self._params))
             callback.set_model(model)
@@ -251,20 +254,54 @@ class Hooks:
 
         past: the history before it. states: those that the callbacks had then, as `states()` gives them.
         """
-        begun: list[Callback] = []
+        begun = self._begun = list[Callback]()
         self.logs: dict[str, float] = {}
         try:
-            for callback, known in self._by_name(states):
-                callback.past = past
-                begun.append(callback)
-                _call(callback, "on_train_begin", {})
-                if known:
-                    callback.set_state(known["state"])
+            self._begin(self.callbacks, past, states)
             yield
         finally:
             with contextlib.ExitStack() as endings:  # one that raises keeps none of the others from its end
                 for callback in reversed(begun):
                     endings.callback(_call, callback, "on_train_end", self.logs)
+
+    def _begin(self, callbacks: Sequence[Callback], past: History, states: Mapping[str, Any]) -> None:
+        for callback, known in self._by_name(states):
+            if callback in callbacks:
+                callback.past = past
+                self._begun.append(callback)
+                _call(callback, "on_train_begin", {})
+                if known:
+                    callback.set_state(known["state"])
+
+    def admit(self, callbacks: Sequence[Callback], within: bool) -> None:
+        """Have these callbacks from now on: those that are new begin here, as in a training that goes on.
+
+        within: whether an epoch is under way.
+        """
+        self._new = [callback for callback in callbacks if callback not in self.callbacks]
+        self.callbacks = list(callbacks)
+        self._told = len(self.callbacks)
+        self._found.clear()
+        vars(self).pop("_watching", None)
+        for callback in self._new:
+            callback.set_params(dict(self._params))
+            callback.set_model(self._model)
+        self._begin(self._new, self._histories[0].before(self.epochs), self._shared)
+        for callback in self._new if within else ():
+            if function := _own(callback, "on_epoch_begin", 1):
+                function(self.epochs, {})
+
+    def hand_on(self, epoch: int, logs: dict[str, float], group: Group | None) -> None:
+        """Give the states of the callbacks that write to the ranks that may have to write in their place.
+
+        Where that was so just now, those callbacks hear of the epoch here.
+        """
+        if not group or not group.survives:
+            return
+        self._shared = group.gathered(self.states())[0]
+        for callback in self._new:
+            if function := _own(callback, "on_epoch_end", 1):
+                function(epoch, logs)
 
     @property
     def epochs(self) -> int:
@@ -310,7 +347,7 @@ class Hooks:
 
     def epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """The logs go from callback to callback; what one adds or changes reaches those after it, and the history."""
-        self.logs = logs
+        self.logs, self._new = logs, []
         for number, callback in enumerate((*self._histories[:1], *self.callbacks)):
             self._told = number
             function = _own(callback, "on_epoch_end", 1)

@@ -20,6 +20,7 @@ from .checkpoint import Description
 from .finite import first_changed, first_fault
 from .graph import listed
 from .hooks import Hooks
+from .loading import named_weights
 from .measuring import RunningMeans, in_dtype, measure
 from .penalties import constrain
 from .samples import Samples, rows
@@ -77,7 +78,8 @@ class Trainer:
         self.checked = False
         self._finite: tuple[str, ...] = ()
         self.seen: int | None = None
-        self.steps = 0
+        self.steps = self._taken = 0
+        self._kept: Snapshot | None = None
 
     def _ready(self) -> tuple[Callable[..., Any], list[Any]]:
         """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
@@ -244,7 +246,10 @@ class Trainer:
             else:
                 loss.backward()
             due = model.optimizer.is_due
-            model.optimizer.step(model.flat, self.group.allreduce if self.group else None, *(counted or ()))
+            group = self.group
+            reduce = group.allreduce if group else None
+            weight = counted[0] if counted else 1.0
+            model.optimizer.step(model.flat, reduce, weight, each=bool(group and group.survives))
             if due:
                 constrain(model)
         for w in model.weights:
@@ -297,11 +302,7 @@ class Trainer:
                     done = step.enqueue([taken.batches(start, whole, batch_size) for taken in given], everything)
                 if not done:
                     with alone(model, (batch_size, *listed(samples.shape)[0][1:]), ahead):
-                        part = self.shard.enter(min(batch_size, count - start)) if self.shard else None
-                        tensors = [taken.tensor(start, start + batch_size, part) for taken in given]
-                        step(
-                            *(samples.joined(tensors) if samples.streamed else (*everything, *tensors)), **self._kind()
-                        )
+                        self._whole(functools.partial(self._once, step, everything, given, start, batch_size))
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = self.seen = stop
@@ -314,6 +315,44 @@ class Trainer:
                     break
         stream.trained(epoch)
         return self.means
+
+    def _once(
+        self, step: Callable[..., Any], everything: list[Any], given: list[Any], start: int, batch_size: int
+    ) -> None:
+        samples = self.samples
+        assert isinstance(samples, Samples)
+        part = self.shard.enter(min(batch_size, len(samples) - start)) if self.shard else None
+        tensors = [taken.tensor(start, start + batch_size, part) for taken in given]
+        step(*(samples.joined(tensors) if samples.streamed else (*everything, *tensors)), **self._kind())
+
+    def _whole(self, once: Callable[[], None]) -> None:
+        """A step; where a rank dies in it, again from what the model was before, by those that are left."""
+        group, model = self.group, self.model
+        if not group:
+            once()
+            return
+        if group.survives:
+            kept, sums = self._kept or Snapshot(model), self.means.sums.copy()
+            kept.take()
+            self._kept, drawn = kept, self.generator.bit_generator.state
+
+        def undo() -> None:
+            kept.put_back()
+            self.means.sums[...] = sums
+            self.generator.bit_generator.state = drawn
+            for w in model.weights:
+                w.grad = None
+
+        group.whole(once, undo)
+        self._taken += 1
+        if group.compared and self._taken % group.compared == 0:
+            self._compare(group)
+
+    def _compare(self, group: Group) -> None:
+        """Raise UsageError where a rank has other weights, or another state of the optimiser, than the lowest one."""
+        arrays = {name: array for name, array in changing(self.model).items() if name != "weights"}
+        arrays |= {name: w._data for name, w in named_weights(self.model).items()}
+        group.check_replicas(arrays, f"after {self._taken} steps of this training")
 
     def _epoch_of(self, source: Source, hooks: Hooks) -> None:
         """An epoch of batches that come from outside."""
@@ -337,9 +376,13 @@ class Trainer:
     def one(self, batch: Samples) -> None:
         """A step on a batch of its own."""
         step: Any = self.model.captured(self._step_name, self._step) if self.captured else self._step
-        part = self.shard.enter(len(batch)) if self.shard else slice(None)
-        with alone(self.model, listed(batch.shape)[0]):
+
+        def once() -> None:
+            part = self.shard.enter(len(batch)) if self.shard else slice(None)
             step(*rebuilt(batch.batch, lambda values: Tensor(values[part])), **self._kind())
+
+        with alone(self.model, listed(batch.shape)[0]):
+            self._whole(once)
         self.means.count += len(batch)
 
     def _told(self, hooks: Hooks) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
@@ -58,17 +59,20 @@ def fit(
     on as if it had not been interrupted. group: the ranks that train it together, each with its share of a batch.
     """
     if group:
-        _begin_together(group, model, samples, {"batch_size": batch_size, "the epochs": (initial_epoch, epochs),
-                                                "shuffle": shuffle, "the seed": (seed, model.stream)})  # fmt: skip
+        told_of = {
+            "batch_size": batch_size, "the epochs": (initial_epoch, epochs), "shuffle": shuffle,
+            "the seed": (seed, model.stream), "the list of callbacks (without those that write)": _kinds(callbacks),
+        }  # fmt: skip
+        group.whole(functools.partial(_begin_together, group, model, samples, told_of))
     source, bar = samples if isinstance(samples, Source) else None, progress_for(verbose)
     count = len(samples) if isinstance(samples, Samples) else 0
     steps = source.batches if source else -(-count // batch_size)
     params: dict[str, Any] = {"epochs": epochs, "steps": steps, "samples": count or None, "verbose": verbose}
     if validation and validation.epochs != 1:
         params["validation_freq"] = validation.epochs
-    if group and not group.leads:  # one rank shows the training, and writes files
-        callbacks, bar = [callback for callback in callbacks if not callback.writes], None
-    hooks = Hooks(model, [*callbacks, *([bar] if bar else [])], params, history)
+    everyone = [*callbacks, *([bar] if bar else [])]
+    writes = group is None or group.leads  # one rank shows the training, and writes files
+    hooks = Hooks(model, [c for c in everyone if writes or not (c.writes or c is bar)], params, history)
     model.stop_training = False
     worth_it = steps is None or steps * (epochs - initial_epoch) > WORTH_CAPTURING or "train" in model.recorded
     worth_it = worth_it or runs_epochs(model, count, samples.streamed)
@@ -78,6 +82,9 @@ def fit(
     known = model.standing if initial_epoch and model.standing.epochs == initial_epoch else Standing()
     with hooks.training(history.before(initial_epoch), known.callbacks), contextlib.ExitStack() as endings:
         endings.callback(trainer.forget)
+        if group:
+            endings.enter_context(group.training())
+            endings.enter_context(group.calling(functools.partial(_fewer, trainer, hooks, everyone)))
         for each in (samples, validation and validation.samples):
             if isinstance(each, Source):
                 endings.callback(each.close)
@@ -117,9 +124,25 @@ def fit(
                 logs["learning_rate"] = model.optimizer.learning_rate
             hooks.epoch_end(epoch, logs)
             trainer.agree()
+            hooks.hand_on(epoch, logs, group)
             if model.stop_training:
                 break
     return history
+
+
+def _kinds(callbacks: Sequence[Callback]) -> str:
+    """What the callbacks are that hear of the training on each rank; those that write may be on one alone."""
+    return ", ".join(type(callback).__name__ for callback in callbacks if not callback.writes) or "none"
+
+
+def _fewer(trainer: Trainer, hooks: Hooks, everyone: Sequence[Callback]) -> None:
+    """A rank has died: nothing that was recorded holds, and the lowest one that lives shows the training and writes."""
+    group = trainer.group
+    assert group
+    for step in trainer.model.recorded.values():
+        step.recordings.clear()
+    if group.leads and len(hooks.callbacks) < len(everyone):
+        hooks.admit(everyone, trainer.seen is not None)
 
 
 def _begin_together(group: Group, model: Trained, samples: Samples | Source, given: dict[str, Any]) -> None:
@@ -194,6 +217,14 @@ def evaluate(
     steps: over so many batches instead. group: its ranks take the batches in turn, and all get
     the same values.
     """
+    run = functools.partial(_evaluate, model, samples, batch_size, steps, hooks, group)
+    return group.whole(run) if group else run()
+
+
+def _evaluate(
+    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None, hooks: Hooks | None,
+    group: Group | None,
+) -> dict[str, float]:  # fmt: skip
     hooks = hooks or Hooks(model)
     if model.stop_evaluating:
         model.stop_evaluating = False
@@ -240,6 +271,14 @@ def predict(
     group: Group | None = None,
 ) -> Any:  # fmt: skip
     """The model's outputs for all samples, or so many batches, as one NumPy array. group: as in `evaluate`."""
+    run = functools.partial(_predict, model, samples, batch_size, steps, hooks, group)
+    return group.whole(run) if group else run()
+
+
+def _predict(
+    model: Trained, samples: Samples | Source, batch_size: int, steps: int | None, hooks: Hooks | None,
+    group: Group | None,
+) -> Any:  # fmt: skip
     hooks = hooks or Hooks(model)
     if model.stop_predicting:
         model.stop_predicting = False

@@ -254,6 +254,7 @@ class Optimizer:
         parameters: Sequence[Tensor] | Flat,
         reduce: Callable[[backend.Array], None] | None = None,
         weight: Tensor | float = 1.0,
+        each: bool = False,
     ) -> None:
         """Update the parameters in place by their `.grad`; where that is None, by a gradient of 0.
 
@@ -261,7 +262,8 @@ class Optimizer:
         weight decays, until they require a gradient again. The first step lays the parameters into one flat buffer;
         later steps take the same ones. reduce: makes the gradient that of all ranks first, in its buffer. weight: how
         much this gradient counts in a mean over `gradient_accumulation_steps`: the number of samples that the loss is
-        a mean of, say.
+        a mean of, say. each: reduce every gradient of such a mean, not the mean alone, so that no
+        rank has a part of its own.
         Raises UsageError where the parameters are others.
         """
         if self._flat is None:
@@ -272,8 +274,11 @@ class Optimizer:
             )
         flat = self._flat
         gradient, runs = flat.collect(), flat.runs()
+        each = each and self.accumulates
+        if runs and reduce and each:
+            reduce(gradient)
         if runs and self._is_whole(gradient, weight):
-            if reduce:
+            if reduce and not each:
                 reduce(gradient)
             self.apply(flat.data, gradient, runs)
             flat.changed()
