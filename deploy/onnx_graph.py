@@ -38,6 +38,7 @@ class Graph(Equations):
         self.bounded = bounded
         self.known: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
         self.current: tuple[Application, ...] = ()  # what is being written, in each pass
+        self.inside: list[Primitive] = []  # whose code is being written
 
     def take(self, name: str, dtype: Any, *xs: Tensor) -> None:
         """An input, as it was in each pass."""
@@ -71,9 +72,11 @@ class Graph(Equations):
                 try:
                     made = self.formed(primitive, operands, parameters)
                 except NotImplementedError:
-                    if form or primitive.onnx_reason:
+                    if form or primitive.onnx_reason or primitive in self.inside:
                         raise
+                    self.inside.append(primitive)
                     made = self.composed(primitive.kernel)  # its code says it by other primitives
+                    self.inside.pop()
             made = self.cast(made, result.dtype)
         except (NotImplementedError, EquationError) as error:
             raise UsageError(

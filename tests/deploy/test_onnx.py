@@ -290,6 +290,9 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_written(tmp_path):
         cg.export(
             made(layers.Lambda(lambda x: cg.solve(np.eye(5, dtype="float32"), x)), shape=(5, 2)), tmp_path / "net.onnx"
         )
+    bits = layers.Lambda(lambda x: (x.astype("int32") & 3).astype("float32"))
+    with pytest.raises(UsageError, match="bitwise_and has no form in ONNX: of integers it is one from opset=18 on"):
+        cg.export(made(bits, shape=(2,)), tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="give length="):
         cg.export(made(layers.Masking(), layers.LSTM(3), shape=(None, None, 2)), tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="bytes are scaled where"):
