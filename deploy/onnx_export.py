@@ -22,7 +22,7 @@ from ..engine.files import write_file
 from ..engine.tensor import Tensor
 from ..engine.untaped import no_grad
 from ..engine.watching import Application, Watching
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
 from ..hints import missing_extra
 from ..names import distinct
 from .onnx_graph import Graph, memory_of
@@ -84,34 +84,62 @@ def watched(function: Callable[..., Any], xs: Sequence[Any]) -> Pass:
     return Pass(given, seen.applications, y if isinstance(y, list | tuple) else [y])
 
 
-def onnx_model(model: Any, *, opset: int = OPSET, scale: float | None = None, length: int | None = None) -> Any:
+def onnx_model(
+    model: Any, *, opset: int = OPSET, scale: float | None = None, length: int | None = None,
+    inputs: Sequence[str] | None = None,
+) -> Any:  # fmt: skip
     """The model as ONNX's ModelProto, checked by ONNX's own checker.
 
     opset: the version of the operators, 17 or later. scale: the file takes uint8, which it multiplies by this; None: it
     takes what the model takes. length: how many steps a sequence has, where the model leaves that open; None: the
-    file does, too. Raises UsageError for a primitive without a form, DataError where a weight is not finite,
-    MissingExtraError without the package onnx.
+    file does, too. inputs: what else of the model's own `call` the file takes, in the shape of its ids, such as
+    "segments"; None: attention_mask, where there is one. Raises UsageError for a primitive without a form, DataError
+    where a weight is not finite, MissingExtraError without the package onnx.
     """
-    onnx = _package(opset)
+    return _described(_function(model, opset, length, inputs), opset, scale)
+
+
+def write_onnx(
+    model: Any, path: Path, *, opset: int = OPSET, scale: float | None = None, length: int | None = None,
+    inputs: Sequence[str] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Write the model as an ONNX file, whole or not at all; the options are those of `onnx_model`.
+
+    Where onnxruntime is installed, returns how far its outputs are from ours at most, on random samples; raises
+    UsageError where it is older than the operators.
+    """
+    function = _function(model, opset, length, inputs)
+    made = _described(function, opset, scale).SerializeToString()
+    facts = _compared(function, made, opset, scale)
+    write_file(path, made)
+    return facts
+
+
+def _function(model: Any, opset: int, length: int | None, inputs: Sequence[str] | None) -> Function:
+    """The model, once all is there that its export wants."""
+    _package(opset)
     check_ready(model)
     size = sum(w.size * w.dtype.itemsize for w in model.weights)
     if size > LARGEST:
         raise UsageError(f"the weights are {size:,} bytes, and an ONNX file holds less than 2 GB.")
-    inputs = _inputs(model, length)
+    return Function(model, length, inputs)
+
+
+def _described(function: Function, opset: int, scale: float | None) -> Any:
+    """The file, as ONNX's ModelProto."""
+    onnx, model, inputs, sizes = _package(opset), function.model, function.inputs, sizes_of(function.steps)
     if scale is not None and len(inputs) + sum(given.below for given in inputs) > 1:
         raise UsageError(f"scale={scale!r}: bytes are scaled where a model has one input, of real numbers.")
-    steps, bounded = _steps(model, inputs)
-    sizes = sizes_of(steps)
-    passes = [watched(_forward(model), [x.drawn(*size, seed) for x in inputs]) for seed, size in enumerate(sizes)]
+    passes = [watched(function, [x.drawn(*size, seed) for x in inputs]) for seed, size in enumerate(sizes)]
     weights: dict[tuple[Any, ...], str] = {}
     for part, layer in enumerate(model.parts):
         for name, w in layer.weights.items():
             weights.setdefault(memory_of(w._data), f"{part}.{type(layer).__name__}.{name}")
     names = ["output"] if len(passes[0].outputs) == 1 else model.output_names
     try:
-        graph = graph_of(onnx, opset, passes, [x.name for x in inputs], names, sizes, weights, scale, bounded)
+        graph = graph_of(onnx, opset, passes, [x.name for x in inputs], names, sizes, weights, scale, function.bounded)
     except UsageError as error:
-        if not steps:
+        if not function.steps:
             raise
         raise UsageError(f"{error} Or give length=, the number of steps, if it is that which stays open.") from error
     graph.name = model.name or "model"
@@ -168,20 +196,6 @@ def whole_file(onnx: Any, opset: int, graph: Any, doc_string: str = "", facts: A
     return made
 
 
-def write_onnx(
-    model: Any, path: Path, *, opset: int = OPSET, scale: float | None = None, length: int | None = None
-) -> dict[str, float]:
-    """Write the model as an ONNX file, whole or not at all; the options are those of `onnx_model`.
-
-    Where onnxruntime is installed, returns how far its outputs are from ours at most, on random samples; raises
-    UsageError where it is older than the operators.
-    """
-    made = onnx_model(model, opset=opset, scale=scale, length=length).SerializeToString()
-    facts = _compared(model, made, opset, scale, length)
-    write_file(path, made)
-    return facts
-
-
 def _package(opset: int) -> Any:
     try:
         import onnx
@@ -195,49 +209,46 @@ def _package(opset: int) -> Any:
     return onnx
 
 
-def _further(model: Any) -> list[str]:
-    """The masks that the model's own `call` takes."""
-    taken = inspect.signature(type(model).call).parameters if hasattr(type(model), "call") else {}
-    return [name for name in MASKS if name in taken]
+class Function:
+    """A model as a function of the file's inputs.
+
+    steps: the numbers of them to watch, where they are open. bounded: whether the last is how many there are at most.
+    """
+
+    def __init__(self, model: Any, length: int | None, further: Sequence[str] | None) -> None:
+        self.model = model
+        taken = inspect.signature(type(model).call).parameters if hasattr(type(model), "call") else {}
+        self.further = [name for name in MASKS if name in taken] if further is None else list(further)
+        for name in self.further:
+            if name not in [*taken][2:]:
+                raise unknown_name("further input", name, [*taken][2:])
+        if length is not None:
+            whole("export", "length", length)
+        self.inputs = []
+        for name, at, integers, layer in zip(
+            model.input_names, model.inputs_at, model.keeps_integers, model.deciding_layers, strict=True
+        ):
+            shape = tuple(length if n is None else int(n) for n in model.shapes[at])
+            below = int(getattr(layer, "input_dim", 0) or getattr(model, "vocabulary", 2)) if integers else 0
+            self.inputs.append(Given(name, shape, "int64" if integers else str(model.dtype), below))
+        shape = self.inputs[0].shape
+        self.inputs += [Given(name, shape, "int64", getattr(model, f"{name}_there_are", 2)) for name in self.further]
+        longest: int | None = getattr(model, "longest", None)
+        self.steps: tuple[int, ...] = ()
+        if any(None in x.shape for x in self.inputs):
+            short = longest is not None and longest <= FREE[-1]
+            self.steps = (max(1, longest // 2),) if longest and short else FREE
+            self.steps += (longest,) if longest else ()
+        self.bounded = bool(self.steps and longest)
+
+    def __call__(self, *xs: Tensor) -> Any:
+        """The outputs."""
+        if self.further:
+            return self.model(xs[0], **dict(zip(self.further, xs[1:], strict=True)))
+        return self.model.forward([*xs] if len(xs) > 1 else xs[0], taped=False)
 
 
-def _inputs(model: Any, length: int | None) -> list[Given]:
-    """What the file takes."""
-    if length is not None:
-        whole("export", "length", length)
-    found = []
-    for name, at, integers, layer in zip(
-        model.input_names, model.inputs_at, model.keeps_integers, model.deciding_layers, strict=True
-    ):
-        shape = tuple(length if n is None else int(n) for n in model.shapes[at])
-        below = int(getattr(layer, "input_dim", 0) or getattr(model, "vocabulary", 2)) if integers else 0
-        found.append(Given(name, shape, "int64" if integers else str(model.dtype), below))
-    return [*found, *(Given(name, found[0].shape, "int64", 2) for name in _further(model))]
-
-
-def _steps(model: Any, inputs: Sequence[Given]) -> tuple[tuple[int, ...], bool]:
-    """The numbers of steps to watch, where they are open; whether the last is how many there are at most."""
-    if not any(None in x.shape for x in inputs):
-        return (), False
-    longest: int | None = getattr(model, "longest", None)
-    if longest is None or longest > FREE[-1]:
-        return (*FREE, *([longest] if longest else [])), bool(longest)
-    return (max(1, longest // 2), longest), True
-
-
-def _forward(model: Any) -> Callable[..., Any]:
-    """The model as a function of the file's inputs."""
-    names = _further(model)
-
-    def forward(*xs: Any) -> Any:
-        if names:
-            return model(xs[0], **dict(zip(names, xs[1:], strict=True)))
-        return model.forward([*xs] if len(xs) > 1 else xs[0], taped=False)
-
-    return forward
-
-
-def _compared(model: Any, made: bytes, opset: int, scale: float | None, length: int | None) -> dict[str, float]:
+def _compared(function: Function, made: bytes, opset: int, scale: float | None) -> dict[str, float]:
     """How far onnxruntime's outputs are from ours at most; nothing where it is not installed."""
     try:
         import onnxruntime  # type: ignore[import-untyped, unused-ignore]
@@ -251,9 +262,9 @@ def _compared(model: Any, made: bytes, opset: int, scale: float | None, length: 
             f"version {opset}: choose an older opset (from {OPSET} on), or install a newer onnxruntime. It says: "
             f"{error}"
         ) from error
-    inputs = _inputs(model, length)
-    numbers, greatest = NUMBERS // 32 if any(x.below for x in inputs) else NUMBERS, 0.0
-    for steps in _steps(model, inputs)[0][-2:] or (0,):
+    inputs = function.inputs
+    numbers, apart = NUMBERS // 32 if any(x.below for x in inputs) else NUMBERS, 0.0
+    for steps in function.steps[-2:] or (0,):
         size = math.prod(steps if n is None else n for n in inputs[0].shape)
         count = max(2, min(CHECKED, numbers // max(1, size)))
         xs = given = [x.drawn(count, steps, steps) for x in inputs]
@@ -263,7 +274,9 @@ def _compared(model: Any, made: bytes, opset: int, scale: float | None, length: 
         names = [each.name for each in session.get_inputs()]
         theirs = session.run(None, dict(zip(names, given, strict=True)))
         with no_grad():
-            ours = _forward(model)(*map(Tensor, xs))
+            ours = function(*map(Tensor, xs))
         for one, other in zip(ours if isinstance(ours, list | tuple) else [ours], theirs, strict=True):
-            greatest = max(greatest, float(numpy.abs(one.numpy() - other).max()))
-    return {"greatest difference": greatest}
+            both = one.numpy().astype("float64"), other.astype("float64")
+            differing = numpy.not_equal(*both)  # so that an infinity is as far from itself as a number is
+            apart = float(numpy.maximum(apart, numpy.abs(numpy.subtract(*(x[differing] for x in both))).max(initial=0)))
+    return {"greatest difference": apart}

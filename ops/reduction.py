@@ -24,21 +24,13 @@ def spread(xp, gy, x_shape, axis):
     return xp.broadcast_to(kept(xp, gy, x_shape, axis), x_shape)
 
 
-def _reducing(operator):
-    """The form in ONNX, of the dtype of the result."""
+def _reducing(operator, *dtypes):
+    """The form in ONNX: in these dtypes one after another, or in that of the result, it is reduced."""
 
     def form(graph, x, *, axis, keepdims):
-        return graph.reduced(operator, graph.cast(x, graph.dtype), axes_of(axis, x.axes), keepdims)
-
-    return form
-
-
-def _truth(operator):
-    """The form in ONNX of what is asked of truth values, which it reduces as integers."""
-
-    def form(graph, x, *, axis, keepdims):
-        holds = graph.cast(graph.cast(x, bool), "int32")
-        return graph.reduced(operator, holds, axes_of(axis, x.axes), keepdims)
+        for dtype in dtypes or (graph.dtype,):
+            x = graph.cast(x, dtype)
+        return graph.reduced(operator, x, axes_of(axis, x.axes), keepdims)
 
     return form
 
@@ -165,7 +157,7 @@ def any(xp, x, axis=None, keepdims=False):
     return xp.any(x, axis=axis, keepdims=keepdims)
 
 
-any.onnx(_truth("ReduceMax"))
+any.onnx(_reducing("ReduceMax", bool, "int32"))
 
 
 @primitive("y[...] = min(1 if x[..., j] != 0 else 0, j)", domain=range(2), method=True, examples=OVER_AXES)
@@ -174,7 +166,7 @@ def all(xp, x, axis=None, keepdims=False):
     return xp.all(x, axis=axis, keepdims=keepdims)
 
 
-all.onnx(_truth("ReduceMin"))
+all.onnx(_reducing("ReduceMin", bool, "int32"))
 
 
 @primitive(

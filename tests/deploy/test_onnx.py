@@ -207,6 +207,16 @@ def test_cells_of_all_steps_are_written_out(tmp_path):
     assert cg.export(model, tmp_path / "net.onnx")["greatest difference"] <= 5e-6
 
 
+def test_what_a_call_takes_besides_is_an_input_by_choice(tmp_path):
+    model, path = bert(), tmp_path / "net.onnx"
+    assert cg.export(model, path, inputs=["segments"])["greatest difference"] <= 5e-6
+    assert [i.name for i in session(path).get_inputs()] == ["input", "segments"]
+    ids = np.arange(6).reshape(1, 6)
+    assert np.abs(runs(path, ids, ids // 3) - model(ids, segments=ids // 3).numpy()).max() <= 5e-6
+    with pytest.raises(UsageError, match="attention_mask"):
+        cg.export(model, path, inputs=["attention"])
+
+
 def recurrent_of_any_length():
     return made(layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.GRU(3), shape=(None, None, 2))
 
