@@ -231,6 +231,10 @@ class Function:
             shape = tuple(length if n is None else int(n) for n in model.shapes[at])
             below = int(getattr(layer, "input_dim", 0) or getattr(model, "vocabulary", 2)) if integers else 0
             self.inputs.append(Given(name, shape, "int64" if integers else str(model.dtype), below))
+        if sum(x.shape.count(None) for x in self.inputs) > 1:
+            raise UsageError(
+                f"{model.name} leaves several lengths open, and a file one beside the batch: give length=."
+            )
         shape = self.inputs[0].shape
         self.inputs += [Given(name, shape, "int64", getattr(model, f"{name}_there_are", 2)) for name in self.further]
         longest: int | None = getattr(model, "longest", None)

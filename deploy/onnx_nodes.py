@@ -71,9 +71,7 @@ class Nodes:
         if isinstance(outputs, int):
             outputs = [label, *(f"{label}_{number}" for number in range(1, outputs))]
         given = [v.name if v else "" for v in inputs]
-        if any(
-            isinstance(n, Varying) for v in attributes.values() for n in (v if isinstance(v, list | tuple) else [v])
-        ):
+        if any(isinstance(n, Varying) for v in attributes.values() for n in numpy.ravel(numpy.array(v, object))):
             raise NotImplementedError(f"{name} takes no length that varies")
         for asked in [name for name in given if name in self.pending]:
             self.node("Identity", [self.pending.pop(asked)()], [asked])
@@ -109,15 +107,9 @@ class Nodes:
         return self.constant(numpy.asarray(value, dtype))
 
     def integers(self, values: Sequence[int]) -> Value:
-        """A list of integers, as operators take axes and shapes."""
-        if any(isinstance(n, Varying) for n in values):
-            return self.lengths(values)
-        return self.constant(numpy.array(list(values), "int64"))
-
-    def lengths(self, values: Sequence[int]) -> Value:
-        """The same, of which some may be the batch's."""
+        """A list of integers, as operators take axes and shapes; some may be lengths that vary."""
         if not any(isinstance(n, Varying) for n in values):
-            return self.integers(values)
+            return self.constant(numpy.array(list(values), "int64"))
         found = [self._length(n) if isinstance(n, Varying) else self.integers([n]) for n in values]
         return self.add("Concat", found, axis=0, shape=(len(values),)) if len(found) > 1 else found[0]
 
@@ -151,18 +143,17 @@ class Nodes:
         return made
 
     def reshape(self, value: Value, shape: Sequence[int]) -> Value:
-        """The value in a shape, of which lengths may be the batch's."""
-        if 0 in shape:
-            return self.add("Reshape", [value, self.lengths(shape)], shape=shape, allowzero=1)
-        open_ = [isinstance(n, Varying) for n in shape]
-        if sum(open_) > 1:
-            return self.add("Reshape", [value, self.lengths(shape)], shape=shape)
-        lengths = [-1 if varies else n for varies, n in zip(open_, shape, strict=True)]
-        return self.add("Reshape", [value, self.integers(lengths)], shape=shape)
+        """The value in a shape, of which lengths may vary."""
+        zero, varying = {"allowzero": 1} if 0 in shape else {}, [isinstance(n, Varying) for n in shape]
+        if sum(varying) == 1 and not zero:  # it follows from the others
+            lengths = self.integers([-1 if varies else n for varies, n in zip(varying, shape, strict=True)])
+        else:
+            lengths = self.integers(shape)
+        return self.add("Reshape", [value, lengths], shape=shape, **zero)
 
     def broadcast(self, value: Value, shape: Sequence[int]) -> Value:
-        """The value repeated to a shape, of which lengths may be the batch's."""
-        return self.add("Expand", [value, self.lengths(shape)], shape=shape)
+        """The value repeated to a shape, of which lengths may vary."""
+        return self.add("Expand", [value, self.integers(shape)], shape=shape)
 
     def moved(self, value: Value, order: Sequence[int]) -> Value:
         """The value with its axes in another order."""
@@ -199,7 +190,7 @@ class Nodes:
             stops.append((LAST if step > 0 else -LAST) if s.stop is None else s.stop)
         return self.add(
             "Slice",
-            [value, self.lengths(starts), self.lengths(stops), self.integers(list(slices)), self.integers(steps)],
+            [value, self.integers(starts), self.integers(stops), self.integers(list(slices)), self.integers(steps)],
         )
 
     def indexed(self, x: Value, index: Sequence[Any]) -> Value:
@@ -248,7 +239,7 @@ class Nodes:
 
     def sorting(self, x: Value, axis: int) -> Value:
         """The indices that sort along an axis."""
-        count = self.lengths([x.shape[axis]])
+        count = self.integers([x.shape[axis]])
         found = self.node("TopK", [x, count], 2, axis=axis, largest=0, sorted=1)
         return Value(found[1], numpy.dtype("int64"), x.shape)
 

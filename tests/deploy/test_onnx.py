@@ -305,6 +305,8 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_written(tmp_path):
         cg.export(made(bits, shape=(2,)), tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="give length="):
         cg.export(made(layers.Masking(), layers.LSTM(3), shape=(None, None, 2)), tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match=r"leaves several lengths open.*give length="):
+        cg.export(made(layers.Conv2D(2, 3), shape=(None, None, None, 1)), tmp_path / "net.onnx")
     with pytest.raises(UsageError, match="bytes are scaled where"):
         cg.export(gpt(), tmp_path / "net.onnx", scale=1 / 255)
     assert not list(tmp_path.iterdir())
