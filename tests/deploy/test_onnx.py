@@ -1,10 +1,13 @@
 """Models as ONNX files: ONNX's checker and onnxruntime judge them."""
 
+import re
+
 import numpy as np
 import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers, models
+from chalkgrad.commands.export import export
 from chalkgrad.deploy.onnx_export import graph_of, watched, whole_file
 from chalkgrad.deploy.onnx_lengths import Varying, sizes_of, terms
 from chalkgrad.engine.primitive import registry
@@ -359,6 +362,17 @@ def test_the_file_tells_what_it_is_and_of_which_run(tmp_path):
     assert {each.key: each.value for each in file.metadata_props}["run"] == '{"epochs": 3}'
     assert "Sequential" in file.doc_string
     assert file.graph.name == model.name
+
+
+def test_the_command_tells_the_greatest_difference(tmp_path, capsys):
+    mlp().save(tmp_path / "model.safetensors")
+    assert export(str(tmp_path / "model.safetensors"), str(tmp_path / "net.onnx"), uint8=True, opset=18) == 0
+    assert re.search(r"net\.onnx: \d+ KB\n  greatest difference: [\de.-]+\n", capsys.readouterr().out)
+    file = onnx.load(tmp_path / "net.onnx")
+    assert (file.opset_import[0].version, file.graph.input[0].type.tensor_type.elem_type) == (
+        18,
+        onnx.TensorProto.UINT8,
+    )
 
 
 def test_a_runtime_that_is_older_than_the_operators_is_told_of(tmp_path, monkeypatch):
