@@ -37,6 +37,7 @@ LATER = {
     "datasets": "datasets",
     "explain": "blackboard.explain",
     "export": "deploy.export",
+    "import_onnx": "deploy.onnx_import",
     "initializers": "nn.initializers",
     "layers": "nn.layers",
     "losses": "nn.losses",
@@ -54,7 +55,7 @@ LATER = {
 """What is imported when it is first asked for, and from where: a script on tensors alone does not pay for it."""
 
 
-FUNCTIONS = {"explain", "export"}
+FUNCTIONS = {"explain", "export", "import_onnx"}
 """Those of them that are functions: what is wanted is in the module, under the same name."""
 
 

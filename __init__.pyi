@@ -37,6 +37,7 @@ from .nn import constraints as constraints
 from . import datasets as datasets
 from .blackboard.explain import explain as explain
 from .deploy.export import export as export
+from .deploy.onnx_import import import_onnx as import_onnx
 from .nn import initializers as initializers
 from .nn import layers as layers
 from .nn import losses as losses

@@ -181,6 +181,26 @@ def export(ctx: click.Context, /, run: str, target: str, **options: Any) -> None
 
 
 @cli.command(
+    "import",
+    epilog="""\b
+Examples:
+  chalkgrad import net.onnx net.safetensors
+  chalkgrad export net.safetensors net.html""",
+)
+@click.argument("source", metavar="FILE.onnx")
+@click.argument("target", metavar="MODEL")
+@click.pass_context
+def import_(ctx: click.Context, /, source: str, target: str) -> None:
+    """Make a model file of an ONNX file: to be trained on in Python, served, exported.
+
+    MODEL ends with .safetensors. The operators' version is 13 or later; what has no counterpart here is named.
+    """
+    from .commands.export import import_onnx
+
+    ctx.exit(import_onnx(source, target))
+
+
+@cli.command(
     epilog="""\b
 Examples:
   chalkgrad serve runs/mnist-20260131-120000

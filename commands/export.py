@@ -9,9 +9,10 @@ import click
 
 from .. import datasets
 from ..deploy.export import export as write
+from ..deploy.onnx_import import import_onnx as read
 from ..engine.streams import plain
 from ..errors import ChalkgradError
-from ..nn.models import load_model
+from ..models import load_model
 from .run_folder import FACT, model_path
 
 
@@ -31,6 +32,15 @@ def export(run: str, target: str, **options: Any) -> int:
     click.echo(f"{plain(target)}: {size / 1000:,.0f} KB")
     for name, value in facts.items():
         click.echo(f"  {name}: {value:.2%}" if "accuracy" in name else f"  {name}: {value:.2g}")
+    return 0
+
+
+def import_onnx(source: str, target: str) -> int:
+    """Make a model file of an ONNX file; returns the exit code."""
+    model = read(source)
+    model.save(target)
+    learned = sum(w.size for w in model.trainable_weights)
+    click.echo(f"{plain(target)}: {learned:,} weights that are learned, {len(model.layers[-1].nodes):,} operators")
     return 0
 
 

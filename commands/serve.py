@@ -16,7 +16,7 @@ from ..deploy.server import Limits, Service, application
 from ..engine.streams import plain
 from ..errors import ChalkgradError, UsageError, first_line
 from ..hints import missing_extra
-from ..nn.models import load_model
+from ..models import load_model
 from .export import test_data
 from .run_folder import model_path
 

@@ -39,6 +39,8 @@ CHECKED = 64
 """How many samples onnxruntime is compared on, at most."""
 NUMBERS = 65536
 """How many numbers these have together, at most; of models of ids a thirty-second."""
+LONGEST = "longest"
+"""What the file calls the number of steps that a sequence has at most."""
 MASKS = ("attention_mask",)
 """What the `call` of a model of one's own may take beside ids, and the file as further inputs: 1 for what counts."""
 
@@ -145,7 +147,8 @@ def _described(function: Function, opset: int, scale: float | None) -> Any:
     graph.name = model.name or "model"
     return whole_file(
         onnx, opset, graph, doc_string=f"{type(model).__name__} of {len(model.parts)} layers",
-        facts={"dtype": str(model.dtype), **({} if scale is None else {"scale": scale}), **model.facts},
+        facts={"dtype": str(model.dtype), **({} if scale is None else {"scale": scale}),
+               **({LONGEST: function.steps[-1]} if function.bounded else {}), **model.facts},
     )  # fmt: skip
 
 
@@ -237,7 +240,8 @@ class Function:
             )
         shape = self.inputs[0].shape
         self.inputs += [Given(name, shape, "int64", getattr(model, f"{name}_there_are", 2)) for name in self.further]
-        longest: int | None = getattr(model, "longest", None)
+        known = (getattr(each, "longest", None) for each in (model, *model.parts))
+        longest: int | None = next((n for n in known if n), None)
         self.steps: tuple[int, ...] = ()
         if any(None in x.shape for x in self.inputs):
             short = longest is not None and longest <= FREE[-1]

@@ -21,6 +21,7 @@ from .masking import Masking
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Operation, Subtract
 from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalisation import BatchNormalization, GroupNormalization, LayerNormalization, Normalization
+from .operators import Operators
 from .pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -80,6 +81,7 @@ __all__ = [
     "Multiply",
     "Normalization",
     "Operation",
+    "Operators",
     "PReLU",
     "Permute",
     "RandomFlip",

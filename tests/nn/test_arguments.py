@@ -21,6 +21,8 @@ GIVEN = {
     "DepthwiseConv2D": {"kernel_size": 2},
     "Dot": {"axes": 1},
     "Operation": {"operation": "add", "operands": [None, 1.0]},
+    "Operators": {"nodes": [["MatMul", ["x", "w"], ["y"], {}]], "inputs": [["x", [4, 4, 2], "float32"]],
+                  "outputs": [["y", [4, 4, 3]]], "learned": {"w": [2, 3]}, "kept": {}, "constants": {}},
     "Permute": {"dims": (2, 1)},
     "RepeatVector": {"n": 2},
     "Embedding": {"input_dim": 5, "output_dim": 2},
@@ -37,7 +39,7 @@ GIVEN = {
     "Bidirectional": {"layer": layers.GRU(3)},
     "LSTM": {"units": 3},
     "GRU": {"units": 3},
-}
+}  # fmt: skip
 SHAPES = {
     "RepeatVector": (2,),
     **dict.fromkeys(("Permute", "SimpleRNN", "LSTM", "GRU", "Bidirectional", "MultiHeadAttention"), (4, 2)),
