@@ -13,7 +13,9 @@ from chalkgrad.nn.layers import LAYERS, Dense
 
 X, Y = (np.random.default_rng(0).normal(size=(48, n)).astype("float32") for n in (6, 2))
 MERGES = {
-    name: kind for name, kind in LAYERS.items() if kind.takes_several and kind.__module__.startswith("chalkgrad.")
+    name: kind
+    for name, kind in LAYERS.items()
+    if kind.takes_several is True and kind.__module__.startswith("chalkgrad.")
 }
 
 
