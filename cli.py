@@ -81,6 +81,10 @@ Examples:
     help="Keep how far an epoch has come, too, when so many have gone since the last time.",
 )  # fmt: skip
 @click.option(
+    "--rank-timeout", type=click.FloatRange(1), metavar="S", default=300, show_default=True,
+    help="With mpirun: end all when a rank has not answered for so many seconds.",
+)  # fmt: skip
+@click.option(
     "--verbose", type=Name("verbosity", ("0", "1", "2", "auto")), default="auto", show_default=True,
     help="0: the result alone; 1, auto: a live bar on a terminal; 2: a line an epoch.",
 )  # fmt: skip
@@ -90,7 +94,8 @@ Examples:
 @click.pass_context
 def train(
     ctx: click.Context, /, out: str | None, verbose: str, hidden: tuple[tuple[int, ...], ...], watch: bool,
-    open_page: bool, lang: str, overwrite: bool, run: str | None, checkpoint_seconds: float, **options: Any,
+    open_page: bool, lang: str, overwrite: bool, run: str | None, checkpoint_seconds: float, rank_timeout: float,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Train a network on handwritten digits, or on a text, and keep it.
 
@@ -112,7 +117,8 @@ def train(
         else:
             settings = settings_to_resume(run, {name: value for name, value in options.items() if name in given})
     shown = Shown(verbose if verbose == "auto" else int(verbose), lang, watch or open_page, open_page)
-    ctx.exit(run_training(settings, Kept(run or out, overwrite, run is not None, checkpoint_seconds), shown))
+    kept = Kept(run or out, overwrite, run is not None, checkpoint_seconds, rank_timeout)
+    ctx.exit(run_training(settings, kept, shown))
 
 
 @cli.command(

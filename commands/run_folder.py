@@ -60,6 +60,14 @@ class RunFolder:
     def __init__(
         self, path: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False, resume: bool = False
     ) -> None:
+        self._open(path, settings, overwrite, resume)
+
+    def take_over(self, path: Path) -> None:
+        """Write into this folder from now on: the run of another process, which has died, and wrote the same one."""
+        self.close()
+        self._open(path, self.settings, overwrite=False, resume=True)
+
+    def _open(self, path: Path | None, settings: Mapping[str, Any], overwrite: bool, resume: bool) -> None:
         self.path, self.settings, self._told = path or _default(settings["dataset"]), settings, overwrite or resume
         if path is not None:  # else what is there has another name than the folder will have
             self._refuse()

@@ -20,7 +20,7 @@ import numpy
 
 from .. import datasets
 from ..checks import is_number, is_whole
-from ..distributed import Group, here, launched
+from ..distributed import TIMEOUT, Group, here, launched
 from ..engine import backend
 from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
 from ..nn import History, Sequential, layers, utils
@@ -189,17 +189,22 @@ class SaveEachEpoch(Callback):
     """Keep the last whole epoch in the run's folder, so that an end at any moment leaves a model that works.
 
     saved: the history until there, empty before the first. seconds: keep how far an epoch has come, too, when so many
-    have gone since the last time.
+    have gone since the last time. begins: what makes it ready to write, on a rank that does so once others have died.
     """
 
     writes = True
     each_batch = False
 
-    def __init__(self, folder: RunFolder, seconds: float, saved: History) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folder: RunFolder, seconds: float, saved: History, begins: Callable[[], None] | None) -> None:
+        self.folder, self.seconds, self._begins = folder, seconds, begins
         self.saved = saved
         self.diverged = False
         self.since = time.monotonic()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self._begins:
+            self._begins()
+            self.saved = self.model.history.before(len(self.model.history.epoch))
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """All callbacks have heard of the batch before."""
@@ -264,13 +269,14 @@ class Shown:
 class Kept:
     """Where a run is kept. out: its folder, by default a new one in runs/. overwrite: also where it holds another run.
 
-    resume: go on with the run that is there. seconds: see SaveEachEpoch.
+    resume: go on with the run that is there. seconds: see SaveEachEpoch. timeout: of ranks, see Group.
     """
 
     out: str | None = None
     overwrite: bool = False
     resume: bool = False
     seconds: float = 60.0
+    timeout: float = TIMEOUT
 
 
 def train(settings: Settings, kept: Kept, shown: Shown) -> int:
@@ -282,15 +288,24 @@ def train(settings: Settings, kept: Kept, shown: Shown) -> int:
     plan, path = settings.complete(), None if kept.out is None else Path(kept.out)
     group = here(launched() > 1)
     with contextlib.ExitStack() as endings:
+        muted, aside = endings.enter_context(contextlib.ExitStack()), bool(group and not group.leads)
         if group:
+            group.timeout = kept.timeout
             endings.enter_context(group.ending_all())
-        if group and not group.leads:
-            endings.enter_context(contextlib.redirect_stdout(io.StringIO()))
-            path, shown = _aside(Path(endings.enter_context(tempfile.TemporaryDirectory())), path, kept), Shown(0)
+        if aside:
+            muted.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            path = _aside(Path(endings.enter_context(tempfile.TemporaryDirectory())), path, kept)
+            shown = Shown(shown.verbose if group and group.survives else 0, shown.lang)
         if group:
             group.gathered(None)  # who copies has copied
         folder = endings.enter_context(RunFolder(path, plan, overwrite=kept.overwrite, resume=kept.resume))
-        return _train(settings, plan, folder, shown, kept.seconds, group)
+        run = Path(group.gathered(str(folder.path.absolute()))[0] if group else "")
+
+        def take_over() -> None:
+            muted.close()
+            folder.take_over(run)
+
+        return _train(settings, plan, folder, shown, kept.seconds, group, take_over if aside else None)
 
 
 def _aside(place: Path, run: Path | None, kept: Kept) -> Path:
@@ -304,8 +319,9 @@ def _aside(place: Path, run: Path | None, kept: Kept) -> Path:
 
 
 def _train(
-    settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown, seconds: float, group: Group | None
-) -> int:
+    settings: Settings, plan: Mapping[str, Any], folder: RunFolder, shown: Shown, seconds: float, group: Group | None,
+    take_over: Callable[[], None] | None,
+) -> int:  # fmt: skip
     lang, known = shown.lang, folder.model(plan["device"])
     begin = len(known.history.epoch) if known else 0
     if begin >= plan["epochs"] and folder.state() == COMPLETE:
@@ -330,7 +346,7 @@ def _train(
         if (others := model.facts.get("versions", here)) != here:
             click.echo(said("versions", lang, others=told(others), ours=told(here)))
             model.facts["versions"] = here
-    keeper = SaveEachEpoch(folder, seconds, model.history)
+    keeper = SaveEachEpoch(folder, seconds, model.history, take_over)
     followers: list[Callback] = [keeper]
     if shown.watch:
         followers.append(task.watcher(model, plan, folder))

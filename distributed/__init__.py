@@ -3,8 +3,8 @@
 It alone imports mpi4py, and nothing imports it unless it is asked for.
 """
 
-from .group import Group, here, launched, world
+from .group import TIMEOUT, Group, here, launched, world
 from .shard import Shard
 from .start import begin
 
-__all__ = ["Group", "Shard", "begin", "here", "launched", "world"]
+__all__ = ["TIMEOUT", "Group", "Shard", "begin", "here", "launched", "world"]

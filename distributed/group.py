@@ -144,7 +144,7 @@ class Group:
         try:
             return self._waiting(call)
         except Exception as error:
-            if not self.survives or not _is_loss(error):
+            if not self.survives or not _may_be_loss(error):
                 raise
             self.communicator.Revoke()  # so that those who wait in it hear of it, too
             raise Lost from error
@@ -169,12 +169,12 @@ class Group:
         if not self.survives or self._open:
             return work()
         while True:
-            self._open = True
+            self._open, size, failed = True, self.size, Lost()
             try:
                 done = work()
                 lost = not self._agreed(True)
-            except Lost:
-                lost = True
+            except Lost as error:
+                lost, failed = True, error
                 self._agreed(False)
             finally:
                 self._open = False
@@ -183,6 +183,8 @@ class Group:
             if undo:
                 undo()
             self._shrink()
+            if self.size == size and failed.__cause__:  # nobody has died
+                raise failed.__cause__
 
     def _agreed(self, done: bool) -> bool:
         try:
@@ -194,23 +196,25 @@ class Group:
 
     def _shrink(self) -> None:
         """Go on with those that are left; a death meanwhile is one more."""
-        before = self.size
-        while True:
+        before, own, left = self.size, self.rank, [self.rank]
+        for attempt in range(before + 3):
             with contextlib.suppress(Exception):
                 self.communicator.Revoke()
             communicator = self.communicator.Shrink()
             try:
                 self._take(communicator)
+                left = communicator.allgather(own)
                 done = True
             except Exception as error:
-                if not _is_loss(error):
+                if not _may_be_loss(error) or attempt > before:
                     raise
                 done = False
                 communicator.Revoke()
             if self._agreed(done):
                 break
         if self.leads:
-            print(f"{before - self.size} of {before} ranks died: {self.size} go on.", file=sys.stderr, flush=True)
+            died = ", ".join(f"rank {rank} of {before}" for rank in range(before) if rank not in left)
+            print(f"{died} has died: {self.size} of them go on.", file=sys.stderr, flush=True)
         for changed in self.shrunk:
             changed()
 
@@ -288,6 +292,13 @@ def digest(array: backend.Array) -> str:
     """A digest of its bits."""
     array = numpy.ascontiguousarray(backend.fetch(array))
     return f"{zlib.crc32(array.reshape(-1).view('uint8').data):08x}" if array.size else "none"
+
+
+def _may_be_loss(error: Exception) -> bool:
+    """The same, or what was gathered cannot be read: there Open MPI may report no error, but give what nobody sent."""
+    from mpi4py import MPI
+
+    return _is_loss(error) or not isinstance(error, MPI.Exception)
 
 
 def _is_loss(error: Exception) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -19,6 +19,7 @@ ANSWER = 3.0
 """Seconds in which a rank that is asked what it does has to answer."""
 APART = 0.7
 """Seconds by which a higher rank ends all later than a lower one, which then has done so."""
+_NOWHERE = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 class Watch:
@@ -78,6 +79,9 @@ class Watch:
             for rank in range(self.size):
                 if rank != self.rank:
                     self.notes.isend(("left", self.why or "its program has ended"), rank)
+        if self.survives:  # MPI_Finalize waits for ever there, once a rank has died
+            _flush()
+            os._exit(1 if self.why else 0)
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -168,13 +172,16 @@ def say(text: str) -> None:
         os.write(2, (text + "\n").encode())
 
 
-def end(communicator: Any) -> None:
-    """End all ranks, once what was said has had time to pass through the launcher, which ends with them."""
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    last = threading.Timer(4, os.kill, (os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM)))
-    last.daemon = True
-    last.start()  # where MPI itself hangs, the launcher ends the others when this one is killed
+
+
+def end(communicator: Any) -> None:
+    """End all ranks, once what was said has had time to pass through the launcher, which ends with them."""
+    _flush()
+    # where MPI hangs in Abort, in which no other thread gets to run, the launcher ends all once this process is gone
+    faulthandler.dump_traceback_later(4, exit=True, file=_NOWHERE)
     time.sleep(0.5)
     communicator.Abort(1)

@@ -1,16 +1,12 @@
 """The same training on several processes that mpirun starts, beside one process."""
 
-import importlib.util
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import ranked
+from launching import mpirun
 
 from chalkgrad.distributed import Group, Shard
 from chalkgrad.engine import random
@@ -18,20 +14,6 @@ from chalkgrad.engine.tensor import Tensor
 from chalkgrad.nn.samples import Taken
 
 HERE = Path(__file__).parent
-
-
-def mpirun(count, *arguments, check=True, seconds=120):
-    found = importlib.util.find_spec("mpi4py")
-    places = [Path(sys.prefix), *(Path(found.origin).parents[4:5] if found else ())]  # an environment, and its base
-    launcher = next((str(p) for prefix in places if (p := prefix / "bin/mpirun").exists()), shutil.which("mpirun"))
-    if not found or launcher is None:
-        pytest.skip("mpi4py or mpirun is not there, of the mpi extra")
-    library = str(Path(launcher).parents[1] / "lib")
-    environment = {**os.environ, "LD_LIBRARY_PATH": library, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run(
-        [launcher, "-n", str(count), sys.executable, *map(str, arguments)], capture_output=True, text=True,
-        timeout=seconds, check=check, env=environment,
-    )  # fmt: skip
 
 
 def group(rank, size):
