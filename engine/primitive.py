@@ -117,6 +117,7 @@ class Primitive:
         self.plans: dict[tuple[bool, ...], Plan] = {}  # what goes on the tape, by which operands need a gradient
         self.cuda_kernels: dict[str, CudaKernel] = {}  # by operand, of its rule; under "" its own
         self.cpu_kernel: CpuKernel | None = None
+        self.shares = False  # whether its rules have something costly in common: see `together.once`
         self.onnx_form: Any = None  # what it is in an ONNX file, where its equation does not say it
         self.onnx_reason = ""  # why it is nothing there
         self.version = object()  # another one, where what the road knows of it has changed

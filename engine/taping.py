@@ -16,6 +16,7 @@ from .kernels import chosen
 from .operands import FLOAT32, FLOAT64, number_beside
 from .tape import Node, clock
 from .tensor import Tensor
+from .together import sharing
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -51,7 +52,8 @@ class Plan:
         self.taped_pulls = tuple(
             _named(rule, _pull(self, i, rule, _seen_taped)) for i, rule in zip(self.ruled, self.rules, strict=True)
         )
-        self.send: Callable[[Any, Node, Any], tuple[Any, ...]] | None = _sending(self)
+        send = _sending(self)
+        self.send = sharing(send) if send and primitive.shares and len(self.ruled) > 1 else send
 
     def check_unchanged(self, node: Node) -> None:
         """Raise GraphError where something that the node saved was changed in place since."""

@@ -13,6 +13,7 @@ import math
 import numpy
 
 from ..engine.primitive import example, primitive
+from ..engine.together import once
 from ..errors import DataError, ShapeError
 from .activation import softmax
 from .one_call import as_one_call, packed, unpacked
@@ -89,9 +90,11 @@ def _forward(xp, q, k, v, mask, ahead, out=None):
 
 
 def _back(xp, gy, q, k, v, mask, ahead, sums):
-    """The gradients of q, k and v from a part."""
-    e = _exponentials(xp, _scores(xp, q, k, mask, ahead), sums[..., :1], mask)
-    total = sums[..., 1:]
+    """The gradients of q, k and v from a part; sums: what `_forward` gave beside y, None to make it again."""
+    scores = _scores(xp, q, k, mask, ahead)
+    greatest = xp.max(scores, axis=-1, keepdims=True) if sums is None else sums[..., :1]
+    e = _exponentials(xp, scores, greatest, mask)
+    total = xp.sum(e, axis=-1, keepdims=True) if sums is None else sums[..., 1:]
     gy = gy / total  # rather than e, which is larger
     gv = xp.matmul(swap_last(xp, e), gy)
     slopes = xp.matmul(gy, swap_last(xp, v))
@@ -110,13 +113,13 @@ def _ahead(q, k, causal, rows):
     return ahead, slice(0, ahead + rows.stop - rows.start)
 
 
-def _run(xp, q, k, v, mask, *, causal):
+def _run(xp, q, k, v, mask, *, causal, out=None):
     """y and what is kept of each query, in one array. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
     parts = _parts(xp, q, k, causal)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
         return packed(xp, _forward(xp, q, k, v, mask, ahead))
-    flat = numpy.empty(q.shape[0] * q.shape[1] * (v.shape[2] + 2), q.dtype)
+    flat = numpy.empty(q.shape[0] * q.shape[1] * (v.shape[2] + 2), q.dtype) if out is None else out
     y, sums = unpacked(xp, flat, *_shapes(q, v))
     for heads, rows in parts:
         ahead, keys = _ahead(q, k, causal, rows)
@@ -130,22 +133,25 @@ def _shapes(q, v):
     return (*q.shape[:2], v.shape[2]), (*q.shape[:2], 2)
 
 
-def _pull(xp, gy, q, k, v, mask, run, *, causal):
-    """The gradients of q, k and v in one array; run: what `_run` gave."""
-    _, sums = unpacked(xp, run, *_shapes(q, v))
+def _pull(xp, gy, q, k, v, mask, run, *, causal, out=None):
+    """The gradients of q, k and v in one array; run: what `_run` gave, None to make again what is needed of it."""
+    sums = None if run is None else unpacked(xp, run, *_shapes(q, v))[1]
     parts = _parts(xp, q, k, causal)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
         return packed(xp, _back(xp, gy, q, k, v, mask, ahead, sums))
-    flat = numpy.zeros(q.size + k.size + v.size, q.dtype)
+    flat = numpy.empty(q.size + k.size + v.size, q.dtype) if out is None else out
     gq, gk, gv = unpacked(xp, flat, q.shape, k.shape, v.shape)
-    for heads, rows in parts:
+    for heads, rows in reversed(parts):  # the last queries first: they look at all keys
         ahead, keys = _ahead(q, k, causal, rows)
         seen = None if mask is None else mask[heads, keys]
         given = gy[heads, rows], q[heads, rows], k[heads, keys], v[heads, keys]
-        gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead, sums[heads, rows])
-        gk[heads, keys] += of_k
-        gv[heads, keys] += of_v
+        gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead, None if sums is None else sums[heads, rows])
+        if rows.stop == q.shape[1]:
+            gk[heads], gv[heads] = of_k, of_v
+        else:
+            gk[heads, keys] += of_k
+            gv[heads, keys] += of_v
     return flat
 
 
@@ -158,8 +164,10 @@ def _mask_of_heads(xp, mask, q, k):
     return xp.reshape(xp.broadcast_to(mask, (*q.shape[:-2], k.shape[-2])), (-1, k.shape[-2]))
 
 
-RUN = {causal: as_one_call(_run, causal=causal) for causal in (False, True)}
-PULL = {causal: as_one_call(_pull, causal=causal) for causal in (False, True)}
+RUN, PULL = (
+    {causal: as_one_call(made, functools.partial(made, numpy), causal=causal) for causal in (False, True)}
+    for made in (_run, _pull)
+)
 
 
 def _value(xp, q, k, v, mask, causal):
@@ -167,10 +175,12 @@ def _value(xp, q, k, v, mask, causal):
     return xp.reshape(unpacked(xp, run, *_shapes(_heads(xp, q), _heads(xp, v)))[0], (*q.shape[:-1], v.shape[-1]))
 
 
+@once
 def _gradients(xp, gy, q, k, v, mask, causal):
-    """Those of q, k and v. A recorded step runs forward once, and back once, for all rules."""
+    """Those of q, k and v. A recorded step has what forward gave; the tape makes again what is needed of it."""
     flat = [_heads(xp, x) for x in (q, k, v)]
-    run = RUN[causal](xp, *flat, mask)
+    mask = None if mask is None else _mask_of_heads(xp, mask, q, k)
+    run = None if xp is numpy else RUN[causal](xp, *flat, mask)
     pulled = PULL[causal](xp, _heads(xp, gy), *flat, mask, run)
     return unpacked(xp, pulled, q.shape, k.shape, v.shape)
 
@@ -288,6 +298,7 @@ def _(q, k, v, mask, causal):
         )
 
 
+attention.shares = masked_attention.shares = True
 masked_attention.value_checker.in_each_replay = True  # type: ignore[union-attr]
 
 
@@ -308,14 +319,14 @@ def _(xp, gy, q, k, v, causal):
 
 @masked_attention.vjp("q", MASKED + OF_Q)
 def _(xp, gy, q, k, v, mask, causal):
-    return _gradients(xp, gy, q, k, v, _mask_of_heads(xp, mask, q, k), causal)[0]
+    return _gradients(xp, gy, q, k, v, mask, causal)[0]
 
 
 @masked_attention.vjp("k", MASKED + OF_K)
 def _(xp, gy, q, k, v, mask, causal):
-    return _gradients(xp, gy, q, k, v, _mask_of_heads(xp, mask, q, k), causal)[1]
+    return _gradients(xp, gy, q, k, v, mask, causal)[1]
 
 
 @masked_attention.vjp("v", MASKED + OF_V)
 def _(xp, gy, q, k, v, mask, causal):
-    return _gradients(xp, gy, q, k, v, _mask_of_heads(xp, mask, q, k), causal)[2]
+    return _gradients(xp, gy, q, k, v, mask, causal)[2]

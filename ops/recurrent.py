@@ -15,6 +15,7 @@ from functools import partial
 import numpy
 
 from ..engine.primitive import example, primitive
+from ..engine.together import once
 from ..errors import ShapeError
 from . import recurrent_loops as loops
 from .one_call import as_one_call
@@ -252,6 +253,7 @@ def _lstm_pull(xp, gy, packed, z, r, c0, mask):
     return _packed(xp, [xp.stack(found[::-1], axis=1), gh, gc])
 
 
+@once
 def _lstm_back(xp, gy, z, r, h0, c0, mask):
     """The gradients of z, h0 and c0, and h. A recorded step runs forward once, and back once, for all rules."""
     packed = _lstm_run(xp, z, r, h0, c0, mask)
@@ -400,6 +402,7 @@ def _gru_pull(xp, gy, packed, z, r, h0, mask):
     return _packed(xp, [xp.stack(found[::-1], axis=1), xp.stack(inner[::-1], axis=1), gh])
 
 
+@once
 def _gru_back(xp, gy, z, r, b, h0, mask):
     """The gradients of z, of h r + b, and of h0, and h."""
     packed = _gru_run(xp, z, r, b, h0, mask)
@@ -498,6 +501,7 @@ def _simple_pull(xp, gy, y, r, h0, mask):
     return _packed(xp, [xp.stack(found[::-1], axis=1), gh])
 
 
+@once
 def _simple_back(xp, gy, y, r, h0, mask):
     return _unpacked(xp, _simple_pull(xp, gy, y, r, h0, mask), y.shape, h0.shape)
 
@@ -524,3 +528,7 @@ def _(xp, gy, y, r, h0, mask):
 @simple_rnn.vjp("h0", SIMPLE_BACK + "gh0[n, u] = dp[n, 0, u]")
 def _(xp, gy, y, r, h0, mask):
     return _simple_back(xp, gy, y, r, h0, mask)[1]
+
+
+for _made in lstm, gru, simple_rnn:
+    _made.shares = True

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
+from chalkgrad.engine.together import found
 from chalkgrad.errors import DataError, ShapeError
 from chalkgrad.ops import attention as module
 
@@ -63,19 +64,37 @@ def test_in_parts_it_is_the_same(monkeypatch, name, masked, most):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("steps", [6, 150])
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_recorded_step_is_the_tapes(masked):
-    mask = np.ones(6, "float32") if masked else None
+def test_a_recorded_step_is_the_tapes(masked, steps):
+    mask = np.ones(steps, "float32") if masked else None
 
     def step(q, k, v):
         return cg.value_and_grad(lambda *xs: (attended(*xs, mask, True) ** 2).sum(), argnums=(0, 1, 2))(q, k, v)
 
     recorded = cg.capture(step)
     for seed in range(4):
-        given = [cg.tensor(a) for a in drawn(SHAPES["causal"], seed, "float32")]
+        given = [cg.tensor(a) for a in drawn([(2, 3, steps, 4)] * 3, seed, "float32")]
         (value, found), (right, expected) = recorded(*given), step(*given)
         for a, b in zip([value, *found], [right, *expected], strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.cpu_only("on a GPU each rule runs alone")
+@pytest.mark.parametrize("masked", [False, True])
+def test_on_the_tape_all_rules_share_one_way_back(monkeypatch, masked):
+    calls, pull = [], module.PULL[True]
+    monkeypatch.setitem(module.PULL, True, lambda *given: calls.append(given) or pull(*given))
+    q, k, v = arrays = drawn([(2, 150, 4)] * 3)  # three parts
+    mask = np.arange(150) % 7 != 6 if masked else None
+    together = gradients(arrays, mask, True)[1:]
+    assert len(calls) == 1
+    made, given = (cg.masked_attention, (q, k, v, mask)) if masked else (cg.attention, (q, k, v))
+    gy = np.cos(np.arange(q.size)).reshape(q.shape)
+    alone = [made.rules[name].kernel(np, gy, *given, True) for name in "qkv"]
+    assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
+    assert len(calls) == 4
+    assert not found
 
 
 def test_no_query_sees_what_comes_later_or_is_masked():
