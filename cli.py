@@ -463,6 +463,30 @@ def reproduce(only: tuple[str, ...], seeds: tuple[int, ...], out: str, report: s
 @cli.command(
     epilog="""\b
 Examples:
+  chalkgrad sweep digits --set learning_rate=0.001,0.01 --set optimizer=adam,sgd --seeds 3 --out runs/rates
+  mpirun -n 5 chalkgrad sweep mnist --set hidden=128,256x128 --seeds 5 --out runs/sizes"""
+)
+@click.argument("dataset", type=Name("data set", DEFAULTS))
+@click.option("--set", "chosen", multiple=True, metavar="NAME=V,V,…",
+              help="A setting of `train`, and the values to try; sizes of hidden layers as 256x128.")  # fmt: skip
+@click.option("--seeds", type=Whole(1), default=3, show_default=True, metavar="N", help="How many, from 0 on.")
+@click.option("--out", required=True, metavar="FOLDER", help="Where runs, figures and sweep.json are kept.")
+@click.pass_context
+def sweep(ctx: click.Context, /, dataset: str, chosen: tuple[str, ...], seeds: int, out: str) -> None:
+    """Train a net with several settings and seeds, and compare.
+
+    Each choice of settings is trained with each seed, by the ranks that mpirun has started, the first of which hands
+    out, or one after another. Each one's figures are kept as soon as they are there: called again, it goes on.
+    """
+    from .commands.sweep import run_sweep
+
+    with usage():
+        ctx.exit(run_sweep(dataset, chosen, seeds, out))
+
+
+@cli.command(
+    epilog="""\b
+Examples:
   chalkgrad bench --quick
   chalkgrad bench --json speed.json --svg speed.svg --csv speed.csv
   chalkgrad bench --only mnist --only chain --contestants captured,"jax step"

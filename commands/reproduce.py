@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..distributed.sweeps import shared_out
 from ..engine.files import write_file
 from ..engine.json_files import read_json
 from ..errors import DataError, UsageError, unknown_name
@@ -70,25 +71,43 @@ class Request:
         return out / f"{experiment.name}{kind}-{seed}.json"
 
 
+@dataclass
+class Run:
+    """One run, by an experiment's name and a seed; the images are read for the first."""
+
+    request: Request
+
+    def __call__(self, task: tuple[str, int]) -> dict[str, Any]:
+        """Its result."""
+        experiment, seed = EXPERIMENTS[task[0]], task[1]
+        settings = self.request.settings(experiment, seed)
+        if "data" not in vars(self):
+            self.data = experiments.mnist(self.request.validate)
+        click.echo(f"{experiment.title}, seed {seed}, {settings['epochs']} epochs …")
+        return experiments.run(experiment, seed, settings, *self.data)
+
+
 def reproduce(request: Request, out: Path, report: Path | None) -> None:
-    """Do what has not been done yet, one seed after another, and write table and pictures of all that is there.
+    """Do what has not been done yet, one seed after another, or by the ranks that mpirun has started, and write table
+    and pictures of all that is there.
 
     out: the folder that keeps each seed's results as JSON. report: the Markdown file to write, by default in `out`;
     pictures go beside it. Raises UsageError for unknown names, DataError where data or folder are not to be had.
     """
     if request.quick:
         click.echo("--quick: a few epochs and one seed each; the figures show that it works, not what it reaches.")
-    missing = [(e, seed) for e, seed in request.runs() if request.kept(out, e, seed) is None]
-    data = experiments.mnist(request.validate) if missing else ()
-    for experiment, seed in missing:
-        settings = request.settings(experiment, seed)
-        click.echo(f"{experiment.title}, seed {seed}, {settings['epochs']} epochs …")
-        result = experiments.run(experiment, seed, settings, *data)
-        write_file(request.path(out, experiment, seed), json.dumps(result, indent=None, separators=(",", ":")) + "\n")
-        click.echo(
-            f"  {settings['judged_by']} loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}, "
-            f"{result['cpu_seconds'] / 60:.1f} CPU minutes"
-        )
+    with shared_out() as shared:
+        if shared is None:
+            return
+        missing = [(e.name, seed) for e, seed in request.runs() if request.kept(out, e, seed) is None]
+        for number, result in shared(Run(request), missing):
+            name, seed = missing[number]
+            path = request.path(out, EXPERIMENTS[name], seed)
+            write_file(path, json.dumps(result, indent=None, separators=(",", ":")) + "\n")
+            click.echo(
+                f"  seed {seed}: {result['judged_by']} loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}, "
+                f"{result['cpu_seconds'] / 60:.1f} CPU minutes"
+            )
     found = {e.name: [request.kept(out, e, s) for s in request.seeds or range(e.seeds)] for e in EXPERIMENTS.values()}
     results = {name: kept for name, runs in found.items() if (kept := [run for run in runs if run])}
     if results:
