@@ -216,17 +216,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     suite, number = Suite(options.launcher, options.ranks, options.epochs, options.seed), 0
     while len(suite.trials) < options.kills and number < 3 * options.kills:
-        suite.trial(number)
+        if suite.trial(number) and options.out:  # each time: what was seen is not lost where this is ended
+            _keep(options.out, suite.to_dict())
         number += 1
-    found = suite.to_dict()
-    print(json.dumps(found, indent=1))
-    if options.out:
-        path = Path(options.out)
-        known = read_json(path)["launchers"] if path.exists() else {}
-        about = {**versions(["numpy", "mpi4py", "mpich", "openmpi"]), "timeout": TIMEOUT}
-        kinds = {**known, found["launcher"]: {**found, "versions": about}}
-        write(options.out, {"host": host(), "launchers": kinds})
+    print(json.dumps(suite.to_dict(), indent=1))
     return 1 if suite.faults or len(suite.trials) < options.kills else 0
+
+
+def _keep(file: str, found: dict[str, Any]) -> None:
+    known = read_json(Path(file))["launchers"] if Path(file).exists() else {}
+    about = {**versions(["numpy", "mpi4py", "mpich", "openmpi"]), "timeout": TIMEOUT}
+    write(file, {"host": host(), "launchers": {**known, found["launcher"]: {**found, "versions": about}}})
 
 
 if __name__ == "__main__":
