@@ -1,8 +1,7 @@
 """Scaled dot-product attention (Vaswani et al. 2017, eq. 1), some heads and queries at a time.
 
-Of the weights p (queries × keys) none are kept: only y and, of each query, its greatest score and the sum of its
-exponentials, from which the way back makes them again (as Dao et al. 2022 do). A recorded step on the CPU lists one
-call forward and one back.
+Of the weights p (queries × keys) none are kept: the way back makes them again (as Dao et al. 2022 do). A recorded step
+on the CPU lists one call forward and one back.
 """
 
 from __future__ import annotations
@@ -72,29 +71,25 @@ def _limits(queries, keys, dtype):
     return limits
 
 
-def _exponentials(xp, scores, less, mask):
-    """exp(scores - less), each times what its key counts."""
-    shifted = xp.subtract(scores, less, **_into(xp, scores))
+def _exponentials(xp, scores, mask):
+    """exp(scores - each query's greatest), times what its key counts; and of each query their sum."""
+    shifted = xp.subtract(scores, xp.max(scores, axis=-1, keepdims=True), **_into(xp, scores))
     e = xp.exp(shifted, **_into(xp, shifted))
-    return e if mask is None else xp.multiply(e, xp.expand_dims(mask, -2), **_into(xp, e))
+    if mask is not None:
+        e = xp.multiply(e, xp.expand_dims(mask, -2), **_into(xp, e))
+    return e, xp.sum(e, axis=-1, keepdims=True)
 
 
 def _forward(xp, q, k, v, mask, ahead, out=None):
-    """y of a part, and of each query the greatest score and the sum of the exponentials."""
-    scores = _scores(xp, q, k, mask, ahead)
-    greatest = xp.max(scores, axis=-1, keepdims=True)
-    e = _exponentials(xp, scores, greatest, mask)
-    total = xp.sum(e, axis=-1, keepdims=True)
+    """y of a part."""
+    e, total = _exponentials(xp, _scores(xp, q, k, mask, ahead), mask)
     y = xp.matmul(e, v, **_into(xp, out))
-    return xp.divide(y, total, **_into(xp, out)), xp.concatenate([greatest, total], axis=-1)
+    return xp.divide(y, total, **_into(xp, out))
 
 
-def _back(xp, gy, q, k, v, mask, ahead, sums):
-    """The gradients of q, k and v from a part; sums: what `_forward` gave beside y, None to make it again."""
-    scores = _scores(xp, q, k, mask, ahead)
-    greatest = xp.max(scores, axis=-1, keepdims=True) if sums is None else sums[..., :1]
-    e = _exponentials(xp, scores, greatest, mask)
-    total = xp.sum(e, axis=-1, keepdims=True) if sums is None else sums[..., 1:]
+def _back(xp, gy, q, k, v, mask, ahead):
+    """The gradients of q, k and v from a part."""
+    e, total = _exponentials(xp, _scores(xp, q, k, mask, ahead), mask)
     gy = gy / total  # rather than e, which is larger
     gv = xp.matmul(swap_last(xp, e), gy)
     slopes = xp.matmul(gy, swap_last(xp, v))
@@ -114,39 +109,32 @@ def _ahead(q, k, causal, rows):
 
 
 def _run(xp, q, k, v, mask, *, causal, out=None):
-    """y and what is kept of each query, in one array. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
+    """y. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
     parts = _parts(xp, q, k, causal)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
-        return packed(xp, _forward(xp, q, k, v, mask, ahead))
-    flat = numpy.empty(q.shape[0] * q.shape[1] * (v.shape[2] + 2), q.dtype) if out is None else out
-    y, sums = unpacked(xp, flat, *_shapes(q, v))
+        return _forward(xp, q, k, v, mask, ahead, out)
+    y = numpy.empty((*q.shape[:2], v.shape[2]), q.dtype) if out is None else out
     for heads, rows in parts:
         ahead, keys = _ahead(q, k, causal, rows)
         seen = None if mask is None else mask[heads, keys]
-        sums[heads, rows] = _forward(xp, q[heads, rows], k[heads, keys], v[heads, keys], seen, ahead, y[heads, rows])[1]
-    return flat
+        _forward(xp, q[heads, rows], k[heads, keys], v[heads, keys], seen, ahead, y[heads, rows])
+    return y
 
 
-def _shapes(q, v):
-    """Those of y and of what is kept of each query."""
-    return (*q.shape[:2], v.shape[2]), (*q.shape[:2], 2)
-
-
-def _pull(xp, gy, q, k, v, mask, run, *, causal, out=None):
-    """The gradients of q, k and v in one array; run: what `_run` gave, None to make again what is needed of it."""
-    sums = None if run is None else unpacked(xp, run, *_shapes(q, v))[1]
+def _pull(xp, gy, q, k, v, mask, *, causal, out=None):
+    """The gradients of q, k and v in one array."""
     parts = _parts(xp, q, k, causal)
     if len(parts) == 1:
         ahead, _ = _ahead(q, k, causal, parts[0][1])
-        return packed(xp, _back(xp, gy, q, k, v, mask, ahead, sums))
+        return packed(xp, _back(xp, gy, q, k, v, mask, ahead))
     flat = numpy.empty(q.size + k.size + v.size, q.dtype) if out is None else out
     gq, gk, gv = unpacked(xp, flat, q.shape, k.shape, v.shape)
     for heads, rows in reversed(parts):  # the last queries first: they look at all keys
         ahead, keys = _ahead(q, k, causal, rows)
         seen = None if mask is None else mask[heads, keys]
         given = gy[heads, rows], q[heads, rows], k[heads, keys], v[heads, keys]
-        gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead, None if sums is None else sums[heads, rows])
+        gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead)
         if rows.stop == q.shape[1]:
             gk[heads], gv[heads] = of_k, of_v
         else:
@@ -171,17 +159,16 @@ RUN, PULL = (
 
 
 def _value(xp, q, k, v, mask, causal):
-    run = RUN[causal](xp, *(_heads(xp, x) for x in (q, k, v)), mask)
-    return xp.reshape(unpacked(xp, run, *_shapes(_heads(xp, q), _heads(xp, v)))[0], (*q.shape[:-1], v.shape[-1]))
+    y = RUN[causal](xp, *(_heads(xp, x) for x in (q, k, v)), mask)
+    return xp.reshape(y, (*q.shape[:-1], v.shape[-1]))
 
 
 @once
 def _gradients(xp, gy, q, k, v, mask, causal):
-    """Those of q, k and v. A recorded step has what forward gave; the tape makes again what is needed of it."""
+    """Those of q, k and v."""
     flat = [_heads(xp, x) for x in (q, k, v)]
     mask = None if mask is None else _mask_of_heads(xp, mask, q, k)
-    run = None if xp is numpy else RUN[causal](xp, *flat, mask)
-    pulled = PULL[causal](xp, _heads(xp, gy), *flat, mask, run)
+    pulled = PULL[causal](xp, _heads(xp, gy), *flat, mask)
     return unpacked(xp, pulled, q.shape, k.shape, v.shape)
 
 
