@@ -21,6 +21,7 @@ from ..engine.taping import Alone
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import missing_extra
+from .nccl import Nccl
 from .watching import Watch, end
 
 LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
@@ -61,6 +62,7 @@ class Group:
     ) -> None:
         self.survives, self.compared, self.cores = survives, compared, 0
         self.watch: Watch | None = None
+        self.cards: Nccl | None = None  # what adds up arrays on GPUs
         self.shrunk: list[Callable[[], None]] = []
         self._open = False  # whether `whole` is at work
         self._timeout = timeout
@@ -138,6 +140,14 @@ class Group:
         from mpi4py import MPI
 
         return int(self.meet(lambda: self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_size()))
+
+    @property
+    def gpu(self) -> str:
+        """A GPU for this rank: the one with its number among the ranks of this machine, from 0 on again if too few."""
+        from mpi4py import MPI
+
+        local = self.meet(lambda: self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_rank())
+        return f"gpu:{local % backend.load_cupy().cuda.runtime.getDeviceCount()}"
 
     def meet(self, call: Callable[[], R]) -> R:
         """Carry out a call of MPI that waits for the others. Raises Lost where one has died that need not end all."""
@@ -232,6 +242,9 @@ class Group:
             self._sum(array)
 
     def _sum(self, array: backend.Array) -> None:
+        if self.cards is not None and not isinstance(array, numpy.ndarray):
+            self.cards.allreduce(array)
+            return
         from mpi4py import MPI
 
         narrow = array.dtype.itemsize < 4

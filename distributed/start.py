@@ -13,6 +13,7 @@ from ..engine.streams import say
 from ..errors import UsageError
 from ..replay import blas
 from .group import Group, digest
+from .nccl import Nccl
 
 
 def begin(
@@ -21,19 +22,24 @@ def begin(
     """Compare what the ranks were given, and give all the arrays of the lowest one, in place.
 
     samples: what is trained on. told: what else must be the same, by name. Raises UsageError, on each rank, where it is
-    not, where a batch has fewer rows than there are ranks, or on a GPU.
+    not, where a batch has fewer rows than there are ranks, where ranks on GPUs share one.
     """
     if batch_size < group.size:
         raise UsageError(
             f"fit(batch_size={batch_size}) over {group.size} ranks: the batch is shared out among them, so it has "
             f"{group.size} samples or more, or there are fewer ranks."
         )
-    if device != "cpu":
-        raise UsageError(f"fit(distributed=True) computes on CPUs, and this model is on {device!r}.")
+    if device != "cpu" and group.survives:
+        raise UsageError("on GPUs a training does not survive a rank: start mpirun without --with-ft ulfm.")
+    kinds = group.gathered(device.partition(":")[0])
+    if len({*kinds}) > 1:
+        raise UsageError(f"some ranks are on CPUs and some on GPUs: {', '.join(kinds)}, by rank.")
     data = " ".join(f"{array.dtype}{array.shape} {digest(array)}" for array in samples)
     group.check_same(
         {**{name: str(value) for name, value in told.items()}, "the program": _program(), "the data": data}
     )
+    if device != "cpu" and (group.cards is None or group.cards.device != device):
+        group.cards = Nccl(group, device)
     for array in arrays:
         group.broadcast(array)
     share_cores(group)

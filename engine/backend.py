@@ -108,6 +108,29 @@ def load_cublas() -> Any:
         return None
 
 
+@cache
+def load_nccl() -> Any:
+    """CuPy's NCCL, which adds up arrays of several GPUs; raises DeviceError where this CuPy has none."""
+    load_cupy()
+    try:
+        nccl = importlib.import_module("cupy.cuda.nccl")
+        if getattr(nccl, "available", True):
+            nccl.get_version()
+            return nccl
+        told = "it was built without"
+    except Exception as error:  # its library is another package's, and may be missing or broken
+        told = f"{type(error).__name__}: {error}"
+    raise DeviceError(
+        f"training over ranks on GPUs needs NCCL, which this CuPy cannot use ({told}): install nvidia-nccl-cu13 "
+        "(nvidia-nccl-cu12 for CUDA 12), or train on CPUs, device='cpu'."
+    )
+
+
+def card_of(device: str) -> str:
+    """Which card a GPU is: its PCI bus id, which does not depend on CUDA_VISIBLE_DEVICES."""
+    return str(load_cupy().cuda.Device(number_of(device)).pci_bus_id)
+
+
 def resolve_device(name: str) -> str:
     """The full name of a device: "cpu" or "gpu:N". "auto" is a GPU where one works, else "cpu".
 
