@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -107,6 +112,46 @@ def _extras() -> list[Finding]:
     return findings
 
 
+def _ranks() -> list[Finding]:
+    if version("mpi4py") is None:
+        return [Finding("mpi4py", "not installed: it trains on several processes", MISSING, install_command("mpi"))]
+    package, library = Finding("mpi4py", str(version("mpi4py"))), _mpi(sys.executable, "-c", LIBRARY)
+    if library is None:
+        return [package, Finding("MPI", "mpi4py finds no MPI library", MISSING, install_command("mpi"))]
+    survives = "; a training outlives a rank by --with-ft ulfm" if library[0] == OPEN_MPI else ""
+    found = [package, Finding("MPI", f"{' '.join(library)}{survives}")]
+    beside = Path(sys.executable).parent / "mpirun"
+    launcher = str(beside) if beside.exists() else shutil.which("mpirun")
+    told = launcher and _mpi(launcher, "--version")
+    if not launcher or not told:
+        return [*found, Finding("mpirun", f"there is none of {library[0]}", MISSING, install_command("mpi"))]
+    if told[0] != library[0]:
+        value = f"{launcher} is of {told[0]}, and mpi4py's library of {library[0]}: ranks would not find each other"
+        return [*found, Finding("mpirun", value, WRONG, install_command("mpi"))]
+    return [*found, Finding("mpirun", f"{launcher}; {cores()} ranks have a core each")]
+
+
+LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())"
+"""Says which MPI there is, and does not begin it."""
+OPEN_MPI, MPICH = "Open MPI", "MPICH"
+
+
+def _mpi(*command: str) -> tuple[str, str] | None:
+    """Which MPI a command says that it is of, and its version; None where it fails."""
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if ended.returncode:
+        return None
+    words = ended.stdout.lower()
+    is_open = any(name in words for name in ("open mpi", "openrte", "prte"))
+    is_mpich = any(name in words for name in ("mpich", "hydra"))
+    number = re.search(r"\d+\.\d+(\.\d+)?", ended.stdout)
+    kind = OPEN_MPI if is_open else MPICH if is_mpich else first_line(ValueError(ended.stdout)) or "an unknown MPI"
+    return kind, number[0] if number else ""
+
+
 def _plain(found: Finding) -> dict[str, Any]:
     return {key: value for key, value in asdict(found).items() if key != "name" and value is not None}
 
@@ -116,5 +161,6 @@ SECTIONS: dict[str, Callable[[], list[Finding]]] = {
     "processor": _processor,
     "gpu": gpu_findings,
     "data": _data,
+    "several processes": _ranks,
     "extras": _extras,
 }

@@ -67,7 +67,7 @@ def test_this_machine(chalkgrad):
     assert "Traceback" not in text
     assert f"numpy        {np.__version__}" in text
     everything = json.loads(chalkgrad("doctor", "--json").stdout)
-    assert set(everything) == {"versions", "processor", "gpu", "data", "extras"}
+    assert set(everything) == {"versions", "processor", "gpu", "data", "several processes", "extras"}
     assert all(found["state"] in ("ok", "missing", "wrong") for part in everything.values() for found in part.values())
     assert everything["data"]["digits"]["value"].startswith("1,797")
     assert "usable" in everything["processor"]["CPUs"]["value"]
@@ -165,3 +165,25 @@ def test_extras_that_are_missing(chalkgrad, monkeypatch):
     found = facts(chalkgrad, "extras")["plot"]
     assert found["value"] == "matplotlib missing, pillow 1.0, scipy 1.0"
     assert found["command"] == install_command("plot")
+
+
+@pytest.mark.parametrize(
+    ("library", "launcher", "state"),
+    [
+        ("MPICH Version:      5.0.2", "HYDRA build details:\n    Version: 5.0.2", "ok"),
+        ("Open MPI v5.0.11, package", "mpirun (Open MPI) 5.0.11", "ok"),
+        ("MPICH Version: 5.0.2", "mpirun (Open MPI) 5.0.11", "wrong"),
+        ("MPICH Version: 5.0.2", None, "missing"),
+    ],
+)
+def test_an_mpirun_of_another_mpi_is_told(monkeypatch, library, launcher, state):
+    def run(command, **_):
+        text = library if command[1] == "-c" else launcher
+        return SimpleNamespace(stdout=text or "", returncode=int(text is None))
+
+    monkeypatch.setattr(doctor_module.subprocess, "run", run)
+    monkeypatch.setattr(doctor_module, "version", lambda name: "4.1.2")
+    monkeypatch.setattr(doctor_module.shutil, "which", lambda name: "/bin/mpirun")
+    *_, mpi, found = doctor_module._ranks()
+    assert found.state == state
+    assert mpi.value.split(";")[0] in ("MPICH 5.0.2", "Open MPI 5.0.11")
