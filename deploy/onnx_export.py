@@ -234,7 +234,8 @@ class Function:
             shape = tuple(length if n is None else int(n) for n in model.shapes[at])
             below = int(getattr(layer, "input_dim", 0) or getattr(model, "vocabulary", 2)) if integers else 0
             self.inputs.append(Given(name, shape, "int64" if integers else str(model.dtype), below))
-        if sum(x.shape.count(None) for x in self.inputs) > 1:
+        named = [each.open_lengths for each in model.parts if hasattr(each, "open_lengths")]
+        if (max(named) if named and length is None else sum(x.shape.count(None) for x in self.inputs)) > 1:
             raise UsageError(
                 f"{model.name} leaves several lengths open, and a file one beside the batch: give length=."
             )

@@ -51,6 +51,8 @@ def import_onnx(path: str | os.PathLike[str]) -> Model:
         raise UsageError(f"{path}: its weights are of {', '.join(sorted(floats))}; a model has float32, or float64.")
     (dtype,) = floats
     inputs = [[each.name, *_declared(path, each)] for each in graph.input if each.name not in arrays]
+    if not inputs:
+        raise UsageError(f"{path} has no input: all that it computes stands in the file.")
     constants |= {each.output[0]: _constant(path, each) for each in graph.node if each.op_type == "Constant"}
     nodes = [_node(path, each) for each in graph.node if each.op_type != "Constant"]
     outputs = [[each.name, _declared(path, each)[0]] for each in graph.output]

@@ -106,6 +106,14 @@ def _refuse(given: Given, **only: Any) -> None:
             raise UsageError(f"{name}={found!r}, and {value!r} alone is computed here")
 
 
+def _cumsum(xp: Any, given: Given, x: Any, axis: Any) -> Any:
+    at = whole("axis", axis)[0] % x.ndim
+    order = (*[slice(None)] * at, slice(None, None, -1 if given.get("reverse") else None))
+    terms = x[order]
+    sums = xp.cumsum(terms, axis=at)
+    return (sums - terms if given.get("exclusive") else sums)[order]
+
+
 def _gather(xp: Any, given: Given, x: Any, places: Any) -> Any:
     axis = given.get("axis", 0) % x.ndim
     if isinstance(x, Tensor) and axis == 0 and x.ndim == 2 and places.ndim:
@@ -134,6 +142,8 @@ def _split(xp: Any, given: Given, x: Any, sizes: Any = None) -> Any:
     if sizes is None:
         each = -(-x.shape[axis] // given.outputs)
         sizes = [min(each, x.shape[axis] - at) for at in range(0, x.shape[axis], each)]
+    if sum(whole("split", sizes)) != x.shape[axis]:
+        raise UsageError(f"split={whole('split', sizes)}: together they are not the {x.shape[axis]} of axis {axis}")
     for size in whole("split", sizes):
         found.append(x[(slice(None),) * axis + (slice(start, start + size),)])
         start += size
@@ -382,7 +392,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Sum": _folded(lambda xp, a, b: a + b), "Clip": _clip,
     "ReduceSum": _reduction("sum"), "ReduceMean": _reduction("mean"), "ReduceMax": _reduction("max"),
     "ReduceMin": _reduction("min"), "ReduceProd": _reduction("prod"), "ArgMax": _extreme("argmax"),
-    "ArgMin": _extreme("argmin"), "CumSum": lambda xp, given, x, axis: xp.cumsum(x, axis=whole("axis", axis)[0]),
+    "ArgMin": _extreme("argmin"), "CumSum": _cumsum,
     "Gather": _gather, "Slice": _slice, "Split": _split, "Reshape": _reshape, "Squeeze": _squeeze, "Expand": _expand,
     "Concat": lambda xp, given, *xs: xp.concatenate(xs, axis=given["axis"]),
     "Transpose": lambda xp, given, x: xp.transpose(x, given.get("perm", [*range(x.ndim)][::-1])),

@@ -17,6 +17,8 @@ from .operator_rows import Given, row_of
 
 TRIED = 2
 """Samples in the batch on which a graph is tried, where it does not say what shapes it gives."""
+FROM_NUMPY = ValueError, IndexError, TypeError, OverflowError, MemoryError
+"""What NumPy raises of lengths and axes, which a damaged file may have."""
 
 
 class Operators(Layer):
@@ -57,6 +59,11 @@ class Operators(Layer):
     def takes_integers(self) -> bool:  # type: ignore[override]
         """Whether the first input is of integers."""
         return not str(self.inputs[0][2]).startswith("float")
+
+    @property
+    def open_lengths(self) -> int:
+        """How many lengths beside the batch are open; inputs share those of one name."""
+        return len({n for _, shape, _ in self.inputs for n in shape if isinstance(n, str)})
 
     def weights_for(self, input_shape: Shape) -> Beginnings:
         return _zeros(self.learned)
@@ -99,13 +106,17 @@ class Operators(Layer):
             given = Given(attributes)
             given.names, given.state, given.training = inputs, self.state, training
             given.generator, given.outputs = generator, len(outputs)
+            where = f"{self.name}: the node {kind} that gives {outputs[0]!r} cannot be computed"
+            if missing := [name for name in inputs if name not in values]:
+                raise UsageError(f"{where}: nothing here gives its {', '.join(map(repr, missing))}.")
             operands = [values[name] for name in inputs]
             xp = np if any(isinstance(each, Tensor) for each in operands) else numpy
             try:
                 made = self._rows[kind](xp, given, *operands)
             except ChalkgradError as error:
-                where = f"{self.name}: the node {kind} that gives {outputs[0]!r} cannot be computed"
                 raise (ShapeError if isinstance(error, ShapeError) else UsageError)(f"{where}: {error}") from error
+            except FROM_NUMPY as error:
+                raise UsageError(f"{where}: {error}") from error
             values.update(zip(outputs, made if isinstance(made, list) else [made], strict=False))
         return [values[name] if isinstance(values[name], Tensor) else tensor(values[name]) for name, _ in self.outputs]
 

@@ -7,7 +7,7 @@ import test_onnx as exported
 import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.deploy.onnx_import import import_onnx
-from chalkgrad.errors import DataError, ShapeError, UsageError
+from chalkgrad.errors import ChalkgradError, DataError, ShapeError, UsageError
 from chalkgrad.nn.layers import operator_rows
 from chalkgrad.proof import assert_gradients
 
@@ -49,7 +49,8 @@ CASES = [
     row("MatMul", X, draw(4, 2)), row("Gemm", X, draw(2, 4), draw(2), transB=1, alpha=0.5, beta=2.0),
     row("Gemm", X, draw(3, 2), transA=1), row("Einsum", X, draw(4, 2), equation="ij,jk->ki"),
     row("Clip", X, np.float32(-0.5), np.float32(0.5)), row("Cast", X, to=7), row("Trilu", draw(4, 4), integers(1)[0]),
-    row("CumSum", X, integers(1)[0]), row("Transpose", IMAGES, perm=[0, 2, 3, 1]), row("Concat", X, draw(3, 2), axis=1),
+    *(row("CumSum", X, integers(1)[0], **way) for way in ({}, {"reverse": 1}, {"exclusive": 1, "reverse": 1})),
+    row("Transpose", IMAGES, perm=[0, 2, 3, 1]), row("Concat", X, draw(3, 2), axis=1),
     row("Reshape", IMAGES, integers(0, -1, 5)), row("Squeeze", draw(3, 1, 2), integers(1)),
     row("Expand", X, integers(2, 1, 4)),
     row("Unsqueeze", X, integers(0, 3)), row("Gather", X, integers(2, 0)), row("Gather", X, integers(1, 1, 3), axis=1),
@@ -229,6 +230,26 @@ def test_what_is_refused(change, error, message, tmp_path):
         path = file_of("Add", [X, draw(4)], 1, {}, path)
     with pytest.raises(error, match=message):
         import_onnx(changed(path, change))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        row("Slice", X, integers(0), integers(2), integers(9)),
+        row("Split", X, integers(1, 9), outputs=2, axis=1),
+        row("Tile", X, integers(1 << 40, 1 << 40)),
+    ],
+    ids=lambda case: case[0],
+)
+def test_lengths_that_cannot_be_name_the_node(case):
+    name, inputs, outputs, attributes = case
+    names, made = [f"i{n}" for n in range(len(inputs))], [f"o{n}" for n in range(outputs)]
+    constants = {n: [str(x.dtype), [*x.shape], x.tolist()] for n, x in zip(names[1:], inputs[1:], strict=True)}
+    layer = layers.Operators(
+        [[name, names, made, attributes]], [["i0", [4], "float32"]], [[made[0], [4]]], {}, {}, constants
+    )
+    with pytest.raises(ChalkgradError, match=f"the node {name} that gives 'o0' cannot be computed"):
+        layer(X)
 
 
 def test_what_is_no_file_and_what_does_not_fit(tmp_path):
