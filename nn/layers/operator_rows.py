@@ -30,14 +30,45 @@ DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int3
 """By ONNX's numbers."""
 
 
+IDLE = {
+    "activation_alpha", "activation_beta", "allowzero", "alpha", "axes", "beta", "end", "epsilon", "fmod",
+    "hidden_size", "keepdims", "kernel_shape", "momentum", "num_outputs", "round_mode", "saturate", "seed", "start",
+    "stash_type", "value",
+}  # fmt: skip
+"""What nodes say that is told elsewhere, too, is of how to compute, or that rows ask for where it counts."""
+
+
 class Given(dict[str, Any]):
-    """What a node says besides its inputs, with what else a row needs: the layer's state, and how it is called."""
+    """What a node says besides its inputs, with what else a row needs: the layer's state, and how it is called.
+
+    It notes what a row asks for, so that nothing is left out in silence.
+    """
 
     names: Sequence[str] = ()
     state: Mapping[str, Tensor]
     training = False
     generator: Any = None
     outputs = 1
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        super().__init__(attributes)
+        self.read: set[str] = set()
+
+    def get(self, name: str, value: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def check_read(self) -> None:
+        """Raise UsageError where the node says what the row has not asked for, and what would change its result."""
+        left = sorted(name for name in self.keys() - self.read - IDLE if self[name] not in (0, "", []))
+        if left:
+            raise UsageError(
+                f"it says {', '.join(f'{name}={self[name]!r}' for name in left)}, which is not computed here"
+            )
 
 
 def fixed(what: str, x: Any) -> Any:
@@ -241,6 +272,7 @@ def _along_channels(x: Any, like: Any) -> Any:
 
 def _batch_normalization(xp: Any, given: Given, x: Any, gamma: Any, beta: Any, mean: Any, variance: Any) -> Any:
     """By the moving values; in training by those of the batch, towards which the moving ones go."""
+    _refuse(given, training_mode=0)
     if given.training:
         axes = (0, *range(2, x.ndim))
         kept, count = given.get("momentum", 0.9), x.size // x.shape[1]

@@ -113,6 +113,7 @@ class Operators(Layer):
             xp = np if any(isinstance(each, Tensor) for each in operands) else numpy
             try:
                 made = self._rows[kind](xp, given, *operands)
+                given.check_read()
             except ChalkgradError as error:
                 raise (ShapeError if isinstance(error, ShapeError) else UsageError)(f"{where}: {error}") from error
             except FROM_NUMPY as error:
