@@ -4,7 +4,7 @@
 
 Each way sums the same numbers by turns; the least time of each counts. "as it is": one Allreduce of float32, in place.
 "float16": numbers are rounded, exchanged in parts (Alltoall), added up in float32, rounded, and collected (Allgather):
-half the bytes, and the same bits on each rank. "apart": computing, about as long as the sum, then the sum. "at once": the
+half the bytes, the same bits on each rank. "apart": computing, about as long as the sum, then the sum. "at once": the
 sum is begun (Iallreduce), and waited for after the computing; "asked between": and asked for, now and then, meanwhile.
 """
 
