@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy
@@ -20,6 +20,7 @@ from ..errors import DataError, UsageError
 from ..names import Names, taken_by
 from .clip import scale_to_norm
 from .declaration import Update, updates
+from .host import CLEARED, Count, Numbers, pieces
 from .schedule import Schedule, make_schedule
 
 AVERAGE = "average"
@@ -35,12 +36,6 @@ COMMON: Mapping[str, Any] = {
     "weight_decay": None, "undecayed": (), "gradient_accumulation_steps": None,
 }  # fmt: skip
 """What every optimiser takes besides its hyper-parameters."""
-CLEARED = 16
-"""Every so many updates the state is cleared of subnormal numbers, on the CPU, where they are slow."""
-
-PIECES = 1 << 26, 1 << 24
-"""A recorded update of more numbers is done so many at a time, so that it needs little besides."""
-
 TYPES = {
     "learning_rate": "float | Schedule", "global_clipnorm": "float | None", "use_ema": "bool", "ema_momentum": "float",
     "clipnorm": "float | None", "clipvalue": "float | None", "weight_decay": "float | None",
@@ -349,7 +344,7 @@ class Optimizer:
             for run in self._decayed(runs, theta.size):
                 part = self._part(theta, run)
                 xp.multiply(part, shrink, out=part)
-        for run in _pieces(runs) if trace and blockwise else runs:
+        for run in pieces(runs) if trace and blockwise else runs:
             whole = [self._part(x, run) for x in (theta, gradient, *slots)]
             apart = blockwise and run.stop - run.start > 2 * blocks.BLOCK and not trace
             scratch = xp.empty_like(whole[0]) if trace else self._room(whole[0], blocks.BLOCK if apart else 0)
@@ -490,63 +485,6 @@ class Optimizer:
         taken = {name: getattr(self, name) for name in taken_by(type(self))}
         rate = {"learning_rate": self.schedule.config()} if "learning_rate" in taken else {}
         return {"name": type(self).__name__, **taken, **rate}
-
-
-class Numbers:
-    """What the host computes for each update of a captured step; called, it writes that into `arrays`."""
-
-    def __init__(self, optimizer: Optimizer, arrays: Sequence[backend.Array]) -> None:
-        self.optimizer, self.arrays = optimizer, arrays
-        self.latest: dict[str, Any] = {}
-
-    def __call__(self) -> None:
-        if not (self.optimizer.iterations + 1) % CLEARED:  # `clears`, without the cost of asking
-            self.optimizer.clear()
-        self.latest.update(self.optimizer._next_numbers())
-        for name, array in zip(self.optimizer.varying, self.arrays, strict=True):
-            array[...] = self.latest[name]
-
-    @property
-    def clears(self) -> bool:
-        """Whether the next update begins with clearing `states`."""
-        return self.optimizer.clears
-
-    @property
-    def states(self) -> Sequence[backend.Array]:
-        """The arrays that are cleared then."""
-        return [*self.optimizer.state.values()]
-
-    @property
-    def flat(self) -> Flat | None:
-        """The parameters that are updated, and their gradients."""
-        return self.optimizer._flat
-
-    def values(self) -> list[float]:
-        """The numbers of the next update, instead of writing them: for a device that is handed many at once."""
-        self.latest.update(self.optimizer._next_numbers())
-        return [self.latest[name] for name in self.optimizer.varying]
-
-
-class Count:
-    """What the host does for each captured step that makes no update: it counts it."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-
-    def __call__(self) -> None:
-        vars(self.optimizer)["iterations"] += 1
-
-    def values(self) -> list[float]:
-        """The same for a device, for which the step's one number stands."""
-        self()
-        return [0.0]
-
-
-def _pieces(runs: Iterable[slice]) -> Iterator[slice]:
-    """Runs of more than `PIECES[0]` numbers in parts of `PIECES[1]`."""
-    for run in runs:
-        step = PIECES[1] if run.stop - run.start > PIECES[0] else max(1, run.stop - run.start)
-        yield from (slice(at, min(at + step, run.stop)) for at in range(run.start, run.stop, step))
 
 
 def _alike(a: backend.Array, b: backend.Array) -> bool:
