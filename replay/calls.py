@@ -22,9 +22,9 @@ class ArrayCall:
     argument as it is, or a view of it. view: it gives a view, also where the library does not tell. shaped_by_values:
     the shape of its result depends on values. by_shape: it takes no value from an array. fills: the number that is
     everywhere in its result. copies: its result is its first argument, in a dtype. reserves: it only asks for memory.
-    draws: it gives something else each time. on_host: the host computes it anew for each replay. takes_out: it can be
-    told where its result goes. reduces: the ufunc whose reduction it is. parameters: those as far as `out`, where
-    NumPy tells of them slowly, or not at all.
+    draws: it gives something else each time. on_host: the host computes it anew for each replay. by_all: all ranks
+    make it together. takes_out: it can be told where its result goes. reduces: the ufunc whose reduction it is.
+    parameters: those as far as `out`, where NumPy tells of them slowly, or not at all.
 
     c, loop: what an elementwise call is in CUDA C, and in a loop for Numba, with a field for each operand; {f} is "f"
     for float32. Only what IEEE 754 defines to the last bit has a loop. computes_in: the dtype of the result, the common
@@ -41,6 +41,7 @@ class ArrayCall:
     reserves: bool = False
     draws: bool = False
     on_host: bool = False
+    by_all: bool = False
     takes_out: bool = False
     reduces: str | None = None
     parameters: tuple[str, ...] | None = None
@@ -96,7 +97,7 @@ _rows("ones ones_like", fills=1)
 _rows("empty empty_like", reserves=True)
 _rows("random", draws=True)
 _rows("numbers", on_host=True)
-_rows("allreduce", writes=True)  # the sum over ranks, in place
+_rows("allreduce", writes=True, by_all=True)  # the sum over ranks, in place
 
 # Reductions, of which NumPy has some as methods of a ufunc
 

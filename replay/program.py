@@ -228,7 +228,9 @@ class Program:
             if timed:
                 lines.append(f"    tick({n})")
             out = step.instruction.out
-            calls = () if timed and step.instruction.row.on_host else step.calls  # it would go on with each replay
+            row = step.instruction.row
+            left = timed and (row.on_host or row.by_all)  # what would go on with each replay, or wait for other ranks
+            calls = () if left else step.calls
             for i, (function, arguments, options) in enumerate(calls):
                 if self._xp is numpy and out is not None and is_elementwise(function):
                     arguments = self._prepared(function, arguments, out.shape)

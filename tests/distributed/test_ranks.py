@@ -143,3 +143,21 @@ world()
     ended = mpirun(1, tmp_path / "p.py", check=False, seconds=30)
     assert ended.returncode
     assert "is of another MPI" in ended.stderr
+
+
+@pytest.mark.deep
+def test_one_rank_may_look_at_its_step(tmp_path):
+    """Which is timed without the sums that all make together."""
+    (tmp_path / "p.py").write_text("""
+import numpy as np
+from chalkgrad.distributed import world
+from chalkgrad.nn import Sequential, layers
+x = np.ones((64, 2))
+model = Sequential([layers.Dense(1)])
+model.compile("adam", "mse")
+for begin in (0, 3):
+    model.fit(x, x[:, :1], batch_size=4, epochs=begin + 3, initial_epoch=begin, verbose=0, distributed=True)
+    if world().leads:
+        print(model.recorded["train"].explain())
+""")
+    assert mpirun(2, tmp_path / "p.py", seconds=60).stdout.count("allreduce(") == 4
