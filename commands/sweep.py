@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from .. import __version__
 from ..distributed import launched, sweep
 from ..engine.json_files import read_json
 from ..engine.streams import plain
@@ -85,7 +86,9 @@ class Training:
 def run_sweep(dataset: str, chosen: Sequence[str], seeds: int, out: str) -> int:
     """Train what is not there yet of each choice of settings with each seed; returns the exit code, 1 for a failure."""
     grid = grid_of(chosen, dataset)
-    found = sweep(Training(dataset, out), grid, seeds, out, {"dataset": dataset}, lambda line: click.echo(plain(line)))
+    fixed = {"chalkgrad": __version__, **{k: v for k, v in Settings(dataset).complete().items() if k not in grid}}
+    fixed.pop("seed")
+    found = sweep(Training(dataset, out), grid, seeds, out, fixed, lambda line: click.echo(plain(line)))
     if found is None:
         return 0
     click.echo(table(found))

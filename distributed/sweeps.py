@@ -81,7 +81,7 @@ def members_of(grid: Mapping[str, Sequence[Any]], seeds: int | Sequence[int]) ->
         if twice := sorted({each for each in told if told.count(each) > 1}):
             raise UsageError(f"sweep: {name} has the value {twice[0]} twice.")
     given = range(seeds) if isinstance(seeds, int) else seeds
-    chosen = itertools.product(*([(name, value) for value in values] for name, values in grid.items()))
+    chosen = itertools.product(*([(name, value) for value in values] for name, values in sorted(grid.items())))
     made = [Member(settings, seed) for settings in chosen for seed in given]
     if len({member.name for member in made}) < len(made):
         raise UsageError("sweep: two of its members would have the same name: let their values differ in letters.")
@@ -154,7 +154,10 @@ def _place(folder: Path, member: Member) -> Path:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {path.parent}: {error.strerror or error}.") from error
     write_file(path, json.dumps(content, indent=1) + "\n")
 
 

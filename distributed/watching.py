@@ -19,7 +19,6 @@ ANSWER = 3.0
 """Seconds in which a rank that is asked what it does has to answer."""
 APART = 0.7
 """Seconds by which a higher rank ends all later than a lower one, which then has done so."""
-_NOWHERE = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 class Watch:
@@ -182,6 +181,6 @@ def end(communicator: Any) -> None:
     """End all ranks, once what was said has had time to pass through the launcher, which ends with them."""
     _flush()
     # where MPI hangs in Abort, in which no other thread gets to run, the launcher ends all once this process is gone
-    faulthandler.dump_traceback_later(4, exit=True, file=_NOWHERE)
+    faulthandler.dump_traceback_later(4, exit=True, file=os.open(os.devnull, os.O_WRONLY))
     time.sleep(0.5)
     communicator.Abort(1)

@@ -24,7 +24,15 @@ def test_published_figures_lie_between_no_overlap_and_all():
 
 def test_a_page_gets_the_figures(tmp_path):
     step = {"seconds": 0.01, "cpu_seconds": 0.01, "communication": 1e-4, "gradient_bytes": 4e6}
-    net = {"rows": 8, "alone": step, "weak": step, "strong": step, "weak_scaling": 0.8, "strong_scaling": 1.5}
+    net = {
+        "rows": 8,
+        "alone": step,
+        "weak": step,
+        "apart": step,
+        "strong": step,
+        "weak_scaling": 0.8,
+        "strong_scaling": 1.5,
+    }
     figures = {
         "machine": {"processor": "P", "cores": 2, "date": "D"}, "rounds": 1, "steps": 9, "nets": {"MLP": net},
         "allreduce": {"sizes": [8, 1024, 1 << 20], "seconds": [1e-5, 1.1e-5, 1e-3]},
@@ -34,7 +42,7 @@ def test_a_page_gets_the_figures(tmp_path):
     page.write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n", "utf-8")
     assert scale.main(["--from", str(kept), "--page", str(page)]) == 1  # 0.8 is less than 0.85
     told = page.read_text("utf-8")
-    assert "| MLP | 8 | 4.00 MB | 10 ms | 10 ms | 100 µs | 0.80 | 1.00 | 1.50 × |" in told
+    assert "| MLP | 8 | 4.00 MB | 10 ms | 10 ms | 10 ms | 100 µs | 0.80 | 1.00 | 1.00 | 1.50 × |" in told
     assert "old" not in told
     assert told.startswith("before")
     assert told.endswith("after\n")

@@ -34,6 +34,9 @@ def test_each_setting_with_each_seed_once(tmp_path):
     assert DONE[4:] == [(3.0, 0), (3.0, 1), (2.0, 0), (2.0, 1)]  # what has failed is done again, what is kept is not
     with pytest.raises(DataError, match="holds another sweep"):
         sweep(work, {"rate": [1.0]}, 1, tmp_path, {"epochs": 3}, quiet)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot make the folder"):
+        sweep(work, {"rate": [1.0]}, 1, tmp_path / "file" / "x", told=quiet)
     (tmp_path / "rate=1.0,seed=0.json").write_text("{}")
     with pytest.raises(DataError, match=r"rate=1\.0,seed=0\.json is damaged"):
         sweep(work, {"rate": [1.0]}, 1, tmp_path, told=quiet)
