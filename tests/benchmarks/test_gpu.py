@@ -124,7 +124,7 @@ def step(code, limit=60.0, **options):
 @pytest.mark.parametrize(
     ("code", "limit", "status"),
     [("print('done')", 60, "ok"), ("print('done'); raise SystemExit(3)", 60, "failed"),
-     ("print('done', flush=True); import time; time.sleep(60)", 3, "out of time")],
+     ("print('done', flush=True); import time; time.sleep(60)", 1, "out of time")],
 )  # fmt: skip
 def test_what_becomes_of_a_step(tmp_path, monkeypatch, code, limit, status):
     monkeypatch.setattr(whole, "GRACE", 2.0)

@@ -286,6 +286,7 @@ def test_list():
         assert name in shown
 
 
+@pytest.mark.deep
 def test_a_run_is_kept_drawn_and_compared(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib draws")
     kept, drawn, rows = tmp_path / "speed.json", tmp_path / "speed.svg", tmp_path / "speed.csv"

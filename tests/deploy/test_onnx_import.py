@@ -117,7 +117,7 @@ def test_an_operator_computes_what_onnxruntime_does(case, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("net", exported.NETS)
+@pytest.mark.parametrize("net", [exported.cnn, exported.lstm, exported.bert])  # the others in the next one
 def test_a_file_of_ours_comes_back(net, tmp_path):
     model, path = net(), tmp_path / "net.onnx"
     cg.export(model, path)

@@ -50,7 +50,7 @@ class Losing(Group):
         return self.whole(lambda: self.meet(lambda: [value, value]))
 
 
-@pytest.mark.parametrize("accumulated", [None, 3])
+@pytest.mark.parametrize("accumulated", [pytest.param(None, marks=pytest.mark.deep), 3])
 def test_a_step_in_which_a_rank_is_lost_is_done_again_from_what_was_before(accumulated):
     def trained(lost):
         group = Losing(lost)

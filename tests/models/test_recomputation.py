@@ -19,7 +19,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["gpt", *(pytest.param(name, marks=pytest.mark.deep) for name in ("bert", "vit"))])
 def test_the_same_bits_by_less_memory(name):
     kind, sizes, x, y = MODELS[name]
     found, room = [], []

@@ -43,10 +43,10 @@ def test_the_peak_while_it_is_recorded(monkeypatch):
 
 
 def test_an_update_in_pieces(monkeypatch):
-    from chalkgrad.optim import optimizer
+    from chalkgrad.optim import host
 
     expected, others = trained()
-    monkeypatch.setattr(optimizer, "PIECES", (1000, 300))
+    monkeypatch.setattr(host, "PIECES", (1000, 300))
     losses, weights = trained(deep=6)
     assert losses == expected
     assert all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
