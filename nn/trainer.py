@@ -249,7 +249,7 @@ class Trainer:
             group = self.group
             reduce = group.allreduce if group else None
             weight = counted[0] if counted else 1.0
-            model.optimizer.step(model.flat, reduce, weight, each=bool(group and group.survives))
+            model.optimizer.step(model.flat, reduce, weight, each=group is not None)
             if due:
                 constrain(model)
         for w in model.weights:
