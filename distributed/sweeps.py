@@ -119,20 +119,21 @@ def sweep(
     with shared_out() as shared:
         if shared is None:
             return None
-        kept = {member.name: _kept(folder, member, fixed or {}) for member in members} if folder else {}
+        common = dict(fixed or {})
+        kept = {member.name: _kept(folder, member, common) for member in members} if folder else {}
         left = [member for member in members if not kept.get(member.name)]
         if folder:
-            _write(folder / f"{FACTS}", dict(fixed or {}))
+            _write(folder / FACTS, common)
         results = {name: {"figures": figures} for name, figures in kept.items() if figures}
         for number, result in shared(Task(function), left):
             member = left[number]
             results[member.name] = result
             if folder and "figures" in result:
-                _write(_place(folder, member), {"fixed": dict(fixed or {}), **_plain(member), **result})
+                _write(_place(folder, member), {"fixed": common, **_plain(member), **result})
             told(f"{member.name}: {result.get('error') or _figures(result['figures'])}")
         found = [{**_plain(member), **results[member.name]} for member in members]
         if folder:
-            _write(folder / "sweep.json", {"fixed": dict(fixed or {}), "members": found})
+            _write(folder / "sweep.json", {"fixed": common, "members": found})
         return found
 
 

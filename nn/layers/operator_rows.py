@@ -19,7 +19,7 @@ from ...engine.primitive import registry
 from ...engine.tensor import Tensor, tensor
 from ...equation.functions import FUNCTIONS
 from ...errors import UsageError
-from ...ops.activation import gelu, gelu_tanh, log_softmax, softmax
+from ...ops.activation import elu, gelu, gelu_tanh, leaky_relu, log_softmax, softmax
 from ...ops.convolution import convolution, transposed_convolution
 from ...ops.linalg import einsum
 from ...ops.pooling import average_pool, max_pool
@@ -332,10 +332,6 @@ def _dropout(xp: Any, given: Given, x: Any, ratio: Any = None, training: Any = N
     return Dropout(rate).apply({}, x, training=given.training, generator=given.generator)
 
 
-def _choice(xp: Any, given: Given, where: Any, a: Any, b: Any) -> Any:
-    return xp.where(where, a, b)
-
-
 def _prelu(xp: Any, given: Given, x: Any, slope: Any) -> Any:
     return xp.where(x < 0, x * slope, x)
 
@@ -419,7 +415,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "GreaterOrEqual": _one(operator.ge), "And": lambda xp, given, a, b: xp.logical_and(a, b),
     "Or": lambda xp, given, a, b: xp.logical_or(a, b), "Not": lambda xp, given, a: xp.logical_not(a),
     "Mod": lambda xp, given, a, b: (xp.fmod if given.get("fmod") else xp.mod)(a, b),
-    "Identity": _one(lambda x: x), "Dropout": _dropout, "Gemm": _gemm, "Where": _choice, "Cast": _cast,
+    "Identity": _one(lambda x: x), "Dropout": _dropout, "Gemm": _gemm, "Cast": _cast,
+    "Where": lambda xp, given, test, a, b: xp.where(test, a, b),
     "Min": _folded(lambda xp, a, b: xp.minimum(a, b)), "Max": _folded(lambda xp, a, b: xp.maximum(a, b)),
     "Sum": _folded(lambda xp, a, b: a + b), "Clip": _clip,
     "ReduceSum": _reduction("sum"), "ReduceMean": _reduction("mean"), "ReduceMax": _reduction("max"),
@@ -437,8 +434,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Softmax": lambda xp, given, x: softmax(x, axis=given.get("axis", -1)),
     "LogSoftmax": lambda xp, given, x: log_softmax(x, axis=given.get("axis", -1)),
     "Gelu": lambda xp, given, x: (gelu_tanh if given.get("approximate") == "tanh" else gelu)(x),
-    "LeakyRelu": lambda xp, given, x: xp.where(x < 0, x * given.get("alpha", 0.01), x), "PRelu": _prelu,
-    "Elu": lambda xp, given, x: xp.where(x < 0, given.get("alpha", 1.0) * xp.expm1(xp.minimum(x, 0)), x),
+    "LeakyRelu": lambda xp, given, x: leaky_relu(x, negative_slope=given.get("alpha", 0.01)), "PRelu": _prelu,
+    "Elu": lambda xp, given, x: elu(x, alpha=given.get("alpha", 1.0)),
     "HardSigmoid": lambda xp, given, x: xp.clip(x * given.get("alpha", 0.2) + given.get("beta", 0.5), 0, 1),
     "HardSwish": lambda xp, given, x: x * xp.clip(x / 6 + 0.5, 0, 1),
     "Einsum": lambda xp, given, *xs: einsum(given["equation"], *xs),

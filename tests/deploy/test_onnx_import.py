@@ -117,24 +117,25 @@ def test_an_operator_computes_what_onnxruntime_does(case, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
 
 
+def come_back(net, path, count):
+    """A net, what comes of its file, and samples: as the net's test has them, and as a call takes them."""
+    model = net()
+    cg.export(model, path)
+    xs = exported.inputs(model, count)
+    return model, import_onnx(path), xs, xs if xs[1:] else xs[0]
+
+
 @pytest.mark.parametrize("net", [exported.cnn, exported.lstm, exported.bert])  # the others in the next one
 def test_a_file_of_ours_comes_back(net, tmp_path):
-    model, path = net(), tmp_path / "net.onnx"
-    cg.export(model, path)
-    again = import_onnx(path)
-    xs = exported.inputs(model, 5)
-    x = xs if xs[1:] else xs[0]
+    model, again, xs, x = come_back(net, tmp_path / "net.onnx", 5)
     assert np.abs(again(x).numpy() - exported.ours(model, xs)).max() <= 5e-6
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("net", exported.NETS)
 def test_it_is_trained_saved_and_exported_again(net, tmp_path):
-    model, path = net(), tmp_path / "net.onnx"
-    cg.export(model, path)
-    again = import_onnx(path)
-    xs = exported.inputs(model, 24)
-    x = xs if xs[1:] else xs[0]
+    path = tmp_path / "net.onnx"
+    _, again, _, x = come_back(net, path, 24)
     again.compile("adam", "mse")
     losses = again.fit(x, np.zeros_like(again(x).numpy()), epochs=6, batch_size=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
