@@ -120,7 +120,9 @@ def sweep(
         if shared is None:
             return None
         common = dict(fixed or {})
-        kept = {member.name: _kept(folder, member, common) for member in members} if folder else {}
+        if folder:
+            _check_folder(folder, common)
+        kept = {member.name: _kept(folder, member) for member in members} if folder else {}
         left = [member for member in members if not kept.get(member.name)]
         if folder:
             _write(folder / FACTS, common)
@@ -162,11 +164,15 @@ def _write(path: Path, content: Any) -> None:
     write_file(path, json.dumps(content, indent=1) + "\n")
 
 
-def _kept(folder: Path, member: Member, fixed: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The figures of a member that are in the folder already."""
+def _check_folder(folder: Path, common: Mapping[str, Any]) -> None:
+    """Raise DataError where the folder is of a sweep whose members have other things in common."""
     facts = folder / FACTS
-    if facts.exists() and read_json(facts) != _as_read(fixed):
-        raise DataError(f"{folder} holds another sweep, with {json.dumps(read_json(facts))}: choose another folder.")
+    if facts.exists() and (there := read_json(facts)) != json.loads(json.dumps(common)):
+        raise DataError(f"{folder} holds another sweep, with {json.dumps(there)}: choose another folder.")
+
+
+def _kept(folder: Path, member: Member) -> Mapping[str, Any] | None:
+    """The figures of a member that are in the folder already."""
     path = _place(folder, member)
     if not path.exists():
         return None
@@ -178,7 +184,3 @@ def _kept(folder: Path, member: Member, fixed: Mapping[str, Any]) -> Mapping[str
     except (ChalkgradError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}): delete it, and that member is done again.") from error
     return figures
-
-
-def _as_read(value: Any) -> Any:
-    return json.loads(json.dumps(value))
