@@ -47,6 +47,14 @@ def test_examples(path, tmp_path):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+def test_what_does_not_run_is_python_too():
+    """The site, whose warnings are errors, marks it up as Python."""
+    for path in FILES:
+        for match in BLOCK.finditer(path.read_text(encoding="utf-8")):
+            if match[1] and ">>>" not in match[2]:
+                ast.parse(match[2], path.name)
+
+
 def test_there_are_examples():
     assert {"README.md", "primitive.md", "prove.md"} <= {path.name for path in DISTINCT}
     assert len(blocks(ROOT / "README.md")) >= 4
