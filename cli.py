@@ -344,7 +344,8 @@ Examples:
   chalkgrad prove
   chalkgrad prove sigmoid matmul --order 2
   chalkgrad prove model.py:loss --shape 3x4 --shape 4
-  chalkgrad prove --html proof.html --json proof.json"""
+  chalkgrad prove --html proof.html --json proof.json
+  chalkgrad prove --device gpu"""
 )
 @click.argument("what", metavar="[WHAT]...", nargs=-1)
 @click.option(
@@ -361,6 +362,7 @@ Examples:
     "--kinks", type=Name("way", ("report", "accept")), metavar="report|accept", default="report", show_default=True,
     help="accept: a function's inputs may stand on kinks, where its gradient is then one of its slopes.",
 )  # fmt: skip
+@device_option
 @click.option("--max-seconds", type=float, metavar="S", callback=check_rate, help="Time for everything together.")
 @click.option("--json", "json_file", metavar="FILE", help="All reports; - for standard output.")
 @click.option("--html", "html_file", metavar="FILE", help="One page with every proof, for a browser.")
@@ -373,6 +375,7 @@ def prove(
 
     WHAT is a primitive, or FILE.py:FUNCTION for a function of yours; all primitives where it is left out. A primitive
     that your file declares is proven as our own are. The file is run, with all that it does, as by `python FILE.py`.
+    With --device gpu values and gradients are computed there, and compared here with the same.
 
     Exit code 0: everything is proven. 1: something is not. 2: wrong usage.
     """

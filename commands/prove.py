@@ -38,7 +38,7 @@ def prove(what: Sequence[str], options: Options, json_file: str | None = None, h
         targets = find_targets(what, options)
         proofs = _run(targets, options)
         seconds = time.perf_counter() - started
-        _tell(proofs, seconds)
+        _tell(proofs, seconds, options.device)
         if json_file is not None:
             text = as_json(proofs, options, seconds)
             if json_file == "-":
@@ -93,7 +93,7 @@ def _prove_function(target: Function, options: Options, deadline: float) -> Repo
 
     seconds = SECONDS_A_FUNCTION if math.isinf(deadline) else max(deadline - time.perf_counter(), 0.001)
     settings: dict[str, Any] = {"order": options.order or 1, "seed": options.seed, "max_seconds": seconds}
-    settings["kinks"] = options.kinks
+    settings |= {"kinks": options.kinks, "device": options.device}
     settings |= target.gradient
     try:
         return gradcheck(target.function, *target.inputs, name=target.name, **settings)
@@ -123,7 +123,7 @@ def _prove_primitive(primitive: Primitive, options: Options, deadline: float) ->
     orders = (options.order,) if options.order else (1, 2)
     found: list[Report] = []
     if time.perf_counter() < deadline:
-        for report in proofs.prove([primitive.name], dtypes, orders, options.seed):
+        for report in proofs.prove([primitive.name], dtypes, orders, options.seed, device=options.device):
             if time.perf_counter() > deadline:
                 break
             if report.checks == (EQUATION_CHECK,) or (report.dtype in dtypes and report.order in orders):
@@ -158,11 +158,12 @@ def _say_function(console: Any, proof: Proof) -> None:
         _print(console, f"  its inputs were drawn: set {proof.target.name}.inputs to points where it is defined.")
 
 
-def _tell(proofs: Sequence[Proof], seconds: float) -> None:
+def _tell(proofs: Sequence[Proof], seconds: float, device: str) -> None:
     """The closing line, and in full what is not proven of primitives (a function's report stands above)."""
     failures = [report for proof in proofs for report in proof.failures]
     untold = [report for proof in proofs if isinstance(proof.target, Primitive) for report in proof.failures]
-    line = f"{headline(proofs)}, in {seconds:.1f} s{':' if untold else ''}"
+    where = "" if device == "cpu" else f", computed on {device}"
+    line = f"{headline(proofs)}{where}, in {seconds:.1f} s{':' if untold else ''}"
     click.secho(line, fg="red" if failures else None, bold=True)
     for report in untold:
         click.echo(f"\n{streams.plain(report)}")

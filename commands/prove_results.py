@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..benchmarks import peers
+from ..benchmarks.machine import card
 from ..engine.primitive import Primitive
 from ..proof.bounds import Accuracy
 from ..proof.report import Report, Verdict
@@ -113,6 +114,8 @@ def as_json(proofs: Sequence[Proof], options: Options, seconds: float) -> str:
     contents = {
         "versions": versions(),
         "seed": options.seed,
+        "device": options.device,
+        **({} if options.device == "cpu" else {"card": card(options.device)}),
         "seconds": round(seconds, 3),
         "proven": all(report.proven for report in reports),
         "verdicts": {str(verdict): count for verdict, count in summary(reports).items()},

@@ -30,7 +30,7 @@ class Options:
     """How to prove. order and dtype of None: both for a primitive; for a function 1, and the dtype of its inputs.
 
     shapes: of a function's arguments, to be drawn. kinks: of functions, as gradcheck takes it.
-    max_seconds: for everything together.
+    max_seconds: for everything together. device: where what is proven computes.
     """
 
     order: int | None = None
@@ -39,6 +39,7 @@ class Options:
     shapes: tuple[tuple[int, ...], ...] = ()
     max_seconds: float | None = None
     kinks: str = "report"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ def _function(
         gradient = _gradient(function, module, name)
         if gradient and options.order == 2:
             raise UsageError(f"--order 2 is for chalkgrad functions; {label} is one of NumPy arrays.")
+        if gradient and options.device != "cpu":
+            raise UsageError(f"--device is for chalkgrad functions; {label} is one of NumPy arrays.")
         given, drawn = _inputs(label, name, function, module, options)
     inputs = tuple(_of_dtype(x, options.dtype) for x in given)
     return Function(name, label, path, function, inputs, drawn, gradient)

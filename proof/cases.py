@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engine.primitive import Example, Primitive, registry
 from ..engine.tensor import Tensor
 from ..errors import unknown_name
+from .subject import placed
 
 Values = NDArray[Any]
 
@@ -41,9 +42,13 @@ class Case:
         """The operands that are differentiated."""
         return tuple(self.operands[i] for i in self.variables)
 
-    def call(self, *xs: Any) -> Tensor:
-        """The primitive on its operands, with xs for the variables."""
-        return self.primitive.compute(self._filled(xs), self.example.parameters)
+    def call(self, *xs: Tensor) -> Tensor:
+        """The primitive on its operands, with xs for the variables; the others lie beside these."""
+        operands = self._filled(xs)
+        device = xs[0].device if xs else "cpu"
+        if device != "cpu":
+            operands = tuple(placed(x, device) if isinstance(x, numpy.ndarray) else x for x in operands)
+        return self.primitive.compute(operands, self.example.parameters)
 
     def kernel(self, *xs: Values) -> Values:
         """The bare kernel on NumPy arrays, which may be complex."""

@@ -15,7 +15,6 @@ import numpy
 
 from ..engine.namespace import OWN
 from ..engine.primitive import Example, Primitive
-from ..engine.tensor import tensor
 from ..equation.arrays import Exact
 from ..equation.dual import load_mpmath
 from ..equation.language import read_equation
@@ -23,13 +22,17 @@ from ..errors import ChalkgradError
 from .bounds import DRAWN, Accuracy, bound
 from .cases import Values, chosen, draw, examples
 from .report import Report, Verdict
+from .subject import placed
 from .witness import Witness
 
 POINTS = 96
 
 
 def accuracy(
-    names: list[str] | None = None, dtypes: Sequence[str] = ("float64", "float32"), seed: int = 0
+    names: list[str] | None = None,
+    dtypes: Sequence[str] = ("float64", "float32"),
+    seed: int = 0,
+    device: str = "cpu",
 ) -> list[Accuracy]:
     """The worst error of each primitive's value and gradients over its domain and at its ends, beside its bound.
 
@@ -40,14 +43,14 @@ def accuracy(
         for dtype in dtypes:
             worst: dict[str, Accuracy] = {}
             for example, operands in _points(primitive, seed, dtype):
-                for one in _measure(Witness(primitive, example, operands, seed), dtype):
+                for one in _measure(Witness(primitive, example, operands, seed, device), dtype):
                     seen = worst.get(one.of, one)
                     worst[one.of] = replace(max(seen, one, key=lambda a: a.ulp), off=max(seen.off, one.off))
             found += worst.values()
     return found
 
 
-def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = ()) -> Report:
+def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = (), device: str = "cpu") -> Report:
     """Hold the kernel, each rule, and each rule's own equation to the primitive's equation at 50 digits.
 
     dtypes: those in which a primitive of the engine is held to its bounds in ulp, too, at the points of `accuracy`,
@@ -60,9 +63,9 @@ def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = 
         for rule in primitive.rules.values():
             rule.equation  # noqa: B018 (reading it is the check)
         for example in examples(primitive):
-            detail = detail or _mismatch(primitive, example, draw(primitive, example, seed), seed)
+            detail = detail or _mismatch(primitive, example, draw(primitive, example, seed), seed, device)
         if primitive.__module__.startswith(OWN):  # a user's has no bounds declared
-            found = accuracy([primitive.name], dtypes)
+            found = accuracy([primitive.name], dtypes, device=device)
             detail = detail or "; ".join(f"the code's {one}, at {one.at}" for one in found if not one.holds)
     except ChalkgradError as error:
         detail = str(error)
@@ -72,9 +75,9 @@ def equation_holds(primitive: Primitive, seed: int = 0, dtypes: Sequence[str] = 
     return Report(name, verdict, detail, checks=checks, seed=seed, seconds=seconds, exactness=tuple(found))
 
 
-def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int) -> str:
+def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int, device: str) -> str:
     """What differs between equation, code, rules and the rules' equations; empty where nothing does."""
-    witness = Witness(primitive, example, operands, seed)
+    witness = Witness(primitive, example, operands, seed, device)
     for i, found, truth, whole in _results(witness):
         one = _worst(witness, i, "float64", found, truth, whole, witness.rounding(i, truth.shape, whole))
         if one.off > DRAWN:
@@ -92,7 +95,7 @@ def _mismatch(primitive: Primitive, example: Example, operands: tuple[Values, ..
 def _measure(witness: Witness, dtype: str) -> Iterator[Accuracy]:
     """The errors of value and gradients at the witness's operands."""
     for i, found, truth, whole in _results(witness):
-        held = bound(witness.primitive.name, witness.named(i), not whole)
+        held = bound(witness.primitive.name, witness.named(i), not whole, witness.device)
         yield _worst(witness, i, dtype, found, truth, whole, witness.terms(held, truth.shape))
 
 
@@ -105,8 +108,8 @@ def _results(witness: Witness) -> Iterator[tuple[int | None, Values, Exact, bool
     for i in witness.ruled:
         if not operands[i].size:
             continue
-        variables = tuple(tensor(x, requires_grad=n == i) for n, x in enumerate(operands))
-        primitive.compute(variables, witness.example.parameters).backward(witness.gy)
+        variables = tuple(placed(x, witness.device, requires_grad=n == i) for n, x in enumerate(operands))
+        primitive.compute(variables, witness.example.parameters).backward(placed(witness.gy, witness.device))
         gradient = variables[i].grad
         assert gradient is not None
         broadcast = whole or operands[i].shape != witness.y.shape
@@ -134,7 +137,7 @@ def _worst(
             ulps = float(off / _ulp(size, kind))
         most = max(most, ulps)
     point = tuple(float(x[at]) for x in witness.operands if x.shape == truth.shape)
-    return Accuracy(name, of, dtype, worst, error, point, not whole, most, bound(name, of, not whole))
+    return Accuracy(name, of, dtype, worst, error, point, not whole, most, bound(name, of, not whole, witness.device))
 
 
 def _ulp(value: Any, dtype: numpy.dtype[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..engine import transform
+from ..engine import backend, transform
 from ..engine.namespace import namespace
 from ..engine.tensor import Tensor
 from ..errors import UsageError
@@ -29,6 +29,7 @@ def gradcheck(
     max_seconds: float = 60.0,
     name: str | None = None,
     kinks: str = "report",
+    device: str | None = None,
 ) -> Report:
     """Check a function's gradient at `inputs`; returns a report with a verdict.
 
@@ -41,11 +42,17 @@ def gradcheck(
         that is known to have kinks there. No other gradient passes for it: the verdict is KINK only where all other
         elements are right, and the gradient on the kinks is one of the function's slopes: between the one-sided ones
         of each element, and in directions that move all together (a subgradient, where the function is convex).
+    device: where a chalkgrad function computes; by default where its inputs are. The host compares.
 
     Raises UsageError for what cannot be checked: integer or complex inputs, a function without one real array.
+    DeviceError for a device that cannot be used.
     """
+    if device is None:
+        devices = [x.device for x in inputs if isinstance(x, Tensor)]
+        device = devices[0] if devices else "cpu"
+    device = backend.resolve_device(device)
     xs = tuple(as_input(x, i) for i, x in enumerate(inputs))
-    subject = make_subject(f, vjp, gradient, name)
+    subject = make_subject(f, vjp, gradient, name, device)
     if order not in (1, 2) or (order == 2 and not isinstance(subject, OfTensors)):
         raise UsageError(
             f"order={order!r}: it is 1, or 2 for a chalkgrad function, whose gradient has a gradient itself."
@@ -71,6 +78,7 @@ def check(
     report = replace(report, accepts_kinks=accept)
     options: dict[str, Any] = {"seed": seed, "order": order, **({"samples": samples} if samples != 3 else {})}
     options |= {"kinks": kinks} if accept else {}
+    options |= {"device": subject.device} if isinstance(subject, OfTensors) and subject.device != "cpu" else {}
     if order > 1 and report.verdict in (Verdict.PROVEN, Verdict.KINK) and isinstance(subject, OfTensors) and xs:
         second = _second_order(subject, xs, order, seed, samples, max_seconds - report.seconds, kinks)
         if not second.proven or report.verdict is Verdict.PROVEN:
@@ -93,7 +101,7 @@ def _second_order(
 ) -> Report:
     """Check the gradient as a function of inputs and incoming gradient: all its elements, argument by argument."""
     rng = numpy.random.default_rng(seed + 1)
-    y = subject.f(*(Tensor(x) for x in xs))
+    y = subject.f(*(subject.put(x) for x in xs))
 
     def pulled(*values: Tensor) -> Tensor:
         _, pull = transform.vjp(subject.f, *values[:-1])
@@ -103,5 +111,5 @@ def _second_order(
     gy = numpy.asarray(rng.standard_normal(y.shape)).astype(y.dtype)
     return gradcheck(
         pulled, *xs, gy, order=order - 1, seed=seed, samples=samples, max_seconds=max(max_seconds, 0.001),
-        name=f"gradient of {subject.name}", kinks=kinks,
+        name=f"gradient of {subject.name}", kinks=kinks, device=subject.device,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from ..engine import backend
 from ..engine.primitive import Primitive
 from ..equation.dual import load_mpmath
 from .cases import Case, cases, chosen
@@ -24,17 +25,20 @@ def prove(
     samples: int = 3,
     layouts: bool = True,
     ulp: bool = True,
+    device: str = "cpu",
 ) -> Iterator[Report]:
     """A report for every primitive × example × layout × dtype × order, and one for each equation.
 
     names: the primitives to prove; all by default. A primitive without a rule is proven by its equation alone.
     samples: random cotangents a case. layouts: other memory layouts than rows, too. ulp: hold the engine's primitives
-    to their bounds in ulp, too, at points that are the same for every seed.
-    Raises UsageError for a name that is none.
+    to their bounds in ulp, too, at points that are the same for every seed. device: where the primitives
+    compute; the host compares.
+    Raises UsageError for a name that is none, DeviceError where the device cannot be used.
     """
     load_mpmath()  # so that a missing mpmath is told as such
+    device = backend.resolve_device(device)
     for primitive in chosen(names):
-        yield equation_holds(primitive, seed, dtypes if ulp else ())
+        yield equation_holds(primitive, seed, dtypes if ulp else (), device)
         if not primitive.rules:
             continue
         for dtype in dtypes:
@@ -42,7 +46,7 @@ def prove(
                 first = None
                 for order in orders:
                     if case.layout == "rows" or (order == 1 and layouts):
-                        report = prove_case(case, order, seed, samples, first)
+                        report = prove_case(case, order, seed, samples, first, device)
                         first = report if order == 1 else first
                         yield report
         if (
@@ -52,12 +56,14 @@ def prove(
             and not primitive.kink
             and not primitive.examples
         ):
-            yield _used_twice(primitive, seed)
+            yield _used_twice(primitive, seed, device)
 
 
-def prove_case(case: Case, order: int = 1, seed: int = 0, samples: int = 3, first: Report | None = None) -> Report:
+def prove_case(
+    case: Case, order: int = 1, seed: int = 0, samples: int = 3, first: Report | None = None, device: str = "cpu"
+) -> Report:
     """The gradient check of one case. first: the report of the same at first order, where it is known."""
-    subject = OfTensors(case.call, case.label)
+    subject = OfTensors(case.call, case.label, device)
     if len(case.variables) == len(case.operands):
         parameters = dict(case.example.parameters)
         subject.code = f"lambda *xs: cg.registry[{case.primitive.name!r}].compute(xs, {parameters!r})"
@@ -66,12 +72,12 @@ def prove_case(case: Case, order: int = 1, seed: int = 0, samples: int = 3, firs
     return check(subject, case.inputs, order=order, seed=seed, samples=samples, first=first)
 
 
-def _used_twice(primitive: Primitive, seed: int) -> Report:
+def _used_twice(primitive: Primitive, seed: int, device: str) -> Report:
     """f(x, x): both gradients reach the one x."""
     domains: list[Any] = list(primitive.domain.values())
     low, high = max(-3.0, *(d[0] for d in domains)), min(3.0, *(d[1] for d in domains))
     x = numpy.random.default_rng(seed).uniform(low, high, (2, 3))
-    return check(OfTensors(lambda x: primitive(x, x), f"{primitive.name}(x, x)"), (x,), seed=seed)
+    return check(OfTensors(lambda x: primitive(x, x), f"{primitive.name}(x, x)", device), (x,), seed=seed)
 
 
 def summary(reports: Sequence[Report]) -> dict[Verdict, int]:

@@ -23,6 +23,17 @@ class OutOfTime(Exception):
     """The check's time is up."""
 
 
+def placed(x: Values, device: str, requires_grad: bool = False) -> Tensor:
+    """The array as a tensor on the device, in the memory layout that it has here."""
+    if device == "cpu" or x.flags.forc or any(step % x.itemsize for step in x.strides):
+        return Tensor(backend.send(x, device), requires_grad)
+    low, high = numpy.lib.array_utils.byte_bounds(x)
+    first = (x.ctypes.data - low) // x.itemsize
+    lowest = x[tuple(slice(-1, None) if step < 0 else slice(1) for step in x.strides)]
+    memory = numpy.lib.stride_tricks.as_strided(lowest, ((high - low) // x.itemsize,), (x.itemsize,))
+    return Tensor(backend.strided(backend.send(memory, device)[first:], x.shape, x.strides), requires_grad)
+
+
 class Subject:
     """A function with its gradient. Counts evaluations, and stops at the next one when `stop` is set."""
 
@@ -50,16 +61,24 @@ class Subject:
 
 
 class OfTensors(Subject):
-    """A chalkgrad function: of tensors, differentiated by the tape."""
+    """A chalkgrad function: of tensors on a device, differentiated by the tape; its values are compared on the host."""
+
+    def __init__(self, f: Callable[..., Any], name: str, device: str = "cpu") -> None:
+        super().__init__(f, name)
+        self.device = device
+
+    def put(self, x: Values, requires_grad: bool = False) -> Tensor:
+        """An array as a tensor where the function computes."""
+        return placed(x, self.device, requires_grad)
 
     def value(self, *xs: Values) -> Values:
         self.count()
         first = self.evaluations == 1
         try:
-            y = self.f(*(Tensor(x) for x in xs))
+            y = self.f(*(self.put(x) for x in xs))
             if isinstance(y, (float, numpy.ndarray, numpy.generic)):
                 with contextlib.suppress(GraphError):  # of tensors that require one NumPy's functions make tensors
-                    y = self.f(*(Tensor(x, x.dtype.kind == "f") for x in xs))
+                    y = self.f(*(self.put(x, x.dtype.kind == "f") for x in xs))
         except Exception as error:
             if first and self._takes_arrays(xs):
                 raise self._needs_gradient(f"given tensors it raises {type(error).__name__}: {error}") from error
@@ -69,17 +88,17 @@ class OfTensors(Subject):
     def linearize(self, *xs: Values) -> tuple[Values, Pull]:
         self.count()
         try:
-            y, pull = transform.vjp(self._checked, *(Tensor(x) for x in xs))
+            y, pull = transform.vjp(self._checked, *(self.put(x) for x in xs))
         except GraphError as error:  # a NumPy function of which the tape knows no gradient
             if self._takes_arrays(xs):
                 raise self._needs_gradient(str(error)) from error
             raise
-        return y.numpy(), lambda gy: tuple(g.numpy() for g in pull(Tensor(gy)))
+        return y.numpy(), lambda gy: tuple(g.numpy() for g in pull(self.put(gy)))
 
     def jvp(self, xs: tuple[Values, ...], vs: tuple[Values, ...]) -> Values:
         """The Jacobian times vs at xs."""
         self.count()
-        return transform.jvp(self._checked, [Tensor(x) for x in xs], [Tensor(v) for v in vs])[1].numpy()
+        return transform.jvp(self._checked, [self.put(x) for x in xs], [self.put(v) for v in vs])[1].numpy()
 
     def _checked(self, *xs: Tensor) -> Tensor:
         y = self.f(*xs)
@@ -147,18 +166,20 @@ class OfArrays(Subject):
         return tuple(None if g is None else numpy.asarray(g.numpy() if isinstance(g, Tensor) else g) for g in gradients)
 
 
-def make_subject(f: Any, vjp: Any, gradient: Any, name: str | None) -> Subject:
+def make_subject(f: Any, vjp: Any, gradient: Any, name: str | None, device: str) -> Subject:
     """The subject for what `gradcheck` was given; raises UsageError where that cannot be one."""
     if isinstance(f, tuple) and len(f) == 2 and vjp is None and gradient is None:
         f, vjp = f
     if not callable(f) or (vjp is not None and gradient is not None):
         raise UsageError("gradcheck takes a function, and at most one of vjp= and gradient=.")
     label = name or getattr(f, "__name__", None) or getattr(f, "name", None) or type(f).__name__
+    if device != "cpu" and (vjp is not None or gradient is not None):
+        raise UsageError(f"device={device!r} is for chalkgrad functions: {label} is one of NumPy arrays.")
     if gradient is not None:
         subject = OfArrays(f, _from_gradient(gradient, label), label)
         subject.given = {"gradient": gradient}
         return subject
-    return OfTensors(f, label) if vjp is None else OfArrays(f, vjp, label)
+    return OfTensors(f, label, device) if vjp is None else OfArrays(f, vjp, label)
 
 
 def _from_gradient(gradient: Callable[..., Any], name: str) -> Callable[..., Any]:

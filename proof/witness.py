@@ -15,19 +15,27 @@ from ..equation.loops import evaluate, exact
 from ..errors import EquationError
 from .bounds import Bound
 from .cases import Values
+from .subject import placed
 
 
 class Witness:
     """A primitive's equation on given operands, with a random incoming gradient.
 
-    y: what the code gives. exact_y: the equation's value as dual numbers, whose variables are (operand, index).
+    y: what the code gives on the device. exact_y: the equation's value as dual numbers, whose variables are
+    (operand, index).
     """
 
-    def __init__(self, primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int = 0) -> None:
-        self.primitive, self.example, self.operands = primitive, example, operands
+    def __init__(
+        self, primitive: Primitive, example: Example, operands: tuple[Values, ...], seed: int = 0,
+        device: str = "cpu",
+    ) -> None:  # fmt: skip
+        self.primitive, self.example, self.operands, self.device = primitive, example, operands, device
         self.parameters = {**primitive.defaults, **example.parameters}
         self.ruled = [i for i in range(len(operands)) if primitive.operand(i) in primitive.rules]
-        self.y = numpy.asarray(primitive.kernel(numpy, *operands, **self.parameters))
+        if device == "cpu":
+            self.y = numpy.asarray(primitive.kernel(numpy, *operands, **self.parameters))
+        else:  # by the road that a tensor takes there: a launch of our own, where there is one
+            self.y = primitive.compute(tuple(placed(x, device) for x in operands), example.parameters).numpy()
         self.axis = self.parameters.get("axis", ()) if "..." in primitive.text and "axis" in self.parameters else ()
         # matmul takes a vector as a matrix of one row (left) or one column (right), and leaves that axis out again
         left, right = (x.ndim == 1 for x in operands) if primitive.name == "matmul" else (False, False)

@@ -22,33 +22,6 @@ from chalkgrad.cli import cli
 from chalkgrad.engine import backend
 from chalkgrad.errors import DataError, DeviceError, UsageError
 
-STANDIN = Path(__file__).parents[1] / "standin"
-OWN_CUBLAS = """
-import functools, cupy
-from chalkgrad.engine import backend
-backend.load_cublas = functools.cache(cupy.standin_cublas)
-"""
-
-
-@pytest.fixture(scope="module")
-def standin(tmp_path_factory):
-    """The environment in which `import cupy` is the stand-in, its cuBLAS too."""
-    if not shutil.which("gcc") or not shutil.which("g++"):
-        pytest.skip("the stand-in needs gcc")
-    folder = tmp_path_factory.mktemp("standin")
-    (folder / "link").mkdir()
-    (folder / "link" / "chalkgrad").symlink_to(whole.ROOT, target_is_directory=True)
-    (folder / "sitecustomize.py").write_text(OWN_CUBLAS)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, STANDIN, folder / "link")))}
-
-
-def python(environ, *arguments, code=0):
-    ran = subprocess.run(
-        [sys.executable, *map(str, arguments)], env=environ, capture_output=True, text=True, timeout=300
-    )
-    assert ran.returncode == code, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
-
 
 def without_gpu():
     try:
@@ -67,8 +40,8 @@ needs_no_gpu = pytest.mark.skipif(not without_gpu(), reason="there is a GPU")
 @pytest.mark.deep
 def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     kept, drawn = tmp_path / "gpu.json", tmp_path / "gpu.svg"
-    shown = python(standin, "-m", "chalkgrad", "bench", "--device", "gpu", "--quick", "--rounds", 2, "--json", kept,
-                   "--svg", drawn, "--contestants", "eager,captured")  # fmt: skip
+    shown = standin("-m", "chalkgrad", "bench", "--device", "gpu", "--quick", "--rounds", 2, "--json", kept,
+            "--svg", drawn, "--contestants", "eager,captured")  # fmt: skip
     found = read(str(kept), GPU)
     assert found["machine"]["gpu"] == "Stand-in"
     assert list(found["sections"]) == list(sections.SECTIONS)
@@ -92,7 +65,7 @@ def test_the_command_for_everything(standin, tmp_path):
     only = [
         part for name in ("doctor", "prove", "replays", "bench launch", "bench products") for part in ("--only", name)
     ]
-    python(standin, whole.ROOT / "benchmarks" / "gpu", "--out", tmp_path, "--quick", *only)
+    standin(whole.ROOT / "benchmarks" / "gpu", "--out", tmp_path, "--quick", *only)
     found = json.loads((tmp_path / "summary.json").read_text())
     assert found["standin"]
     assert found["steps"]["replays"]["tail"][-1] == "right"
@@ -104,12 +77,12 @@ def test_the_command_for_everything(standin, tmp_path):
 
 
 def test_the_command_is_there_where_nothing_is_installed():
-    shown = python(os.environ, "-I", whole.ROOT / "benchmarks" / "gpu", "--help")
-    assert "from a checkout, nothing installed" in shown
+    command = [sys.executable, "-I", whole.ROOT / "benchmarks" / "gpu", "--help"]
+    assert "from a checkout, nothing installed" in subprocess.check_output(command, text=True)
 
 
 def test_replays_are_proven(standin, tmp_path):
-    shown = python(standin, "-m", "chalkgrad.benchmarks.gpu.replays", "--quick", "--json", tmp_path / "found.json")
+    shown = standin("-m", "chalkgrad.benchmarks.gpu.replays", "--quick", "--json", tmp_path / "found.json")
     assert "DOES NOT HOLD" not in shown
     assert json.loads((tmp_path / "found.json").read_text())["checks"]["the step is a CUDA graph"]
 

@@ -12,7 +12,7 @@ from chalkgrad.commands import prove_curve, prove_targets
 from chalkgrad.commands.prove_page import page
 from chalkgrad.commands.prove_results import Proof
 from chalkgrad.engine.primitive import registry
-from chalkgrad.errors import UsageError
+from chalkgrad.errors import DeviceError, UsageError
 from chalkgrad.proof import Report, Verdict
 
 needs_mpmath = pytest.mark.skipif(find_spec("mpmath") is None, reason="primitives are proven with mpmath")
@@ -75,7 +75,7 @@ def test_order_dtype_and_seed_are_kept_to(chalkgrad):
 def test_what_is_not_proven_is_told_in_full(chalkgrad, monkeypatch):
     wrong = Report("exp(3)", Verdict.WRONG, "they differ", evaluations=1, reproduce="cg.exp(x)")
     monkeypatch.setattr(
-        "chalkgrad.proof.registry.prove", lambda *_: iter([wrong, wrong, Report("exp(1)", Verdict.PROVEN)])
+        "chalkgrad.proof.registry.prove", lambda *_, **__: iter([wrong, wrong, Report("exp(1)", Verdict.PROVEN)])
     )
     text = chalkgrad("prove", "exp", code=1).stdout
     assert "1/3" in text
@@ -89,6 +89,14 @@ def test_what_time_leaves_out_is_not_proven(chalkgrad):
     text = chalkgrad("prove", "exp", "sin", "--max-seconds", 1e-6, code=1).stdout
     assert text.count("UNDECIDED - not finished after 1e-06 s") == 2
     assert "2 NOT proven" in text
+
+
+def test_without_a_gpu(chalkgrad, monkeypatch):
+    def fail():
+        raise DeviceError("the GPU needs CuPy")
+
+    monkeypatch.setattr("chalkgrad.engine.backend.load_cupy", fail)
+    assert chalkgrad("prove", "exp", "--device", "gpu", code=1).stderr == "error: the GPU needs CuPy\n"
 
 
 def test_without_mpmath(chalkgrad, monkeypatch):
@@ -218,6 +226,7 @@ def test_drawn_inputs_outside_the_domain(chalkgrad, write):
         ("", ["exp", "--order", "3"], "unknown order '3'"),
         ("", ["exp", "--dtype", "float16"], "unknown dtype 'float16': did you mean 'float"),
         ("", ["f.py:f", "--shape", "3xa"], "'a' is not a whole number"),
+        ("", ["exp", "--device", "tpu"], "unknown device 'tpu'"),
         ("", ["exp", "--max-seconds", "0"], "not a number greater than 0"),
         ("", ["g.py:f"], "there is no file 'g.py'"),
         ("", ["f.py"], "write f.py:FUNCTION"),
