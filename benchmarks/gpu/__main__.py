@@ -24,6 +24,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,47 +45,63 @@ GRACE = 10.0
 """Seconds between asking a step that is late to end and ending it."""
 TAIL = 14
 """Lines of a log in the summary."""
-SECTIONS = {"mnist": 160.0, "epoch": 15.0, "launch": 15.0, "products": 20.0, "crossover": 60.0}
+SECTIONS = {"mnist": 125.0, "epoch": 15.0, "launch": 15.0, "products": 20.0, "crossover": 55.0}
 """The sections of `chalkgrad bench --device gpu`, and their seconds."""
 QUICK_TESTS = "tests/nn/test_gpu_training.py"
+SANITIZED = tuple(f"tests/nn/test_gpu_{name}.py" for name in ("training", "convolution", "sequences"))
+"""The tests that run under compute-sanitizer, which makes them many times as slow."""
+FOUND = 86
+"""The exit code by which it says that it has found something."""
 OK, FAILED, LATE, SKIPPED = "ok", "failed", "out of time", "skipped"
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is run: arguments for Python. limit: its seconds. needs: modules without which it is skipped."""
+    """What is run: arguments for Python. limit: its seconds. needs: modules without which it is skipped. under: the
+    program that runs Python, with its arguments.
+    """
 
     name: str
     arguments: tuple[str, ...]
     limit: float
     needs: tuple[str, ...] = ()
     at_root: bool = False
+    under: tuple[str, ...] = ()
 
 
 def steps_for(quick: bool, standin: bool) -> list[Step]:
     """All steps in their order. standin: CuPy is that of the tests."""
     command, here = ("-m", "chalkgrad"), "chalkgrad.benchmarks.gpu"
     small = ("--quick",) if quick else ()
-    click = ("click", "rich")
+    click, pytest = ("click", "rich"), ("pytest", "hypothesis", "mpmath")
     return [
         Step("doctor", (*command, "doctor"), 15, click),
-        Step("pytest", _pytest(quick, standin), 100, ("pytest", "hypothesis", "mpmath"), at_root=True),
-        Step("prove", (*command, "prove", "--device", "gpu"), 40, (*click, "hypothesis", "mpmath")),
+        Step("pytest", _pytest(quick, standin, QUICK_TESTS if quick else "tests"), 100, pytest, at_root=True),
+        Step("prove", ("-m", f"{here}.proofs", "--json", "proofs.json", "--seconds", "50", *small), 65,
+             (*click, "hypothesis", "mpmath")),
         Step("replays", ("-m", f"{here}.replays", "--json", "replays.json", *small), 25),
         *(
             Step(f"bench {name}", (*command, "bench", "--device", "gpu", "--only", name, "--rounds",
                                    "3" if quick else "7", "--json", f"{name}.json", *small), seconds, click)
             for name, seconds in SECTIONS.items()
         ),
+        Step("sanitizer", _pytest(True, standin, *SANITIZED[: 1 if quick else None]), 45, pytest, at_root=True,
+             under=("compute-sanitizer", "--tool", "memcheck", "--error-exitcode", str(FOUND))),
     ]  # fmt: skip
 
 
-def _pytest(quick: bool, standin: bool) -> tuple[str, ...]:
+def _pytest(quick: bool, standin: bool, *tests: str) -> tuple[str, ...]:
     arguments = ["-m", "pytest", "-q", "-m", "gpu", "--device", "standin" if standin else "gpu", "-rfE", "--tb=short",
                  "-p", "no:cacheprovider"]  # fmt: skip
     if importlib.util.find_spec("xdist") and not quick:
         arguments += ["-n", str(max(1, min(8, (os.cpu_count() or 1) // 2)))]
-    return (*arguments, QUICK_TESTS if quick else "tests")
+    return (*arguments, *tests)
+
+
+def program(name: str) -> str | None:
+    """Where a program of CUDA's lies: in the path, or where CUDA is installed; None where it is not."""
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(f"{home}/bin" for home in homes if home))
 
 
 @contextlib.contextmanager
@@ -110,15 +127,15 @@ def asked(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) ->
     return ran.stdout
 
 
-def why_not(step: Step, environ: Mapping[str, str], folder: Path) -> str | None:
+def why_not(step: Step) -> str | None:
     """Why a step cannot be asked for here; None where it can."""
     missing = [name for name in step.needs if importlib.util.find_spec(name) is None]
     if missing:
         return f"{' and '.join(missing)} not installed"
-    if step.name == "pytest" and not Path(ROOT, "tests").is_dir():
+    if step.at_root and not Path(ROOT, "tests").is_dir():
         return "no tests here: run it from a checkout"
-    if step.name == "prove" and "--device" not in asked((*step.arguments[:3], "--help"), environ, folder):
-        return "`chalkgrad prove` has no --device here"
+    if step.under and program(step.under[0]) is None:
+        return f"{step.under[0]} is not here: it comes with the CUDA toolkit"
     return None
 
 
@@ -126,9 +143,10 @@ def run(step: Step, environ: Mapping[str, str], folder: Path, limit: float) -> d
     """Run a step with its log; what came of it."""
     log = Path(folder, "logs", step.name.replace(" ", "-") + ".log")
     begin = time.monotonic()
+    under = [program(step.under[0]) or step.under[0], *step.under[1:]] if step.under else []
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, *step.arguments], env=environ, cwd=ROOT if step.at_root else folder,
+            [*under, sys.executable, *step.arguments], env=environ, cwd=ROOT if step.at_root else folder,
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
@@ -144,7 +162,11 @@ def run(step: Step, environ: Mapping[str, str], folder: Path, limit: float) -> d
     status = LATE if code is None else OK if code == 0 else FAILED
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     tail = [line.rstrip()[:300] for line in lines if line.strip()][-TAIL:]
-    return {"status": status, "code": code, "seconds": time.monotonic() - begin, "limit": limit, "tail": tail}
+    found = {"status": status, "code": code, "seconds": time.monotonic() - begin, "limit": limit, "tail": tail}
+    reached = re.findall(r"\[ *(\d+)%\]", "\n".join(lines))
+    if code is None:
+        found["left_out"] = f"what was left after {reached[-1]} % of the tests" if reached else "its end"
+    return found
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
@@ -172,7 +194,8 @@ def summary(found: Mapping[str, Any]) -> str:
     """The run as Markdown."""
     machine = found["machine"]
     rows = [
-        f"| {name} | {step['status']} | {step.get('seconds', 0):.1f} s | {step.get('reason', '')} |"
+        f"| {name} | {step['status']} | {step.get('seconds', 0):.1f} s | "
+        f"{step.get('reason') or ('left out: ' + step['left_out'] if 'left_out' in step else '')} |"
         for name, step in found["steps"].items()
     ]
     parts = [
@@ -205,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = Path(options.out).resolve()
     Path(folder, "logs").mkdir(parents=True, exist_ok=True)
-    for name in ("gpu.json", "replays.json", *(f"{section}.json" for section in SECTIONS)):
+    for name in ("gpu.json", "replays.json", "proofs.json", *(f"{section}.json" for section in SECTIONS)):
         Path(folder, name).unlink(missing_ok=True)  # of an earlier run
     begin, saved, done = time.monotonic(), 0.0, {}
     with environment() as environ:
@@ -218,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.only and step.name not in options.only:
                 continue
             left = options.limit - (time.monotonic() - begin)
-            reason = why_not(step, environ, folder) if left > LEAST else "no time left"
+            reason = why_not(step) if left > LEAST else "no time left"
             if reason is None:
                 done[step.name] = run(step, environ, folder, min(step.limit + saved, left))
                 saved = max(0.0, saved + step.limit - done[step.name]["seconds"])

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.gpu import __main__ as whole
-from chalkgrad.benchmarks.gpu import crossover, matmuls, prose, sections, steps
+from chalkgrad.benchmarks.gpu import crossover, matmuls, proofs, prose, sections, steps
 from chalkgrad.benchmarks.machine import host
 from chalkgrad.benchmarks.speed import performance
 from chalkgrad.benchmarks.speed.contestants import GPU_CONTESTANTS
@@ -63,13 +63,17 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
 @pytest.mark.deep
 def test_the_command_for_everything(standin, tmp_path):
     only = [
-        part for name in ("doctor", "prove", "replays", "bench launch", "bench products") for part in ("--only", name)
-    ]
+        part for name in ("doctor", "prove", "replays", "bench launch", "bench products", "sanitizer")
+        for part in ("--only", name)
+    ]  # fmt: skip
     standin(whole.ROOT / "benchmarks" / "gpu", "--out", tmp_path, "--quick", *only)
     found = json.loads((tmp_path / "summary.json").read_text())
     assert found["standin"]
     assert found["steps"]["replays"]["tail"][-1] == "right"
-    assert {step["status"] for step in found["steps"].values()} <= {"ok", "skipped"}
+    assert {name: step["status"] for name, step in found["steps"].items() if step["status"] != "ok"} in (
+        {}, {"sanitizer": "skipped"}
+    )  # fmt: skip
+    assert json.loads((tmp_path / "proofs.json").read_text())["right"]
     assert list(json.loads((tmp_path / "gpu.json").read_text())["sections"]) == ["launch", "products"]
     assert "| replays | ok |" in (tmp_path / "summary.md").read_text()
     assert str(tmp_path) not in (tmp_path / "summary.json").read_text()
@@ -108,11 +112,54 @@ def test_what_becomes_of_a_step(tmp_path, monkeypatch, code, limit, status):
 
 
 def test_a_step_that_cannot_be_asked_for(tmp_path):
-    assert (
-        whole.why_not(step("", needs=("json", "no_such_module")), os.environ, tmp_path)
-        == "no_such_module not installed"
+    assert whole.why_not(step("", needs=("json", "no_such_module"))) == "no_such_module not installed"
+    assert whole.why_not(step("", under=("no-such-program",))).startswith("no-such-program is not here")
+    assert whole.why_not(step("")) is None
+
+
+def test_a_step_under_a_program_of_cuda(tmp_path, monkeypatch):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sanitizer").write_text('#!/bin/sh\necho "$1"; shift; "$@"\nexit 86\n')
+    (tmp_path / "bin" / "sanitizer").chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    found = whole.run(step("print('done')", under=("sanitizer", "--check")), os.environ, tmp_path, 60.0)
+    assert (found["code"], found["status"], found["tail"]) == (86, "failed", ["--check", "done"])
+
+
+def test_what_a_late_step_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(whole, "GRACE", 0.1)
+    (tmp_path / "logs").mkdir()
+    late = whole.run(step("print('... [ 37%]', flush=True); import time; time.sleep(9)"), os.environ, tmp_path, 0.5)
+    assert late["left_out"] == "what was left after 37 % of the tests"
+    assert "| left out: what was" in whole.summary(
+        {"quick": False, "date": "", "seconds": 1.0, "python": "3", "machine": {}, "steps": {"pytest": late}}
     )
-    assert whole.why_not(step(""), os.environ, tmp_path) is None
+
+
+def report(name, verdict="proven", evaluations=1, **more):
+    return {
+        "of": name,
+        "name": name,
+        "verdict": verdict,
+        "detail": "",
+        "evaluations": evaluations,
+        "exactness": [],
+    } | more
+
+
+def test_proofs_of_several_processes_are_summed_up():
+    near = {"primitive": "exp", "of": "x", "dtype": "float32", "off": 6.0, "bound": {"ulp": 8.0}}
+    parts = [{"card": {"gpu": "A card"}, "reports": [report("exp", exactness=[near]), report("sin", "undecided", 0)]},
+             {"reports": [report("tan"), report("tan", "undecided"), report("sum", "wrong", 0)]}]  # fmt: skip
+    found = proofs.summed(["exp", "sin", "tan", "sum"], parts)
+    assert not found["right"]
+    assert found["left_out"] == ["sin"]
+    assert [one["name"] for one in found["wrong"]] == ["tan", "sum"]
+    assert found["text"][:2] == ["3 of 4 primitives, 4 proofs, 2 not proven",
+                                 "nearest to its bound: exp, x, float32: 6.00 of 8 ulp"]  # fmt: skip
+    assert found["text"][-1] == "left out, since time was up: sin"
+    assert proofs.summed(["exp", "sin"], parts[:1])["right"]
 
 
 def test_the_whole_fits_into_its_time():
