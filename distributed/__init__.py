@@ -3,9 +3,10 @@
 It alone imports mpi4py, and nothing imports it unless it is asked for.
 """
 
+from .bucket import Bucket, Ended
 from .group import TIMEOUT, Group, here, launched, world
 from .shard import Shard
 from .start import begin
 from .sweeps import sweep
 
-__all__ = ["TIMEOUT", "Group", "Shard", "begin", "here", "launched", "sweep", "world"]
+__all__ = ["TIMEOUT", "Bucket", "Ended", "Group", "Shard", "begin", "here", "launched", "sweep", "world"]

@@ -233,13 +233,17 @@ class Group:
         count = stop - start
         return start + count * self.rank // self.size, start + count * (self.rank + 1) // self.size
 
-    def allreduce(self, array: backend.Array) -> None:
-        """array ← Σ over the ranks, in place, in a recorded step at each replay too."""
-        trace = capturing()
+    def allreduce(self, array: backend.Array, heed: Callable[[], None] | None = None) -> None:
+        """array ← Σ over the ranks, in place, in a recorded step at each replay too. heed: is called behind it then."""
+        trace, work = capturing(), functools.partial(self._sum_and, heed) if heed else self._sum
         if trace:
-            trace.call("allreduce", self._sum, (array,))
+            trace.call("allreduce", work, (array,))
         else:
-            self._sum(array)
+            work(array)
+
+    def _sum_and(self, heed: Callable[[], None], array: backend.Array) -> None:
+        self._sum(array)
+        heed()
 
     def _sum(self, array: backend.Array) -> None:
         if self.cards is not None and not isinstance(array, numpy.ndarray):

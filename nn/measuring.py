@@ -23,7 +23,7 @@ from .tally import MeanMetric, Metric
 from .weighing import unweighed
 
 if TYPE_CHECKING:
-    from ..distributed import Group
+    from ..distributed import Group, Shard
     from .layers.base import Weights
     from .network import Network
     from .trained import Trained
@@ -46,12 +46,10 @@ class RunningMeans(Mapping[str, Any]):
         ends = [0, *itertools.accumulate(map(math.prod, shapes))]
         self.sums = backend.to_device(numpy.zeros(ends[-1] + 1), device)
         self._faults = self.sums[-1:].reshape(())
-        views = iter([self.sums[a:b].reshape(s) for a, b, s in zip(ends, ends[1:], shapes, strict=False)])
-        self._loss = next(views)
-        self._parts: list[list[backend.Array]] = []
-        for metric, own, shape in zip(metrics, self._own, self.shapes, strict=True):
-            self._parts.append([next(views) for _ in places_of(metric, shape, self.masked)])
-            for variable, view in zip(own.variables if own else (), self._parts[-1], strict=False):
+        self._shapes = [*zip(ends, ends[1:], shapes, strict=False)]
+        self._summed, self._places = self.sums[:-1], self.places(self.sums)
+        for own, parts in zip(self._own, self._places[1:], strict=True):
+            for variable, view in zip(own.variables if own else (), parts, strict=False):
                 variable.move_to(view)
         self.count, self.finite = 0, True
         self.reset()
@@ -65,6 +63,12 @@ class RunningMeans(Mapping[str, Any]):
         """Whether it is of the model's metrics."""
         return self.metrics == tuple(model.metrics) and self.shapes == model.metric_shapes
 
+    def places(self, buffer: backend.Array) -> list[list[backend.Array]]:
+        """The parts of a buffer like `sums` that belong to the loss, and to each metric."""
+        views = iter([buffer[begin:end].reshape(shape) for begin, end, shape in self._shapes])
+        counts = [len(places_of(m, shape, self.masked)) for m, shape in zip(self.metrics, self.shapes, strict=True)]
+        return [[*itertools.islice(views, count)] for count in (1, *counts)]
+
     def reset(self) -> None:
         """Begin anew."""
         self.count, self.finite = 0, True
@@ -73,37 +77,42 @@ class RunningMeans(Mapping[str, Any]):
             if own:
                 own.reset_state()
 
-    def add(self, values: Sequence[Any], count: int, y: Any = None, shard: Any = None) -> None:
+    def add(self, values: Sequence[Any], count: int, y: Any = None) -> None:
         """Take in what `measure` gives of a batch of `count` samples; counting them is left to who goes on to the next.
 
-        y: its targets, with the weights of its samples where it has some. shard: the batch is this share of one over
-        several ranks, and what is added is that of all of them.
+        y: its targets, with the weights of its samples where it has some.
         """
-        targets, found = listed(y), iter(values)
-        own_count: Any = count
-        whole: Any = count
-        if shard is not None:
-            own_count, whole = shard.numbers()
-            if not shard.group.leads:
-                backend.set_items(self.sums, ..., 0)
-        self._add(self._loss, next(found), whole)
-        for metric, own, parts, head in zip(self.metrics, self._own, self._parts, self.last_layers, strict=True):
+        for total, value in self._added(values, self._places, float(count), float(count), listed(y)):
+            xp = backend.namespace_of(total)
+            xp.add(total, value, out=total)
+
+    def lay(self, values: Sequence[Any], shard: Shard, places: list[list[backend.Array]]) -> None:
+        """Lay what a rank's share of a batch adds into the `places` of a buffer, which the ranks then add up."""
+        for place, value in self._added(values, places, *shard.numbers()):
+            backend.set_items(place, ..., value)
+
+    def take_in(self, summed: backend.Array) -> None:
+        """Take in what the shares of all ranks have added."""
+        xp = backend.namespace_of(self._summed)
+        xp.add(self._summed, summed, out=self._summed)
+
+    def _added(
+        self, values: Sequence[Any], places: list[list[backend.Array]], count: Any, whole: Any, targets: Any = ()
+    ) -> Iterator[tuple[backend.Array, Any]]:
+        """The places in a buffer, each with what a batch adds there. count: of its samples; whole: also of the others
+        in the batch of which it is a share, whose loss is divided by that. Metrics that keep variables take in their
+        own.
+        """
+        ((loss,), *parts), found = places, iter(values)
+        yield loss, _times(next(found), whole)
+        for metric, own, each, head in zip(self.metrics, self._own, parts, self.last_layers, strict=True):
             if own:
                 y, factors = unweighed(targets[head])
                 own.update_state(y, Tensor(next(found)), **({"sample_weight": factors} if own.weighted else {}))
             elif is_mean(metric, self.masked):
-                self._add(parts[0], next(found), whole if isinstance(metric, HeadLoss) else own_count)
+                yield each[0], _times(next(found), whole if isinstance(metric, HeadLoss) else count)
             else:
-                for part in parts:
-                    xp = backend.namespace_of(part)
-                    xp.add(part, next(found), out=part)
-        if shard is not None:
-            shard.group.allreduce(self.sums)
-
-    def _add(self, total: backend.Array, value: backend.Array, count: Any) -> None:
-        xp = backend.namespace_of(total)
-        count = float(count) if isinstance(count, int) else count
-        xp.add(total, xp.multiply(value, count, dtype=numpy.float64), out=total)
+                yield from ((part, next(found)) for part in each)
 
     def unite(self, group: Group) -> None:
         """Add up what each rank has seen."""
@@ -127,7 +136,7 @@ class RunningMeans(Mapping[str, Any]):
         fetched = backend.fetch(self.sums)
         self.finite = bool(math.isfinite(fetched[0]) and not fetched[-1])
         found, place = {"loss": float(fetched[0]) / self.count}, 1
-        for metric, own, parts, shape in zip(self.metrics, self._own, self._parts, self.shapes, strict=True):
+        for metric, own, parts, shape in zip(self.metrics, self._own, self._places[1:], self.shapes, strict=True):
             arrays = []
             for part in parts:
                 arrays.append(fetched[place : place + part.size].reshape(part.shape))
@@ -150,6 +159,10 @@ class RunningMeans(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def _times(value: backend.Array, count: Any) -> backend.Array:
+    return backend.namespace_of(value).multiply(value, count, dtype=numpy.float64)
 
 
 def is_mean(metric: Metric, masked: bool) -> bool:
@@ -233,12 +246,12 @@ def losses_of(
 def _counted(model: Trained, outputs: Any, y: Any, masks: Sequence[Any], shard: Any) -> Any:
     assert model.loss is not None
     if isinstance(outputs, list):
-        return float(len(outputs[0])) if shard is None else shard.batch
+        return float(len(outputs[0])) * (1.0 if shard is None else shard.present)
     targets, factors = unweighed(y)
     found = model.loss.counted(targets, outputs, factors, masks[0] if masks else None)
     if shard is None:
         return found
-    return shard.summed(found) if isinstance(found, Tensor) else shard.batch
+    return found * (shard.share if model.loss.reduction == "sum" else shard.present)
 
 
 def _checked(loss: Loss, value: Any, outputs: Tensor, taped: bool) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..distributed import Group, Shard
+from ..distributed import Bucket, Ended, Group, Shard
 from ..engine import backend, random
 from ..engine.tensor import Tensor
 from ..errors import DivergenceError, UsageError
@@ -50,6 +50,8 @@ class Trainer:
     ) -> None:
         self.model, self.group = model, group
         self.shard = Shard(group, model.dtype, model.device) if group else None
+        self.bucket: Bucket | None = None
+        self._joined: RunningMeans | None = None
         self.generator: numpy.random.Generator = self.shard or random.generator(0)
         self.means = RunningMeans(model)
         self.take(samples, captured)
@@ -80,6 +82,8 @@ class Trainer:
         self.seen: int | None = None
         self.steps = self._taken = 0
         self._kept: Snapshot | None = None
+        self._last: list[backend.Array] | None = None
+        self._ended = False
 
     def _ready(self) -> tuple[Callable[..., Any], list[Any]]:
         """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
@@ -229,7 +233,7 @@ class Trainer:
         self._learn(x, y) if indices is None else self._learn(*rebuilt([x, y], lambda t: rows(t, indices)))
 
     def _learn(self, x: Tensor, y: Tensor) -> None:
-        model = self.model
+        model, bucket = self.model, self.bucket
         assert model.optimizer is not None
         if self.means.metrics is not model.metrics:
             raise UsageError(
@@ -240,21 +244,26 @@ class Trainer:
         loss, values = measure(
             model, in_dtype(model, x), y, training=True, generator=self.generator, shard=self.shard, counted=counted
         )
+        if bucket and self.shard:
+            self.means.lay(values, self.shard, self._places)
         if model.trainable_weights:  # else everything is frozen
             if model.mixed:
                 _backward_scaled(loss, model.trainable_weights)
             else:
                 loss.backward()
             due = model.optimizer.is_due
-            group = self.group
-            reduce = group.allreduce if group else None
             weight = counted[0] if counted else 1.0
-            model.optimizer.step(model.flat, reduce, weight, each=group is not None)
+            model.optimizer.step(model.flat, *((bucket.sum, bucket.weigh(weight)) if bucket else (None, weight)))
             if due:
                 constrain(model)
+        elif bucket:
+            bucket.sum()
         for w in model.weights:
             w.grad = None
-        self.means.add(values, listed(x)[0].shape[0], y, self.shard)
+        if bucket:
+            self.means.take_in(bucket.measured)
+        else:
+            self.means.add(values, listed(x)[0].shape[0], y)
 
     def _kind(self) -> dict[str, bool]:
         """What the step is told besides its batch: whether weights change, where they do not in each."""
@@ -272,6 +281,8 @@ class Trainer:
         self.means.reset()
         for w in model.weights:
             w.grad = None
+        if self.group:
+            self._join(self.group)
         if isinstance(samples, Source):
             self._epoch_of(samples, hooks)
             stream.trained(epoch)
@@ -291,7 +302,7 @@ class Trainer:
             for taken in given:
                 endings.callback(taken.close)
             while start < count:
-                if told:
+                if told and self._last is None:
                     hooks("on_train_batch_begin", start // batch_size)
                 whole = (count - start) // batch_size
                 if ahead:  # also where a short batch alone is left: it is taken as after the whole ones
@@ -303,6 +314,8 @@ class Trainer:
                 if not done:
                     with alone(model, (batch_size, *listed(samples.shape)[0][1:]), ahead):
                         self._whole(functools.partial(self._once, step, everything, given, start, batch_size))
+                if self._ended:
+                    break
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
                 start = self.seen = stop
@@ -310,8 +323,7 @@ class Trainer:
                     break
                 if told:
                     hooks("on_train_batch_end", (start - 1) // batch_size, logs=self.means)
-                    self.agree()
-                if model.stop_training:
+                if self._stops(told):
                     break
         stream.trained(epoch)
         return self.means
@@ -343,7 +355,16 @@ class Trainer:
             for w in model.weights:
                 w.grad = None
 
-        group.whole(once, undo)
+        def work() -> None:
+            try:
+                once()
+            except Ended:
+                self._ended = True
+
+        group.whole(work, undo)
+        if self._ended:
+            self._end(group)
+            return
         self._taken += 1
         if group.compared and self._taken % group.compared == 0:
             self._compare(group)
@@ -361,16 +382,17 @@ class Trainer:
             endings.callback(setattr, self, "seen", None)
             batches = endings.enter_context(contextlib.closing(source.epoch()))
             for number, batch in enumerate(batches):
-                if told:
+                if told and self._last is None:
                     hooks("on_train_batch_begin", number)
                 self.one(batch)
+                if self._ended:
+                    break
                 self.seen, self.steps = self.means.count, number + 1
                 if self.checked and self.model.device == "cpu" and not self.means.loss_is_finite():
                     break
                 if told:
                     hooks("on_train_batch_end", number, logs=self.means)
-                    self.agree()
-                if self.model.stop_training:
+                if self._stops(told):
                     break
 
     def one(self, batch: Samples) -> None:
@@ -383,12 +405,51 @@ class Trainer:
 
         with alone(self.model, listed(batch.shape)[0]):
             self._whole(once)
-        self.means.count += len(batch)
+        self.means.count += 0 if self._ended else len(batch)
 
     def _told(self, hooks: Hooks) -> bool:
         """Whether callbacks hear of each batch, on any rank."""
         told = hooks.any(*BATCH)
         return any(self.group.gathered(told)) if self.group else told
+
+    def _join(self, group: Group) -> None:
+        """Have one buffer for what the ranks add up in a step, and nobody who ends the training."""
+        model, size = self.model, self.means.sums.size - 1
+        assert model.optimizer is not None
+        flat = model.optimizer.flat_of(model.flat)
+        if not self.bucket or self.bucket.flat is not flat or self._joined is not self.means:
+            self.bucket, self._joined = Bucket(group, flat, size), self.means
+            self._places = self.means.places(self.bucket.measured)
+        self.bucket.ends._data[...], self._last, self._ended = 0, None, False
+
+    def _stops(self, told: bool) -> bool:
+        """Whether the epoch ends behind this batch. told: whether callbacks have heard of it, on any rank.
+
+        A rank that wants so says it in the sum of the next step, which then no rank makes: so the model is what it was
+        behind this batch, and there is no sum for that alone. Where the sum is on a GPU, and the host does not see it,
+        they ask each other.
+        """
+        if not self.bucket or self.model.device != "cpu":
+            if told:
+                self.agree()
+        elif self.model.stop_training and self._last is None:
+            self.bucket.ends._data[...] = 1
+            self._last = [w.numpy().copy() for w in self._moving()]
+        return bool(self.model.stop_training) and self._last is None
+
+    def _moving(self) -> list[Tensor]:
+        """What a forward pass changes, such as moving statistics."""
+        return [w for layer in self.model.parts for w in layer.state.values()]
+
+    def _end(self, group: Group) -> None:
+        """End the epoch, with the model as it was before the step that was begun: as those know who have ended it."""
+        for each in group.gathered(self._last):
+            for w, before in zip(self._moving(), each or (), strict=False):
+                w._data[...] = before
+                w.changed()
+        for w in self.model.weights:
+            w.grad = None
+        self.model.stop_training = True
 
     def agree(self) -> None:
         """Where a callback on one rank ends the training, all end it there."""

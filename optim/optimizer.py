@@ -249,7 +249,6 @@ class Optimizer:
         parameters: Sequence[Tensor] | Flat,
         reduce: Callable[[backend.Array], None] | None = None,
         weight: Tensor | float = 1.0,
-        each: bool = False,
     ) -> None:
         """Update the parameters in place by their `.grad`; where that is None, by a gradient of 0.
 
@@ -257,26 +256,26 @@ class Optimizer:
         weight decays, until they require a gradient again. The first step lays the parameters into one flat buffer;
         later steps take the same ones. reduce: makes the gradient that of all ranks first, in its buffer. weight: how
         much this gradient counts in a mean over `gradient_accumulation_steps`: the number of samples that the loss is
-        a mean of, say. each: reduce every gradient of such a mean, not the mean alone, so that no
-        rank has a part of its own.
+        a mean of, say.
         Raises UsageError where the parameters are others.
         """
+        flat = self.flat_of(parameters)
+        gradient, runs = flat.collect(), flat.runs()
+        if runs and reduce:
+            reduce(gradient)
+        if runs and self._is_whole(gradient, weight):
+            self.apply(flat.data, gradient, runs)
+            flat.changed()
+
+    def flat_of(self, parameters: Sequence[Tensor] | Flat) -> Flat:
+        """The flat buffer in which a step has these parameters. Raises UsageError where it has others."""
         if self._flat is None:
             self._flat = parameters if isinstance(parameters, Flat) else Flat(parameters)
         elif parameters is not self._flat and not _same(parameters, self._flat):
             raise UsageError(
                 f"this {type(self).__name__} keeps the state of other parameters: make one optimiser for each set."
             )
-        flat = self._flat
-        gradient, runs = flat.collect(), flat.runs()
-        each = each and self.accumulates
-        if runs and reduce and each:
-            reduce(gradient)
-        if runs and self._is_whole(gradient, weight):
-            if reduce and not each:
-                reduce(gradient)
-            self.apply(flat.data, gradient, runs)
-            flat.changed()
+        return self._flat
 
     def _is_whole(self, gradient: backend.Array, weight: Any) -> bool:
         """Whether an update is due: by the gradient itself, or by the mean of several, which then is in its place.

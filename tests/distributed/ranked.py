@@ -6,9 +6,10 @@ import warnings
 import numpy as np
 
 import chalkgrad as cg
-from chalkgrad.distributed import world
+from chalkgrad.distributed import launched, world
 from chalkgrad.models import GPT
 from chalkgrad.nn import Sequential, layers
+from chalkgrad.nn.callbacks import Callback
 from chalkgrad.nn.losses import SparseCategoricalCrossentropy
 
 ROWS, BATCH = 93, 10  # the last batch has 3 rows: with four ranks, one has none
@@ -88,11 +89,45 @@ def masked(dtype):
 KINDS = {"mlp": mlp, "cnn": cnn, "gpt": gpt, "masked": masked, "accumulated": accumulated}
 
 
+class Ending(Callback):
+    """Ends the training within its second epoch, on these ranks."""
+
+    def __init__(self, ranks=(0, 1)):
+        self.ranks = ranks
+
+    def on_train_batch_end(self, batch, logs):
+        if logs["loss"] > 0 and len(self.model.history.epoch) == 1 and batch == 4:
+            self.model.stop_training = launched() == 1 or world().rank in self.ranks
+
+
+def ended(dtype):
+    model, x, y, options = mlp(dtype)
+    return model, x, y, {**options, "callbacks": [Ending()]}
+
+
+def ended_by_one(dtype):
+    model, x, y, options = mlp(dtype)
+    return model, x, y, {**options, "callbacks": [Ending([1])]}
+
+
+ENDED = {"ended": ended, "ended_by_one": ended_by_one}
+
+
+def plain(batches):
+    """How often a rank asks MPI in two epochs of so many batches, with metrics and a callback that hears of each."""
+    group, x = world(), np.ones((4 * batches, 3))
+    model = Sequential([layers.Dense(4, "relu"), layers.Dense(1)], seed=1)
+    model.compile(cg.optim.Adam(global_clipnorm=1.0, gradient_accumulation_steps=2), "mse", metrics=["mae", "r2_score"])
+    begin = group.watch.calls
+    model.fit(x, x[:, :1], batch_size=4, epochs=2, verbose=0, callbacks=[Ending([])], distributed=group)
+    return group.watch.calls - begin
+
+
 def trained(kind, dtype, epochs, distributed, **changed):
     """The weights, and the history, row by row."""
-    model, x, y, options = KINDS[kind](dtype)
+    model, x, y, options = {**KINDS, **ENDED}[kind](dtype)
     options |= changed
-    if kind != "mlp":
+    if kind not in ("mlp", *ENDED):
         options["validation_data"] = (x[:50], y[:50])
     history = model.fit(
         x, y, batch_size=BATCH, epochs=epochs, seed=3, verbose=0, distributed=distributed, **options
@@ -109,6 +144,8 @@ def trained(kind, dtype, epochs, distributed, **changed):
 if __name__ == "__main__":
     warnings.simplefilter("error")
     group, (kinds, dtype, epochs, out) = world(), sys.argv[1:]
+    _, few, many = map(plain, (2, 10, 30))
+    assert many - few == 2 * 20, "a step asks MPI once"
     for kind in kinds.split(","):
         weights, history = trained(kind, dtype, int(epochs), True)
         ranks = group.gathered((weights.tobytes(), history.tobytes()))
