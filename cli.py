@@ -506,6 +506,7 @@ Examples:
 @click.option("--contestants", metavar="NAME,…", default="", help="These alone, and numpy, which all are held against.")
 @click.option("--rounds", type=Whole(1), metavar="N", help="Timed repetitions of each contestant.  [default: 9; 5]")
 @seed_option("What the turns are drawn from.")
+@click.option("--max-seconds", type=float, metavar="S", callback=check_rate, help="On a GPU: for each section.")
 @click.option("--growth", is_flag=True, help="Instead: how the cost grows with batch, width, depth, samples, length.")
 @click.option(
     "--json", "json_file", metavar="[FILE]", is_flag=False, flag_value="",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import drawing
 from ..drawing import BLUE, DASHES, GREEN, GREY, INK, ORANGE, PALE, Curve
-from .gpu.crossover import crossing, speedups
+from .gpu.crossover import SWEEPS, crossing, speedups
 from .speed.contestants import OURS, YARDSTICK
 from .speed.growth import exponent, medians
 from .speed.results import (
@@ -44,8 +44,8 @@ def pictures(results: Results, growth: Results | None, gpu: Results | None) -> d
     if gpu and "mnist" in sections and finished(sections["mnist"]):
         machine = {**gpu["machine"], "processor": f"{gpu['machine']['gpu']}; {gpu['machine']['processor']}"}
         found["gpu-mnist.svg"] = bars({"machine": machine, "workloads": {"mnist": sections["mnist"]}})
-    if gpu and "crossover" in sections:
-        found["gpu-crossover.svg"] = speedup(gpu)
+    if gpu:
+        found |= {f"gpu-{name}.svg": speedup(gpu, name) for name in SWEEPS if name in sections}
     return found
 
 
@@ -145,9 +145,9 @@ def curves(growth: Results) -> bytes:
     return drawing.svg(figure)
 
 
-def speedup(results: Results) -> bytes:
+def speedup(results: Results, name: str = "crossover") -> bytes:
     """How many times as fast the GPU is, against the width, a line for each batch; a ring where it overtakes."""
-    section, machine = results["sections"]["crossover"], results["machine"]
+    section, machine = results["sections"][name], results["machine"]
     told = f"{machine['gpu']} against {_caption(machine, 'ring: the GPU overtakes')}"
     figure, (axes,) = drawing.panels(7.5, [3.8], caption=told)
     if section["status"] != OK:
@@ -166,7 +166,8 @@ def speedup(results: Results) -> bytes:
     axes.axhline(1.0, color=INK, linewidth=1, linestyle=DASHES)
     drawing.plot(
         axes, lines, title="a captured training step: how many times as fast the GPU is", logarithmic="xy",
-        x="width of the two hidden layers", y="the CPU's time / the GPU's", ticks=section["widths"],
+        x="filters of the first layer" if section.get("convolutional") else "width of the two hidden layers",
+        y="the CPU's time / the GPU's", ticks=section["widths"],
         shown=lambda value: f"{ratio_text(value)} ×",
     )  # fmt: skip
     return drawing.svg(figure)

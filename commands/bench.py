@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ class Request:
     seed: int = 0
     growth: bool = False
     device: str = "cpu"
+    max_seconds: float | None = None
     json_file: str | None = None
     svg_file: str | None = None
     csv_file: str | None = None
@@ -135,10 +137,11 @@ def _gpu(request: Request) -> Work:
     plan = replace(_plan(request), limit=QUICK_LIMIT)
 
     def work(tell: Tell, show: Show) -> dict[str, Any]:
-        def seen(name: str, section: Mapping[str, Any]) -> None:
-            show(*prose.part(name, section))
+        def seen(name: str, section: Mapping[str, Any], results: Results) -> None:
+            show(*prose.part(name, section, results))
 
-        return measure_gpu(request.device, sections, contestants, plan, tell, seen)
+        seconds = request.max_seconds or math.inf
+        return measure_gpu(request.device, sections, contestants, plan, tell, seen, seconds)
 
     return work
 
@@ -154,6 +157,8 @@ def _refuse(request: Request, kind: str) -> None:
              "--compare": request.old_file, "--roofline": request.roofline_file}  # fmt: skip
     if kind == "gpu":
         given = {"--growth": request.growth, "--compare": request.old_file, "--roofline": request.roofline_file}
+    if kind != "gpu" and request.max_seconds:
+        raise UsageError("--max-seconds goes with --device gpu alone.")
     for name, value in given.items():
         if value and kind == "growth":
             raise UsageError(f"{name} does not go with --growth, which has sizes and contestants of its own.")

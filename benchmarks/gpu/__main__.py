@@ -45,7 +45,9 @@ GRACE = 10.0
 """Seconds between asking a step that is late to end and ending it."""
 TAIL = 14
 """Lines of a log in the summary."""
-SECTIONS = {"mnist": 125.0, "epoch": 15.0, "launch": 15.0, "products": 20.0, "crossover": 55.0}
+SECTIONS = {
+    "mnist": 115.0, "epoch": 10.0, "launch": 10.0, "products": 20.0, "crossover": 40.0, "cnn": 25.0, "energy": 10.0,
+}  # fmt: skip
 """The sections of `chalkgrad bench --device gpu`, and their seconds."""
 QUICK_TESTS = "tests/nn/test_gpu_training.py"
 SANITIZED = tuple(f"tests/nn/test_gpu_{name}.py" for name in ("training", "convolution", "sequences"))
@@ -73,6 +75,7 @@ def steps_for(quick: bool, standin: bool) -> list[Step]:
     """All steps in their order. standin: CuPy is that of the tests."""
     command, here = ("-m", "chalkgrad"), "chalkgrad.benchmarks.gpu"
     small = ("--quick",) if quick else ()
+    rounds = ("--rounds", "3" if quick else "7")
     click, pytest = ("click", "rich"), ("pytest", "hypothesis", "mpmath")
     return [
         Step("doctor", (*command, "doctor"), 15, click),
@@ -81,8 +84,8 @@ def steps_for(quick: bool, standin: bool) -> list[Step]:
              (*click, "hypothesis", "mpmath")),
         Step("replays", ("-m", f"{here}.replays", "--json", "replays.json", *small), 25),
         *(
-            Step(f"bench {name}", (*command, "bench", "--device", "gpu", "--only", name, "--rounds",
-                                   "3" if quick else "7", "--json", f"{name}.json", *small), seconds, click)
+            Step(f"bench {name}", (*command, "bench", "--device", "gpu", "--only", name, *rounds, *small,
+                                   "--max-seconds", f"{seconds * 0.8:g}", "--json", f"{name}.json"), seconds, click)
             for name, seconds in SECTIONS.items()
         ),
         Step("sanitizer", _pytest(True, standin, *SANITIZED[: 1 if quick else None]), 45, pytest, at_root=True,

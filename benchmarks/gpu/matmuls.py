@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ...engine import backend
 from ...engine.cuda.cublas import takes
 from ...engine.cuda.launch import gpu_named
-from ..speed.limits import products_of
-from ..speed.workloads import Training
+from ..speed.limits import products_of, work_of
+from ..speed.workloads import Convolutional, Training
 from ..timing import in_turns
+from .peaks import PRECISIONS
 from .steps import drawn
 
 
@@ -19,9 +20,10 @@ def of_step(sizes: tuple[int, ...], batch: int) -> dict[tuple[int, int, int, boo
     return products_of(Training("random", batch, sizes, batch))
 
 
-def flops_of(sizes: tuple[int, ...], batch: int) -> int:
-    """Multiplications and additions in the products of a step."""
-    return sum(2 * n * k * m * times for (n, k, m, _, _), times in of_step(sizes, batch).items())
+def flops_of(sizes: tuple[int, ...], batch: int, filters: tuple[int, ...] = ()) -> int:
+    """Multiplications and additions in the products of a step, convolutions being products of columns."""
+    task = ("random", batch, sizes, batch)
+    return work_of(Convolutional(*task, filters=filters) if filters else Training(*task))["flops"]
 
 
 class Products:
@@ -50,6 +52,27 @@ class Products:
         with backend.working(self.device, "the products of a step"):
             for a, b, out in self.calls:
                 self.product(a, b, out)
+
+
+SIDE, QUICK_SIDE = 8192, 64
+
+
+def square_rates(device: str, quick: bool) -> dict[str, Any]:
+    """Operations a second of one large square product of float32 by cuBLAS, by how its factors are rounded."""
+    blas, side = gpu_named(device).blas, QUICK_SIDE if quick else SIDE
+    if blas is None:
+        return {}
+    a, b = (backend.send(drawn(side, side, 2)[0], device) for _ in range(2))
+    with backend.working(device, "a large product"):
+        out = backend.load_cupy().empty((side, side), "float32")
+
+        def product(precision: str) -> Any:
+            with backend.working(device, "a large product"):
+                blas.product(a, b, out, precision)
+
+        works = {precision: partial(product, precision) for precision in PRECISIONS}
+        seconds = in_turns(works, 1 if quick else 3, 1 if quick else 5, device)
+    return {p: {"side": side, "flops_per_second": 2 * side**3 / took} for p, took in seconds.items()}
 
 
 def bare_seconds(device: str, sizes: tuple[int, ...], batch: int, rounds: int, times: int) -> tuple[float, str]:

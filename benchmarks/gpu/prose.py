@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ... import __version__
 from ..peers import table
 from ..speed.contestants import GPU_CONTESTANTS, OURS, YARDSTICK
+from ..speed.machines import side_by_side
 from ..speed.results import (
     OK,
     Results,
@@ -26,36 +28,72 @@ from ..speed.results import (
     unfinished,
 )
 from ..speed.workloads import GPU_WORKLOAD
-from .crossover import crossing, speedups
+from .crossover import SWEEPS, crossing, flops_of_cell, speedups
+from .kept import PROBES, PROOFS, Run
+from .peaks import peaks
 
-PICTURES = {"mnist": "gpu-mnist.svg", "crossover": "gpu-crossover.svg"}
+PICTURES = {"mnist": "gpu-mnist.svg", "crossover": "gpu-crossover.svg", "cnn": "gpu-cnn.svg"}
 COMMAND = "python3 benchmarks/gpu --out FOLDER"
 Section = Mapping[str, Any]
 
 
-def page(results: Results | None, folder: str) -> list[str]:
-    """The section; where there are no results it says so. folder: of the pictures, seen from the page."""
-    if results is None:
+def page(runs: Sequence[Run], folder: str) -> list[str]:
+    """The section: the first run in full, all beside it; where there is none it says so.
+
+    folder: of the pictures, seen from the page.
+    """
+    if not runs:
         return [
             "## On a GPU",
             f"Nothing has been measured on a GPU yet. `{COMMAND}`, run in a checkout on a machine with one, does it, "
-            "with the proof that the GPU computes what the CPU does, in at most eight minutes; it leaves `gpu.json` "
-            "in the folder, for `benchmarks/results/`, from which this section is written then.",
+            "with the proof that the GPU computes what the CPU does, in at most eight minutes; its folder goes into "
+            "`benchmarks/results/gpu/`, from which this section is written then.",
         ]
-    parts = ["## On a GPU", _opening(results)]
+    results, found = runs[0].results, runs[0].found
+    parts = ["## On a GPU", _opening(results), *_held(found)]
     for name, section in results["sections"].items():
-        parts += part(name, section)
+        parts += part(name, section, results)
         if section["status"] == OK and name in PICTURES:
             parts.append(f"![{name}, on a GPU]({folder}/{PICTURES[name]})")
+    parts += _probes(found.get(PROBES))
+    if runs[1:]:
+        parts += ["### Several machines", *side_by_side([run.results for run in runs])]
     return [*parts, _repeat()]
 
 
-def part(name: str, section: Section) -> list[str]:
-    """What was found in a section."""
+def part(name: str, section: Section, results: Results) -> list[str]:
+    """What was found in a section of these results."""
     if section["status"] != OK:
         return [f"`{name}` was not measured: {section['reason']}"]
-    writers = {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "products": _products, "crossover": _crossover}
-    return writers[name](section)
+    if name in SWEEPS:
+        return _crossover(section, *peaks(results))
+    if name == "products":
+        return _products(section, *peaks(results))
+    return {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "energy": _energy}[name](section)
+
+
+def _held(found: Mapping[str, Any]) -> list[str]:
+    """What the proofs beside the run found."""
+    lines = [line for name in PROOFS if name in found for line in found[name]["text"]]
+    return ["### What the run proved", "\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _probes(probes: Mapping[str, Any] | None) -> list[str]:
+    """Figures that were written down by hand."""
+    if probes is None:
+        return []
+    suite, first = probes["suite"], probes["first_fit_seconds"]
+    took = ", ".join(f"{seconds:g} s ({state})" for state, seconds in first.items())
+    parts = ["### What else was seen on that machine", probes["told"]]
+    for found in probes["tables"]:
+        rows = [[name, *map(seconds_text, seconds)] for name, seconds in found["seconds"].items()]
+        parts += [f"{found['title']}:", table(["", *found["head"]], rows)]
+    return [
+        *parts,
+        f"The first `fit` of a process took {took}. The suite there: {suite['passed']:,} tests passed, "
+        f"{suite['failed']} failed. Wrong was then:",
+        "\n".join(f"- {failure}" for failure in probes["failures"]),
+    ]
 
 
 def _opening(results: Results) -> str:
@@ -63,6 +101,8 @@ def _opening(results: Results) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     rounding = "; ".join(f"{name}: {setting}" for name, setting in machine["float32_products"].items())
     size = " A quick run, with tiny sizes: its times say nothing." if results["quick"] else ""
+    if results["chalkgrad"] != __version__:
+        size += " What has changed in chalkgrad since then has not been run there: these are the figures of that state."
     return (
         f"{machine['gpu']} ({machine['gpu_memory_bytes'] / 2**30:.0f} GiB, compute capability "
         f"{machine['compute_capability']}), driver {machine['driver']}, CUDA {machine['cuda_runtime']}, CuPy "
@@ -127,41 +167,83 @@ def _launch(section: Section) -> list[str]:
     ]
 
 
-def _products(section: Section) -> list[str]:
+def _products(section: Section, peak: Mapping[str, float], source: str) -> list[str]:
+    rates = [section["step_flops_per_second"], section["products_flops_per_second"]]
+    shares = [f"{rate / 1e12:.1f}" + (f" ({rate / peak['float32']:.0%})" if peak else "") for rate in rates]
     sizes = "-".join(map(str, section["sizes"]))
     return [
         "### Large products",
         f"A step of {sizes}, batch {section['batch']:,}, in {section['dtype']}, takes "
         f"{seconds_text(section['step_seconds'])}; its matrix products alone, forward and backward, by {section['by']} "
         f"on the same shapes, take {seconds_text(section['products_seconds'])}. The whole step takes "
-        f"**{ratio_text(section['ratio'])} ×** as long ({section['step_flops_per_second'] / 1e12:.1f} and "
-        f"{section['products_flops_per_second'] / 1e12:.1f} TFLOP/s).",
+        f"**{ratio_text(section['ratio'])} ×** as long: {' and '.join(shares)} TFLOP/s"
+        + (f" of the card's {peak['float32'] / 1e12:.3g} ({source})." if peak else "."),
+        _rounded(section, peak, source),
     ]
 
 
-def _crossover(section: Section) -> list[str]:
+def _rounded(section: Section, peak: Mapping[str, float], source: str) -> str:
+    """The same step with rounded factors, and large products, where they were measured."""
+    rows = []
+    for precision, rate in section.get("square", {}).items():
+        step = section["rounded"].get(precision, section)
+        rates = [step["step_flops_per_second"], rate["flops_per_second"]]
+        shares = [f"{rate / peak[precision]:.0%}" if precision in peak else "–" for rate in rates]
+        told = [f"{rate / 1e12:.1f} ({share})" for rate, share in zip(rates, shares, strict=True)]
+        rows.append([precision, seconds_text(step["step_seconds"]), *told])
+    head = ["factors rounded to", "a step", "TFLOP/s of its products", f"of one large product (shares: {source})"]
+    return table(head, rows) if rows else ""
+
+
+def _energy(section: Section) -> list[str]:
+    heading = "### Energy"
+    if "absent" in section:
+        return [heading, f"Not measured: {section['absent']}."]
+    rows = [
+        [name, f"{found['joules'] * 1e3:.3g} mJ", f"{found['watts']:.0f} W", seconds_text(found["seconds"])]
+        for name, found in section["nets"].items()
+    ]
+    told = f"Of the whole card, by its own counter (NVML); {section['idle_watts']:.0f} W just before."
+    return [heading, told, table(["captured steps", "a step", "while it trains", "time of a step"], rows)]
+
+
+def _crossover(section: Section, peak: Mapping[str, float], source: str) -> list[str]:
     cells = {(cell["batch"], cell["width"]): cell for cell in section["cells"]}
     head = ["batch, width", *(f"{width:,}" for width in section["widths"]), "the GPU wins from"]
     rows = []
     for batch in section["batches"]:
         found = crossing(*speedups(section, batch))
         start = "–" if found is None else f"{found:.0f}"
-        rows.append([f"{batch:,}", *(_cell(cells[batch, width]) for width in section["widths"]), start])
-    reasons = [f"- width {c['width']:,}, batch {c['batch']:,}: {c['reason']}" for c in section["cells"] if not c["cpu"]]
+        found_cells = (_cell(cells[batch, width], section, peak) for width in section["widths"])
+        rows.append([f"{batch:,}", *found_cells, start])
+    reasons = [
+        f"- width {c['width']:,}, batch {c['batch']:,}: {c['reason']}" for c in section["cells"] if "reason" in c
+    ]
+    net, title = f"{section['inputs']}-width-width-{section['classes']}", "width × batch"
+    if section.get("convolutional"):
+        net = "a CNN (3×3 convolutions, as many as the width and twice as many, each pooled, and a dense layer)"
+        title = "a CNN, width × batch"
     return [
-        "### Width × batch: CPU against GPU",
-        f"A step of {section['inputs']}-width-width-{section['classes']}, captured on both: CPU / GPU, and how many "
-        "times as fast the GPU is.",
+        f"### {title[0].upper()}{title[1:]}: CPU against GPU",
+        f"A step of {net}, captured on both: CPU / GPU, and how many "
+        "times as fast the GPU is"
+        + (
+            f"; then the share of the card's float32 peak, {peak['float32'] / 1e12:.3g} TFLOP/s ({source}), that "
+            "the GPU's matrix products make."
+            if peak
+            else "."
+        ),
         table(head, rows),
         "\n".join(reasons),
     ]
 
 
-def _cell(cell: Section) -> str:
-    gpu = seconds_text(cell["gpu"])
-    if not cell["cpu"]:
-        return f"– / {gpu}"
-    return f"{seconds_text(cell['cpu'])} / {gpu} ({ratio_text(cell['cpu'] / cell['gpu'])} ×)"
+def _cell(cell: Section, section: Section, peak: Mapping[str, float]) -> str:
+    gpu = seconds_text(cell["gpu"]) if cell["gpu"] else "–"
+    share = f"; {flops_of_cell(section, cell) / cell['gpu'] / peak['float32']:.1%}" if peak and cell["gpu"] else ""
+    if not cell["cpu"] or not cell["gpu"]:
+        return f"– / {gpu}{share}"
+    return f"{seconds_text(cell['cpu'])} / {gpu} ({ratio_text(cell['cpu'] / cell['gpu'])} ×){share}"
 
 
 def _repeat() -> str:

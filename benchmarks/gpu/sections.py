@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...engine import backend
@@ -15,8 +17,10 @@ from ..speed.problems import make_problem
 from ..speed.results import FAILED, GPU, OK, head
 from ..speed.runner import Plan, Tell, run_workload
 from ..speed.workloads import GPU_WORKLOAD
-from .crossover import measure_crossover
-from .matmuls import bare_seconds, flops_of
+from .crossover import SWEEPS, measure_crossover
+from .energy import measure_energy
+from .matmuls import bare_seconds, flops_of, square_rates
+from .peaks import PRECISIONS
 from .steps import Steps, drawn, free, steps
 
 SECTIONS: Mapping[str, str] = {
@@ -25,9 +29,14 @@ SECTIONS: Mapping[str, str] = {
     "launch": "launch time and device time of a step, captured and on the tape",
     "products": "a step of a network 4,096 wide, batch 8,192, against its bare matrix products",
     "crossover": "width × batch of a step, CPU against GPU",
+    "cnn": "the same of a small CNN",
+    "energy": "the energy of a step, where NVML tells it",
 }
 """What is measured, by name."""
-Seen = Callable[[str, Mapping[str, Any]], None]
+PREPARING = 0.7
+"""The part of a section's time after which no further contestant is prepared."""
+Seen = Callable[[str, Mapping[str, Any], Mapping[str, Any]], None]
+"""Called with a section's name, the section, and all results so far."""
 
 
 def find_sections(names: Sequence[str]) -> list[str]:
@@ -104,7 +113,7 @@ ROUNDS, QUICK_ROUNDS = 5, 1
 
 
 def measure_products(device: str, quick: bool) -> dict[str, Any]:
-    """A captured step, the products alone, and the ratio."""
+    """A captured step, the products alone, and the ratio; and the same step with its factors rounded."""
     sizes, batch = (QUICK_WIDE, QUICK_WIDE_BATCH) if quick else (WIDE, WIDE_BATCH)
     rounds = QUICK_ROUNDS if quick else ROUNDS
     x, labels = drawn(STEPS * batch, sizes[0], sizes[-1])
@@ -113,7 +122,13 @@ def measure_products(device: str, quick: bool) -> dict[str, Any]:
         standing = training.standing()
     bare, by = bare_seconds(device, sizes, batch, rounds, STEPS)
     flops = flops_of(sizes, batch)
+    rounded = {}
+    for precision in PRECISIONS[1:]:
+        with steps(device, sizes, x, labels, batch, rate=1e-4, precision=precision) as training:
+            seconds = training.seconds(rounds, 3, 5.0)
+            rounded[precision] = {"step_seconds": seconds, "step_flops_per_second": flops / seconds}
     return {
+        "rounded": rounded, "square": square_rates(device, quick),
         "sizes": list(sizes), "batch": batch, "dtype": "float32", "standing": standing, "by": by, "flops": flops,
         "step_seconds": step, "products_seconds": bare, "ratio": step / bare,
         "step_flops_per_second": flops / step, "products_flops_per_second": flops / bare,
@@ -121,16 +136,31 @@ def measure_products(device: str, quick: bool) -> dict[str, Any]:
 
 
 def measure_gpu(
-    device: str, names: Iterable[str], contestants: Sequence[Contestant], plan: Plan, tell: Tell, seen: Seen
+    device: str,
+    names: Iterable[str],
+    contestants: Sequence[Contestant],
+    plan: Plan,
+    tell: Tell,
+    seen: Seen,
+    seconds: float = math.inf,
 ) -> dict[str, Any]:
-    """Measure the sections; `seen` is shown each. Raises DeviceError where the device cannot be used."""
+    """Measure the sections; `seen` is shown each. Raises DeviceError where the device cannot be used.
+
+    seconds: for each section; what a long one then leaves out, it says.
+    """
     device = backend.resolve_device(device)
+
+    def until(part: float = 1.0) -> float:
+        return time.perf_counter() + part * seconds
+
     works: dict[str, Callable[[], dict[str, Any]]] = {
-        "mnist": lambda: measure_contestants(device, contestants, plan, tell),
+        "mnist": lambda: measure_contestants(device, contestants, replace(plan, until=until(PREPARING)), tell),
         "epoch": lambda: measure_epoch(device, plan.quick),
         "launch": lambda: measure_launches(device, plan.quick),
         "products": lambda: measure_products(device, plan.quick),
-        "crossover": lambda: measure_crossover(device, plan.quick, tell),
+        "crossover": lambda: measure_crossover(device, plan.quick, tell, SWEEPS["crossover"], until()),
+        "cnn": lambda: measure_crossover(device, plan.quick, tell, SWEEPS["cnn"], until()),
+        "energy": lambda: measure_energy(device, plan.quick),
     }
     run = head(GPU, plan.quick)
     results: dict[str, Any] = {
@@ -146,5 +176,5 @@ def measure_gpu(
             section = {"status": FAILED, "reason": f"{type(error).__name__}: {error}"}
         section["took_seconds"] = time.perf_counter() - begin
         results["sections"][name] = section
-        seen(name, section)
+        seen(name, section, results)
     return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,6 @@ from typing import Any
 import numpy
 
 from ...engine import backend, random
-from ...nn import layers
 from ...nn.hooks import Hooks
 from ...nn.measuring import RunningMeans
 from ...nn.samples import Samples
@@ -19,6 +19,7 @@ from ...nn.sequential import Sequential
 from ...nn.trainer import Trainer
 from ...optim import Adam
 from ...replay.gpu import GpuProgram
+from ..speed.adapters.ours import stacked
 
 LOSS = "sparse_categorical_crossentropy"
 DRAWN = 4096
@@ -34,23 +35,23 @@ def drawn(count: int, inputs: int, classes: int, dtype: str = "float32") -> tupl
 
 
 class Steps:
-    """A network of dense layers with ReLU between them, and Adam, trained on samples that are on the device.
+    """A network of layers with ReLU between them, and Adam, trained on samples that are on the device.
 
-    sizes: of the layers, inputs first. captured: replay a recorded step; otherwise each goes over the tape. weights:
-    to begin with; None draws them. shuffle: take the samples in a new order in each epoch.
+    sizes: of the dense layers, inputs first. filters: of layers of convolutions before them, over square images.
+    precision: to which dense layers round what they multiply. captured: replay a recorded step; otherwise each goes
+    over the tape. weights: to begin with; None draws them. shuffle: take the samples in a new order in each epoch.
     """
 
     def __init__(
         self, device: str, sizes: Sequence[int], x: Any, labels: Any, batch: int, *, captured: bool = True,
-        weights: Sequence[Any] | None = None, rate: float = 1e-3, shuffle: bool = False,
+        weights: Sequence[Any] | None = None, rate: float = 1e-3, shuffle: bool = False, filters: Sequence[int] = (),
+        precision: str = "float32",
     ) -> None:  # fmt: skip
         self.device, self.batch, self.count, self.shuffle = device, batch, -(-len(x) // batch), shuffle
-        *hidden, classes = sizes[1:]
-        self.model = Sequential(
-            [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")],
-            dtype=x.dtype.name, device=device,
-        )  # fmt: skip
-        self.model.build((sizes[0],))
+        side = math.isqrt(sizes[0])
+        x = x.reshape(len(x), side, side, 1) if filters else x
+        self.model = Sequential(stacked(sizes, filters, precision), dtype=x.dtype.name, device=device)
+        self.model.build(x.shape[1:])
         if weights is not None:
             self.model.set_weights(weights)
         self.model.compile(Adam(rate), LOSS, run_eagerly=not captured, jit_compile=False)

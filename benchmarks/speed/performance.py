@@ -2,8 +2,8 @@
 
     python -m chalkgrad.benchmarks.speed.performance --results SPEED.json --growth GROWTH.json --out docs/performance.md
 
-The pictures go into the folder `pictures` beside the page. What was measured on a GPU is read from --gpu, which
-without it is gpu.json beside SPEED.json.
+The pictures go into the folder `pictures` beside the page. What was measured on GPUs is read from the folders in --gpu,
+which without it is the folder gpu beside SPEED.json.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ...engine.files import write_file
 from ...errors import ChalkgradError
 from ..charts import pictures
 from ..gpu import prose
+from ..gpu.kept import Run, runs
 from ..peers import command_line, table, write
 from ..steadiness import doubtful
 from .contestants import CONTESTANTS, OURS, YARDSTICK
 from .growth import exponent, medians
 from .results import (
-    GPU,
     GROWTH,
     OK,
     Record,
@@ -48,7 +48,7 @@ from .results import (
 PICTURES = "pictures"
 
 
-def page(results: Results, growth: Results | None, gpu: Results | None = None) -> str:
+def page(results: Results, growth: Results | None, gpu: Sequence[Run] = ()) -> str:
     """The document."""
     parts = [
         "# Performance",
@@ -295,16 +295,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line("speed.performance", __doc__)
     parser.add_argument("--results", required=True, help="what `chalkgrad bench --json` wrote")
     parser.add_argument("--growth", help="what `chalkgrad bench --growth --json` wrote")
-    parser.add_argument("--gpu", help="what `chalkgrad bench --device gpu --json` wrote")
+    parser.add_argument("--gpu", help="the folder of runs on GPUs, each in a folder of its own")
     parser.add_argument("--out", required=True, help="the page to write (Markdown)")
     options = parser.parse_args(arguments)
     try:
         results = read(options.results)
         growth = read(options.growth, GROWTH) if options.growth else None
-        beside = Path(options.results).with_name("gpu.json")
-        measured = options.gpu or (str(beside) if beside.is_file() else None)
-        gpu = read(measured, GPU) if measured else None
-        for name, picture in pictures(results, growth, gpu).items():
+        gpu = runs(Path(options.gpu or Path(options.results).with_name("gpu")))
+        for name, picture in pictures(results, growth, gpu[0].results if gpu else None).items():
             write_file(Path(options.out).parent / PICTURES / name, picture)
         write(options.out, page(results, growth, gpu))
     except ChalkgradError as error:

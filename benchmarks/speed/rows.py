@@ -27,6 +27,12 @@ def rows(results: Results) -> Iterator[dict[str, Any]]:
     for name, record in records(results).items():
         for contestant in record["contestants"]:
             yield machine | {"workload": name, "contestant": contestant, **_row(record, contestant)}
+    for cell, kind, convolutional in cells(results):
+        yield machine | {
+            "workload": "a CNN, width × batch" if convolutional else "width × batch",
+            "contestant": f"{cell['width']} wide, batch {cell['batch']:,}, {kind}", "status": OK, "unit": "step",
+            "median_seconds": cell[kind],
+        }  # fmt: skip
     for name, sweep in results.get("sweeps", {}).items():
         for contestant in sweep["lines"]:
             for size, seconds in zip(*medians(sweep, contestant), strict=True):
@@ -41,6 +47,15 @@ def records(results: Results) -> Mapping[str, Record]:
     if "workloads" in results:
         return results["workloads"]  # type: ignore[no-any-return]
     return {name: s for name, s in results.get("sections", {}).items() if "contestants" in s}
+
+
+def cells(results: Results) -> Iterator[tuple[Record, str, bool]]:
+    """Of a run on a GPU: what was timed of width × batch, on the CPU and on the GPU, and whether of a CNN."""
+    for section in results.get("sections", {}).values():
+        for cell in section.get("cells", ()):
+            for kind in ("cpu", "gpu"):
+                if cell[kind]:
+                    yield cell, kind, section.get("convolutional", False)
 
 
 def _row(record: Record, name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Contestants, each in its process, take turns, round after round, and only one of
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,13 +34,16 @@ Seen = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is done. rounds: timed repetitions of each contestant. pause, limit: in seconds."""
+    """How a run is done. rounds: timed repetitions of each contestant. pause, limit: in seconds. until: when, by
+    time.perf_counter, no further contestant is prepared; the time that is then left serves the rounds.
+    """
 
     quick: bool = False
     rounds: int = ROUNDS
     seed: int = 0
     pause: float = PAUSE
     limit: float = LIMIT
+    until: float = math.inf
 
 
 def measure_speed(
@@ -101,6 +105,9 @@ def run_workload(workload: Workload, contestants: Sequence[Contestant], plan: Pl
                 continue
             tell(f"{workload.name}: preparing {contestant.name}")
             entry = entries[contestant.name]
+            if time.perf_counter() > plan.until:
+                entry |= {"status": UNAVAILABLE, "reason": "left out: no time was left"}
+                continue
             started = time.perf_counter()
             way = contestant.module, contestant.variant, task, contestant.device
             process = processes[contestant.name] = stack.enter_context(Process(work, *way, limit=plan.limit))

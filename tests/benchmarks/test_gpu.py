@@ -5,18 +5,22 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from chalkgrad.benchmarks import charts
 from chalkgrad.benchmarks.gpu import __main__ as whole
-from chalkgrad.benchmarks.gpu import crossover, matmuls, proofs, prose, sections, steps
+from chalkgrad.benchmarks.gpu import crossover, energy, kept, matmuls, peaks, proofs, prose, sections, steps
+from chalkgrad.benchmarks.gpu.kept import Run
 from chalkgrad.benchmarks.machine import host
 from chalkgrad.benchmarks.speed import performance
 from chalkgrad.benchmarks.speed.contestants import GPU_CONTESTANTS
 from chalkgrad.benchmarks.speed.results import GPU, read
+from chalkgrad.benchmarks.speed.runner import Plan, run_workload
 from chalkgrad.benchmarks.speed.workloads import GPU_WORKLOAD
 from chalkgrad.cli import cli
 from chalkgrad.engine import backend
@@ -55,8 +59,17 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     assert found["sections"]["products"]["by"] == "cuBLAS"
     assert "CPU against GPU" in shown
     assert "<svg" in drawn.read_text()
-    text = "\n".join(prose.page(found, "pictures"))
-    for heading in ("on the device", "What an epoch moves", "Launch time", "Large products", "Width × batch"):
+    text = "\n".join(prose.page([Run(found)], "pictures"))
+    headings = (
+        "on the device",
+        "What an epoch moves",
+        "Launch time",
+        "Large products",
+        "Width × batch",
+        "A CNN",
+        "Energy",
+    )
+    for heading in headings:
         assert heading in text
 
 
@@ -190,7 +203,8 @@ def test_products_of_a_step():
 
 def test_every_batch_of_the_sweep_has_its_steps():
     for counts in crossover.STEPS.values():
-        assert {*crossover.BATCHES, *crossover.QUICK_BATCHES} <= counts.keys()
+        for sweep in crossover.SWEEPS.values():
+            assert {*sweep.batches, *sweep.quick_batches} <= counts.keys()
 
 
 def test_where_the_gpu_begins_to_win():
@@ -279,13 +293,18 @@ def results():
 
 
 def test_the_page_without_results():
-    (heading, told) = prose.page(None, "pictures")
+    (heading, told) = prose.page([], "pictures")
     assert heading == "## On a GPU"
     assert told.startswith("Nothing has been measured on a GPU yet. `python3 benchmarks/gpu --out FOLDER`")
 
 
 def test_the_page_with_results():
-    text = "\n\n".join(prose.page(results(), "pictures"))
+    found = {"replays": {"text": ["holds: it does"]}, "agreement": {"text": ["2.6e-08 apart"]}}
+    text = "\n\n".join(prose.page([Run(results(), found), Run(results())], "pictures"))
+    assert "What has changed in chalkgrad since then has not been run there" in text
+    assert "- 2.6e-08 apart\n- holds: it does" in text
+    assert "- B: A card; " in text
+    assert "| 128 wide, batch 32, gpu | 1 ms | 1 ms |" in text
     assert "A card (80 GiB" in text
     assert "| **captured** | 10 ms | 10 ms – 10 ms | 1.00 (1.00 – 1.00) | 1 s |" in text
     assert "- jax scan, unavailable: not here" in text
@@ -300,12 +319,78 @@ def test_the_page_takes_the_results_beside_those_of_the_cpu(tmp_path):
     arguments = ["--results", str(tmp_path / "speed.json"), "--out", str(tmp_path / "page.md")]
     assert performance.main(arguments) == 0
     assert "Nothing has been measured on a GPU yet." in (tmp_path / "page.md").read_text()
-    (tmp_path / "gpu.json").write_text(json.dumps(results()))
+    (tmp_path / "gpu" / "a-card").mkdir(parents=True)
+    (tmp_path / "gpu" / "a-card" / "gpu.json").write_text(json.dumps(results()))
     assert performance.main(arguments) == 0
     assert "A card (80 GiB" in (tmp_path / "page.md").read_text()
-    for name in prose.PICTURES.values():
+    for name in ("gpu-mnist.svg", "gpu-crossover.svg"):
         assert f"pictures/{name}" in (tmp_path / "page.md").read_text()
         assert "<svg" in (tmp_path / "pictures" / name).read_text()
+
+
+def test_a_card_whose_peak_is_known_and_another():
+    square = {"products": {"square": {"tf32": {"flops_per_second": 2e13}}}}
+    known, other = (results() | {"machine": {"gpu": name}, "sections": square} for name in ("NVIDIA H200", "A card"))
+    assert peaks.peaks(known)[0]["tf32"] == 494.5e12
+    assert peaks.peaks(other) == ({"tf32": 2e13}, "the best large product by cuBLAS")
+    assert peaks.peaks(results()) == ({}, "")
+
+
+def test_rounded_steps_and_energy_are_told():
+    section = {
+        "status": "ok", "sizes": [8, 10], "batch": 4, "dtype": "float32", "by": "cuBLAS", "ratio": 1.0,
+        "step_seconds": 1e-3, "products_seconds": 1e-3, "step_flops_per_second": 1e13,
+        "products_flops_per_second": 1e13,
+        "rounded": {"tf32": {"step_seconds": 5e-4, "step_flops_per_second": 2e13}},
+        "square": {"float32": {"flops_per_second": 5e13}, "tf32": {"flops_per_second": 4e13}},
+    }  # fmt: skip
+    run = results() | {"sections": {"products": section}}
+    assert "| tf32 | 500 µs | 20.0 (50%) | 40.0 (100%) |" in "\n".join(prose.part("products", section, run))
+    nets = {"8-10, batch 4": {"joules": 0.0123, "watts": 250.0, "seconds": 1e-4}}
+    text = "\n".join(prose.part("energy", {"status": "ok", "idle_watts": 70.0, "nets": nets}, run))
+    assert "| 8-10, batch 4 | 12.3 mJ | 250 W | 100 µs |" in text
+    assert "Not measured: no NVML." in prose.part("energy", {"status": "ok", "absent": "no NVML"}, run)
+
+
+def test_energy_is_read_where_nvml_tells_it(monkeypatch):
+    monkeypatch.setattr(backend, "card_of", lambda device: "0000:01:00.0")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert energy.measure_energy("gpu:0", True) == {"absent": "nvidia-ml-py is not installed"}
+
+    def refuse(handle):
+        raise OSError("Not Supported")
+
+    nvml = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetHandleByPciBusId=lambda bus: bus,
+                           nvmlDeviceGetTotalEnergyConsumption=refuse)  # fmt: skip
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert energy.meter("gpu:0") == "NVML does not tell it (OSError: Not Supported)"
+    nvml.nvmlDeviceGetTotalEnergyConsumption = lambda handle: 1000 * time.perf_counter()  # of a card of one watt
+    found = energy.measure_energy("cpu", True)["nets"]["24-16-10, batch 16"]
+    assert found["watts"] == pytest.approx(1, rel=0.05)
+    assert found["joules"] == pytest.approx(found["seconds"], rel=0.05)
+
+
+def test_a_sweep_without_time_says_what_it_left_out():
+    found = crossover.measure_crossover("gpu:0", True, lambda text: None, crossover.SWEEPS["cnn"], until=0.0)
+    assert [(cell["gpu"], cell["cpu"], cell["reason"]) for cell in found["cells"]] == [
+        (None, None, "no time was left")
+    ] * 2
+    text = "\n".join(prose.part("cnn", {"status": "ok", **found}, results()))
+    assert "| 8 | – / – | – / – | – |" in text
+    assert "- width 4, batch 8: no time was left" in text
+
+
+def test_a_contestant_for_whom_there_is_no_time_is_left_out():
+    plan = Plan(quick=True, rounds=1, until=0.0)
+    record = run_workload(GPU_WORKLOAD, [GPU_CONTESTANTS["numpy"]], plan, lambda text: None)
+    assert record["contestants"]["numpy"]["reason"] == "left out: no time was left"
+
+
+def test_the_committed_runs_are_on_the_page():
+    found = kept.runs(Path(performance.__file__).parents[1] / "results" / "gpu")
+    assert "NVIDIA H200" in [run.results["machine"]["gpu"] for run in found]
+    page = (whole.ROOT / "docs" / "performance.md").read_text("utf-8")
+    assert "\n\n".join(filter(None, prose.page(found, performance.PICTURES))) in page
 
 
 def test_pictures_are_the_same_for_the_same_run():

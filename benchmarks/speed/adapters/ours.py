@@ -75,15 +75,20 @@ def replayed(step: Captured[..., Any]) -> None:
         raise UnavailableError(f"it is no CUDA graph: {refused[0]}")
 
 
+def stacked(sizes: Sequence[int], filters: Sequence[int] = (), precision: str = "float32") -> list[layers.Layer]:
+    """The layers of such a task: convolutions with ReLU, each pooled, then dense ones."""
+    *hidden, classes = sizes[1:]
+    parts: list[layers.Layer] = []
+    for each in filters:
+        parts += [layers.Conv2D(each, 3, activation="relu"), layers.MaxPooling2D()]
+    parts += [layers.Flatten()] if parts else []
+    parts += [layers.Dense(size, activation="relu", precision=precision) for size in hidden]
+    return [*parts, layers.Dense(classes, activation="softmax", precision=precision)]
+
+
 def network(problem: TrainingProblem, variant: str, device: str = "cpu") -> Sequential:
     """A Sequential, compiled as this variant is, which measures the accuracy as well."""
-    *hidden, classes = problem.task.sizes[1:]
-    parts: list[layers.Layer] = []
-    for filters in problem.filters:
-        parts += [layers.Conv2D(filters, 3, activation="relu"), layers.MaxPooling2D()]
-    parts += [layers.Flatten()] if parts else []
-    parts += [*(layers.Dense(size, activation="relu") for size in hidden), layers.Dense(classes, activation="softmax")]
-    model = Sequential(parts, device=device)
+    model = Sequential(stacked(problem.task.sizes, problem.filters), device=device)
     model.build(problem.x.shape[1:])
     model.set_weights(problem.weights)
     model.compile(Adam(problem.task.rate), "sparse_categorical_crossentropy", ["accuracy"], **OPTIONS[variant])
