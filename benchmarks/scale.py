@@ -124,7 +124,7 @@ def trained(group: Any, name: str, share: int, steps: int) -> dict[str, Any]:
     ends = numpy.array([each for at, each in enumerate(seen.ends[WARM:]) if at < steps])
     within = [at for at in range(1, len(ends)) if (WARM + at) % 4]  # not over the end of an epoch
     seconds, processor = numpy.median(numpy.diff(ends, axis=0)[numpy.array(within) - 1], axis=0)
-    gradient, sums = numpy.ones(sum(w.size for w in model.trainable_weights), "float32"), []
+    gradient, sums = group.room(sum(w.size for w in model.trainable_weights), "float32", "cpu"), []
     for _ in range(SUMS):
         begin = time.perf_counter()
         group.allreduce(gradient)

@@ -30,7 +30,8 @@ class Bucket:
             rest = backend.to_device(numpy.zeros(measured + 2, "float32"), device)
             self._sums = [rest, flat.gradient]
         else:
-            whole = flat.with_room(measured + 2)
+            whole = group.room(gradient + measured + 2, flat.data.dtype, device)
+            flat.lay_gradient(whole)
             self._sums, rest = [whole], whole[gradient:]
         self._rest, self.measured, self._wish = rest, rest[:measured], rest[measured : measured + 1]
         self.counted, self.ends = Tensor(rest[measured + 1 :]), Tensor(backend.to_device(numpy.zeros(1), device))

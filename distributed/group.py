@@ -21,6 +21,7 @@ from ..engine.taping import Alone
 from ..engine.tensor import Tensor
 from ..errors import ChalkgradError, UsageError
 from ..hints import missing_extra
+from . import common
 from .nccl import Nccl
 from .watching import Watch, end
 
@@ -63,6 +64,7 @@ class Group:
         self.survives, self.compared, self.cores = survives, compared, 0
         self.watch: Watch | None = None
         self.cards: Nccl | None = None  # what adds up arrays on GPUs
+        self._common: common.Common | None = None
         self.shrunk: list[Callable[[], None]] = []
         self._open = False  # whether `whole` is at work
         self._timeout = timeout
@@ -233,6 +235,22 @@ class Group:
         count = stop - start
         return start + count * self.rank // self.size, start + count * (self.rank + 1) // self.size
 
+    def room(self, count: int, dtype: Any, device: str) -> backend.Array:
+        """So many zeros, to be summed again and again: on one machine they lie where all ranks see them, and whoever
+        asks for as many gets the same. Where a rank may be lost, and on several machines, they are this rank's alone.
+        """
+        nbytes, held = count * numpy.dtype(dtype).itemsize, self._common.nbytes if self._common else 0
+        if self.survives or device != "cpu" or self.here < self.size:
+            return backend.to_device(numpy.zeros(count, dtype), device)
+        if nbytes > held:
+            if 2 * nbytes * self.size > self.gathered(common.room())[0]:
+                return numpy.zeros(count, dtype)
+            self._common = self.meet(lambda: common.Common(self.communicator, nbytes))
+        assert self._common
+        found = self._common.array(count, dtype)
+        found[...] = 0
+        return found
+
     def allreduce(self, array: backend.Array, heed: Callable[[], None] | None = None) -> None:
         """array ← Σ over the ranks, in place, in a recorded step at each replay too. heed: is called behind it then."""
         trace, work = capturing(), functools.partial(self._sum_and, heed) if heed else self._sum
@@ -248,6 +266,9 @@ class Group:
     def _sum(self, array: backend.Array) -> None:
         if self.cards is not None and not isinstance(array, numpy.ndarray):
             self.cards.allreduce(array)
+            return
+        if self._common and self._common.holds(array):
+            self.meet(functools.partial(self._common.sum, array))
             return
         from mpi4py import MPI
 

@@ -77,12 +77,10 @@ class Flat:
     def __copy__(self) -> Flat:
         return copy.deepcopy(self)  # there is no second buffer for the same tensors
 
-    def with_room(self, count: int) -> backend.Array:
-        """The gradient buffer, laid anew with room for `count` numbers behind it, and those: as one flat array."""
-        whole = backend.library_of(self.data).zeros(self.data.size + count, self.data.dtype)
-        self.gradient = whole[: self.data.size]
+    def lay_gradient(self, buffer: backend.Array) -> None:
+        """Have the gradients at the begin of another buffer from now on."""
+        self.gradient = buffer[: self.data.size]
         self._gradients = self.split(self.gradient)
-        return whole
 
     def split(self, buffer: backend.Array) -> list[backend.Array]:
         """Views of a flat buffer in the shapes of the tensors."""

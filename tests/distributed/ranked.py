@@ -146,6 +146,7 @@ if __name__ == "__main__":
     group, (kinds, dtype, epochs, out) = world(), sys.argv[1:]
     _, few, many = map(plain, (2, 10, 30))
     assert many - few == 2 * 20, "a step asks MPI once"
+    assert group._common.holds(group.room(3, "float32", "cpu")), "the ranks have memory in common"
     for kind in kinds.split(","):
         weights, history = trained(kind, dtype, int(epochs), True)
         ranks = group.gathered((weights.tobytes(), history.tobytes()))

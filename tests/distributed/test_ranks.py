@@ -8,7 +8,7 @@ import pytest
 import ranked
 from launching import mpirun
 
-from chalkgrad.distributed import Group, Shard
+from chalkgrad.distributed import Group, Shard, common
 from chalkgrad.engine import random
 from chalkgrad.engine.tensor import Tensor
 from chalkgrad.nn.samples import Taken
@@ -32,6 +32,14 @@ def test_the_shares_are_the_whole():
         shares = [group(rank, 4).rows(0, count) for rank in range(4)]
         assert [row for share in shares for row in range(*share)] == [*range(count)]
         assert {stop - start for start, stop in shares} <= {count // 4, count // 4 + 1}
+
+
+def test_memory_in_common_is_taken_where_there_is_enough(monkeypatch):
+    two = group(0, 2)
+    two.here, two.gathered = 2, lambda value: [value, value]
+    monkeypatch.setattr(common, "room", lambda: 100)
+    assert two.room(10, "float64", "cpu").tolist() == [0] * 10
+    assert two._common is None
 
 
 @pytest.mark.parametrize("rows", [10, 3])
