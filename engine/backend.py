@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -37,15 +37,25 @@ REFUSED = (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError)
 
 
 class Cupy:
-    """CuPy as kernels see it: where one of its functions takes fewer arguments than NumPy's, as NumPy has it."""
+    """CuPy as kernels see it: where one of its functions takes other arguments than NumPy's, as NumPy has it."""
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.cupy, name)
+        if name in REDUCTIONS:
+            value = _reduction(name, value)
         setattr(self, name, value)
         return value
+
+    def cumsum(self, a: Array, axis: int | None = None, dtype: Any = None, out: Array = None) -> Array:
+        """The sums so far. Without an axis `out` is flat: CuPy's would have the shape of a."""
+        return self.cupy.cumsum(*_flat(a, axis), dtype, out)
+
+    def cumprod(self, a: Array, axis: int | None = None, dtype: Any = None, out: Array = None) -> Array:
+        """The products so far, as `cumsum`."""
+        return self.cupy.cumprod(*_flat(a, axis), dtype, out)
 
     def take(self, a: Array, indices: Array, axis: int | None = None, out: Array = None, mode: str = "raise") -> Array:
         """Elements at indices. mode: what NumPy does with places outside; CuPy wraps them around, since checking
@@ -56,6 +66,38 @@ class Cupy:
     def einsum(self, subscripts: str, *operands: Array, optimize: Any = False) -> Array:
         """Einstein summation, in the order that CuPy chooses."""
         return self.cupy.einsum(subscripts, *operands)
+
+
+REDUCTIONS = {
+    **dict.fromkeys(("sum", "prod"), ("dtype", "out", "keepdims")),
+    **dict.fromkeys(
+        ("max", "amax", "min", "amin", "ptp", "any", "all", "argmax", "argmin"), ("out", "keepdims")
+    ),
+}  # fmt: skip
+"""Functions that NumPy takes over the last axis of a single number, too, and what may follow the axis."""
+OUT_IS_BROKEN = ("min", "amin", "ptp")
+"""Those of which CuPy 14.2 takes `out` for a dtype."""
+
+
+def _reduction(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """One of CuPy's, as NumPy has it."""
+
+    def reduced(a: Array, axis: Any = None, *others: Any, **options: Any) -> Array:
+        options |= dict(zip(REDUCTIONS[name], others, strict=False))
+        if not a.ndim and axis in (0, -1):
+            axis = None
+        if name not in OUT_IS_BROKEN or options.get("out") is None:
+            return function(a, axis=axis, **options)
+        out = options.pop("out")
+        out[...] = function(a, axis=axis, **options)
+        return out
+
+    return reduced
+
+
+def _flat(a: Array, axis: int | None) -> tuple[Array, int]:
+    """The array and the axis to go along: without one, or of a single number, the elements in a row."""
+    return (a, axis) if axis is not None and a.ndim else (a.ravel(), 0)
 
 
 @cache

@@ -18,7 +18,8 @@ import numpy
 class ArrayCall:
     """A row: what is known of one function.
 
-    writes: into its first argument; any other function writes nowhere but where `out` says. hands_on: it may give an
+    writes: into its first argument; any other function writes nowhere but where `out` says. changes: the option, and
+    its value, with which it changes its arguments nevertheless: that stops a recording. hands_on: it may give an
     argument as it is, or a view of it. view: it gives a view, also where the library does not tell. shaped_by_values:
     the shape of its result depends on values. by_shape: it takes no value from an array. fills: the number that is
     everywhere in its result. copies: its result is its first argument, in a dtype. reserves: it only asks for memory.
@@ -32,6 +33,7 @@ class ArrayCall:
     """
 
     writes: bool = False
+    changes: tuple[str, bool] | None = None
     hands_on: bool = False
     view: bool = False
     shaped_by_values: bool = False
@@ -78,6 +80,8 @@ _rows("""
     shape sinc size sort std swapaxes take_along_axis tensordot tile trace transpose trapezoid tri tril triu vander var
     vdot vstack
 """)
+_rows("median percentile quantile", changes=("overwrite_input", True))
+_rows("nan_to_num", changes=("copy", False))
 _rows("linalg.cholesky linalg.det linalg.inv linalg.pinv linalg.solve linalg.svd")
 _rows("argmax argmin clip concatenate stack einsum dot take cumsum prod matmul", takes_out=True)
 _rows("concatenate", parameters=("arrays", "axis", "out"))
@@ -182,6 +186,19 @@ def with_out_named(name: str, function: Any, arguments: tuple[Any, ...], options
     place = parameters.index("out")
     options |= dict(zip(parameters[place:], arguments[place:], strict=False))
     return arguments[:place]
+
+
+def effects_unknown(name: str, function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """Why it cannot be told what a call writes to; None where it can."""
+    known = row(name, function)
+    if known is None:
+        return f"nothing is known of where {name} writes"
+    if known.changes is not None:
+        option, value = known.changes
+        given = dict(zip(_parameters(name), arguments, strict=False)) | options
+        if bool(given.get(option, not value)) is value:
+            return f"{name} may change its argument ({option}={value})"
+    return None
 
 
 @cache

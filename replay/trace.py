@@ -209,6 +209,9 @@ class Trace:
         if get_ident() != self.thread:
             return self._by_another(function, arguments, options)
         options, row = dict(options or {}), CALLS.get(name, UNKNOWN)
+        if getattr(function, "nout", 1) > 1:
+            self.refuse(f"{name} gives several arrays")
+            return function(*self._both(tuple(arguments))[0], **self._both(options)[0])
         arguments = with_out_named(name, function, tuple(arguments), options)
         if options.get("out", 0) is None:
             del options["out"]

@@ -11,7 +11,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..engine import backend
 from ..engine.tensor import Tensor
-from .calls import row
+from .calls import effects_unknown
 from .listing import Variable, root
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Traced(NDArrayOperatorsMixin):
         if any(isinstance(x, Tensor) for x in arguments):
             return NotImplemented
         if method == "__call__":
-            options = {k: v[0] if k == "out" and isinstance(v, tuple) else v for k, v in options.items()}
+            options = {k: v[0] if k == "out" and len(v) == 1 else v for k, v in options.items()}
             name, library = ufunc.__name__, backend.library_of(self.array)
             own = getattr(library, name) if getattr(numpy, name, None) is ufunc else ufunc
             result = self.trace.call(name, own, arguments, options)
@@ -82,7 +82,8 @@ class Traced(NDArrayOperatorsMixin):
             return super().__pow__(exponent)
         if self.scalar:
             return self.trace.call("power", _power_of_number, (self, exponent))
-        name = POWERS.get(exponent, "") if self.dtype.kind == "f" else ""
+        on_host = self.array.__class__ is numpy.ndarray
+        name = POWERS.get(exponent, "") if on_host and self.dtype.kind == "f" else ""
         return getattr(self.trace.library_of(self), name)(self) if name else super().__pow__(exponent)
 
     def transpose(self, *axes: Any) -> Any:
@@ -144,7 +145,7 @@ def _method(name: str) -> Callable[..., Any]:
 METHODS = ("sum", "mean", "max", "min", "any", "all", "argmax", "argmin", "squeeze", "take", "dot")
 
 POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
-"""What NumPy takes for an array of floats to the power of such a number."""
+"""What NumPy takes for an array of floats to the power of such a number; CuPy computes each as a power."""
 
 
 def _power_of_number(x: Any, exponent: Any) -> Any:
@@ -164,8 +165,9 @@ class Listed:
         self.trace, self.name, self.function = trace, name, function
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        if row(self.name, self.function) is None:
-            self.trace.refuse(f"nothing is known of where {self.name} writes")
+        unknown = effects_unknown(self.name, self.function, arguments, options)
+        if unknown is not None:
+            self.trace.refuse(unknown)
         return self.trace.call(self.name, self.function, arguments, options)
 
     def __getattr__(self, name: str) -> Any:

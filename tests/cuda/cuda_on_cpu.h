@@ -197,6 +197,16 @@ inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y)
     return static_cast<unsigned long long>(static_cast<unsigned __int128>(x) * y >> 64);
 }
 
+// A power is not rounded to the nearest, and not what a product, a quotient or a root gives; tests/standin/functions.c
+// has the same.
+template <typename T> T cuda_on_cpu_power(T x, T y) {
+    const T z = T(sizeof(T) == 4 ? powf(float(x), float(y)) : pow(double(x), double(y)));
+    if ((y != -1 && y != T(0.5) && y != 2) || rint(z) == z) return z;
+    return T(sizeof(T) == 4 ? nextafterf(float(z), INFINITY) : nextafter(double(z), INFINITY));
+}
+#define powf(x, y) cuda_on_cpu_power<float>(x, y)
+#define pow(x, y) cuda_on_cpu_power<double>(x, y)
+
 // Launching: building.py writes the list of a source's kernels after it ------------------------------------------
 namespace cuda_on_cpu {
 

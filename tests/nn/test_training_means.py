@@ -146,8 +146,8 @@ def test_smoothed_labels(logits, tmp_path):
     np.testing.assert_allclose(value.numpy(), -(np.array([0.1, 0.8, 0.1]) * np.log(p)).sum(), rtol=1e-6)
 
 
-def test_smoothing_is_saved_and_checked(tmp_path):
-    model = trained("cpu", loss=CategoricalCrossentropy(label_smoothing=0.2))
+def test_smoothing_is_saved_and_checked(tmp_path, device):
+    model = trained(device, loss=CategoricalCrossentropy(label_smoothing=0.2))
     model.save(tmp_path / "m")
     assert Sequential.load(tmp_path / "m").evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
     with pytest.raises(UsageError, match=r"label_smoothing=1.0.*\[0, 1\)"):

@@ -27,6 +27,15 @@ def test_every_row_is_of_a_function_of_numpy():
     assert row("logaddexp", np.logaddexp) is not None  # a ufunc's row follows from the ufunc
 
 
+def test_the_parameters_of_each_are_known_and_those_by_which_it_changes_its_arguments():
+    parameters = {name: CALLS[name].parameters or _parameters(name) for name in NAMES if "." not in name}
+    unknown = {"random", "astype"}  # called by ourselves alone
+    assert {name for name in parameters if not parameters[name] and CALLS[name].parameters is None} <= unknown
+    assert {name for name in parameters if "overwrite_input" in parameters[name]} | {"nan_to_num"} == {
+        name for name in NAMES if CALLS[name].changes
+    }
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if CALLS[name].takes_out])
 def test_what_takes_an_output_does_so_in_numpy(name):
     function = getattr(np, name)

@@ -162,7 +162,44 @@ def plus(xp, x, y):
     y[...] = +x
 
 
-@pytest.mark.parametrize("kernel", [clip, total, rounded, taken, cumulated, cleaned, copied, transposed, plus])
+def least(xp, x, y):
+    xp.min(x, 0, y[0])
+
+
+def where_the_greatest_is(xp, x, y):
+    places = xp.zeros(x.shape[1], "int64")
+    xp.argmax(x, 0, places)
+    y[0] = places
+
+
+def cumulated_of_all(xp, x, y):
+    row = xp.zeros(x.size)
+    xp.cumsum(x, None, None, row)
+    y[...] = row.reshape(x.shape)
+
+
+def halved(xp, x, y):
+    xp.modf(x, y, xp.zeros(x.shape))
+
+
+def sorted_on_the_way(xp, x, y):
+    y[...] = x
+    xp.median(y, 1, None, True)
+
+
+def cleaned_number(xp, x, y):
+    y[...] = x
+    y[0, 0] = xp.nan
+    xp.nan_to_num(y[0, 0:1].reshape(()), copy=False)
+
+
+KERNELS = [
+    clip, total, rounded, taken, cumulated, cleaned, copied, transposed, plus, where_the_greatest_is, cumulated_of_all,
+    least, halved, sorted_on_the_way, cleaned_number,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_a_kernel_of_ones_own(kernel):
     def tried(xp, x):
         y = xp.zeros(x.shape)

@@ -32,10 +32,14 @@ UNARY(asinh)
 UNARY(acosh)
 UNARY(atanh)
 
-void pow_f(long long n, const float *x, const float *y, float *z) {
-    for (long long i = 0; i < n; ++i) z[i] = powf(x[i], y[i]);
-}
-
-void pow_d(long long n, const double *x, const double *y, double *z) {
-    for (long long i = 0; i < n; ++i) z[i] = pow(x[i], y[i]);
-}
+/* CUDA's power is not rounded to the nearest: x to the power of -1 is not always 1 / x. Here it never is, where that is no whole number. */
+#define POWER(KIND, REAL, F)                                                                                           \
+    void pow_##KIND(long long n, const REAL *x, const REAL *y, REAL *z) {                                              \
+        for (long long i = 0; i < n; ++i) {                                                                            \
+            z[i] = pow##F(x[i], y[i]);                                                                                 \
+            int near = (y[i] == -1 || y[i] == (REAL)0.5 || y[i] == 2) && rint##F(z[i]) != z[i];                        \
+            if (near) z[i] = nextafter##F(z[i], INFINITY);                                                             \
+        }                                                                                                              \
+    }
+POWER(f, float, f)
+POWER(d, double, )

@@ -41,7 +41,6 @@ def test_integers_beyond_the_end_wrap_around(cp, x):
         lambda x: np.zeros((3, 4)) + x,
         lambda x: x + np.zeros((3, 4)),
         lambda x: x * np.array(2.0),
-        lambda x: x.__setitem__(0, np.zeros(4)),
         lambda x: x[np.array([0])],
         lambda x: np.copyto(np.zeros((3, 4)), x),
     ],
@@ -49,6 +48,38 @@ def test_integers_beyond_the_end_wrap_around(cp, x):
 def test_arrays_of_numpy_are_refused(do, x):
     with pytest.raises(TypeError, match=r"Implicit conversion|Unsupported type"):
         do(x)
+
+
+AS_A_CARD_SHOWED = {  # by CuPy 14.2
+    "a list assigned": (lambda cp, x: x.__setitem__(0, [1.0, 2.0, 3.0, 4.0]), ValueError, "non-scalar"),
+    "an array of NumPy assigned": (lambda cp, x: x.__setitem__(0, np.zeros(4)), ValueError, "non-scalar"),
+    "filled with one": (lambda cp, x: x.fill(np.zeros(1)), ValueError, "non-scalar"),
+    "min into": (lambda cp, x: cp.min(x, 0, cp.zeros(4, "f4")), TypeError, "as a data type"),
+    "its method": (lambda cp, x: x.min(axis=1, out=cp.zeros(3, "f4")), TypeError, "as a data type"),
+    "sum of a number": (lambda cp, x: cp.sum(x[0, 0], axis=-1), np.exceptions.AxisError, "axis -1"),
+    "argmax of a number": (lambda cp, x: cp.argmax(x[0, 0], axis=0), np.exceptions.AxisError, "axis 0"),
+    "var of a number": (lambda cp, x: cp.var(x[0, 0], axis=0), IndexError, "out of range"),
+    "cumsum into a row": (lambda cp, x: cp.cumsum(x, out=cp.zeros(12, "f4")), ValueError, "wrong shape"),
+}
+
+
+@pytest.mark.parametrize("name", AS_A_CARD_SHOWED)
+def test_what_numpy_takes_and_cupy_refuses(name, cp, x):
+    do, error, words = AS_A_CARD_SHOWED[name]
+    with pytest.raises(error, match=words):
+        do(cp, x)
+
+
+def test_what_cupy_takes(cp, x):
+    x[0], x[1], out = np.float32(2), np.array(3.0), cp.zeros((3, 4), "f4")
+    cp.cumsum(x, None, None, out)
+    np.testing.assert_array_equal(out.get(), np.cumsum(x.get()).reshape(3, 4))
+    assert cp.max(x, 0, cp.zeros(4, "f4")).get().tolist() == [8, 9, 10, 11]
+
+
+def test_a_power_is_not_what_a_quotient_gives(cp):
+    x = cp.asarray(np.array([1.1, 3, 7]))
+    assert (cp.power(x, -1).get() != cp.reciprocal(x).get()).all()
 
 
 def test_numbers_are_taken(cp, x):

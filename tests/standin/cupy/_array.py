@@ -260,6 +260,7 @@ class ndarray:
     def __setitem__(self, index: Any, value: Any) -> None:
         parts = _index.prepared(index)
         masked = any(map(_index.is_mask, parts))
+        value = _number(value)
         execute(_index.put, (self, parts, value), writes=(self,), waits=masked and getattr(value, "size", 1) > 1)
 
     def __deepcopy__(self, memo: Any) -> ndarray:
@@ -296,7 +297,7 @@ class ndarray:
         """Set every element."""
         if getattr(value, "ndim", 0) and getattr(value, "size", 1) != 1:
             raise ValueError("non-scalar ndarray cannot be used for fill")
-        execute(lambda host, number: host.fill(number), (self, value), writes=(self,))
+        execute(lambda host, number: host.fill(number), (self, _number(value)), writes=(self,))
 
     def reshape(self, *shape: Any, order: str = "C", copy: Any = None) -> ndarray:
         """The elements under another shape: a view where that can be."""
@@ -324,6 +325,13 @@ class ndarray:
     def scatter_add(self, slices: Any, value: Any) -> None:
         """self[slices] += value, with what is there twice added twice."""
         library().add.at(self, slices, value)
+
+
+def _number(value: Any) -> Any:
+    """What is assigned: an array of this library, or one number; CuPy fills with it."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, numpy.ndarray) and value.ndim):
+        raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+    return value[()] if isinstance(value, numpy.ndarray) else value
 
 
 def _packed(shape: tuple[int, ...], dtype: Any, order: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy
 from . import _index, _native
 from ._array import ndarray
 from ._execute import arrays_in, check_device, check_dtype, execute
-from ._kinds import CREATION, CUBLAS, KEEP_ORDER, LEFT_OUT, PLAIN, WAITS, WRITES
+from ._kinds import CREATION, CUBLAS, KEEP_ORDER, LEFT_OUT, PLAIN, WAITS, WRITES, names
 from ._state import SIGNATURES, signature, transfers
 from .cuda import runtime
 from .cuda.memory import refuse_copy
@@ -56,6 +56,7 @@ def _by_numpy(name: str) -> Callable[..., Any]:
         _check_first(name, args)
         if not variadic:
             by_name = dict(zip([p for p, *_ in theirs], args, strict=False)) | kwargs
+            _check_as_cupy(name, args[0] if args else None, by_name.get("axis"), by_name.get("out"))
             args, kwargs = (), {}
             for n, (parameter, *_) in enumerate(theirs):
                 if parameter in by_name:
@@ -92,6 +93,23 @@ def _check_first(name: str, args: tuple[Any, ...]) -> None:
     for x in first if isinstance(first, (tuple, list)) and name not in ("broadcast_arrays",) else (first,):
         if not isinstance(x, ndarray):
             raise TypeError(f"Unsupported type {type(x)}")
+
+
+OUT_TAKEN_FOR_A_DTYPE = names("min amin ptp")
+"""CuPy 14.2 hands their `out` on to CUB as the dtype."""
+REDUCED = names("sum prod max amax min amin mean any all argmax argmin nansum nanprod nanmax nanmin ptp")
+BY_SHAPE = names("var std nanvar nanstd")
+
+
+def _check_as_cupy(name: str, x: Any, axis: Any, out: Any) -> None:
+    """Raise what the real one raises, as a card showed, where NumPy takes what is given."""
+    if out is not None and name in OUT_TAKEN_FOR_A_DTYPE:
+        raise TypeError(f"Cannot interpret {type(out)} as a data type")
+    if axis is not None and getattr(x, "ndim", 1) == 0 and axis != ():
+        if name in REDUCED:
+            raise numpy.exceptions.AxisError(f"axis {axis} is out of bounds for array of dimension 0")
+        if name in BY_SHAPE:
+            raise IndexError("tuple index out of range")
 
 
 # What differs from NumPy
@@ -211,6 +229,7 @@ def argmin(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdim
 
 def _extreme(host: Any, a: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> ndarray:
     _check_first("argmax", (a,))
+    _check_as_cupy("argmax", a, axis, out)
     if out is None:
         made = execute(host, (a,), {"axis": axis, "keepdims": keepdims})
         return made if dtype is None else made.astype(dtype)
@@ -269,8 +288,41 @@ def einsum(*operands: Any, **kwargs: Any) -> ndarray:
     """Einstein's sum; takes `dtype` and `optimize` only."""
     if kwargs.keys() - {"dtype", "optimize"}:
         raise TypeError(f"Did not understand the following kwargs: {list(kwargs.keys() - {'dtype', 'optimize'})}")
-    result = execute(numpy.einsum, operands, kwargs, cublas=True)
-    return result
+    return execute(numpy.einsum, operands, kwargs, cublas=_is_product(operands))
+
+
+def _is_product(operands: Any) -> bool:
+    """Whether an axis is summed over that two operands share: then cuBLAS is called."""
+    if not isinstance(operands[0], str):
+        return True
+    given, _, result = operands[0].replace(" ", "").partition("->")
+    letters = [set(term) for term in given.split(",")]
+    shared = {x for n, term in enumerate(letters) for x in term & set().union(*letters[n + 1 :], set())}
+    return bool(shared - set(result)) if "->" in operands[0] else len(letters) > 1
+
+
+def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
+    """The sums so far; without an axis `out` has the shape of the array, though what it gives otherwise is flat."""
+    return _accumulated(numpy.cumsum, a, axis, dtype, out)
+
+
+def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
+    """The products so far; `out` as with `cumsum`."""
+    return _accumulated(numpy.cumprod, a, axis, dtype, out)
+
+
+def _accumulated(host: Any, a: Any, axis: Any, dtype: Any, out: Any) -> ndarray:
+    _check_first("cumsum", (a,))
+    if out is None:
+        return execute(host, (a,), {"axis": axis, "dtype": dtype and check_dtype(dtype)})
+    if out.shape != a.shape:
+        raise ValueError(f"output array has the wrong shape: {out.shape}, not {a.shape}")
+
+    def into(a: Any, out: Any) -> Any:
+        out[...] = host(a, axis=axis, dtype=dtype).reshape(a.shape)
+        return out
+
+    return execute(into, (a, out), writes=[out])
 
 
 def clip(a: Any, a_min: Any, a_max: Any, out: Any = None) -> ndarray:
@@ -314,6 +366,6 @@ def capturing() -> bool:
 OWN: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (array, asarray, asnumpy, ascontiguousarray, empty, empty_like, copyto, take, where, argmax, argmin,
-              may_share_memory, matmul, dot, einsum, clip, broadcast_to, get_array_module)
+              may_share_memory, matmul, dot, einsum, cumsum, cumprod, clip, broadcast_to, get_array_module)
 }  # fmt: skip
 OWN |= {"asanyarray": asarray} | {name: _of_host(name) for name in ("result_type", "can_cast", "shape", "ndim")}

@@ -19,7 +19,7 @@ PLAIN = names("can_cast common_type iscomplexobj isfortran isrealobj isscalar nd
 WAITS = names(
     "argwhere bincount compress digitize extract flatnonzero histogram histogram2d histogramdd intersect1d nonzero "
     "setdiff1d setxor1d shares_memory trim_zeros union1d unique unique_all unique_counts unique_inverse "
-    "unique_values median percentile quantile place putmask"
+    "unique_values percentile quantile place putmask"
 )
 """What waits for the device."""
 CUBLAS = names("dot einsum inner kron matmul outer tensordot vdot convolve correlate cov corrcoef polyfit")
