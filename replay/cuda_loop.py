@@ -1,7 +1,8 @@
 """Neighbouring elementwise calls as one CUDA kernel, written from the recorded calls.
 
-Each value is computed in the dtype that the array library gives it, and nothing is contracted (--fmad=false), so a
-loop gives what the calls give one by one.
+Each value is computed in the dtype that the array library gives it, and no product is contracted with a sum, so a loop
+gives what the calls give one by one. That is said of each product (__fmul_rn) rather than of the whole (--fmad=false):
+log, pow, acos and others of float64 are then the instructions that they are in CuPy's own kernels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from .calls import CALLS, UNKNOWN
 from .fuse import Loop
 
 THREADS = 256
+PRODUCTS = {"multiply": "times<{T}>({}, {})", "square": "times<{T}>({0}, {0})"}
+TIMES = """template <typename T> __device__ __forceinline__ T times(T x, T y) { return T(x * y); }
+template <> __device__ __forceinline__ float times(float x, float y) { return __fmul_rn(x, y); }
+template <> __device__ __forceinline__ double times(double x, double y) { return __dmul_rn(x, y); }
+"""
 
 
 class CudaLoop(Loop):
@@ -49,7 +55,7 @@ class CudaLoop(Loop):
         if not row.c or not dtypes or (row.floats and out.dtype.kind != "f"):
             return None
         if row.computes_in == "result":
-            return None if out.dtype == bool else _with_casts(row.c, len(arguments), out.dtype)
+            return None if out.dtype == bool else _with_casts(PRODUCTS.get(name, row.c), len(arguments), out.dtype)
         if out.dtype != bool:
             return None
         if row.computes_in == "operands":
@@ -84,7 +90,7 @@ class CudaLoop(Loop):
         used = " ".join((*self.lines, *writes))
         reads = [line for line, (name, _, _) in zip(reads, self.loads.values(), strict=True) if f"{name}_" in used]
         body = "\n        ".join((*reads, *self.lines, *writes))
-        source = f"""#define INFINITE (1.0 / 0.0)
+        source = f"""{TIMES if "times<" in body else ""}#define INFINITE (1.0 / 0.0)
 #define NOT_A_NUMBER (INFINITE - INFINITE)
 extern "C" __global__ void loop({", ".join(parameters)}) {{
     const long long step = (long long)gridDim.x * blockDim.x;
@@ -108,7 +114,7 @@ class Launch:
 
     def __call__(self, *arrays: Any) -> None:
         if not self.empty:
-            gpu_of(arrays[0]).launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays, contracted=False)
+            gpu_of(arrays[0]).launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays)
 
 
 def _steps(x: Any, shape: tuple[int, ...]) -> list[int] | None:
@@ -142,7 +148,7 @@ def _cast(dtype: Any) -> str:
 
 def _with_casts(template: str, count: int, dtype: Any) -> str:
     suffix = "" if dtype == "float64" else "f"
-    return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)], f=suffix)
+    return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)], f=suffix, T=TYPES[dtype.name])
 
 
 def _number(x: Any) -> str:

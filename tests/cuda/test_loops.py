@@ -124,8 +124,13 @@ def test_what_would_read_what_it_has_written_elsewhere_is_not_taken():
 
 
 @needs_nvcc
-def test_what_is_written_compiles_for_cuda(tmp_path):
-    x, out, flags = given(6, 4), empty(6, 4), empty(6, 4, dtype="bool")
-    calls = [("tanh", (x,), out), ("multiply", (out, given(4)), out), ("greater", (out, float("nan")), flags)]
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_written_compiles_for_cuda_without_contraction(tmp_path, dtype):
+    x, out, flags = given(6, 4, dtype=dtype), empty(6, 4, dtype=dtype), empty(6, 4, dtype="bool")
+    calls = [("square", (x,), out), ("sqrt", (out,), out), ("multiply", (out, given(4, dtype=dtype)), out),
+             ("add", (out, x), out), ("greater", (out, float("nan")), flags)]  # fmt: skip
     (tmp_path / "loop.cu").write_text(computed(calls, [out, flags]))
-    assert isinstance(made := compiled(tmp_path / "loop.cu", tmp_path, "sm_90", []), bytes), made
+    keeping = ["--keep", "--keep-dir", str(tmp_path)]
+    assert isinstance(made := compiled(tmp_path / "loop.cu", tmp_path, "sm_90", keeping), bytes), made
+    assert "mul.rn" in (text := (tmp_path / "loop.ptx").read_text())
+    assert "fma" not in text

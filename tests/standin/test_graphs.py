@@ -29,6 +29,30 @@ def test_a_graph_is_recorded_and_not_done(cp, x, stream):
     assert (total.get(), copy.get().sum(), y.get().sum()) == (24, 12, 16)
 
 
+CAPTURED = {
+    "cumsum": lambda xp, x: xp.cumsum(x, 1),
+    "cumprod": lambda xp, x: xp.cumprod(x, 0),
+    "sort": lambda xp, x: xp.sort(x[:, ::-1], 1),
+    "argsort": lambda xp, x: xp.argsort(x[:, ::-1], 1),
+    "flip": lambda xp, x: xp.flip(x, 1),
+    "clip": lambda xp, x: xp.clip(x, 2, 7),
+    "median": lambda xp, x: xp.median(x, 1),
+    "norm": lambda xp, x: xp.linalg.norm(x, axis=1),
+    "einsum": lambda xp, x: xp.einsum("ij,ij->ij", x, x),
+}
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_what_is_captured_is_replayed_with_other_numbers(name, cp, x, stream):
+    with stream:
+        stream.begin_capture()
+        y = CAPTURED[name](cp, x)
+        graph = stream.end_capture()
+    x[...] = x * 2 - 5
+    graph.launch(stream)
+    np.testing.assert_allclose(y.get(), CAPTURED[name](np, x.get()), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("do", "error", "message"),
     [
@@ -45,6 +69,8 @@ def test_a_graph_is_recorded_and_not_done(cp, x, stream):
             "calling cuBLAS API during stream capture is currently unsupported",
         ),
         (lambda cp, x: cp.einsum("ij,kj->ik", x, x), NotImplementedError, "cuBLAS"),
+        (lambda cp, x: cp.linalg.solve(x[:, :3], x[:, 3]), NotImplementedError, "cuBLAS"),
+        (lambda cp, x: cp.take(x, [1, 0], axis=1), RuntimeError, "H2D transfers are disallowed"),
     ],
 )
 def test_what_a_capture_refuses(do, error, message, cp, x, stream):
