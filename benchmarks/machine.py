@@ -14,10 +14,10 @@ import numpy
 
 from ..engine import backend
 from ..errors import DeviceError
+from ..replay.blas import given_threads
 from ..replay.epoch import cores
 from .peers import NOT_INSTALLED, version
 
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PRECISION = {
     "chalkgrad": "float32, CUBLAS_COMPUTE_32F",
     "pytorch": "float32, set_float32_matmul_precision('highest')",
@@ -69,11 +69,6 @@ def blas() -> str:
     config: Any = numpy.show_config(mode="dicts")
     found = config.get("Build Dependencies", {}).get("blas", {})
     return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
-
-
-def given_threads() -> dict[str, str]:
-    """The variables that are set and limit a BLAS's threads."""
-    return {name: os.environ[name] for name in THREADS if os.environ.get(name)}
 
 
 def _processor() -> str:

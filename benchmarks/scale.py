@@ -36,7 +36,8 @@ from ..models import GPT
 from ..nn import Sequential, layers
 from ..nn.callbacks import Callback
 from ..nn.losses import SparseCategoricalCrossentropy
-from .machine import THREADS, host
+from ..replay.blas import VARIABLES
+from .machine import host
 from .peers import command_line, table, write
 from .scaling_model import ASSUMED, HOROVOD, Network, fitted
 
@@ -171,7 +172,7 @@ def ranks(count: int, name: str, share: int, steps: int, core: int = 0) -> dict[
     mpirun = launcher()
     libraries = [str(Path(mpirun).resolve().parents[1] / "lib"), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     environment = {
-        **os.environ, **dict.fromkeys((*THREADS, "NUMBA_NUM_THREADS"), "1"), CORE: str(core),
+        **os.environ, **dict.fromkeys((*VARIABLES, "NUMBA_NUM_THREADS"), "1"), CORE: str(core),
         "LD_LIBRARY_PATH": os.pathsep.join(libraries),
     }  # fmt: skip
     with TemporaryDirectory() as folder:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy
 
+from ..replay.blas import VARIABLES
 from .machine import host
 from .memory import memory
 from .peers import command_line, table, versions, write
@@ -33,7 +34,6 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """steps: that are timed at a time; first: steps before that; rounds: how often a process is asked for them."""
 LENGTH, RATE = 64, 1e-3
-VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 PAUSE, LIMIT = 1.0, 600.0
 """Seconds between two turns, in which threads that wait go to sleep; and those that an answer may take."""
 

@@ -18,13 +18,14 @@ import click
 import numpy
 
 from .. import __version__, datasets
-from ..benchmarks.machine import THREADS, blas, given_threads
+from ..benchmarks.machine import blas
 from ..benchmarks.peers import version
 from ..datasets import mnist
 from ..datasets.originals import VARIABLE
 from ..engine.streams import plain
 from ..errors import DataError, first_line
 from ..hints import extras, install_command, pip
+from ..replay.blas import VARIABLES, given_threads
 from ..replay.epoch import cores
 from .doctor_gpu import MISSING, OK, WRONG, Finding, gpu_findings
 
@@ -78,7 +79,7 @@ def _versions() -> list[Finding]:
 
 def _processor() -> list[Finding]:
     given = [f"{name}={value}" for name, value in given_threads().items()]
-    threads = ", ".join(given) or f"no {THREADS[0]} or {THREADS[1]} set: one for each usable CPU"
+    threads = ", ".join(given) or f"no {VARIABLES[0]} or {VARIABLES[1]} set: one for each usable CPU"
     return [
         Finding("CPUs", f"{cores()} usable of {os.cpu_count() or 1}"),
         Finding("BLAS", blas()),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..blackboard.texts import LANGUAGES
-from ..engine import backend
+from ..distributed import own_device
 from ..errors import UsageError, unknown_name
 from .train import DEFAULTS
 
@@ -57,7 +57,7 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
 def check_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """The device's full name; a name that is none is wrong usage, a GPU that is not there an error of ours."""
     try:
-        return backend.resolve_device(value)
+        return own_device(value)
     except UsageError as error:
         raise click.BadParameter(str(error), ctx, param) from error
 

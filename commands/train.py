@@ -20,8 +20,7 @@ import numpy
 
 from .. import datasets
 from ..checks import is_number, is_whole
-from ..distributed import TIMEOUT, Group, here, launched
-from ..engine import backend
+from ..distributed import TIMEOUT, Group, here, launched, own_device
 from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
 from ..nn import History, Sequential, layers, utils
 from ..nn.ahead import computing
@@ -131,7 +130,7 @@ class Settings:
             "learning_rate": self.make_optimizer().learning_rate,
             "hidden": list(self.hidden),
             "seed": self.seed,
-            "device": backend.resolve_device(self.device),
+            "device": own_device(self.device),
         }
 
     def make_optimizer(self) -> Optimizer:
@@ -173,7 +172,7 @@ def settings_to_resume(run: str, given: Mapping[str, Any]) -> Settings:
             settings = replace(settings, epochs=value)
         elif name == "epochs":
             raise UsageError(f"--epochs {value}: the run in {run} was to have {own}. More may be asked for, not fewer.")
-        elif (backend.resolve_device(value) if name == "device" else value) != own:
+        elif value != own and (name != "device" or own_device(value) != own_device(own)):
             raise UsageError(
                 f"{option} {_option(value)} contradicts the run in {run}, which has {_option(own)}: leave it out, or "
                 "begin a run of its own."
@@ -334,7 +333,9 @@ def _train(
     made: Any = task.make(plan)
     if known and not task.same(known, made, settings_of(folder.path)):
         raise DataError(f"{folder.path} cannot be gone on with: its model is another than its settings say.")
-    folder.settings = {**folder.settings, **task.facts, **({"ranks": group.size} if group else {})}
+    folder.settings = {**folder.settings, **task.facts}
+    if group:
+        folder.settings |= {"ranks": group.size, "device": plan["device"].partition(":")[0]}
     model = known or made
     data: Any
     data, test = task.data(model)

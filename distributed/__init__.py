@@ -4,9 +4,9 @@ It alone imports mpi4py, and nothing imports it unless it is asked for.
 """
 
 from .bucket import Bucket, Ended
-from .group import TIMEOUT, Group, here, launched, world
+from .group import TIMEOUT, Group, here, launched, own_device, world
 from .shard import Shard
 from .start import begin
 from .sweeps import sweep
 
-__all__ = ["TIMEOUT", "Bucket", "Ended", "Group", "Shard", "begin", "here", "launched", "sweep", "world"]
+__all__ = ["TIMEOUT", "Bucket", "Ended", "Group", "Shard", "begin", "here", "launched", "own_device", "sweep", "world"]

@@ -32,9 +32,27 @@ SURVIVES = "OMPI_MCA_mpi_ft_enable"
 """What `mpirun --with-ft ulfm` of Open MPI tells each process."""
 
 
+LOCAL = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+"""What MPICH's and Open MPI's launchers, and Slurm, call a rank's number on its machine."""
+
+
 def launched() -> int:
     """How many ranks `mpirun` says that it has started; 1 without it. MPI itself is not asked."""
     return max(int(os.environ.get(name, "1") or 1) for name in LAUNCHED)
+
+
+def own_device(name: str) -> str:
+    """The full name of a device; "gpu" and "auto" are this rank's own GPU, as `Group.gpu` says, and MPI is not asked.
+
+    Raises UsageError for a name that is none, DeviceError where that GPU cannot be used.
+    """
+    device = backend.resolve_device(name)
+    local = next((os.environ[each] for each in LOCAL if each in os.environ), "0")
+    return device if device == "cpu" or ":" in name or launched() == 1 else _gpu(int(local))
+
+
+def _gpu(number: int) -> str:
+    return f"gpu:{number % backend.load_cupy().cuda.runtime.getDeviceCount()}"
 
 
 R = TypeVar("R")
@@ -74,7 +92,7 @@ class Group:
         """Be the ranks of this communicator, and nothing else knows of it."""
         self.communicator = communicator
         self.rank, self.size = int(communicator.Get_rank()), int(communicator.Get_size())
-        vars(self).pop("here", None)
+        vars(self).pop("machine", None)
         if self.watch:
             self.watch.take(communicator)
 
@@ -137,19 +155,17 @@ class Group:
         end(self.communicator)
 
     @functools.cached_property
-    def here(self) -> int:
-        """How many ranks run on this machine."""
+    def machine(self) -> tuple[int, int]:
+        """This rank's number among those on its machine, and how many they are."""
         from mpi4py import MPI
 
-        return int(self.meet(lambda: self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_size()))
+        found = self.meet(lambda: self.communicator.Split_type(MPI.COMM_TYPE_SHARED))
+        return int(found.Get_rank()), int(found.Get_size())
 
     @property
     def gpu(self) -> str:
         """A GPU for this rank: the one with its number among the ranks of this machine, from 0 on again if too few."""
-        from mpi4py import MPI
-
-        local = self.meet(lambda: self.communicator.Split_type(MPI.COMM_TYPE_SHARED).Get_rank())
-        return f"gpu:{local % backend.load_cupy().cuda.runtime.getDeviceCount()}"
+        return _gpu(self.machine[0])
 
     def meet(self, call: Callable[[], R]) -> R:
         """Carry out a call of MPI that waits for the others. Raises Lost where one has died that need not end all."""
@@ -240,7 +256,7 @@ class Group:
         asks for as many gets the same. Where a rank may be lost, and on several machines, they are this rank's alone.
         """
         nbytes, held = count * numpy.dtype(dtype).itemsize, self._common.nbytes if self._common else 0
-        if self.survives or device != "cpu" or self.here < self.size:
+        if self.survives or device != "cpu" or self.machine[1] < self.size:
             return backend.to_device(numpy.zeros(count, dtype), device)
         if nbytes > held:
             if 2 * nbytes * self.size > self.gathered(common.room())[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
@@ -46,14 +47,21 @@ def begin(
 
 
 def share_cores(group: Group) -> None:
-    """Let the products of each rank run on its share of the machine's cores; the lowest rank says so, once."""
+    """Let the products of each rank run on its share of the cores that it may use with others, unless the user has said
+    on how many threads; the lowest rank says so, once.
+    """
     if group.cores or blas.library() is None:
         return
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    group.cores = max(1, there // group.here)
-    blas.set_threads(min(group.cores, blas.threads()))
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
+    place = socket.gethostname(), cores
+    sharing = group.gathered(place).count(place)  # a launcher may have bound each rank to cores of its own
+    given = " and ".join(blas.given_threads())
+    if not given:
+        blas.set_threads(min(max(1, len(cores) // sharing), blas.threads()))
+    group.cores = blas.threads()
     if group.leads:
-        say(f"{group.size} ranks, {group.cores} of {there} cores for the products of each.")
+        told = f"{group.cores} of {len(cores)} cores for the products of each"
+        say(f"{group.size} ranks, {told}{f', as {given} says' if given else ''}.")
 
 
 def _program() -> str:

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy
 import numpy.typing
 
+from ..distributed import own_device
 from ..engine import backend, forked, random
 from ..engine.flat import Flat
 from ..engine.sharing import Sharing, changing, reading
@@ -76,7 +77,7 @@ class Network(Connected):
         random.generator(seed)  # refuses what is no seed
         self.mixed = dtype == MIXED
         self.seed, self.dtype, self.name = int(seed), "float32" if self.mixed else _floating(dtype), name
-        self.device = backend.resolve_device(device)
+        self.device = own_device(device)
         super().__init__(layers)
         self._flat: Flat | None = None
 

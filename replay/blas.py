@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ from ..engine import forked
 
 SYMBOLS = {"float32": "scipy_cblas_sgemm64_", "float64": "scipy_cblas_dgemm64_"}
 """cblas's product of matrices with 64-bit sizes, as NumPy's wheels name it."""
+VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""By which a user says on how many threads a BLAS computes."""
 THREADS = "scipy_openblas_{}_num_threads64_"
 _lock = forked.lock()
 users = [0, 0]
 """How many ask for one thread at present, and how many threads there were before."""
+
+
+def given_threads() -> dict[str, str]:
+    """Those of the variables that are set."""
+    return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
 
 @functools.cache

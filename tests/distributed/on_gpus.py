@@ -1,4 +1,7 @@
-"""A training on the stand-in's GPUs that mpirun starts: `python on_gpus.py [shared]`; each rank has one of its own."""
+"""A training on the stand-in's GPUs that mpirun starts: `python on_gpus.py [shared | RUN]`; each rank has its own.
+
+RUN: train by the command, into this folder, and go on with it.
+"""
 
 import functools
 import sys
@@ -9,6 +12,7 @@ import cupy
 import numpy as np
 
 import chalkgrad as cg
+from chalkgrad.cli import cli
 from chalkgrad.distributed import world
 from chalkgrad.engine import backend
 from chalkgrad.nn import Sequential, layers
@@ -30,8 +34,12 @@ def trained(device, distributed):
 
 if __name__ == "__main__":
     group = world()
-    device = "gpu:0" if "shared" in sys.argv else group.gpu
-    weights, history = trained(device, True)
+    if sys.argv[1:] not in ([], ["shared"]):
+        for told in (["digits", "--epochs", "1", "--device", "gpu", "--out"], ["--epochs", "2", "--resume"]):
+            cli(["train", "--verbose", "0", *told, sys.argv[1]], standalone_mode=False)
+            assert group.cards.device == f"gpu:{group.rank}"
+        sys.exit()
+    weights, history = trained("gpu:0" if "shared" in sys.argv else "gpu", True)
     assert len({*group.gathered(weights.tobytes())}) == 1, "the replicas differ"
     one = trained("cpu", False)
     assert abs(weights - one[0]).max() < 1e-10

@@ -9,7 +9,7 @@ import pytest
 from test_ranks import HERE, mpirun
 
 import chalkgrad as cg
-from chalkgrad.distributed import Group, begin
+from chalkgrad.distributed import Group, begin, own_device
 from chalkgrad.distributed.nccl import Nccl
 from chalkgrad.engine import backend
 from chalkgrad.errors import DeviceError, UsageError
@@ -31,7 +31,7 @@ class One(Group):
 
     def __init__(self):
         super().__init__(SimpleNamespace(Get_rank=int, Get_size=lambda: 1, Allreduce=lambda *given: None))
-        self.here = 1
+        self.machine = 0, 1
 
     def gathered(self, value):
         return [value, *self.cards_of_others]
@@ -91,6 +91,27 @@ def test_what_is_refused(monkeypatch):
     backend.load_nccl.cache_clear()
     with pytest.raises(DeviceError, match="needs NCCL"):
         Nccl(One(), "gpu:0")
+
+
+def test_a_gpu_without_a_number_is_the_ranks_own(monkeypatch):
+    count = backend.load_cupy().cuda.runtime.getDeviceCount()
+    monkeypatch.setenv("PMI_SIZE", "4")
+    for variable in ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK"):
+        with monkeypatch.context() as local:
+            local.setenv(variable, "1")
+            assert Sequential([layers.Dense(1)], device="gpu").device == f"gpu:{1 % count}"
+            assert own_device("gpu:0") == "gpu:0"
+            assert own_device("cpu") == "cpu"
+    monkeypatch.setenv("PMI_SIZE", "1")
+    monkeypatch.setenv("MPI_LOCALRANKID", "1")
+    assert own_device("auto") == "gpu:0"
+
+
+@pytest.mark.deep
+def test_the_command_on_two_emulated_cards(tmp_path):
+    run = tmp_path / "run"
+    mpirun(2, HERE / "on_gpus.py", run)
+    assert '"device": "gpu"' in (run / "settings.json").read_text("utf-8")
 
 
 @pytest.mark.deep

@@ -1,5 +1,6 @@
 """The same training on several processes that mpirun starts, beside one process."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +9,11 @@ import pytest
 import ranked
 from launching import mpirun
 
-from chalkgrad.distributed import Group, Shard, common
+from chalkgrad.distributed import Group, Shard, common, start
 from chalkgrad.engine import random
 from chalkgrad.engine.tensor import Tensor
 from chalkgrad.nn.samples import Taken
+from chalkgrad.replay import blas
 
 HERE = Path(__file__).parent
 
@@ -36,10 +38,28 @@ def test_the_shares_are_the_whole():
 
 def test_memory_in_common_is_taken_where_there_is_enough(monkeypatch):
     two = group(0, 2)
-    two.here, two.gathered = 2, lambda value: [value, value]
+    two.machine, two.gathered = (0, 2), lambda value: [value, value]
     monkeypatch.setattr(common, "room", lambda: 100)
     assert two.room(10, "float64", "cpu").tolist() == [0] * 10
     assert two._common is None
+
+
+@pytest.mark.parametrize(
+    ("given", "bound", "threads"), [({}, False, 4), ({}, True, 8), ({"OMP_NUM_THREADS": "6"}, False, 6)]
+)
+def test_a_rank_has_its_share_of_the_cores_unless_the_user_says(given, bound, threads, monkeypatch):
+    two, has = group(0, 2), [int(given.get("OMP_NUM_THREADS", 8))]
+    two.gathered = lambda value: [value, "cores of its own" if bound else value]
+    for variable in blas.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(blas, "library", lambda: True)
+    monkeypatch.setattr(blas, "threads", lambda: has[-1])
+    monkeypatch.setattr(blas, "set_threads", has.append)
+    start.share_cores(two)
+    assert two.cores == threads
 
 
 @pytest.mark.parametrize("rows", [10, 3])
