@@ -314,10 +314,12 @@ def embed(model: str, **options: Any) -> None:
     epilog="""\b
 Examples:
   chalkgrad doctor
-  chalkgrad doctor --json"""
+  chalkgrad doctor --json
+  chalkgrad doctor --compile"""
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs and bug reports.")
-def doctor(as_json: bool) -> None:
+@click.option("--compile", "compiles", is_flag=True, help="First compile a GPU's kernels, once for this machine.")
+def doctor(as_json: bool, compiles: bool) -> None:
     """Say what is installed and what is missing.
 
     It looks at versions, BLAS and its threads, CuPy, driver and GPUs, data sets and optional extras, and names the
@@ -325,7 +327,7 @@ def doctor(as_json: bool) -> None:
     """
     from .commands.doctor import doctor
 
-    doctor(as_json)
+    doctor(as_json, compiles)
 
 
 @cli.command(

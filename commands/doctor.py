@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -27,13 +28,19 @@ from ..errors import DataError, first_line
 from ..hints import extras, install_command, pip
 from ..replay.blas import VARIABLES, given_threads
 from ..replay.epoch import cores
-from .doctor_gpu import MISSING, OK, WRONG, Finding, gpu_findings
+from .doctor_gpu import MISSING, OK, WRONG, Finding, compile_ahead, gpu_findings
 
 COLOURS = {OK: "green", MISSING: "yellow", WRONG: "red"}
 
 
-def doctor(as_json: bool) -> None:
-    """Print the findings, as text or as one JSON object; whatever is broken on the machine, it is a finding."""
+def doctor(as_json: bool, compiles: bool = False) -> None:
+    """Print the findings, as text or as one JSON object; whatever is broken on the machine, it is a finding.
+
+    compiles: compile a GPU's kernels first; raises DeviceError where there is none.
+    """
+    if compiles:
+        with contextlib.redirect_stdout(sys.stderr):  # a JSON object stands alone
+            compile_ahead()
     sections = {name: _careful(name, find) for name, find in SECTIONS.items()}
     if as_json:
         contents = {name: {found.name: _plain(found) for found in findings} for name, findings in sections.items()}

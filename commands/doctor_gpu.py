@@ -15,11 +15,16 @@ import numpy
 
 from ..benchmarks.machine import dotted, driver, properties
 from ..engine import backend
+from ..engine.cuda.launch import compiling, gpu_named, prepare
+from ..engine.cuda.sources import Modules
+from ..engine.streams import say
 from ..errors import DeviceError, first_line
 from ..hints import install_command, pip
+from ..nn import Sequential, layers, losses
 
 OK, MISSING, WRONG = "ok", "missing", "wrong"
 """The states of a finding; what is missing is optional."""
+COMPILE = "chalkgrad doctor --compile"
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 DRIVER_FOR_CUDA_13 = 580
 """The first NVIDIA driver that runs CUDA 13; older ones run CUDA 12."""
@@ -47,7 +52,7 @@ def gpu_findings() -> list[Finding]:
     found = Finding("CuPy", _describe(cupy, packages))
     if len(packages) > 1:
         found = _conflict(packages, extra)
-    return [installed, found, *_devices(cupy), _trial(cupy, packages)]
+    return [installed, found, *_devices(cupy), _trial(cupy, packages), *_kernels(cupy)]
 
 
 def _driver() -> tuple[Finding, str | None]:
@@ -140,6 +145,38 @@ def _devices(cupy: Any) -> list[Finding]:
         told = f"{found['name']}, {found['totalGlobalMem'] / 2**30:.1f} GiB, sm_{found['major']}{found['minor']}"
         findings.append(Finding(f"gpu:{number}", told))
     return findings
+
+
+def _kernels(cupy: Any) -> list[Finding]:
+    """Whether this machine has compiled the kernels, for each kind of card."""
+    kinds = {modules.architecture: modules for modules in map(Modules, range(cupy.cuda.runtime.getDeviceCount()))}
+    found = []
+    for architecture, modules in kinds.items():
+        missing, count = modules.missing()
+        value = f"all {count} modules are compiled for {architecture}"
+        if missing:
+            value = f"{missing} of {count} modules are not compiled for {architecture} yet: the first training waits"
+        found.append(Finding("kernels", value, *((MISSING, COMPILE) if missing else ())))
+    return found
+
+
+def compile_ahead() -> None:
+    """Compile what a GPU's first training would wait for: our sources, and what CuPy needs for small trainings.
+
+    Raises DeviceError where there is no GPU.
+    """
+    for number in range(backend.load_cupy().cuda.runtime.getDeviceCount()):
+        device = f"gpu:{number}"
+        for dtype in ("float32", "float64"):
+            prepare(device, dtype)
+        if told := compiling(device):
+            say(told, flush=True)
+        gpu_named(device).modules.finish()
+        x, y = numpy.ones((12, 8, 8, 1), "float32"), numpy.zeros(12, "int64")
+        for first in ([layers.Conv2D(2, 3, activation="relu"), layers.MaxPooling2D()], []):
+            model = Sequential([*first, layers.Flatten(), layers.Dense(4, "relu"), layers.Dense(2)], device=device)
+            model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+            model.fit(x, y, batch_size=5, epochs=2, verbose=0)
 
 
 def _trial(cupy: Any, packages: dict[str, str]) -> Finding:

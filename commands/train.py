@@ -21,6 +21,7 @@ import numpy
 from .. import datasets
 from ..checks import is_number, is_whole
 from ..distributed import TIMEOUT, Group, here, launched, own_device
+from ..engine.cuda.launch import prepare
 from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
 from ..nn import History, Sequential, layers, utils
 from ..nn.ahead import computing
@@ -285,6 +286,7 @@ def train(settings: Settings, kept: Kept, shown: Shown) -> int:
     DivergenceError where the loss became NaN or infinite; what was saved until then stays.
     """
     plan, path = settings.complete(), None if kept.out is None else Path(kept.out)
+    prepare(plan["device"], "float32")
     group = here(launched() > 1)
     with contextlib.ExitStack() as endings:
         muted, aside = endings.enter_context(contextlib.ExitStack()), bool(group and not group.leads)

@@ -13,6 +13,7 @@ import numpy.typing
 
 from ..distributed import own_device
 from ..engine import backend, forked, random
+from ..engine.cuda.launch import prepare
 from ..engine.flat import Flat
 from ..engine.sharing import Sharing, changing, reading
 from ..engine.tensor import Tensor, tensor
@@ -78,6 +79,7 @@ class Network(Connected):
         self.mixed = dtype == MIXED
         self.seed, self.dtype, self.name = int(seed), "float32" if self.mixed else _floating(dtype), name
         self.device = own_device(device)
+        prepare(self.device, self.dtype)
         super().__init__(layers)
         self._flat: Flat | None = None
 

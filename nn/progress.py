@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..engine.cuda.launch import compiling
 from ..engine.streams import console, say
 from ..errors import UsageError
 from .hooks import Callback, Logs
@@ -24,7 +25,11 @@ def format_logs(logs: Logs) -> str:
 
 
 class LineProgress(Callback):
-    """One line an epoch."""
+    """One line an epoch; before the first, what has to be compiled for a GPU."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if told := compiling(self.model.device):
+            say(told, flush=True)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.started = time.perf_counter()
@@ -40,6 +45,7 @@ class BarProgress(LineProgress):
     each_batch = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        super().on_train_begin(logs)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.progress = Progress(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from ..engine.blocks import by_rows
+from ..engine.cuda.sources import source
 from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError
 from .activation import log_softmax, sigmoid, softmax
@@ -186,7 +187,7 @@ def _less_one_hot(xp, p, labels):
     return p
 
 
-SOURCE = Path(__file__).with_suffix(".cu")
+SOURCE = source(Path(__file__).with_suffix(".cu"))
 ROWS, THREADS = 8, 256
 """Of a block of the source's kernels: a warp for each row."""
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy
 
 from ..engine.cuda.launch import COUNTERS, Gpu, gpu_of
+from ..engine.cuda.sources import source
 
-SOURCE = Path(__file__).with_name("linalg.cu")
+SOURCE = source(Path(__file__).with_name("linalg.cu"))
 TILE_M = TILE_N = 32
 THREADS = 128
 SUM_COLUMNS, SUM_ROWS = 32, 16

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy
 
 from ..engine import backend
-from ..engine.cuda.launch import TYPES, CudaKernel
+from ..engine.cuda.launch import CudaKernel
+from ..engine.cuda.sources import REAL, TYPES, source
 from ..engine.incoming import as_index
 from ..engine.kernels import chosen
 from ..engine.primitive import example, primitive
@@ -373,7 +374,10 @@ def _(xp, gy, x_shape, pad_width):
     return gy[tuple(slice(before, before + n) for (before, _), n in zip(pad_width, x_shape, strict=True))]
 
 
-GATHER = Path(__file__).with_suffix(".cu")
+GATHER = source(
+    Path(__file__).with_suffix(".cu"),
+    *({"SOURCE": kind, "REAL": kind} for kind in (REAL, "uint8", "int64")),
+)  # fmt: skip
 
 
 def _suits_gather(x, indices):

@@ -12,9 +12,11 @@ from typing import Any
 import numpy
 
 from ..engine.cuda.launch import COUNTERS, Gpu
+from ..engine.cuda.sources import source
 from .windows import Lengths, Padding, output_lengths
 
-CONVOLUTION, POOLING = (Path(__file__).with_name(name) for name in ("convolution.cu", "pooling.cu"))
+CONVOLUTION = source(Path(__file__).with_name("convolution.cu"))
+POOLING = source(Path(__file__).with_name("pooling.cu"), contracted=False)
 TILE_M, TILE_N, THREADS = 64, 32, 128
 SUM_COLUMNS, SUM_ROWS = 32, 8
 """As in the sources."""

@@ -14,6 +14,7 @@ import numpy
 
 from ..engine.backend import Array, Namespace
 from ..engine.cuda.launch import Gpu
+from ..engine.cuda.sources import source
 from .optimizer import declare
 
 
@@ -132,7 +133,7 @@ def AdamW(
     _adam_step(xp, theta, scratch, s, r, learning_rate, epsilon)
 
 
-SOURCE = Path(__file__).with_suffix(".cu")
+SOURCE = source(Path(__file__).with_suffix(".cu"), contracted=False)
 
 
 @AdamW.update.cuda

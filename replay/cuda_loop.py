@@ -13,7 +13,8 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-from ..engine.cuda.launch import TYPES, gpu_of
+from ..engine.cuda.launch import gpu_of
+from ..engine.cuda.sources import TYPES, options_of
 from .calls import CALLS, UNKNOWN
 from .fuse import Loop
 
@@ -99,7 +100,10 @@ extern "C" __global__ void loop({", ".join(parameters)}) {{
     }}
 }}
 """
-        return Launch(source, size), arrays
+        launch = Launch(source, size)
+        if arrays and size:
+            gpu_of(arrays[0]).modules.soon(source, options_of(False, {}))
+        return launch, arrays
 
 
 class Launch:

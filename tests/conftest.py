@@ -57,6 +57,8 @@ def pytest_configure(config):
     if device == "standin":
         blas = functools.cache(sys.modules["cupy"].standin_cublas)
         backend.load_cublas = blas
+    if device == "standin":
+        compile_at_first_use()
     place_tests_on("gpu")
     import hypothesis
 
@@ -138,9 +140,11 @@ def device(request) -> str:
 
 
 OWN_CUBLAS = """
-import functools, cupy
+import functools, os, cupy
 from chalkgrad.engine import backend
+from chalkgrad.engine.cuda import sources
 backend.load_cublas = functools.cache(cupy.standin_cublas)
+sources.background = int(os.environ.get("BACKGROUND", "0"))
 """
 
 
@@ -153,11 +157,12 @@ def standin(tmp_path_factory):
     (folder / "link").mkdir()
     (folder / "link" / "chalkgrad").symlink_to(HERE.parent, target_is_directory=True)
     (folder / "sitecustomize.py").write_text(OWN_CUBLAS)
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, HERE / "standin", folder / "link")))}
+    paths = os.pathsep.join(map(str, (folder, HERE / "standin", folder / "link")))
+    environ = {**os.environ, "PYTHONPATH": paths, "CUPY_CACHE_DIR": str(folder / "kernels")}
 
-    def run(*arguments, code=0):
-        ran = subprocess.run([sys.executable, *map(str, arguments)], env=environ, capture_output=True, text=True,
-                             timeout=600)  # fmt: skip
+    def run(*arguments, code=0, **more):
+        command = [sys.executable, *map(str, arguments)]
+        ran = subprocess.run(command, env=environ | more, capture_output=True, text=True, timeout=600)
         assert ran.returncode == code, ran.stdout + ran.stderr
         return ran.stdout + ran.stderr
 
@@ -172,6 +177,14 @@ def host_scalars(monkeypatch):
 
 
 # The default device of the tests
+
+
+def compile_at_first_use() -> None:
+    """Nothing in the background: a test shows what it compiles itself. And no marks, where CuPy's own lie."""
+    from chalkgrad.engine.cuda import sources
+
+    sources.background = 0
+    os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
 
 
 def place_tests_on(device: str) -> None:

@@ -11,8 +11,9 @@ import numpy
 
 from .. import backend
 from .launch import gpu_named
+from .sources import source
 
-FEED = Path(__file__).with_name("feed.cu")
+FEED = source(Path(__file__).with_name("feed.cu"), {})
 ALIGNMENT = 16
 THREADS = 256
 AHEAD, AHEAD_BYTES = 64, 1 << 26

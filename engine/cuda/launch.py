@@ -11,15 +11,11 @@ import numpy
 from .. import backend
 from ..kernels import OwnKernel
 from .cublas import Blas, takes
+from .sources import TYPES, Modules, options_of
 
 NULL = numpy.uintp(0)
 """The null pointer, for an operand that is left out."""
 COUNTERS = 4096
-TYPES = {
-    "float32": "float", "float64": "double", "int64": "long long", "int32": "int", "uint8": "unsigned char",
-    "int8": "signed char", "int16": "short", "uint16": "unsigned short", "uint32": "unsigned", "bool": "bool",
-}  # fmt: skip
-"""What a dtype is called in CUDA C."""
 
 
 class CudaKernel(OwnKernel):
@@ -64,10 +60,13 @@ class Gpu:
         function(grid, block, tuple([NULL if x is None else x for x in arguments]))
 
     def _compiled(self, source: str | Path, name: str, contracted: bool, macros: dict[str, Any]) -> Any:
-        code = source.read_text() if isinstance(source, Path) else source
-        options = ["-std=c++17", f"--fmad={str(contracted).lower()}"]
-        options += [f"-D{k}={TYPES[v.name] if isinstance(v, numpy.dtype) else v}" for k, v in macros.items()]
-        return self.xp.RawModule(code=code, options=tuple(options)).get_function(name)
+        code = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        return self.modules.get(code, options_of(contracted, macros)).get_function(name)
+
+    @cached_property
+    def modules(self) -> Modules:
+        """Its compiled sources."""
+        return Modules(self.number)
 
     @cached_property
     def arrived(self) -> Any:
@@ -86,6 +85,19 @@ def product(a: Any, b: Any, out: Any) -> Any:
 @cache
 def _gpu(number: int) -> Gpu:
     return Gpu(number)
+
+
+def prepare(device: str, dtype: str) -> None:
+    """Begin to compile, in the background, what a model of that dtype may need there. On the CPU it does nothing."""
+    if device != "cpu" and dtype in TYPES:
+        gpu_named(device).modules.ahead(dtype)
+
+
+def compiling(device: str) -> str:
+    """What to say while the background compiles what this machine has not compiled before; else ""."""
+    if device == "cpu" or not gpu_named(device).modules.busy:
+        return ""
+    return f"compiling kernels for {gpu_named(device).modules.architecture}, once for this machine"
 
 
 def gpu_of(array: Any) -> Gpu:

@@ -1,6 +1,7 @@
 """`chalkgrad doctor`: machines of every kind, none of which makes it fail."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from chalkgrad.benchmarks import machine as machine_module
 from chalkgrad.commands import doctor as doctor_module
 from chalkgrad.commands import doctor_gpu as gpu
 from chalkgrad.engine import backend
+from chalkgrad.engine.cuda.sources import Modules, declared
 from chalkgrad.errors import DeviceError
 from chalkgrad.hints import install_command, pip
 
@@ -18,6 +20,7 @@ from chalkgrad.hints import install_command, pip
 def machine(monkeypatch, tmp_path):
     """Say what the machine has: packages of CuPy, what load_cupy gives or raises, what nvidia-smi answers."""
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
 
     def make(packages=(), cupy=None, driver=None):
         def load():
@@ -55,7 +58,9 @@ def fake_cupy(asarray=np.asarray):
         runtimeGetVersion=lambda: 13000, driverGetVersion=lambda: 13010,
         getDeviceCount=lambda: 2, getDeviceProperties=lambda number: properties,
     )  # fmt: skip
-    return SimpleNamespace(__version__="13.6.0", asarray=asarray, cuda=SimpleNamespace(runtime=runtime))
+    card = SimpleNamespace(compute_capability="90")
+    cuda = SimpleNamespace(runtime=runtime, Device=lambda number: card)
+    return SimpleNamespace(__version__="13.6.0", asarray=asarray, cuda=cuda)
 
 
 def facts(chalkgrad, section):
@@ -187,3 +192,23 @@ def test_an_mpirun_of_another_mpi_is_told(monkeypatch, library, launcher, state)
     *_, mpi, found = doctor_module._ranks()
     assert found.state == state
     assert mpi.value.split(";")[0] in ("MPICH 5.0.2", "Open MPI 5.0.11")
+
+
+def test_whether_kernels_are_compiled(chalkgrad, machine, tmp_path):
+    machine(packages=["cupy-cuda13x"], cupy=fake_cupy(), driver="580.65.06")
+    cold = facts(chalkgrad, "gpu")["kernels"]
+    assert re.fullmatch(r"(\d+) of \1 modules are not compiled for sm_90 yet: the first training waits", cold["value"])
+    assert (cold["state"], cold["command"]) == ("missing", "chalkgrad doctor --compile")
+    (tmp_path / "kernels").mkdir()
+    modules = Modules(0)
+    for dtype in ("float32", "float64"):
+        for each in declared(dtype):
+            modules._mark(each).touch()
+    warm = facts(chalkgrad, "gpu")["kernels"]
+    assert re.fullmatch(r"all \d+ modules are compiled for sm_90", warm["value"])
+    assert warm["state"] == "ok"
+
+
+def test_to_compile_without_a_gpu(chalkgrad, machine):
+    machine(cupy=absent_cupy())
+    assert chalkgrad("doctor", "--compile", code=1).stderr.startswith("error: the GPU needs CuPy")
