@@ -52,7 +52,7 @@ def gpu_findings() -> list[Finding]:
     found = Finding("CuPy", _describe(cupy, packages))
     if len(packages) > 1:
         found = _conflict(packages, extra)
-    return [installed, found, *_devices(cupy), _trial(cupy, packages), *_kernels(cupy)]
+    return [installed, found, *_devices(cupy), _trial(cupy, packages), *_kernels(cupy), _nccl(extra)]
 
 
 def _driver() -> tuple[Finding, str | None]:
@@ -193,3 +193,15 @@ def _trial(cupy: Any, packages: dict[str, str]) -> Finding:
     if result != expected:
         return Finding("first sums", f"are wrong: {result} instead of {expected}", WRONG)
     return Finding("first sums", "right", OK)
+
+
+def _nccl(extra: str) -> Finding:
+    """What adds up the gradients of ranks on several GPUs."""
+    try:
+        version = backend.load_nccl().get_version()  # 22703 is 2.27.3
+    except DeviceError as error:
+        package = f"nvidia-nccl-cu{12 if extra == 'gpu-cuda12' else 13}"
+        return Finding(
+            "NCCL", f"not there, for ranks on several GPUs: {error.__cause__}", MISSING, pip("install", package)
+        )
+    return Finding("NCCL", f"{version // 10000}.{version // 100 % 100}.{version % 100}, for ranks on several GPUs")

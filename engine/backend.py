@@ -159,13 +159,13 @@ def load_nccl() -> Any:
         if getattr(nccl, "available", True):
             nccl.get_version()
             return nccl
-        told = "it was built without"
+        told: Exception = ImportError("CuPy was built without it")
     except Exception as error:  # its library is another package's, and may be missing or broken
-        told = f"{type(error).__name__}: {error}"
+        told = error
     raise DeviceError(
-        f"training over ranks on GPUs needs NCCL, which this CuPy cannot use ({told}): install nvidia-nccl-cu13 "
-        "(nvidia-nccl-cu12 for CUDA 12), or train on CPUs, device='cpu'."
-    )
+        f"training over ranks on GPUs needs NCCL, which this CuPy cannot use ({type(told).__name__}: {told}): install "
+        "nvidia-nccl-cu13 (nvidia-nccl-cu12 for CUDA 12), or train on CPUs, device='cpu'."
+    ) from told
 
 
 def card_of(device: str) -> str:

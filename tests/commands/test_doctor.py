@@ -115,12 +115,16 @@ def test_two_packages_of_cupy(chalkgrad, machine):
     assert found["command"] == f"{pip('uninstall', '-y', 'cupy-cuda12x', 'cupy-cuda13x')} && {install_command('gpu')}"
 
 
-def test_a_cupy_that_works(chalkgrad, machine):
+def test_a_cupy_that_works(chalkgrad, machine, monkeypatch):
     machine(packages=["cupy-cuda13x"], cupy=fake_cupy(), driver="580.65.06")
     found = facts(chalkgrad, "gpu")
     assert found["CuPy"]["value"] == "cupy-cuda13x 13.6.0 with CUDA 13.0; the driver takes up to CUDA 13.1"
     assert found["gpu:0"]["value"] == found["gpu:1"]["value"] == "NVIDIA H200, 139.0 GiB, sm_90"
     assert found["first sums"]["state"] == "ok"
+    assert found["NCCL"]["state"] == "missing"
+    assert found["NCCL"]["command"] == pip("install", "nvidia-nccl-cu13")
+    monkeypatch.setattr(backend, "load_nccl", lambda: SimpleNamespace(get_version=lambda: 22703))
+    assert facts(chalkgrad, "gpu")["NCCL"]["value"] == "2.27.3, for ranks on several GPUs"
 
 
 def test_a_cupy_that_imports_but_cannot_compute(chalkgrad, machine):

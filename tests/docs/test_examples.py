@@ -9,6 +9,7 @@ import ast
 import doctest
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
-BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FLAGS = re.MULTILINE | re.DOTALL
+BLOCK = re.compile(r"^(<!-- not run: [^\n]+ -->\n)?```python\n(.*?)^```$", FLAGS)
 
 
 def blocks(path):
@@ -55,6 +57,24 @@ def test_what_does_not_run_is_python_too():
                 ast.parse(match[2], path.name)
 
 
+def others(path, *kinds):
+    """Its blocks of these kinds."""
+    block = re.compile(rf"^```(?:{'|'.join(kinds)})\n(.*?)^```$", FLAGS)
+    return block.findall(path.read_text("utf-8"))
+
+
+def test_shell_and_yaml_examples_parse():
+    scripts = [(path.name, block) for path in FILES for block in others(path, "sh", "bash", "shell")]
+    assert len(scripts) > 10
+    for name, script in scripts if shutil.which("bash") else ():
+        found = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
+        assert not found.stderr, (name, found.stderr)
+    yaml = pytest.importorskip("yaml")
+    texts = [block for path in FILES for block in others(path, "yaml")]
+    assert texts
+    assert all(each for text in texts for each in yaml.safe_load_all(text))
+
+
 def test_there_are_examples():
     assert {"README.md", "primitive.md", "prove.md"} <= {path.name for path in DISTINCT}
     assert len(blocks(ROOT / "README.md")) >= 4
@@ -62,6 +82,8 @@ def test_there_are_examples():
 
 def test_the_readme_is_the_same_code_in_both_languages():
     assert code(ROOT / "README.md") == code(ROOT / "README.zh-CN.md")
+    shell = [re.sub(r"\s+#.*", "", "".join(others(ROOT / name, "sh"))) for name in ("README.md", "README.zh-CN.md")]
+    assert sorted(shell[0].splitlines()) == sorted(shell[1].splitlines())
 
 
 def run_all(path):
