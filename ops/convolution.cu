@@ -21,6 +21,9 @@
 #define TILE_N 32       // columns of it
 #define TILE_K 16       // terms of the sum that are in shared memory at a time
 #define THREADS 128     // of a block: each computes 4 rows of 4 columns; for channels by themselves, one element
+#ifndef MANY
+#define MANY 512        // of a block of `kernel_correlation`
+#endif
 #define SUM_COLUMNS 32  // channels of a block of `kernel_correlation_apart`: threadIdx.x
 #define SUM_ROWS 8      // the same: threadIdx.y
 
@@ -45,6 +48,18 @@ struct Windows {
 struct alignas(16) Four {
     REAL x[4];
 };
+
+struct alignas(16) FourSums {
+    SUM x[4];
+};
+
+template <typename T, int N> struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Run {
+    T x[N];
+};
+
+template <int N> __device__ bool begins_run(const REAL* x) {
+    return reinterpret_cast<unsigned long long>(x) % alignof(Run<REAL, N>) == 0;
+}
 
 // A whole number by its digits, of which the last counts up to `inners`, the one before up to `middles`.
 struct Digits {
@@ -231,6 +246,162 @@ __device__ __forceinline__ REAL shifted(SUM sum, const REAL* bias, int channel) 
     return REAL(bias ? sum + SUM(bias[channel]) : sum);
 }
 
+// kernel_correlation for tiles of M × N: a block takes a run of windows, by panels of as many as its threads load with
+// one run of places and one of filters each. The threads fall into groups, each of which takes its share of a panel's
+// windows and all numbers of the tile, HEIGHT · 4 a thread; at the end the groups' sums are added, half to half.
+template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
+    static constexpr int RUN = 16 / sizeof(REAL), RIGHT = RUN * N / M, PANEL = RUN * MANY / M, QUADS = M * N / 4,
+                         GROUP = QUADS / HEIGHT, GROUPS = MANY / GROUP, LANES = MANY > QUADS ? MANY / QUADS : 1,
+                         LEFT_ROW = M + 4, RIGHT_ROW = N + 4, PANELS = 2 * PANEL * (LEFT_ROW + RIGHT_ROW),
+                         SUMS = M * N * GROUPS / 2,
+                         ROOM = PANELS * sizeof(REAL) > SUMS * sizeof(SUM) ? PANELS : SUMS * sizeof(SUM) / sizeof(REAL);
+
+    static_assert(GROUPS > 1);
+
+    static __device__ __forceinline__ void run(
+        const REAL* x, const REAL* y, REAL* w, REAL* sums_of_y, SUM* partial, unsigned* arrived, int split,
+        const Windows& g) {
+        __shared__ __align__(16) REAL room[ROOM];
+        __shared__ bool last;
+        int t = threadIdx.x, group = blockIdx.z % g.groups, part = blockIdx.z / g.groups;
+        int each = g.channels / g.groups, m = g.size_y * g.size_x * each, n = g.filters / g.groups;
+        int first = blockIdx.x * M, first_column = blockIdx.y * N, windows = g.batch * g.rows * g.columns;
+        int per_part = ((windows - 1) / PANEL / split + 1) * PANEL;
+        int begin = min(windows, part * per_part), end = min(windows, begin + per_part);
+        x += group * each, y += group * n + first_column;
+
+        // What this thread brings: a run of rows, one of them of ones for the sums of y, and a run of columns.
+        int term = ALONG ? t % PANEL : t / (M / RUN), row = (ALONG ? t / PANEL : t % (M / RUN)) * RUN;
+        int term_of_y = t / (N / RIGHT), column = t % (N / RIGHT) * RIGHT, ones = sums_of_y ? m - first - row : -1;
+        bool runs = each % RUN == 0 && begins_run<RUN>(x), runs_of_y = g.filters % RIGHT == 0 && begins_run<RIGHT>(y);
+        Point places[RUN];
+#pragma unroll
+        for (int f = 0; f < RUN; ++f) {
+            int c = first + row + f;
+            places[f] = c < m ? at_place(g, digits_of(c, g.size_x, each)) : Point{NOWHERE, 0, 0};
+        }
+        OverWindows over(g, begin + term, PANEL);
+        Run<REAL, RUN> left;
+        Run<REAL, RIGHT> right;
+        auto load = [&](int at) {
+            Point window = over.point();
+            bool there = at + term < end;
+            if (!there) window.y = NOWHERE;
+            if (runs) {
+                left = Run<REAL, RUN>{};
+                if (inside(g.height, g.width, places[0], window))
+                    left = *reinterpret_cast<const Run<REAL, RUN>*>(x + (places[0].at + window.at));
+            } else {
+#pragma unroll
+                for (int f = 0; f < RUN; ++f)
+                    left.x[f] = inside(g.height, g.width, places[f], window) ? x[places[f].at + window.at] : REAL(0);
+            }
+#pragma unroll
+            for (int f = 0; f < RUN; ++f)
+                if (f == ones) left.x[f] = REAL(there);
+            over.advance();
+            right = Run<REAL, RIGHT>{};
+            const REAL* from = y + (unsigned(at + term_of_y) * g.filters + column);
+            int count = at + term_of_y < end ? n - first_column - column : 0;
+            if (runs_of_y) {
+                if (count > 0) right = *reinterpret_cast<const Run<REAL, RIGHT>*>(from);
+            } else {
+#pragma unroll
+                for (int f = 0; f < RIGHT; ++f)
+                    if (f < count) right.x[f] = from[f];
+            }
+        };
+
+        int of = t / GROUP, down = t % GROUP / (N / 4) * HEIGHT, along = t % (N / 4) * 4;
+        SUM sums[HEIGHT][4] = {};
+        if (begin < end) load(begin);
+        // Panels take turns in two buffers, so that one barrier does: whoever is past it has left the other buffer.
+        for (int at = begin, turn = 0; at < end; at += PANEL, turn ^= 1) {
+            REAL* lefts = room + turn * PANEL * LEFT_ROW;
+            REAL* rights = room + (2 * LEFT_ROW + turn * RIGHT_ROW) * PANEL;
+            *reinterpret_cast<Run<REAL, RUN>*>(lefts + term * LEFT_ROW + row) = left;
+            *reinterpret_cast<Run<REAL, RIGHT>*>(rights + term_of_y * RIGHT_ROW + column) = right;
+            __syncthreads();
+            if (end - at > PANEL) load(at + PANEL);
+#pragma unroll
+            for (int k = of; k < PANEL; k += GROUPS) {  // past the end are zeros
+                Four b = *reinterpret_cast<const Four*>(rights + k * RIGHT_ROW + along);
+#pragma unroll
+                for (int i = 0; i < HEIGHT; i += 4) {
+                    Four a = *reinterpret_cast<const Four*>(lefts + k * LEFT_ROW + down + i);
+#pragma unroll
+                    for (int f = 0; f < 4; ++f)
+#pragma unroll
+                        for (int j = 0; j < 4; ++j) sums[i + f][j] += SUM(a.x[f]) * SUM(b.x[j]);
+                }
+            }
+        }
+
+        FourSums* tiles = reinterpret_cast<FourSums*>(room);
+#pragma unroll
+        for (int half = GROUPS / 2; half; half /= 2) {
+            __syncthreads();  // all are done with what lies there
+            FourSums* tile = tiles + of % half * QUADS + (down * N + along) / 4;
+#pragma unroll
+            for (int i = 0; i < HEIGHT; ++i)
+                if (of / half == 1) tile[i * N / 4] = FourSums{{sums[i][0], sums[i][1], sums[i][2], sums[i][3]}};
+            __syncthreads();
+#pragma unroll
+            for (int i = 0; i < HEIGHT; ++i)
+#pragma unroll
+                for (int j = 0; j < 4; ++j)
+                    if (of < half) sums[i][j] += tile[i * N / 4].x[j];
+        }
+#pragma unroll
+        for (int i = 0; i < HEIGHT; ++i)
+            if (of == 0) {
+                FourSums* tile = tiles + (down * N + along) / 4;
+                tile[i * N / 4] = FourSums{{sums[i][0], sums[i][1], sums[i][2], sums[i][3]}};
+            }
+        __syncthreads();
+
+        int lane = t / QUADS;
+        if (split > 1) {
+            unsigned of_grid = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+            FourSums* parts = reinterpret_cast<FourSums*>(partial) + (long long)of_grid * split * QUADS;
+            for (int q = t % QUADS; q < QUADS && lane == 0; q += MANY) parts[part * QUADS + q] = tiles[q];
+            __syncthreads();
+            if (t == 0) {
+                __threadfence();  // this part is seen before its arrival
+                last = atomicInc(&arrived[of_grid], split - 1) == unsigned(split - 1);
+                __threadfence();  // and after the last arrival all parts
+            }
+            __syncthreads();
+            if (!last) return;
+            for (int q = t % QUADS; q < QUADS; q += MANY) {
+                FourSums sum = {};
+#pragma unroll 8  // as many are on their way at a time
+                for (int z = lane; z < split; z += LANES) {
+                    FourSums more = parts[z * QUADS + q];
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) sum.x[j] += more.x[j];
+                }
+                tiles[lane * QUADS + q] = sum;
+            }
+            __syncthreads();
+        }
+        for (int q = t % QUADS; q < QUADS && lane == 0; q += MANY) {
+            FourSums sum = tiles[q];
+            for (int z = 1; z < (split > 1 ? LANES : 1); ++z)
+#pragma unroll
+                for (int j = 0; j < 4; ++j) sum.x[j] += tiles[z * QUADS + q].x[j];
+            int i = first + q / (N / 4), k = q % (N / 4) * 4;
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+                if (first_column + k + j < n) {
+                    int filter = group * n + first_column + k + j;
+                    if (i < m) w[unsigned(i) * g.filters + filter] = REAL(sum.x[j]);
+                    if (i == m && sums_of_y) sums_of_y[filter] = REAL(sum.x[j]);
+                }
+        }
+    }
+};
+
 __device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
 }  // namespace
@@ -302,66 +473,23 @@ extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution(
     }
 }
 
-// Grid (⌈size_y · size_x · channels / groups / TILE_M⌉, ⌈filters / groups / TILE_N⌉, groups · split), block THREADS.
+// Grid (⌈rows / M⌉, ⌈filters / groups / N⌉, groups · split), block MANY; there are size_y · size_x · channels / groups
+// rows, and one more where sums_of_y is given, Σ y[n, i, k] over n and i: the gradient of a bias. M × N is 64 × 32, or
+// 16 × 16 for few numbers.
 //
-// With split > 1, each part of the windows is summed into partial[part], as large as w, by a block of its own, and the
-// last block to arrive at a tile adds the parts in order. arrived has a 0 for each tile of each group, and has it again
-// afterwards. Else both may be null.
-extern "C" __global__ void __launch_bounds__(THREADS) kernel_correlation(
-    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, SUM* partial, unsigned* arrived,
-    int split, WINDOWS) {
-    __shared__ bool last;
-    Windows g = THESE_WINDOWS;
-    int group = blockIdx.z % g.groups, part = blockIdx.z / g.groups;
-    int each = g.channels / g.groups, m = g.size_y * g.size_x * each, n = g.filters / g.groups;
-    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, windows = g.batch * g.rows * g.columns;
-    int per_part = (windows - 1) / split + 1;
-    int begin = min(windows, part * per_part), end = min(windows, begin + per_part);
+// With split > 1, each part of the windows is summed by a block of its own into partial, which has room for `split`
+// tiles for each of the grid's, and the last block to arrive at a tile adds the parts in order. arrived has a 0 for
+// each tile, and has it again afterwards. Else both may be null.
+extern "C" __global__ void __launch_bounds__(MANY) kernel_correlation(
+    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, REAL* __restrict__ sums_of_y,
+    SUM* partial, unsigned* arrived, int split, WINDOWS) {
+    Correlation<64, 32, 32 / sizeof(REAL), false>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
+}
 
-    using Left = Panel<OverWindows, TILE_M, 1>;
-    using Right = Panel<OverRows, TILE_N, 1>;
-    Left left(x + group * each, g.height, g.width, OverWindows(g, begin + Left::first_term(), Left::STEP), begin, end,
-              first, m, [&](int c) { return at_place(g, digits_of(c, g.size_x, each)); });
-    Right right(y + group * n, 1, 1, OverRows(g.filters, begin + Right::first_term(), Right::STEP), begin, end,
-                first_column, n, [&](int c) { return Point{0, 0, unsigned(c)}; });
-    SUM sums[4][4] = {};
-    multiply(left, right, end - begin, sums);
-
-    int row = first + row_of_thread(), column = first_column + column_of_thread();
-    unsigned place = unsigned(row) * g.filters + group * n + column;
-    if (split > 1) {
-        long long size = (long long)m * g.filters;
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-#pragma unroll
-            for (int j = 0; j < 4; ++j)
-                if (row + i < m && column + j < n) partial[part * size + place + i * g.filters + j] = sums[i][j];
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            unsigned tile = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-            __threadfence();  // this part is seen before its arrival
-            last = atomicInc(&arrived[tile], split - 1) == unsigned(split - 1);
-            __threadfence();  // and after the last arrival all parts
-        }
-        __syncthreads();
-        if (!last) return;
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-#pragma unroll
-            for (int j = 0; j < 4; ++j)
-                if (row + i < m && column + j < n) {
-                    const SUM* from = partial + place + i * g.filters + j;
-                    SUM sum = 0;
-#pragma unroll 4
-                    for (int z = 0; z < split; ++z) sum += from[z * size];
-                    sums[i][j] = sum;
-                }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n) w[place + i * g.filters + j] = REAL(sums[i][j]);
+extern "C" __global__ void __launch_bounds__(MANY) kernel_correlation_few(
+    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, REAL* __restrict__ sums_of_y,
+    SUM* partial, unsigned* arrived, int split, WINDOWS) {
+    Correlation<16, 16, 4, true>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
 }
 
 // For channels each by itself: a thread for each element of y; grid ⌈elements / THREADS⌉, block THREADS.

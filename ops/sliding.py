@@ -13,15 +13,18 @@ import numpy
 
 from ..engine.cuda.launch import COUNTERS, Gpu
 from ..engine.cuda.sources import source
+from . import products
 from .windows import Lengths, Padding, output_lengths
 
 CONVOLUTION = source(Path(__file__).with_name("convolution.cu"))
 POOLING = source(Path(__file__).with_name("pooling.cu"), contracted=False)
-TILE_M, TILE_N, THREADS = 64, 32, 128
+TILE_M, TILE_N, THREADS, MANY = 64, 32, 128, 512
 SUM_COLUMNS, SUM_ROWS = 32, 8
 """As in the sources."""
+TILES = (64, 32), (16, 16)
+"""Numbers of a block of `kernel_correlation`, and of `kernel_correlation_few`."""
 PART = 256
-"""Windows that are worth a block of their own, where a sum goes over all of them."""
+"""Windows that are worth a block of their own, where a channel's sum goes over all of them."""
 MOST = 1 << 30
 """Elements below which the kernels count."""
 MOST_BLOCKS = 1 << 16
@@ -118,25 +121,40 @@ def transposed_convolution(
 
 def kernel_correlation(
     gpu: Gpu, x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding, dilation: Lengths, groups: int,
-    out: Any = None,
+    out: Any = None, sums: Any = None,
 ) -> Any:  # fmt: skip
-    """The adjoint in the kernel in one launch, in which several blocks share a sum and the last one adds it up."""
+    """The adjoint in the kernel in one launch, in which several blocks share a sum and the last one adds it up.
+
+    sums: where each filter's sum of y goes, the gradient of a bias.
+    """
     channels, filters, places = x.shape[-1] // groups, y.shape[-1], math.prod(size)
     windows = _convolved(x.shape, y.shape[1:-1], filters, size, stride, padding, dilation, groups)
     out = _given(gpu, out, (*size, channels, filters), x)
-    block: tuple[int, ...]
+    count = math.prod(y.shape[:-1])
     if _apart(x.shape[-1], filters, groups):
-        name, block, along = "kernel_correlation_apart", (SUM_COLUMNS, SUM_ROWS), 1
         tiles = -(-filters // SUM_COLUMNS), places
-    else:
-        name, block, along = "kernel_correlation", (THREADS,), groups
-        tiles = -(-places * channels // TILE_M), -(-(filters // groups) // TILE_N)
-    room = min(4 * gpu.multiprocessors, COUNTERS) // (math.prod(tiles) * along)
-    split = max(1, min(room, -(-math.prod(y.shape[:-1]) // PART)))
-    partial = (gpu.xp.empty(split * out.size, x.dtype), gpu.arrived) if split > 1 else (None, None)
-    return _launch(
-        gpu, CONVOLUTION, name, (*tiles, along * split), (x, y), out, (*partial, numpy.int32(split), *windows), block
-    )
+        split = max(1, min(min(4 * gpu.multiprocessors, COUNTERS) // math.prod(tiles), -(-count // PART)))
+        partial = (gpu.xp.empty(split * out.size, x.dtype), gpu.arrived) if split > 1 else (None, None)
+        numbers = *partial, numpy.int32(split), *windows
+        block = SUM_COLUMNS, SUM_ROWS
+        _launch(gpu, CONVOLUTION, "kernel_correlation_apart", (*tiles, split), (x, y), out, numbers, block)
+        return out if sums is None else (products.sums(gpu, y, sums), out)[1]
+    rows, columns = places * channels + (sums is not None), filters // groups
+    areas = [_whole(rows, m) * _whole(columns, n) for m, n in TILES]
+    name, (m, n) = ("kernel_correlation", TILES[0]) if areas[0] < 2 * areas[1] else ("kernel_correlation_few", TILES[1])
+    tiles = -(-rows // m), -(-columns // n)
+    panels = -(-count // (MANY * 16 // x.dtype.itemsize // m))
+    room = max(1, min(gpu.multiprocessors, COUNTERS) // (math.prod(tiles) * groups))
+    split = -(-panels // -(-panels // room))  # all have as many panels, but for the last
+    given = (None, None)
+    if split > 1:
+        given = gpu.xp.empty(split * math.prod(tiles) * groups * m * n, x.dtype), gpu.arrived
+    numbers = sums, *given, numpy.int32(split), *windows
+    return _launch(gpu, CONVOLUTION, name, (*tiles, groups * split), (x, y), out, numbers, (MANY,))
+
+
+def _whole(count: int, tile: int) -> int:
+    return -(-count // tile) * tile
 
 
 def _apart(channels: int, filters: int, groups: int) -> bool:

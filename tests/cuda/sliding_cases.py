@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -28,17 +29,25 @@ class Keeping:
         self.options, self.kept = names(REAL=REAL), Launch(name, grid, block, arguments)
 
 
-def sliding(name: str, operands: Any, multiprocessors: int = 1, **parameters: Any) -> Case:
-    """The launch of a primitive. Sums may differ from the array code's in float64 by rounding; pooling by nothing."""
+def sliding(name: str, operands: Any, multiprocessors: int = 1, summed: bool = False, **parameters: Any) -> Case:
+    """The launch of a primitive. Sums may differ from the array code's in float64 by rounding; pooling by nothing.
+
+    summed: with the sums of the last operand, the gradient of a bias.
+    """
     primitive, gpu = registry[name], Keeping(multiprocessors)
     assert primitive.cuda_kernels[""].suits(*operands, **parameters)
-    out, dtype = primitive.cuda_kernels[""].function(gpu, *operands, **parameters), operands[0].dtype
+    dtype, last = operands[0].dtype, operands[-1]
+    more = {"sums": output(last.shape[-1:], dtype)} if summed else {}
+    out = primitive.cuda_kernels[""].function(gpu, *operands, **parameters, **more)
     if "pool" in name:
         return Case(gpu.file, gpu.options, gpu.kept, ((out, primitive.kernel(np, *operands, **parameters), 0),))
     expected = primitive.kernel(np, *(x.astype("f8") for x in operands), **parameters)
     bound = primitive.kernel(np, *(abs(x).astype("f8") for x in operands), **parameters)
     terms = primitive.kernel(np, *(np.ones(x.shape) for x in operands), **parameters)
-    expectations = ((out, expected, (terms + 4) * np.finfo(dtype).eps * bound), (gpu.arrived, 0, 0))
+    expectations = [(out, expected, (terms + 4) * np.finfo(dtype).eps * bound), (gpu.arrived, 0, 0)]
+    for sums in more.values():
+        rows = last.reshape(-1, last.shape[-1]).astype("f8")
+        expectations.append((sums, rows.sum(0), (len(rows) + 4) * np.finfo(dtype).eps * abs(rows).sum(0)))
     return Case(gpu.file, gpu.options, gpu.kept, expectations)
 
 
@@ -62,23 +71,32 @@ def windows(seed: int, apart: bool = False) -> tuple[np.random.Generator, Any, A
     return rng, x, w, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
-def convolutions(seed: int, dtype: Any = "f4", apart: bool = False) -> list[Case]:
+def convolutions(seed: int, dtype: Any = "f4", apart: bool = False) -> list[Case]:  # fmt: skip
     """A convolution and its two adjoints."""
     rng, of_x, of_w, how = windows(seed, apart)
-    return three(rng, of_x, of_w, dtype, **how)
+    return three(rng, of_x, of_w, dtype, summed=not apart and seed % 2 == 0, **how)
+
+
+FEW = 128  # threads of a block of `kernel_correlation`, where each is a thread of the system
 
 
 def few_threads() -> list[Case]:
     """The same with few blocks, of which two share a sum over more terms than a tile has; and channels apart."""
     rng, border = np.random.default_rng(0), ((1, 0), (0, 1))
-    one = three(rng, (1, 4, 3, 9), (2, 2, 9, 5), stride=(2, 1), padding=border, dilation=(1, 2), groups=1, part=3)
+    with patch.object(launches, "MANY", FEW):
+        how = {"stride": (2, 1), "padding": border, "dilation": (1, 2), "groups": 1, "sms": 2, "summed": True}
+        one = three(rng, (1, 13, 6, 3), (2, 2, 3, 5), **how)
+        many = three(rng, (1, 13, 6, 16), (2, 2, 16, 20), **how)
     each = three(rng, (1, 6, 3, 3), (2, 1, 1, 3), stride=(2, 1), padding=border, dilation=(1, 1), groups=3, part=6)
-    assert [made[2].launch.grid[2] for made in (one, each)] == [2, 2]
-    return one + each
+    assert [made[2].launch.grid for made in (one, many, each)] == [(1, 1, 2), (2, 1, 1), (1, 2, 2)]
+    return [replace(case, options=(*case.options, f"-DMANY={FEW}")) for case in one + many + each]
 
 
-def three(rng: np.random.Generator, of_x: Any, of_w: Any, dtype: Any = "f4", part: int = 16, **how: Any) -> list[Case]:
-    """A convolution and its two adjoints. part: windows that are worth a block of their own."""
+def three(
+    rng: np.random.Generator, of_x: Any, of_w: Any, dtype: Any = "f4", part: int = 16, summed: bool = False,
+    sms: int = 20, **how: Any,
+) -> list[Case]:  # fmt: skip
+    """A convolution and its two adjoints. part: windows worth a block. sms, summed: see `sliding`."""
     x, w = drawn(rng, of_x, dtype), drawn(rng, of_w, dtype)
     y = drawn(rng, registry["correlation"].kernel(np, x, w, **how).shape, dtype)
     bias, shifts = drawn(rng, y.shape[-1:], dtype), drawn(rng, of_x[-1:], dtype)
@@ -86,7 +104,7 @@ def three(rng: np.random.Generator, of_x: Any, of_w: Any, dtype: Any = "f4", par
         return [
             sliding("convolution", (x, w, bias), **how),
             sliding("transposed_convolution", (y, w, shifts), lengths=of_x[1:-1], **how),
-            sliding("kernel_correlation", (x, y), multiprocessors=20, size=of_w[:-2], **how),
+            sliding("kernel_correlation", (x, y), sms, summed, size=of_w[:-2], **how),
         ]
 
 

@@ -37,7 +37,7 @@ def many_tiles(dtype="f4", groups=1):
     return [
         sliding("correlation", (x, w), **how),
         sliding("transposed_correlation", (y, w), lengths=(9, 11), **how),
-        *(sliding("kernel_correlation", (x, y), n, size=(3, 2), **how) for n in (1, 5, 20)),
+        *(sliding("kernel_correlation", (x, y), n, n > 1, size=(3, 2), **how) for n in (1, 40, 90)),
     ]
 
 
@@ -53,7 +53,7 @@ def split(apart):
     rng = np.random.default_rng(0)
     x, y = drawn(rng, (3, 17, 19, 5), "f4"), drawn(rng, (3, 17, 19, 5), "f4")
     how = {**ONE, "padding": ((1, 1), (1, 1)), "groups": 5 if apart else 1}
-    made = sliding("kernel_correlation", (x, y), 12, size=(3, 3), **how)
+    made = sliding("kernel_correlation", (x, y), 12, not apart, size=(3, 3), **how)
     assert made.launch.grid[2] == 4
     return made
 
@@ -100,7 +100,7 @@ def test_other_layouts_are_copied_and_other_arrays_left_to_the_array_code():
 
 @pytest.mark.parametrize(
     ("file", "constants"),
-    [(CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "SUM_COLUMNS", "SUM_ROWS"]), (POOLING, ["THREADS"])],
+    [(CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "MANY", "SUM_COLUMNS", "SUM_ROWS"]), (POOLING, ["THREADS"])],
 )
 def test_what_launches_a_kernel_has_its_constants(file, constants):
     given = vars(importlib.import_module("chalkgrad.ops.sliding"))
@@ -116,7 +116,11 @@ def pooled(number):
 
 
 MUTANTS = [
-    ("if (k >= end)", "if (k > end)", lambda: many_tiles()[2:3]),
+    ("if (k >= end)", "if (k > end)", convolved(0)),
+    ("int count = at + term_of_y < end ?", "int count = true ?", convolved(2)),
+    ("half; half /= 2", "half > 1; half /= 2", lambda: [split(False)]),
+    ("each % RUN == 0", "true", convolved(2)),
+    ("i == m && sums_of_y", "i == m + 1 && sums_of_y", lambda: [split(False)]),
     ("< unsigned(height) &&", "<= unsigned(height) &&", convolved(0)),
     ("terms > 0; terms -= TILE_K", "terms > TILE_K; terms -= TILE_K", convolved(0)),
     ("column + j < n) {\n", "column + j <= n) {\n", convolved(0)),
@@ -124,7 +128,8 @@ MUTANTS = [
     ("bias, group * n + column + j)", "bias, column + j)", convolved(1)),
     ("column + j < n) to[", "column + j <= n) to[", convolved(1)),
     ("place < size_of_window; ++place)", "place < size_of_window - 1; ++place)", convolved(1)),
-    ("z < split; ++z) sum += from", "z < split - 1; ++z) sum += from", lambda: [split(False)]),
+    ("z < split; z += LANES", "z < split - 1; z += LANES", lambda: [split(False)]),
+    ("z < split; z += LANES", "z < split - 1; z += LANES", lambda: many_tiles()[4:]),
     ("z < split; ++z) sum += partial", "z < split - 1; ++z) sum += partial", lambda: [split(True)]),
     ("(i /= g.stride_y) >= g.rows", "(i /= g.stride_y) > g.rows", convolved(1, apart=True)),
     ("k < end; k += SUM_ROWS", "k < end - 1; k += SUM_ROWS", convolved(2, apart=True)),
@@ -135,7 +140,7 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "make"), MUTANTS, ids=[new for _, new, _ in MUTANTS])
+@pytest.mark.parametrize(("old", "new", "make"), MUTANTS, ids=[f"{n}-{new}" for n, (_, new, _) in enumerate(MUTANTS)])
 def test_a_wrong_bound_shows(old, new, make):
     cases = make()
     text = source(cases[0].file)
