@@ -6,7 +6,7 @@ import math
 
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError, unknown_name
-from . import products
+from . import factors, products
 from .creation import identity_like
 from .shapes import swap_last
 
@@ -27,7 +27,7 @@ from .shapes import swap_last
 )
 def matmul(xp, a, b):
     """Matrix product over the last two axes; the others broadcast, and a single axis is a vector, as NumPy has it."""
-    return _rows_by_matrix(xp, a, b)
+    return factors.rows_by_matrix(xp, a, b)
 
 
 matmul.onnx("MatMul")
@@ -47,7 +47,7 @@ def _(a, b):
 @matmul.vjp("a", "ga[..., i, j] = sum(gy[..., i, k] * b[..., j, k], k)")
 def _(xp, gy, b, a_shape, b_shape):
     matrix = b if len(b_shape) > 1 else xp.expand_dims(b, -1)
-    return _rows_by_matrix(xp, _as_matrix(xp, gy, a_shape, b_shape), swap_last(xp, matrix))
+    return factors.rows_by_matrix(xp, _as_matrix(xp, gy, a_shape, b_shape), swap_last(xp, matrix))
 
 
 @matmul.vjp("b", "gb[..., j, k] = sum(a[..., i, j] * gy[..., i, k], i)")
@@ -144,8 +144,8 @@ AFFINE = (example((5, 3), (3, 4), (4,)), example((2, 5, 3), (3, 4), (4,)), examp
 
 
 def _check_affine(a, w, b, precision):
-    if precision not in products.PRECISIONS:
-        raise unknown_name("precision", precision, products.PRECISIONS)
+    if precision not in factors.PRECISIONS:
+        raise unknown_name("precision", precision, factors.PRECISIONS)
     if len(w.shape) != 2 or not a.shape or a.shape[-1] != w.shape[0] or b.shape != w.shape[1:]:
         raise ShapeError(
             f"affine cannot take a of shape {a.shape}, w of shape {w.shape} and b of shape {b.shape}: "
@@ -174,7 +174,7 @@ def _(graph, a, w, b, *, precision):
 
 @affine.vjp("a", "ga[..., j] = sum(gz[..., k] * w[j, k], k)")
 def _(xp, gz, w, precision):
-    return _product(xp, gz, xp.transpose(w), precision)
+    return _product(xp, gz, w, precision, turned=True)
 
 
 @affine.vjp("w", "gw[j, k] = sum(a[..., j] * gz[..., k], ...)")
@@ -189,17 +189,17 @@ def _(xp, gz):
 
 @affine.cuda(suits=products.suits)
 def _(gpu, a, w, b, *, precision, out=None):
-    return products.affine(gpu, a, w, b, out, precision)
+    return products.affine(gpu, a, w, b, out)
 
 
 @affine.cuda("a", suits=lambda gz, w, precision: products.suits(gz, w.T, precision=precision))
 def _(gpu, gz, w, precision, out=None):
-    return products.backward(gpu, gz, w, out, precision)
+    return products.backward(gpu, gz, w, out)
 
 
 @affine.cuda("w", suits=lambda gz, a, precision: products.suit_outer(gz, a, precision=precision))
 def _(gpu, gz, a, precision, out=None):
-    return products.outer(gpu, gz, a, out, precision)
+    return products.outer(gpu, gz, a, out)
 
 
 @affine.cuda("b", suits=products.suit_sums)
@@ -231,7 +231,7 @@ affine_relu.check(_check_affine)
 
 @affine_relu.vjp("a", "ga[..., j] = sum(gy[..., k] * w[j, k] if y[..., k] > 0 else 0, k)")
 def _(xp, gy, w, y, precision):
-    return _product(xp, _passed(xp, gy, y), xp.transpose(w), precision)
+    return _product(xp, _passed(xp, gy, y), w, precision, turned=True)
 
 
 @affine_relu.vjp("w", "gw[j, k] = sum(a[..., j] * gy[..., k] if y[..., k] > 0 else 0, ...)")
@@ -246,17 +246,17 @@ def _(xp, gy, y):
 
 @affine_relu.cuda(suits=products.suits)
 def _(gpu, a, w, b, *, precision, out=None):
-    return products.affine(gpu, a, w, b, out, precision, relu=True)
+    return products.affine(gpu, a, w, b, out, relu=True)
 
 
 @affine_relu.cuda("a", suits=lambda gy, w, y, precision: products.suits(gy, w.T, y, precision=precision))
 def _(gpu, gy, w, y, precision, out=None):
-    return products.backward(gpu, gy, w, out, precision, passes=y)
+    return products.backward(gpu, gy, w, out, passes=y)
 
 
 @affine_relu.cuda("w", suits=lambda gy, a, y, precision: products.suit_outer(gy, a, y, precision=precision))
 def _(gpu, gy, a, y, precision, out=None):
-    return products.outer(gpu, gy, a, out, precision, passes=y)
+    return products.outer(gpu, gy, a, out, passes=y)
 
 
 @affine_relu.cuda("b", suits=products.suit_sums)
@@ -271,31 +271,15 @@ def _passed(xp, gy, y):
 def _outer(xp, a, gz, precision):
     """Σ over the batch of a outer gz."""
     count = math.prod(a.shape[:-1])
+    a, gz = factors.factors(xp, a, gz, precision)
     rows = xp.reshape(a, (count, a.shape[-1])), xp.reshape(gz, (count, gz.shape[-1]))
-    return _product(xp, xp.transpose(rows[0]), rows[1], precision)
+    return factors.multiplied(xp, xp.transpose(rows[0]), rows[1], precision)
 
 
-def _product(xp, a, b, precision):
-    """The product of factors that are rounded first."""
-    if precision == "float32":
-        return _rows_by_matrix(xp, a, b)
-    return _rows_by_matrix(xp, _rounded(a, precision), _rounded(b, precision))
-
-
-def _rows_by_matrix(xp, a, b):
-    """The product; of one matrix with many a single one, of all rows at once, since that takes less time."""
-    if len(b.shape) != 2 or len(a.shape) < 3:
-        return xp.matmul(a, b)
-    rows = xp.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
-    return xp.reshape(xp.matmul(rows, b), (*a.shape[:-1], b.shape[-1]))
-
-
-def _rounded(x, precision):
-    """float32 in fewer bits: the high part of Veltkamp's splitting (Dekker 1971), or by way of float16."""
-    if precision == "float16":
-        return x.astype("float16").astype(x.dtype)
-    moved = x * (2.0 ** products.DROPPED[precision] + 1)
-    return moved - (moved - x)
+def _product(xp, a, b, precision, turned=False):
+    """The product of factors that are rounded first; turned: with b transposed."""
+    a, b = factors.factors(xp, a, b, precision)
+    return factors.multiplied(xp, a, xp.transpose(b) if turned else b, precision)
 
 
 def _rows(xp, gz):

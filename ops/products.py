@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.cuda.launch import COUNTERS, Gpu, gpu_of
+from ..engine.cuda.launch import COUNTERS, Gpu
 from ..engine.cuda.sources import source
 
 SOURCE = source(Path(__file__).with_name("linalg.cu"))
@@ -16,10 +16,6 @@ TILE_M = TILE_N = 32
 THREADS = 128
 SUM_COLUMNS, SUM_ROWS = 32, 16
 """As in the source."""
-PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
-"""What factors of float32 may be rounded to before they are multiplied."""
-DROPPED = {"tf32": 13, "bfloat16": 16}
-"""Bits of float32's significand that are rounded away."""
 PART = 64
 """Terms of a sum that are worth a block of their own."""
 SMALL = 1 << 25
@@ -39,9 +35,9 @@ def suit_outer(gz: Any, a: Any, *others: Any, precision: str) -> bool:
 def _suit(x: Any, others: Any, products: int, precision: str) -> bool:
     if not x.ndim or not products or any(other.dtype != x.dtype for other in others):
         return False
-    if precision == "float32":
-        return x.dtype.name in ("float32", "float64") and products <= SMALL and max(map(len, (x, *others))) < 1 << 20
-    return bool(x.dtype == "float32" and gpu_of(x).blas is not None)  # which has the units for it
+    if precision != "float32":
+        return False  # but for those of `factors`
+    return x.dtype.name in ("float32", "float64") and products <= SMALL and max(map(len, (x, *others))) < 1 << 20
 
 
 def suit_sums(gz: Any, *others: Any) -> bool:
@@ -50,7 +46,7 @@ def suit_sums(gz: Any, *others: Any) -> bool:
 
 
 def product(
-    gpu: Gpu, a: Any, b: Any, out: Any, precision: str, *, bias: Any = None, passes_a: Any = None,
+    gpu: Gpu, a: Any, b: Any, out: Any, *, bias: Any = None, passes_a: Any = None,
     passes_b: Any = None, relu: bool = False,
 ) -> Any:  # fmt: skip
     """out ← a b (+ bias, then max(·, 0) with relu) for matrices; each element of a, or b, counts where its `passes`
@@ -60,14 +56,6 @@ def product(
         a, passes_a = gpu.xp.ascontiguousarray(a), gpu.xp.ascontiguousarray(passes_a)
     if passes_b is not None and passes_b.strides != b.strides:
         b, passes_b = gpu.xp.ascontiguousarray(b), gpu.xp.ascontiguousarray(passes_b)
-    if precision != "float32":
-        a, b = (x if passes is None else x * (passes > 0) for x, passes in ((a, passes_a), (b, passes_b)))
-        y = gpu.blas.product(a, b, out.reshape(len(a), -1), precision)  # type: ignore[union-attr]
-        if bias is not None:
-            gpu.xp.add(y, bias, out=y)
-        if relu:
-            gpu.xp.maximum(y, 0, out=y)
-        return out
     (m, k), n = a.shape, b.shape[1]
     rows, columns = -(-m // TILE_M), -(-n // TILE_N)
     split = max(1, min(min(gpu.multiprocessors, COUNTERS) // (rows * columns), -(-k // PART)))
@@ -82,22 +70,22 @@ def product(
     return out
 
 
-def affine(gpu: Gpu, a: Any, w: Any, b: Any, out: Any, precision: str, relu: bool = False) -> Any:
+def affine(gpu: Gpu, a: Any, w: Any, b: Any, out: Any, relu: bool = False) -> Any:
     """A W + b, then max(·, 0) with relu, in one launch."""
     out = gpu.xp.empty((*a.shape[:-1], w.shape[1]), a.dtype) if out is None else out
-    return product(gpu, _rows(a), w, out, precision, bias=gpu.xp.ascontiguousarray(b), relu=relu)
+    return product(gpu, _rows(a), w, out, bias=gpu.xp.ascontiguousarray(b), relu=relu)
 
 
-def backward(gpu: Gpu, gz: Any, w: Any, out: Any, precision: str, passes: Any = None) -> Any:
+def backward(gpu: Gpu, gz: Any, w: Any, out: Any, passes: Any = None) -> Any:
     """gz Wᵀ, of the gradient that passes."""
     out = gpu.xp.empty((*gz.shape[:-1], w.shape[0]), gz.dtype) if out is None else out
-    return product(gpu, _rows(gz), w.T, out, precision, passes_a=None if passes is None else _rows(passes))
+    return product(gpu, _rows(gz), w.T, out, passes_a=None if passes is None else _rows(passes))
 
 
-def outer(gpu: Gpu, gz: Any, a: Any, out: Any, precision: str, passes: Any = None) -> Any:
+def outer(gpu: Gpu, gz: Any, a: Any, out: Any, passes: Any = None) -> Any:
     """aᵀ gz over the rows, of the gradient that passes."""
     out = gpu.xp.empty((a.shape[-1], gz.shape[-1]), gz.dtype) if out is None else out
-    return product(gpu, _rows(a).T, _rows(gz), out, precision, passes_b=None if passes is None else _rows(passes))
+    return product(gpu, _rows(a).T, _rows(gz), out, passes_b=None if passes is None else _rows(passes))
 
 
 def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None) -> Any:

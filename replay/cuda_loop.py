@@ -8,11 +8,12 @@ log, pow, acos and others of float64 are then the instructions that they are in 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy
 
-from ..engine import backend
+from ..engine import backend, cuda
 from ..engine.cuda.launch import gpu_of
 from ..engine.cuda.sources import TYPES, options_of
 from .calls import CALLS, UNKNOWN
@@ -20,6 +21,8 @@ from .fuse import Loop
 
 THREADS = 256
 PRODUCTS = {"multiply": "times<{T}>({}, {})", "square": "times<{T}>({0}, {0})"}
+BITS, BITS16 = ("bfloat16_bits", "float16_bits"), Path(cuda.__file__).with_name("bits16.cu")
+"""Calls that give a factor of 16 bits, and where they are in CUDA C."""
 TIMES = """template <typename T> __device__ __forceinline__ T times(T x, T y) { return T(x * y); }
 template <> __device__ __forceinline__ float times(float x, float y) { return __fmul_rn(x, y); }
 template <> __device__ __forceinline__ double times(double x, double y) { return __dmul_rn(x, y); }
@@ -51,6 +54,8 @@ class CudaLoop(Loop):
         row, cast = CALLS.get(name, UNKNOWN), _cast(out.dtype)
         if name == "where" and len(arguments) == 3 and getattr(arguments[0], "dtype", out.dtype).kind == "b":
             return f"{{}} ? {cast} : {cast}"
+        if name in BITS:
+            return f"{name}({{}})" if weak == [numpy.dtype("float32")] else None
         if name == "copy":
             return "{} != 0" if out.dtype == bool else cast
         if not row.c or not dtypes or (row.floats and out.dtype.kind != "f"):
@@ -91,7 +96,8 @@ class CudaLoop(Loop):
         used = " ".join((*self.lines, *writes))
         reads = [line for line, (name, _, _) in zip(reads, self.loads.values(), strict=True) if f"{name}_" in used]
         body = "\n        ".join((*reads, *self.lines, *writes))
-        source = f"""{TIMES if "times<" in body else ""}#define INFINITE (1.0 / 0.0)
+        before = (TIMES if "times<" in body else "") + (BITS16.read_text("utf-8") if "16_bits(" in body else "")
+        source = f"""{before}#define INFINITE (1.0 / 0.0)
 #define NOT_A_NUMBER (INFINITE - INFINITE)
 extern "C" __global__ void loop({", ".join(parameters)}) {{
     const long long step = (long long)gridDim.x * blockDim.x;
@@ -102,7 +108,7 @@ extern "C" __global__ void loop({", ".join(parameters)}) {{
 """
         launch = Launch(source, size)
         if arrays and size:
-            gpu_of(arrays[0]).modules.soon(source, options_of(False, {}))
+            gpu_of(arrays[0]).modules.soon(source, options_of(True, {}))
         return launch, arrays
 
 

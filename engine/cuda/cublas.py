@@ -10,10 +10,12 @@ from typing import Any
 
 from ...errors import DeviceError
 
-DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2}
+DATA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 """cudaDataType_t."""
-PRECISIONS = {"float32": 68, "float16": 74, "bfloat16": 75, "tf32": 77, "float64": 70}
-"""cublasComputeType_t: how operands of float32 are rounded before they are multiplied; sums are float32 throughout."""
+COMPUTE, DOUBLE, TF32 = 68, 70, 77
+"""cublasComputeType_t: in float32, in float64, and in float32 of operands that are rounded to TF32 first. Those
+that name 16 bits are not taken: they are leave to round operands of float32 so far, of which an H200 made TF32.
+"""
 WORKSPACE = 32 << 20
 """Bytes that cuBLAS may work in, as it asks for on Hopper; given beforehand, so that it allocates nothing itself."""
 INT, POINTER = ctypes.c_int, ctypes.c_void_p
@@ -35,8 +37,8 @@ class Blas:
         self._check(self._create(ctypes.byref(self._handle)), "cublasCreate")
         self._workspace = xp.empty(WORKSPACE, "uint8")
         self._numbers = {
-            68: (ctypes.c_float(1), ctypes.c_float(0)),
-            70: (ctypes.c_double(1), ctypes.c_double(0)),
+            COMPUTE: (ctypes.c_float(1), ctypes.c_float(0)),
+            DOUBLE: (ctypes.c_double(1), ctypes.c_double(0)),
         }
 
     def _check(self, status: int, what: str) -> None:
@@ -46,8 +48,8 @@ class Blas:
     def product(self, a: Any, b: Any, out: Any, precision: str | None = None) -> Any:
         """out ← a b for matrices of one dtype; out is row-major, a and b are it too, or transposed. Returns out.
 
-        precision: how float32 operands are rounded before they are multiplied: "float32" (not at all), "tf32",
-        "float16" or "bfloat16".
+        precision: "tf32" rounds operands of float32 before they are multiplied. Operands of uint16 hold the bits of
+        "float16" or "bfloat16", and out is float32.
         """
         stream = self.xp.cuda.get_current_stream().ptr
         if stream != self._stream:  # which takes the workspace away, too
@@ -58,13 +60,14 @@ class Blas:
         if not (m and n and k):
             out[...] = 0
             return out
-        kind, name = DATA_TYPES[a.dtype.name], a.dtype.name
-        compute = PRECISIONS[(precision or "float32") if name == "float32" else "float64" if kind == 1 else "float32"]
-        one, zero = self._numbers[70 if kind == 1 else 68]
-        (turned_a, step_a), (turned_b, step_b) = _laid(a), _laid(b)
+        name = str(precision) if a.dtype.name == "uint16" else a.dtype.name
+        kind, to = DATA_TYPES[name], DATA_TYPES[out.dtype.name]
+        compute = DOUBLE if name == "float64" else TF32 if (name, precision) == ("float32", "tf32") else COMPUTE
+        one, zero = self._numbers[DOUBLE if compute == DOUBLE else COMPUTE]
+        (turned_a, step_a), (turned_b, step_b) = laid(a), laid(b)
         status = self._gemm(  # column by column, so it computes outᵀ = bᵀ aᵀ
             self._handle, turned_b, turned_a, n, m, k, ctypes.addressof(one), b.data.ptr, kind, step_b,
-            a.data.ptr, kind, step_a, ctypes.addressof(zero), out.data.ptr, kind, n, compute, -1,
+            a.data.ptr, kind, step_a, ctypes.addressof(zero), out.data.ptr, to, n, compute, -1,
         )  # fmt: skip
         self._check(status, f"cublasGemmEx of {a.shape} and {b.shape}")
         return out
@@ -73,10 +76,10 @@ class Blas:
 def takes(a: Any, b: Any) -> bool:
     """Whether cuBLAS multiplies such arrays: matrices of one of its dtypes, with rows or columns side by side."""
     alike = a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.name in DATA_TYPES
-    return bool(alike and _laid(a) is not None and _laid(b) is not None)
+    return bool(alike and laid(a) is not None and laid(b) is not None)
 
 
-def _laid(x: Any) -> Any:
+def laid(x: Any) -> Any:
     """Whether cuBLAS is to transpose it (1) or not (0), and the elements from one row or column to the next."""
     rows, columns = x.shape
     row, column = (stride // x.itemsize for stride in x.strides)

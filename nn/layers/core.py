@@ -12,8 +12,8 @@ from ...checks import number, whole, wholes
 from ...engine import random
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError, unknown_name
+from ...ops.factors import PRECISIONS
 from ...ops.linalg import affine, affine_relu, matmul
-from ...ops.products import PRECISIONS
 from ..graph import Symbol, whole_numbers
 from ..initializers import Initializer, make_initializer
 from .base import Activated, Beginnings, Function, Layer, Shape, Weights, checked_sample
@@ -70,7 +70,8 @@ class Dense(Activated):
 
     units: how many outputs. activation: σ by name, or a function; None is the identity. use_bias: whether
     there is b. kernel_initializer, bias_initializer: how W (inputs, units) and b (units,) begin. precision: what
-    float32 factors are rounded to before they are multiplied, see `cg.affine`; "float32" leaves them.
+    float32 factors are rounded to before they are multiplied, see `cg.affine`; "float32" leaves them. "float16" makes
+    those beyond 65519 infinite, and those below 3e-8 zero; the loss is not scaled.
     """
 
     supports_masking = True

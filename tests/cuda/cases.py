@@ -15,7 +15,7 @@ from chalkgrad.ops.loss import categorical_cross_entropy
 from chalkgrad.optim import updates
 
 ROOT = Path(__file__).parents[2]
-LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED = (
+LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED, BITS16 = (
     "ops/linalg.cu",
     "ops/loss.cu",
     "ops/shapes.cu",
@@ -23,8 +23,9 @@ LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED = (
     "ops/pooling.cu",
     "optim/update.cu",
     "engine/cuda/feed.cu",
+    "engine/cuda/bits16.cu",
 )
-FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED)
+FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED, BITS16)
 BAND = 16  # elements that nobody may touch, before and behind an array
 MARK = 113  # what they hold; a number, since much that a kernel does to a NaN leaves a NaN
 
@@ -253,3 +254,33 @@ def feed(units: int, row: int = 2, blocks: int = 2) -> Case:
     out, counter, arrived = output(units * 16, "u1"), filled([row], "u8"), arrivals(1)
     launch = Launch("feed", (blocks,), (64,), (table, out, np.int64(units * 16), counter, arrived))
     return Case(FEED, (), launch, ((out, table[row], 0), (counter, row + 1, 0), (arrived, 0, 0)))
+
+
+def bits_of_bfloat16(x: Any) -> Any:
+    """float32 in the bits of bfloat16, to the nearest, ties to even: the nearer one of two neighbours."""
+    below = np.asarray(x, "f4").view("u4") >> np.uint32(16)
+    with np.errstate(invalid="ignore"):
+        low, high = ((n << np.uint32(16)).view("f4").astype("f8") for n in (below, below + np.uint32(1)))
+        high = np.where(np.isinf(high), np.copysign(2.0**128, high), high)
+        up = (np.abs(high - x) < np.abs(x - low)) | ((np.abs(high - x) == np.abs(x - low)) & (below % 2 == 1))
+    return np.where(np.isnan(x), below | 0x40, np.where(up & np.isfinite(x), below + 1, below)).astype("u2")
+
+
+HALVES = np.array([
+    0.0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 65504, 65519.99, 65520, -65520, 1e6, 3.3e38, 3.39e38, -3.4028235e38,
+    2**-14, 2**-14 - 2**-26, 2**-24, 2**-25, 1.5 * 2**-24, 2.5 * 2**-24, 1e-8, 1e-40, -1e-45, 1 + 2**-11,
+    1 + 3 * 2**-11, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, 2**-133 + 2**-134,
+], "f4")  # fmt: skip
+"""Numbers at which rounding to 16 bits may go wrong: ties, the ends of both ranges, what is no number."""
+
+
+def bits16(to: str, count: int = 300) -> Case:
+    """Numbers of all sizes in the bits of float16 or bfloat16."""
+    rng = np.random.default_rng(count)
+    x = np.concatenate([HALVES, drawn(rng, count, "f4") * (10.0 ** rng.uniform(-9, 6, count)).astype("f4")])
+    with np.errstate(over="ignore"):
+        wanted = bits_of_bfloat16(x) if to == "bfloat16" else x.astype("f2").view("u2")
+    wanted[np.isnan(x)] = 0x7FC0 if to == "bfloat16" else 0x7E00
+    out = output(len(x), "u2")
+    launch = Launch(f"to_{to}", (3,), (64,), (x, out, np.int64(len(x))))
+    return Case(BITS16, (), launch, [(out, wanted, 0)])

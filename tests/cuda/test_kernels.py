@@ -9,6 +9,7 @@ from cases import (
     LINALG,
     LOSS,
     adam,
+    bits16,
     column_sums,
     cross_entropy,
     cross_entropy_gradient,
@@ -106,6 +107,11 @@ def test_feed(units):
         assert counter == number + 1
 
 
+@pytest.mark.parametrize("to", ["float16", "bfloat16"])
+def test_sixteen_bits(to):
+    bits16(to).run()
+
+
 @pytest.mark.parametrize("make", [lambda: product(37, 35, 41, split=3), lambda: cross_entropy(37, 33, blocks=5)])
 def test_a_second_run_gives_the_same_bits_with_the_same_buffers(make):
     case = make()
@@ -142,6 +148,10 @@ MUTANTS = [
     ("i < size;", "i <= size;", lambda: adam("adam", 127)),
     ("i < size / 4;", "i < size / 4 - 1;", lambda: adam("adam", 128)),
     ("i < bytes / 16;", "i <= bytes / 16;", lambda: feed(127)),
+    ("i < count; i += step) out[i] = f", "i < count - 1; i += step) out[i] = f", lambda: bits16("float16")),
+    ("0x7fffu + (bits >> 16 & 1u)", "0x8000u", lambda: bits16("bfloat16")),
+    ("0xfffu + (bits >> 13 & 1u)", "0x1000u", lambda: bits16("float16")),
+    ("bits < 0x38800000u", "bits < 0x33000000u", lambda: bits16("float16")),
 ]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from building import build
 from cases import (
+    BITS16,
     CONVOLUTION,
     FEED,
     LINALG,
@@ -11,6 +12,7 @@ from cases import (
     SHAPE,
     UPDATE,
     adam,
+    bits16,
     column_sums,
     cross_entropy,
     cross_entropy_gradient,
@@ -41,6 +43,7 @@ MADE = {
     POOLING: lambda: poolings(5),
     UPDATE: lambda: [adam("adamw", 131, pointers=True), adam("adam", 3), adam("adam_documented", 131)],
     FEED: lambda: [feed(127)],
+    BITS16: lambda: [bits16("bfloat16", 33)],
 }
 ORDERINGS = [
     pytest.param(file, i, id=f"{file}-{i}-{name}")

@@ -1,5 +1,7 @@
 """A mixed policy: float16 is what is computed with, float32 what is kept."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,21 @@ def test_what_float16_does_not_hold_ends_the_training():
 def test_other_policies_are_refused(dtype):
     with pytest.raises(DtypeError, match="mixed_float16"):
         model(dtype)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "tf32"])
+def test_rounded_factors_train_as_float32_and_only_float16_has_too_small_a_range(precision):
+    def trained(precision, by=1.0):
+        made = Sequential(
+            [layers.Dense(16, "relu", precision=precision, input_shape=(6,)), layers.Dense(2, precision=precision)]
+        )
+        made.compile("adam", cg.losses.SparseCategoricalCrossentropy(from_logits=True))
+        history = made.fit(X * by, LABELS, batch_size=8, epochs=3, verbose=0, seed=0).history["loss"]
+        assert {w.dtype for w in made.weights} == {np.dtype("float32")}
+        return history
+
+    np.testing.assert_allclose(trained(precision), trained("float32"), rtol=2e-2)
+    with np.errstate(all="ignore"), contextlib.ExitStack() as stack:
+        if precision == "float16":  # its factors beyond 65519 are infinite
+            stack.enter_context(pytest.raises(DivergenceError))
+        trained(precision, 1e6)

@@ -630,6 +630,25 @@ def test_products_of_rounded_factors(made, precision):
     assert not np.allclose(y.numpy(), made(a, w, b).numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["tf32", "float16", "bfloat16"])
+def test_a_rounded_factor_at_ties_and_at_the_ends_of_the_range(precision, device):
+    ties = [1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, 1.5 * 2**-24, 2**-133]
+    ends = [0, 65504, 65519.99, 65520, -1e6, 3.3e38, 3.39e38, np.inf, -np.inf, np.nan]
+    x = np.array([ties + ends], "float32").T
+    if precision == "tf32" and device == "gpu":
+        x = x[5:-1]  # a card's units make it themselves
+    with np.errstate(over="ignore"):
+        expected = np.where(np.isnan(x), x, rounded(x, precision))
+    y = cg.affine(x, np.ones((1, 1), "float32"), np.zeros(1, "float32"), precision=precision)
+    np.testing.assert_array_equal(y.numpy(), expected)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float16", "bfloat16"])
+def test_factors_of_float64_are_not_rounded(precision):
+    a, w, b = values(2, 3), values(3, 4), values(4)
+    np.testing.assert_array_equal(cg.affine(a, w, b, precision=precision).numpy(), cg.affine(a, w, b).numpy())
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(UsageError, match="unknown precision 'half'"):
         cg.affine(values(2, 3), values(3, 4), values(4), precision="half")

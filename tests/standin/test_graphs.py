@@ -167,15 +167,18 @@ def test_sizes_of_arguments_are_held_to_the_parameters(cp, x):
         cp.RawKernel(SOURCE, "scale")((1,), (1,), (x, x, np.int32(12), 2.0, False))
 
 
-def gemm(cp, blas, handle, a, b, out, compute, beta=0.0):
+KINDS = {"f4": 0, "f8": 1, "f2": 2, "u2": 14}  # the bits of bfloat16 are in uint16
+
+
+def gemm(cp, blas, handle, a, b, out, compute, beta=0.0, step=None):
     """out = a b, row-major, by cublasGemmEx; the handle's stream is the current one."""
-    (m, k), n, kind = a.shape, b.shape[1], {"f4": 0, "f8": 1, "f2": 2}[a.dtype.str[1:]]
+    (m, k), n, kind, to = a.shape, b.shape[1], KINDS[a.dtype.str[1:]], KINDS[out.dtype.str[1:]]
     scalar = ctypes.c_double if compute == 70 else ctypes.c_float
     one, other = scalar(1), scalar(beta)
     pointers = [ctypes.c_void_p(v.data.ptr) for v in (b, a, out)]
     return blas.cublasGemmEx(
-        handle, 0, 0, n, m, k, ctypes.byref(one), pointers[0], kind, n, pointers[1], kind, k, ctypes.byref(other),
-        pointers[2], kind, n, compute, -1,
+        handle, 0, 0, n, m, k, ctypes.byref(one), pointers[0], kind, n, pointers[1], kind, step or k,
+        ctypes.byref(other), pointers[2], to, n, compute, -1,
     )  # fmt: skip
 
 
@@ -217,3 +220,22 @@ def test_cublas_refuses(cp, x):
         gemm(cp, blas, handle, x, x.reshape(4, 3), cp.empty(128, "f4")[125:], 68)
     with pytest.raises(TypeError, match="32 bits"):
         blas.cublasSetStream_v2(handle, 1 << 40)
+
+
+def test_cublas_takes_sixteen_bits_as_they_are_and_no_order_to_make_them(cp):
+    blas, handle, rng = cp.standin_cublas(), ctypes.c_void_p(), np.random.default_rng(0)
+    assert blas.cublasCreate_v2(ctypes.byref(handle)) == 0
+    a, b = (rng.standard_normal(shape).astype("f4") for shape in ((5, 7), (7, 3)))
+    made = {}
+    for compute in (74, 75, 77):  # leave to round to float16 and bfloat16, and TF32
+        out = cp.empty((5, 3), "f4")
+        assert gemm(cp, blas, handle, cp.asarray(a), cp.asarray(b), out, compute) == 0
+        made[compute] = out.get().tobytes()
+    assert len(set(made.values())) == 1
+    halves = [cp.asarray((x.view("u4") >> 16).astype("u2")) for x in (a, b)]
+    cut = [(x.view("u4") & np.uint32(0xFFFF0000)).view("f4") for x in (a, b)]
+    assert gemm(cp, blas, handle, *halves, out, 68) == 0
+    np.testing.assert_allclose(out.get(), cut[0].astype("f8") @ cut[1], rtol=1e-5)
+    assert gemm(cp, blas, handle, *halves, out, 75) == 15  # not supported
+    assert gemm(cp, blas, handle, halves[0], cp.asarray(b), cp.empty((5, 3), "f8"), 68) == 15
+    assert gemm(cp, blas, handle, *halves, out, 68, step=6) == 7  # an invalid value: rows are 7 long
