@@ -172,11 +172,11 @@ def compile_ahead() -> None:
         if told := compiling(device):
             say(told, flush=True)
         gpu_named(device).modules.finish()
-        x, y = numpy.ones((12, 8, 8, 1), "float32"), numpy.zeros(12, "int64")
+        x, y = numpy.ones((400, 8, 8, 1), "float32"), numpy.zeros(400, "int64")
         for first in ([layers.Conv2D(2, 3, activation="relu"), layers.MaxPooling2D()], []):
             model = Sequential([*first, layers.Flatten(), layers.Dense(4, "relu"), layers.Dense(2)], device=device)
             model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
-            model.fit(x, y, batch_size=5, epochs=2, verbose=0)
+            model.fit(x, y, batch_size=48, epochs=4, verbose=0)
 
 
 def _trial(cupy: Any, packages: dict[str, str]) -> Finding:

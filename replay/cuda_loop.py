@@ -15,7 +15,7 @@ import numpy
 
 from ..engine import backend, cuda
 from ..engine.cuda.launch import gpu_of
-from ..engine.cuda.sources import TYPES, options_of
+from ..engine.cuda.sources import TYPES
 from .calls import CALLS, UNKNOWN
 from .fuse import Loop
 
@@ -108,7 +108,7 @@ extern "C" __global__ void loop({", ".join(parameters)}) {{
 """
         launch = Launch(source, size)
         if arrays and size:
-            gpu_of(arrays[0]).modules.soon(source, options_of(True, {}))
+            gpu_of(arrays[0]).prepare(source)
         return launch, arrays
 
 

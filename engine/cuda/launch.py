@@ -63,6 +63,10 @@ class Gpu:
         code = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         return self.modules.get(code, options_of(contracted, macros)).get_function(name)
 
+    def prepare(self, source: str, contracted: bool = True, **macros: Any) -> None:
+        """Compile CUDA C in the background, as `launch` will ask for it."""
+        self.modules.soon(source, options_of(contracted, macros))
+
     @cached_property
     def modules(self) -> Modules:
         """Its compiled sources."""

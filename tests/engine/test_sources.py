@@ -173,7 +173,9 @@ sources.Modules._compile = lambda self, key, pending: (seen.append(key), compile
 m = cg.Sequential([cg.layers.Conv2D(2, 3), cg.layers.MaxPooling2D(), cg.layers.Flatten(), cg.layers.Dense(3, "relu"),
                    cg.layers.Dense(2, "softmax")], device="gpu")
 m.compile("adam", "sparse_categorical_crossentropy")
-m.fit(np.ones((20, 8, 8, 1), "uint8"), np.zeros(20, int), batch_size=10, epochs=4, verbose=2)
+m.fit(np.ones((400, 8, 8, 1), "uint8"), np.zeros(400, int), batch_size=10, epochs=4, verbose=2)
+loops = [key for key in seen if "void loop(" in key[0]]
+assert loops and len({code for code, *_ in loops}) == len(loops), [options for _, options, *_ in loops]
 print([options for code, options, *_ in seen if "void loop(" not in code])
 """
     shown = standin("-c", code, BACKGROUND="2", CUPY_CACHE_DIR=str(tmp_path))
