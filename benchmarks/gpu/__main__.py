@@ -46,12 +46,15 @@ GRACE = 10.0
 TAIL = 14
 """Lines of a log in the summary."""
 SECTIONS = {
-    "mnist": 115.0, "epoch": 10.0, "launch": 10.0, "products": 20.0, "crossover": 40.0, "cnn": 25.0, "energy": 10.0,
+    "mnist": 115.0, "first": 20.0, "epoch": 8.0, "launch": 10.0, "products": 20.0, "crossover": 45.0, "cnn": 22.0,
+    "energy": 8.0,
 }  # fmt: skip
 """The sections of `chalkgrad bench --device gpu`, and their seconds."""
 QUICK_TESTS = "tests/nn/test_gpu_training.py"
 SANITIZED = tuple(f"tests/nn/test_gpu_{name}.py" for name in ("training", "convolution", "sequences"))
 """The tests that run under compute-sanitizer, which makes them many times as slow."""
+SECONDS, PART = "SECONDS", 0.85
+"""Stands among a step's arguments for that part of the seconds that it has, so that it ends by itself."""
 FOUND = 86
 """The exit code by which it says that it has found something."""
 OK, FAILED, LATE, SKIPPED = "ok", "failed", "out of time", "skipped"
@@ -78,17 +81,17 @@ def steps_for(quick: bool, standin: bool) -> list[Step]:
     rounds = ("--rounds", "3" if quick else "7")
     click, pytest = ("click", "rich"), ("pytest", "hypothesis", "mpmath")
     return [
-        Step("doctor", (*command, "doctor"), 15, click),
-        Step("pytest", _pytest(quick, standin, QUICK_TESTS if quick else "tests"), 100, pytest, at_root=True),
-        Step("prove", ("-m", f"{here}.proofs", "--json", "proofs.json", "--seconds", "50", *small), 65,
+        Step("doctor", (*command, "doctor"), 10, click),
+        Step("pytest", _pytest(quick, standin, QUICK_TESTS if quick else "tests"), 95, pytest, at_root=True),
+        Step("prove", ("-m", f"{here}.proofs", "--json", "proofs.json", "--seconds", SECONDS, *small), 60,
              (*click, "hypothesis", "mpmath")),
-        Step("replays", ("-m", f"{here}.replays", "--json", "replays.json", *small), 25),
+        Step("replays", ("-m", f"{here}.replays", "--json", "replays.json", *small), 20),
         *(
             Step(f"bench {name}", (*command, "bench", "--device", "gpu", "--only", name, *rounds, *small,
-                                   "--max-seconds", f"{seconds * 0.8:g}", "--json", f"{name}.json"), seconds, click)
+                                   "--max-seconds", SECONDS, "--json", f"{name}.json"), seconds, click)
             for name, seconds in SECTIONS.items()
         ),
-        Step("sanitizer", _pytest(True, standin, *SANITIZED[: 1 if quick else None]), 45, pytest, at_root=True,
+        Step("sanitizer", _pytest(True, standin, *SANITIZED[: 1 if quick else None]), 40, pytest, at_root=True,
              under=("compute-sanitizer", "--tool", "memcheck", "--error-exitcode", str(FOUND))),
     ]  # fmt: skip
 
@@ -146,10 +149,11 @@ def run(step: Step, environ: Mapping[str, str], folder: Path, limit: float) -> d
     """Run a step with its log; what came of it."""
     log = Path(folder, "logs", step.name.replace(" ", "-") + ".log")
     begin = time.monotonic()
+    arguments = [f"{limit * PART:.1f}" if argument == SECONDS else argument for argument in step.arguments]
     under = [program(step.under[0]) or step.under[0], *step.under[1:]] if step.under else []
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*under, sys.executable, *step.arguments], env=environ, cwd=ROOT if step.at_root else folder,
+            [*under, sys.executable, *arguments], env=environ, cwd=ROOT if step.at_root else folder,
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:

@@ -69,7 +69,7 @@ def part(name: str, section: Section, results: Results) -> list[str]:
         return _crossover(section, *peaks(results))
     if name == "products":
         return _products(section, *peaks(results))
-    return {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "energy": _energy}[name](section)
+    return {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "energy": _energy, "first": _first}[name](section)
 
 
 def _held(found: Mapping[str, Any]) -> list[str]:
@@ -132,6 +132,19 @@ def _mnist(section: Section) -> list[str]:
         unfinished(section),
         steadiness(section),
         "\n".join(settings),
+    ]
+
+
+def _first(section: Section) -> list[str]:
+    rows = []
+    for name, seen in ((name, section[name]) for name in ("cold", "warm")):
+        second = seen["second_fit"] - seen["first_fit"]
+        label = {"cold": "nothing compiled before", "warm": "again"}[name]
+        rows.append([label, *map(seconds_text, (seen["imported"], seen["first_fit"], second))])
+    return [
+        "### First use",
+        f"A fresh process that trains 784-128-10 for two epochs of {section['samples']:,} samples.",
+        table(["", "until chalkgrad is imported", "until its first `fit` is done", "a second `fit`"], rows),
     ]
 
 

@@ -19,12 +19,14 @@ from ..speed.runner import Plan, Tell, run_workload
 from ..speed.workloads import GPU_WORKLOAD
 from .crossover import SWEEPS, measure_crossover
 from .energy import measure_energy
+from .first import measure_first
 from .matmuls import bare_seconds, flops_of, square_rates
 from .peaks import PRECISIONS
 from .steps import Steps, drawn, free, steps
 
 SECTIONS: Mapping[str, str] = {
     "mnist": "an epoch of MNIST, 784-128-10, batch 128, beside PyTorch and JAX on the same GPU",
+    "first": "a first training, with nothing compiled before and again",
     "epoch": "what an epoch moves between host and GPU, and the memory that it takes",
     "launch": "launch time and device time of a step, captured and on the tape",
     "products": "a step of a network 4,096 wide, batch 8,192, against its bare matrix products",
@@ -155,6 +157,7 @@ def measure_gpu(
 
     works: dict[str, Callable[[], dict[str, Any]]] = {
         "mnist": lambda: measure_contestants(device, contestants, replace(plan, until=until(PREPARING)), tell),
+        "first": lambda: measure_first(device, plan.quick),
         "epoch": lambda: measure_epoch(device, plan.quick),
         "launch": lambda: measure_launches(device, plan.quick),
         "products": lambda: measure_products(device, plan.quick),

@@ -60,16 +60,16 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     assert "CPU against GPU" in shown
     assert "<svg" in drawn.read_text()
     text = "\n".join(prose.page([Run(found)], "pictures"))
-    headings = (
+    for heading in (
         "on the device",
-        "What an epoch moves",
-        "Launch time",
-        "Large products",
+        "First use",
+        "What an epoch",
+        "Launch",
+        "Large",
         "Width × batch",
         "A CNN",
         "Energy",
-    )
-    for heading in headings:
+    ):
         assert heading in text
 
 
@@ -138,6 +138,12 @@ def test_a_step_under_a_program_of_cuda(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     found = whole.run(step("print('done')", under=("sanitizer", "--check")), os.environ, tmp_path, 60.0)
     assert (found["code"], found["status"], found["tail"]) == (86, "failed", ["--check", "done"])
+
+
+def test_a_step_knows_how_long_it_has(tmp_path):
+    (tmp_path / "logs").mkdir()
+    asked = whole.Step("a step", ("-c", "import sys; print(sys.argv[1])", whole.SECONDS), 60.0)
+    assert whole.run(asked, os.environ, tmp_path, 20.0)["tail"] == ["17.0"]
 
 
 def test_what_a_late_step_left_out(tmp_path, monkeypatch):
@@ -346,6 +352,9 @@ def test_rounded_steps_and_energy_are_told():
     }  # fmt: skip
     run = results() | {"sections": {"products": section}}
     assert "| tf32 | 500 µs | 20.0 (50%) | 40.0 (100%) |" in "\n".join(prose.part("products", section, run))
+    seen = {"imported": 0.5, "first_fit": 6.5, "second_fit": 7.0}
+    first = "\n".join(prose.part("first", {"status": "ok", "samples": 9, "cold": seen, "warm": seen}, run))
+    assert "| nothing compiled before | 500 ms | 6.5 s | 500 ms |" in first
     nets = {"8-10, batch 4": {"joules": 0.0123, "watts": 250.0, "seconds": 1e-4}}
     text = "\n".join(prose.part("energy", {"status": "ok", "idle_watts": 70.0, "nets": nets}, run))
     assert "| 8-10, batch 4 | 12.3 mJ | 250 W | 100 µs |" in text

@@ -32,14 +32,17 @@ main()
 
 
 def test_the_command(standin, tmp_path):
-    kept = tmp_path / "proof.json"
-    shown = standin("-m", "chalkgrad", "prove", "exp", "--order", 1, "--device", "gpu", "--json", kept)
-    assert re.search(r"^15 proofs of 1 primitive, all proven, computed on gpu:0, in ", shown, re.MULTILINE)
+    kept, file = tmp_path / "proof.json", tmp_path / "f.py"
+    file.write_text("import chalkgrad as cg\ndef f(x=1.5):\n    print(x.device)\n    return cg.sin(x) * x\n")
+    shown = standin("-m", "chalkgrad", "prove", "exp", f"{file}:f", "--order", 1, "--device", "gpu", "--json", kept)
+    assert {"gpu:0"} == set(re.findall(r"^(?:cpu|gpu:.)$", shown, re.MULTILINE))
+    assert "16 proofs of 1 primitive and 1 function, all proven, computed on gpu:0, in " in shown
     found = json.loads(kept.read_text())
     assert (found["device"], found["card"]["gpu"]) == ("gpu:0", "Stand-in")
     assert {one["bound"]["ulp"] for one in found["reports"][0]["exactness"]} == {ELEMENTS.ulp * ON_A_GPU}
     assert [0 <= one["off"] < 4 for one in found["reports"][0]["exactness"]] == [True] * 4
-    assert {report["dtype"] for report in found["reports"] if report["evaluations"]} == {"float32", "float64"}
+    dtypes = {report["dtype"] for report in found["reports"] if report["of"] == "exp" and report["evaluations"]}
+    assert dtypes == {"float32", "float64"}
 
 
 NAMES = list(cg.registry)
