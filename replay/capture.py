@@ -35,7 +35,7 @@ from .description import described
 from .following import Following
 from .gpu import GpuProgram, program_of
 from .program import Program
-from .replayable import check_that_it_repeats, difference, unfit
+from .replayable import KEPT, check_that_it_repeats, difference, unfit
 from .surroundings import Surroundings
 from .trace import Trace
 
@@ -263,7 +263,8 @@ class Captured(Generic[P, R]):
         reason = trace.reason or unfit(trace, box, given)
         result: Any = rebuilt(box[0], trace.plain) if holds_arrays(box) else box[0]
         if reason:
-            recording.reason, recording.trace, recording.around = reason, None, None
+            again = reason is KEPT and recording.attempts < recording.most
+            recording.reason, recording.trace, recording.around = None if again else reason, None, None
             return result  # type: ignore[no-any-return]
         for x in tensors(result):
             if trace.made(x):

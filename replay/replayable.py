@@ -16,11 +16,14 @@ from .passes import from_outside
 from .program import device_of
 from .trace import Trace
 
+KEPT = "a tensor made on the way is kept by somebody else, such as a list outside: return it instead"
+"""Which may be so once only, where another thread holds it for a moment."""
+
 
 def unfit(trace: Trace, box: list[Any], given: Sequence[Tensor]) -> str | None:
     """Why a trace cannot be replayed, apart from what it noted itself. box: holds the result, alone."""
     if trace.escaped(box, given):
-        return "a tensor made on the way is kept by somebody else, such as a list outside: return it instead"
+        return KEPT
     for x in leaves(box):
         if x is not None and not isinstance(x, Tensor):
             return f"it returns {type(x).__name__}, not tensors alone"

@@ -5,7 +5,9 @@ import functools
 import graphlib
 import importlib
 import inspect
+import os
 import pkgutil
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -162,3 +164,19 @@ def test_everything_public_has_a_docstring():
 def _inherits(thing, label):
     method = label.rpartition(".")[2]
     return any(inspect.getdoc(getattr(base, method, None)) for base in getattr(thing, "__mro__", ())[1:])
+
+
+@pytest.mark.deep
+def test_the_suite_runs_in_a_folder_of_any_name_without_the_extras(tmp_path):
+    root = tmp_path / "2-chalk grad"
+    files = ["replay/replaying", "replay/test_kernels", "commands/conftest", "conftest"]
+    files += ["commands/test_explain", "examples/test_notebooks"]
+    for name in ["pyproject.toml", "__init__.py", *(f"tests/{file}.py" for file in files)]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, root / name)
+    (tmp_path / "absent.py").write_text("import sys\nsys.modules.update(nbformat=None, nbclient=None)\n")
+    given = {k: v for k, v in os.environ.items() if k != "CI"} | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "absent", "-p", "no:cacheprovider", "tests"]
+    done = subprocess.run(command, cwd=root, env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "skipped" in done.stdout

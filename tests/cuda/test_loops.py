@@ -30,8 +30,7 @@ class OnDevice:
 def device(monkeypatch):
     monkeypatch.setattr(backend, "overlap", lambda a, b: np.may_share_memory(a.own, b.own))
     monkeypatch.setattr(cuda_loop, "Launch", lambda source, size: source)
-    modules = SimpleNamespace(soon=lambda source, options: None)
-    monkeypatch.setattr(cuda_loop, "gpu_of", lambda array: SimpleNamespace(modules=modules))
+    monkeypatch.setattr(cuda_loop, "gpu_of", lambda array: SimpleNamespace(prepare=lambda source: None))
 
 
 def computed(calls, outs):

@@ -118,6 +118,43 @@ def test_what_cannot_be_replayed_runs_on_the_tape_and_says_why(name):
     assert reason in captured.explain()
 
 
+def a_cycle(x):
+    y = x * 2
+    around = [y]
+    around.append(around)
+    return y.sum()
+
+
+def a_traceback(x):
+    y = x * 2
+    try:
+        raise ValueError
+    except ValueError as error:
+        caught = error  # holds this frame, which holds it
+    return y.sum() if caught else y
+
+
+@pytest.mark.parametrize("function", [a_cycle, a_traceback])
+def test_what_only_garbage_holds_is_not_kept(function):
+    agree(pure(function), one(3))
+
+
+def test_what_was_kept_once_is_recorded_later():
+    kept = []
+
+    def f(x):
+        y = x * 2
+        if not kept:
+            kept.append(y)
+        return y + kept[0]
+
+    captured = cg.capture(f)
+    for call in range(5):
+        x = given_tensor(3, seed=call)
+        assert bits(captured(x)) == bits(x * 2 + kept[0])
+    assert "replayed" in captured.explain()
+
+
 def test_a_reason_names_the_line():
     captured = cg.capture(lambda x: x * 2 if x.sum() > 0 else x)
     captured(given_tensor(3))
