@@ -109,7 +109,7 @@ class Modules:
             self._compile(key, found)
         try:
             return found.result()
-        except Exception:
+        except BaseException:
             with self._lock:
                 self._made.pop(key, None)  # whoever asks again, tries again
             raise
@@ -192,4 +192,5 @@ class Modules:
             return None
         by = self.architecture, self.xp.__version__, self.xp.cuda.runtime.runtimeGetVersion()
         name = hashlib.sha256(repr((key, by)).encode()).hexdigest()[:32]
-        return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache", f"chalkgrad-{name}")
+        folder = os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache")
+        return Path(folder, f"chalkgrad-{name}")
