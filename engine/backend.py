@@ -92,6 +92,7 @@ def _reduction(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         out[...] = function(a, axis=axis, **options)
         return out
 
+    reduced.__name__ = name
     return reduced
 
 
@@ -272,13 +273,13 @@ def _strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> 
 
 
 def common_namespace(arrays: Iterable[Array], operation: str) -> Namespace:
-    """The one library that all the arrays among `arrays` (Python scalars go with any) belong to.
+    """The one library that all the arrays among `arrays` (numbers, also NumPy's, go with any) belong to.
 
     Raises DeviceError that names both devices where they differ: nothing is moved silently.
     """
     device, first = None, cast(Array, None)
     for array in arrays:
-        if hasattr(array, "dtype"):
+        if hasattr(array, "dtype") and not isinstance(array, numpy.generic):
             here = "cpu" if array.__class__ is numpy.ndarray else device_of(array)
             if device is None:
                 device, first = here, array

@@ -120,6 +120,8 @@ def aside(primitive: Primitive, operands: tuple[Any, ...], parameters: Mapping[s
             if x.__class__ is Tensor:
                 trace.lift(x)
     arrays = tuple([x._data if x.__class__ is Tensor else _constant(x, primitive) for x in operands])
+    if any([isinstance(x, numpy.generic) for x in arrays]):
+        arrays = _with_numbers(primitive, arrays)
     operands = tuple([x if x.__class__ is Tensor else array for x, array in zip(operands, arrays, strict=True)])
     if any([x.__class__ is Tensor for x in arrays]):  # of a list of tensors
         return primitive.compute(operands, parameters)
@@ -188,6 +190,19 @@ def _as_arrays(primitive: Primitive, operands: tuple[Any, ...]) -> tuple[Any, ..
     return tuple(arrays)
 
 
+def _with_numbers(primitive: Primitive, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """With NumPy's numbers, which have no device, as arrays beside the others; on a GPU as Python's, where that gives
+    the same dtype: nothing is sent then.
+    """
+    device = _device_among(tuple([x._data if x.__class__ is Tensor else x for x in operands]))
+    dtypes = [(x.dtype, isinstance(x, numpy.generic)) for x in operands if hasattr(x, "dtype")]
+    others = [dtype for dtype, is_number in dtypes if not is_number]
+    same = others and numpy.result_type(*others) == numpy.result_type(*[dtype for dtype, _ in dtypes])
+    if device != "cpu" and primitive.equation.elementwise and same:
+        return tuple([x.item() if isinstance(x, numpy.generic) else x for x in operands])
+    return tuple([backend.send(numpy.asarray(x), device) if isinstance(x, numpy.generic) else x for x in operands])
+
+
 def _dtypes(primitive: Primitive, arrays: tuple[Any, ...], parameters: Mapping[str, Any]) -> tuple[Any, Any] | None:
     """The dtype to compute in, and that of the result, where they are not the operands' own; else None.
 
@@ -209,11 +224,12 @@ def _dtypes(primitive: Primitive, arrays: tuple[Any, ...], parameters: Mapping[s
 
 def _device_among(operands: tuple[Any, ...]) -> str:
     """The device of the first operand that has one."""
-    return next((backend.device_of(x) for x in operands if hasattr(x, "dtype")), "cpu")
+    placed = (x for x in operands if hasattr(x, "dtype") and not isinstance(x, numpy.generic))
+    return next(map(backend.device_of, placed), "cpu")
 
 
 def _constant(value: Any, primitive: Primitive) -> Any:
-    """An operand that is no Tensor: a number stays one (and takes the other's dtype), an array is a constant.
+    """An operand that is no Tensor: a number stays one (Python's takes the other's dtype), an array is a constant.
 
     A list in which there are tensors becomes a Tensor.
     """
@@ -224,6 +240,8 @@ def _constant(value: Any, primitive: Primitive) -> Any:
     array = as_array(value, f"an operand of {primitive.name}")
     if isinstance(value, (list, tuple)):
         return value
+    if isinstance(value, numpy.generic):
+        return array[()]
     if isinstance(value, numpy.matrix) and {"__mul__", "__pow__"} & set(primitive.operators):
         raise DtypeError(
             f"an operand of {primitive.name} is a numpy.matrix, whose * and ** are products of matrices: give "
@@ -236,4 +254,6 @@ def _cast(operand: Any, array: Any, dtype: Any) -> Any:
     """The operand in another dtype, with its way back; a number, which takes the others' dtype, as it is."""
     if not hasattr(array, "dtype") or array.dtype == dtype:
         return operand
+    if isinstance(array, numpy.generic):
+        return array.astype(dtype)
     return (operand if operand.__class__ is Tensor else Tensor(array)).astype(dtype)

@@ -347,6 +347,8 @@ class Tensor(Lent):
             source = as_array(value, "a value to assign")
             if isinstance(value, (list, tuple)):
                 source = backend.send(source, self.device)
+            elif source.__class__ is numpy.ndarray and not source.ndim:
+                source = source[()]  # a number, which has no device
         if source.__class__ is numpy.ndarray or not hasattr(source, "dtype"):
             held(numpy.asarray(source), self.dtype, "a value to assign")
         indices = tuple(map(as_index, index if type(index) is tuple else (index,)))

@@ -37,7 +37,7 @@ class CudaLoop(Loop):
     def _kind(self, x: Any) -> str | None:
         if x.__class__ in (bool, int, float):
             return "number"
-        if not hasattr(x, "strides") or isinstance(x, numpy.ndarray) or x.dtype.name not in TYPES:
+        if not hasattr(x, "strides") or isinstance(x, (numpy.ndarray, numpy.generic)) or x.dtype.name not in TYPES:
             return None
         if x.shape == self.shape and x.flags.c_contiguous:
             return "full"

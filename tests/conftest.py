@@ -235,7 +235,7 @@ def _with_operands_on(device: str) -> Any:
     from chalkgrad.engine.tensor import Tensor
 
     def placed(x: Any) -> Any:
-        numbers = isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biuf"
+        numbers = isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
         return Tensor(backend.send(np.asarray(x), device)) if numbers else x
 
     def operands_on(operands: tuple[Any, ...]) -> tuple[Any, ...]:

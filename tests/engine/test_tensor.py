@@ -253,6 +253,8 @@ def test_assignment():
     x[cg.tensor([0]), cg.tensor([2])] = cg.tensor(4.0)
     x[x == 1] = -1.0
     assert x.tolist() == [[-1, 5, 4], [7, 8, 9]]
+    x[1], x[0, 0] = np.float32(2), np.array(3)
+    assert x.tolist() == [[3, 5, 4], [2, 2, 2]]
     x.data = np.arange(3)
     assert x.tolist() == [[0, 1, 2]] * 2
     assert x.dtype == "float64"

@@ -177,6 +177,17 @@ def test_arrays_among_the_arguments():
     agree(pure(lambda a: cg.tensor(a) * cg.Tensor(a)), lambda c: [values(3, seed=c)], replayed=False)
 
 
+def test_numbers_of_numpy_have_no_device():
+    a, b = np.float32(1.1), np.float64(0.3)
+    w = cg.tensor(np.zeros(3))
+
+    def f(x):
+        w.assign(a)
+        return cg.maximum(a * x + w, b) ** np.float32(2) + cg.stack([x[0], b]).sum() + cg.where(x > a, x, b)
+
+    agree(pure(f), lambda call: [given_tensor(3, seed=call, dtype="float32")])
+
+
 def test_the_same_tensor_twice():
     def inputs(call):
         x = given_tensor(3, seed=call)
