@@ -159,24 +159,47 @@ extern "C" __global__ void __launch_bounds__(THREADS) product(
             }
 }
 
-// Grid ⌈columns / SUM_COLUMNS⌉, block (SUM_COLUMNS, SUM_ROWS). x is rows × columns, row by row; passes, of the same
-// shape, may be null.
+// Grid (⌈columns / SUM_COLUMNS⌉, split), block (SUM_COLUMNS, SUM_ROWS). x is rows × columns, row by row; passes, of the
+// same shape, may be null.
+//
+// With split > 1, block y sums its part of the rows into partial[y], each of so many columns, and the last block to
+// arrive at its columns adds the parts in order. arrived has a 0 for each block of columns, and has it again afterwards. Else
+// both may be null.
 extern "C" __global__ void __launch_bounds__(SUM_COLUMNS * SUM_ROWS) column_sums(
-    const REAL* __restrict__ x, const REAL* __restrict__ passes, REAL* __restrict__ out, long long rows, int columns) {
+    const REAL* __restrict__ x, const REAL* __restrict__ passes, REAL* __restrict__ out, SUM* partial,
+    unsigned* arrived, long long rows, int columns) {
     __shared__ SUM sums[SUM_ROWS][SUM_COLUMNS];
     int column = blockIdx.x * SUM_COLUMNS + threadIdx.x;
+    bool there = column < columns;
+    long long per_part = rows / gridDim.y + (rows % gridDim.y != 0), begin = per_part * blockIdx.y;
+    long long end = begin + per_part < rows ? begin + per_part : rows;
     SUM sum = 0;
-    if (column < columns) {
+    if (there) {
 #pragma unroll 4
-        for (long long row = threadIdx.y; row < rows; row += SUM_ROWS) {
+        for (long long row = begin + threadIdx.y; row < end; row += SUM_ROWS) {
             long long at = row * columns + column;
             sum += SUM(passes ? x[at] * REAL(passes[at] > 0) : x[at]);
         }
     }
     sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.y == 0 && column < columns) {
-        for (int i = 1; i < SUM_ROWS; ++i) sum += sums[i][threadIdx.x];
-        out[column] = REAL(sum);
+    if (threadIdx.y) return;
+
+    for (int i = 1; i < SUM_ROWS; ++i) sum += sums[i][threadIdx.x];
+    if (gridDim.y > 1) {
+        if (there) partial[blockIdx.y * (long long)columns + column] = sum;
+        __syncwarp();
+        bool last = false;
+        if (threadIdx.x == 0) {
+            __threadfence();  // this part is seen before its arrival
+            last = atomicInc(&arrived[blockIdx.x], gridDim.y - 1) == gridDim.y - 1;
+            __threadfence();  // and after the last arrival all parts
+        }
+        __syncwarp();
+        if (!__shfl_sync(0xffffffffu, int(last), 0)) return;
+        sum = 0;
+        if (there)
+            for (unsigned y = 0; y < gridDim.y; ++y) sum += partial[y * (long long)columns + column];
     }
+    if (there) out[column] = REAL(sum);
 }

@@ -18,6 +18,8 @@ SUM_COLUMNS, SUM_ROWS = 32, 16
 """As in the source."""
 PART = 64
 """Terms of a sum that are worth a block of their own."""
+BLOCKS_OF_SUMS, LEAST_ROWS = 4, 8
+"""Blocks that sum columns on a multiprocessor at once, and rows of a thread that are worth a part of their own."""
 SMALL = 1 << 25
 """Products of numbers, up to which these kernels serve; beyond, the array code does, and with it cuBLAS."""
 
@@ -92,10 +94,13 @@ def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None) -> Any:
     """Σ over the rows of gz, of the gradient that passes."""
     rows, columns = math.prod(gz.shape[:-1]), gz.shape[-1]
     out = gpu.xp.empty(columns, gz.dtype) if out is None else out
-    contiguous = gpu.xp.ascontiguousarray
+    contiguous, groups = gpu.xp.ascontiguousarray, -(-columns // SUM_COLUMNS)
+    split = max(1, min(BLOCKS_OF_SUMS * gpu.multiprocessors // groups, rows // (LEAST_ROWS * SUM_ROWS)))
+    partial, arrived = (gpu.xp.empty(split * columns, gz.dtype), gpu.arrived) if split > 1 else (None, None)
     gpu.launch(
-        SOURCE, "column_sums", (-(-columns // SUM_COLUMNS),), (SUM_COLUMNS, SUM_ROWS), contiguous(gz),
-        None if passes is None else contiguous(passes), out, numpy.int64(rows), numpy.int32(columns), REAL=gz.dtype,
+        SOURCE, "column_sums", (groups, split), (SUM_COLUMNS, SUM_ROWS), contiguous(gz),
+        None if passes is None else contiguous(passes), out, partial, arrived, numpy.int64(rows), numpy.int32(columns),
+        REAL=gz.dtype,
     )  # fmt: skip
     return out
 

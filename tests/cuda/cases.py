@@ -149,16 +149,19 @@ def product(
     return Case(LINALG, names(REAL=dtype), launch, ((out, z, bound), (arrived, 0, 0)))
 
 
-def column_sums(rows: int, columns: int, dtype: Any = "f4", mask: bool = False) -> Case:
+def column_sums(rows: int, columns: int, dtype: Any = "f4", mask: bool = False, split: int = 1) -> Case:
     """The sums over columns."""
     rng = np.random.default_rng(rows)
     x, gate, out = drawn(rng, (rows, columns), dtype), drawn(rng, (rows, columns), dtype), output(columns, dtype)
     counted = (x * (gate > 0) if mask else x).astype("f8")
     bound = np.finfo(dtype).eps * rows * abs(counted).sum(0)
     block = size(LINALG, "SUM_COLUMNS"), size(LINALG, "SUM_ROWS")
-    values = (x, gate if mask else None, out, np.int64(rows), np.int32(columns))
-    launch = Launch("column_sums", (-(-columns // block[0]),), block, values)
-    return Case(LINALG, names(REAL=dtype), launch, ((out, counted.sum(0), bound),))
+    groups = -(-columns // block[0])
+    parts = (output(split * columns, dtype), arrivals(groups)) if split > 1 else (None, None)
+    values = (x, gate if mask else None, out, *parts, np.int64(rows), np.int32(columns))
+    launch = Launch("column_sums", (groups, split), block, values)
+    again = [(parts[1], 0, 0)] if split > 1 else []
+    return Case(LINALG, names(REAL=dtype), launch, ((out, counted.sum(0), bound), *again))
 
 
 def logits_and_targets(rows: int, classes: int, dtype: Any, labelled: bool) -> tuple[np.ndarray, ...]:

@@ -63,6 +63,7 @@ def test_nan_and_infinity_go_through_product_and_relu(split, masks):
 @pytest.mark.parametrize(("rows", "columns"), [(0, 3), (1, 1), (16, 32), (37, 33), (100, 10)])
 def test_column_sums(rows, columns, mask, dtype):
     column_sums(rows, columns, dtype, mask).run()
+    column_sums(rows, columns, dtype, mask, split=3).run()
 
 
 @both
@@ -140,8 +141,9 @@ MUTANTS = [
     ("column + j < n", "column + j <= n", lambda: product(33, 31, 17)),
     ("z < split", "z < split - 1", lambda: product(33, 31, 17, split=3)),
     ("z <= 0", "!(z > 0)", lambda: product(3, 3, 3, relu=True, change=lambda a, b: a.fill(np.nan))),
-    ("column < columns)", "column <= columns)", lambda: column_sums(37, 33)),
-    ("row < rows;", "row <= rows;", lambda: column_sums(37, 33)),
+    ("column < columns;", "column <= columns;", lambda: column_sums(37, 33)),
+    ("row < end; row", "row <= end; row", lambda: column_sums(37, 33)),
+    ("y < gridDim.y; ++y", "y < gridDim.y - 1; ++y", lambda: column_sums(37, 33, split=3)),
     ("k < classes;", "k <= classes;", lambda: cross_entropy_gradient(37, 33)),
     ("r < rows;", "r < rows - 1;", lambda: cross_entropy(37, 33)),
     ("at < count;", "at <= count;", lambda: gather(7, 5)),

@@ -32,6 +32,7 @@ MADE = {
         product(5, 33, 150, split=2, layouts="cf", bias=True, relu=True, masks="ab"),
         product(33, 3, 7, layouts="fc"),
         column_sums(37, 5, mask=True),
+        column_sums(37, 33, split=2),
     ],
     LOSS: lambda: [
         make(rows, classes, labelled=labelled)
