@@ -8,25 +8,25 @@ themselves. Elsewhere a factor is float32 with the other bits 0: the same number
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy
 
-from ..engine import backend, cuda
+from ..engine import backend
 from ..engine.capturing import capturing
 from ..engine.cuda.cublas import laid
 from ..engine.cuda.launch import CudaKernel, Gpu, gpu_of
-from ..engine.cuda.sources import source
 from ..engine.kernels import OwnKernel, chosen
 from ..engine.tensor import Tensor
+from .products import BITS16, sums
 
-SOURCE = source(Path(cuda.__file__).with_name("bits16.cu"), {})
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 """What factors of float32 may be rounded to before they are multiplied."""
 DROPPED = {"tf32": 13, "bfloat16": 16}
 """Bits of float32's significand that are rounded away."""
 THREADS, BLOCKS = 256, 4096
+HEAD = {"tf32": 1, "float16": 2, "bfloat16": 2}
+"""Rows before those of what passes, in which its sums lie as float32."""
 
 
 def factors(xp: Any, a: Any, b: Any, precision: str) -> tuple[Any, Any]:
@@ -45,6 +45,18 @@ def multiplied(xp: Any, a: Any, b: Any, precision: str) -> Any:
     if precision == "float32" or a.__class__ is Tensor:
         return rows_by_matrix(xp, a, b)
     return _multiplied(xp, a, b, precision=precision)
+
+
+def what_passes(xp: Any, gy: Any, y: Any, precision: str) -> tuple[Any, Any] | None:
+    """gy where y > 0 as a factor, row by row, and its sums over the rows, in one launch; None where there is none."""
+    known = precision != "float32" and gy.__class__ is not Tensor and gy.dtype == y.dtype == "float32"
+    trace = capturing()
+    if not (known and gy.size and _on_card(gy)) or (trace and not trace.kernels):
+        return None
+    packed = PASSED[precision](xp, gy, y)
+    head, rows = packed[: HEAD[precision]], packed[HEAD[precision] :]
+    totals = trace.call("floats_in", _floats, (head,)) if trace else _floats(head)
+    return rows, totals.copy()
 
 
 def rows_by_matrix(xp: Any, a: Any, b: Any, **_: Any) -> Any:
@@ -71,10 +83,28 @@ def _bits(precision: str) -> CudaKernel:
         out = gpu.xp.empty(x.shape, "uint16") if out is None else out
         if x.size:
             blocks = min(-(-x.size // THREADS), BLOCKS)
-            gpu.launch(SOURCE, f"to_{precision}", (blocks,), (THREADS,), x, out, numpy.int64(x.size))
+            gpu.launch(BITS16, f"to_{precision}", (blocks,), (THREADS,), x, out, numpy.int64(x.size))
         return out
 
     return CudaKernel(f"{precision}_bits", launch, _on_card)
+
+
+def _passed(precision: str) -> Any:
+    kind = precision if HEAD[precision] == 2 else ""
+
+    def launch(gpu: Gpu, gy: Any, y: Any, out: Any = None) -> Any:
+        gy, y = (x.reshape(-1, x.shape[-1]) for x in (gy, y))
+        head = HEAD[precision]
+        if out is None:
+            out = gpu.xp.empty((head + len(gy), gy.shape[1]), "uint16" if kind else "float32")
+        sums(gpu, gy, _floats(out[:head]), y, out[head:], kind)
+        return out
+
+    return chosen(CudaKernel(f"passed_as_{precision}", launch, lambda gy, y: True), lambda xp, gy, y: None)
+
+
+def _floats(head: Any) -> Any:
+    return head.reshape(-1).view("float32")
 
 
 def _product(gpu: Gpu, a: Any, b: Any, *, precision: str, out: Any = None) -> Any:
@@ -125,4 +155,5 @@ def _rounding(precision: str) -> Any:
 
 
 ROUNDED = {precision: _rounding(precision) for precision in PRECISIONS[1:]}
+PASSED = {precision: _passed(precision) for precision in HEAD}
 _multiplied = chosen(CudaKernel("product_of_factors", _product, _suits), rows_by_matrix)

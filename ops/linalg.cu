@@ -11,6 +11,10 @@
 #ifndef SUM
 #define SUM REAL
 #endif
+#ifndef PASSED
+#define PASSED REAL
+#define TO_PASSED
+#endif
 
 #define TILE_M 32       // rows of out that a block computes
 #define TILE_N 32       // columns of out that a block computes
@@ -162,12 +166,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) product(
 // Grid (⌈columns / SUM_COLUMNS⌉, split), block (SUM_COLUMNS, SUM_ROWS). x is rows × columns, row by row; passes, of the
 // same shape, may be null.
 //
+// passed takes the elements as they are counted, as PASSED of TO_PASSED; it may be null.
+//
 // With split > 1, block y sums its part of the rows into partial[y], each of so many columns, and the last block to
-// arrive at its columns adds the parts in order. arrived has a 0 for each block of columns, and has it again afterwards. Else
-// both may be null.
+// arrive at its columns adds the parts in order. arrived has a 0 for each block of columns, and has it again afterwards.
+// Else both may be null.
 extern "C" __global__ void __launch_bounds__(SUM_COLUMNS * SUM_ROWS) column_sums(
-    const REAL* __restrict__ x, const REAL* __restrict__ passes, REAL* __restrict__ out, SUM* partial,
-    unsigned* arrived, long long rows, int columns) {
+    const REAL* __restrict__ x, const REAL* __restrict__ passes, REAL* __restrict__ out,
+    PASSED* __restrict__ passed, SUM* partial, unsigned* arrived, long long rows, int columns) {
     __shared__ SUM sums[SUM_ROWS][SUM_COLUMNS];
     int column = blockIdx.x * SUM_COLUMNS + threadIdx.x;
     bool there = column < columns;
@@ -178,7 +184,9 @@ extern "C" __global__ void __launch_bounds__(SUM_COLUMNS * SUM_ROWS) column_sums
 #pragma unroll 4
         for (long long row = begin + threadIdx.y; row < end; row += SUM_ROWS) {
             long long at = row * columns + column;
-            sum += SUM(passes ? x[at] * REAL(passes[at] > 0) : x[at]);
+            REAL counted = passes ? x[at] * REAL(passes[at] > 0) : x[at];
+            if (passed) passed[at] = TO_PASSED(counted);
+            sum += SUM(counted);
         }
     }
     sums[threadIdx.y][threadIdx.x] = sum;

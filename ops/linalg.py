@@ -231,17 +231,26 @@ affine_relu.check(_check_affine)
 
 @affine_relu.vjp("a", "ga[..., j] = sum(gy[..., k] * w[j, k] if y[..., k] > 0 else 0, k)")
 def _(xp, gy, w, y, precision):
-    return _product(xp, _passed(xp, gy, y), w, precision, turned=True)
+    passed = factors.what_passes(xp, gy, y, precision)
+    if passed is None:
+        return _product(xp, _passed(xp, gy, y), w, precision, turned=True)
+    w = xp.transpose(factors.factors(xp, w, w, precision)[1])
+    return factors.multiplied(xp, xp.reshape(passed[0], gy.shape), w, precision)
 
 
 @affine_relu.vjp("w", "gw[j, k] = sum(a[..., j] * gy[..., k] if y[..., k] > 0 else 0, ...)")
 def _(xp, gy, a, y, precision):
-    return _outer(xp, a, _passed(xp, gy, y), precision)
+    passed = factors.what_passes(xp, gy, y, precision)
+    if passed is None:
+        return _outer(xp, a, _passed(xp, gy, y), precision)
+    rows = xp.reshape(factors.factors(xp, a, a, precision)[0], (-1, a.shape[-1]))
+    return factors.multiplied(xp, xp.transpose(rows), passed[0], precision)
 
 
 @affine_relu.vjp("b", "gb[k] = sum(gy[..., k] if y[..., k] > 0 else 0, ...)")
-def _(xp, gy, y):
-    return _rows(xp, _passed(xp, gy, y))
+def _(xp, gy, y, precision):
+    passed = factors.what_passes(xp, gy, y, precision)
+    return _rows(xp, _passed(xp, gy, y)) if passed is None else passed[1]
 
 
 @affine_relu.cuda(suits=products.suits)
@@ -259,8 +268,8 @@ def _(gpu, gy, a, y, precision, out=None):
     return products.outer(gpu, gy, a, out, passes=y)
 
 
-@affine_relu.cuda("b", suits=products.suit_sums)
-def _(gpu, gy, y, out=None):
+@affine_relu.cuda("b", suits=lambda gy, y, precision: precision == "float32" and products.suit_sums(gy, y))
+def _(gpu, gy, y, precision, out=None):
     return products.sums(gpu, gy, out, passes=y)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy
 
+from ..engine import cuda
 from ..engine.cuda.launch import COUNTERS, Gpu
 from ..engine.cuda.sources import source
 
 SOURCE = source(Path(__file__).with_name("linalg.cu"))
+BITS16 = source(Path(cuda.__file__).with_name("bits16.cu"), {})
 TILE_M = TILE_N = 32
 THREADS = 128
 SUM_COLUMNS, SUM_ROWS = 32, 16
@@ -90,17 +92,19 @@ def outer(gpu: Gpu, gz: Any, a: Any, out: Any, passes: Any = None) -> Any:
     return product(gpu, _rows(a).T, _rows(gz), out, passes_b=None if passes is None else _rows(passes))
 
 
-def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None) -> Any:
-    """Σ over the rows of gz, of the gradient that passes."""
+def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None, passed: Any = None, kind: str = "") -> Any:
+    """Σ over the rows of gz, of the gradient that passes, which goes into `passed`; kind: of 16 bits, as `factors`."""
+    code: Any = SOURCE if not kind else BITS16.read_text("utf-8") + SOURCE.read_text("utf-8")
+    macros: dict[str, Any] = {"PASSED": numpy.dtype("uint16"), "TO_PASSED": f"{kind}_bits"} if kind else {}
     rows, columns = math.prod(gz.shape[:-1]), gz.shape[-1]
     out = gpu.xp.empty(columns, gz.dtype) if out is None else out
     contiguous, groups = gpu.xp.ascontiguousarray, -(-columns // SUM_COLUMNS)
     split = max(1, min(BLOCKS_OF_SUMS * gpu.multiprocessors // groups, rows // (LEAST_ROWS * SUM_ROWS)))
     partial, arrived = (gpu.xp.empty(split * columns, gz.dtype), gpu.arrived) if split > 1 else (None, None)
     gpu.launch(
-        SOURCE, "column_sums", (groups, split), (SUM_COLUMNS, SUM_ROWS), contiguous(gz),
-        None if passes is None else contiguous(passes), out, partial, arrived, numpy.int64(rows), numpy.int32(columns),
-        REAL=gz.dtype,
+        code, "column_sums", (groups, split), (SUM_COLUMNS, SUM_ROWS), contiguous(gz),
+        None if passes is None else contiguous(passes), out, passed, partial, arrived, numpy.int64(rows),
+        numpy.int32(columns), REAL=gz.dtype, **macros,
     )  # fmt: skip
     return out
 

@@ -158,10 +158,11 @@ def column_sums(rows: int, columns: int, dtype: Any = "f4", mask: bool = False, 
     block = size(LINALG, "SUM_COLUMNS"), size(LINALG, "SUM_ROWS")
     groups = -(-columns // block[0])
     parts = (output(split * columns, dtype), arrivals(groups)) if split > 1 else (None, None)
-    values = (x, gate if mask else None, out, *parts, np.int64(rows), np.int32(columns))
+    passed = output((rows, columns), dtype)
+    values = (x, gate if mask else None, out, passed, *parts, np.int64(rows), np.int32(columns))
     launch = Launch("column_sums", (groups, split), block, values)
     again = [(parts[1], 0, 0)] if split > 1 else []
-    return Case(LINALG, names(REAL=dtype), launch, ((out, counted.sum(0), bound), *again))
+    return Case(LINALG, names(REAL=dtype), launch, ((out, counted.sum(0), bound), (passed, counted, 0), *again))
 
 
 def logits_and_targets(rows: int, classes: int, dtype: Any, labelled: bool) -> tuple[np.ndarray, ...]:

@@ -30,6 +30,14 @@ def test_gather_compiles_for_other_types(types, tmp_path):
     assert isinstance(made := compiled(ROOT / "ops/shapes.cu", tmp_path, "sm_80", options), bytes), made
 
 
+@pytest.mark.parametrize("to", ["float16", "bfloat16"])
+def test_sums_of_what_passes_compile_for_factors_of_sixteen_bits(to, tmp_path):
+    text = "".join((ROOT / file).read_text("utf-8") for file in ("engine/cuda/bits16.cu", "ops/linalg.cu"))
+    (tmp_path / "both.cu").write_text(text)
+    options = ["-DPASSED=unsigned short", f"-DTO_PASSED={to}_bits"]
+    assert isinstance(made := compiled(tmp_path / "both.cu", tmp_path, "sm_90", options), bytes), made
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

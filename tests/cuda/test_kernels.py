@@ -142,7 +142,7 @@ MUTANTS = [
     ("z < split", "z < split - 1", lambda: product(33, 31, 17, split=3)),
     ("z <= 0", "!(z > 0)", lambda: product(3, 3, 3, relu=True, change=lambda a, b: a.fill(np.nan))),
     ("column < columns;", "column <= columns;", lambda: column_sums(37, 33)),
-    ("row < end; row", "row <= end; row", lambda: column_sums(37, 33)),
+    ("row < end; row", "row <= end; row", lambda: column_sums(37, 5)),
     ("y < gridDim.y; ++y", "y < gridDim.y - 1; ++y", lambda: column_sums(37, 33, split=3)),
     ("k < classes;", "k <= classes;", lambda: cross_entropy_gradient(37, 33)),
     ("r < rows;", "r < rows - 1;", lambda: cross_entropy(37, 33)),

@@ -195,11 +195,11 @@ def test_a_model_of_ones_own_takes_sequences_of_any_length():
         model(np.ones((2, 5)))
 
 
-def test_operators_of_symbols_are_layers():
+def test_operators_of_symbols_are_layers(device):
     a, b = Input((6,)), Input((6,), name="b")
     model = Model([a, b], -((2 * a - b / 4) ** 2) + 1)
     np.testing.assert_allclose(model([X, X + 1]).numpy(), -((2 * X - (X + 1) / 4) ** 2) + 1, rtol=1e-5)
-    again = Model.from_config(model.get_config())
+    again = Model.from_config(model.get_config(), device=device)
     np.testing.assert_array_equal(again([X, X + 1]).numpy(), model([X, X + 1]).numpy())
     with pytest.raises(ShapeError, match=r"add: samples of shapes \(6,\) and \(5,\) do not go together"):
         a + Input((5,))
