@@ -33,11 +33,14 @@ def factors(xp: Any, a: Any, b: Any, precision: str) -> tuple[Any, Any]:
     """Two arrays as `multiplied` takes them; those that are not both float32 stay as they are."""
     if precision == "float32" or not (a.dtype == b.dtype == "float32"):
         return a, b
-    if a.__class__ is Tensor:
-        return _split(xp, a, precision), _split(xp, b, precision)
-    if precision == "tf32" and _on_card(a):
-        return a, b
-    return ROUNDED[precision](xp, a), ROUNDED[precision](xp, b)
+    return factor(xp, a, precision), factor(xp, b, precision)
+
+
+def factor(xp: Any, x: Any, precision: str) -> Any:
+    """One of float32 as `multiplied` takes it."""
+    if x.__class__ is Tensor:
+        return _split(xp, x, precision)
+    return x if precision == "tf32" and _on_card(x) else ROUNDED[precision](xp, x)
 
 
 def multiplied(xp: Any, a: Any, b: Any, precision: str) -> Any:
@@ -47,9 +50,12 @@ def multiplied(xp: Any, a: Any, b: Any, precision: str) -> Any:
     return _multiplied(xp, a, b, precision=precision)
 
 
-def what_passes(xp: Any, gy: Any, y: Any, precision: str) -> tuple[Any, Any] | None:
-    """gy where y > 0 as a factor, row by row, and its sums over the rows, in one launch; None where there is none."""
-    known = precision != "float32" and gy.__class__ is not Tensor and gy.dtype == y.dtype == "float32"
+def what_passes(xp: Any, gy: Any, y: Any, other: Any, precision: str) -> tuple[Any, Any] | None:
+    """gy where y > 0 as a factor, row by row, and its sums over the rows, in one launch; None where there is none.
+
+    other: what it will be multiplied with.
+    """
+    known = precision != "float32" and gy.__class__ is not Tensor and gy.dtype == y.dtype == other.dtype == "float32"
     trace = capturing()
     if not (known and gy.size and _on_card(gy)) or (trace and not trace.kernels):
         return None

@@ -231,25 +231,25 @@ affine_relu.check(_check_affine)
 
 @affine_relu.vjp("a", "ga[..., j] = sum(gy[..., k] * w[j, k] if y[..., k] > 0 else 0, k)")
 def _(xp, gy, w, y, precision):
-    passed = factors.what_passes(xp, gy, y, precision)
+    passed = factors.what_passes(xp, gy, y, w, precision)
     if passed is None:
         return _product(xp, _passed(xp, gy, y), w, precision, turned=True)
-    w = xp.transpose(factors.factors(xp, w, w, precision)[1])
+    w = xp.transpose(factors.factor(xp, w, precision))
     return factors.multiplied(xp, xp.reshape(passed[0], gy.shape), w, precision)
 
 
 @affine_relu.vjp("w", "gw[j, k] = sum(a[..., j] * gy[..., k] if y[..., k] > 0 else 0, ...)")
 def _(xp, gy, a, y, precision):
-    passed = factors.what_passes(xp, gy, y, precision)
+    passed = factors.what_passes(xp, gy, y, a, precision)
     if passed is None:
         return _outer(xp, a, _passed(xp, gy, y), precision)
-    rows = xp.reshape(factors.factors(xp, a, a, precision)[0], (-1, a.shape[-1]))
+    rows = xp.reshape(factors.factor(xp, a, precision), (-1, a.shape[-1]))
     return factors.multiplied(xp, xp.transpose(rows), passed[0], precision)
 
 
 @affine_relu.vjp("b", "gb[k] = sum(gy[..., k] if y[..., k] > 0 else 0, ...)")
 def _(xp, gy, y, precision):
-    passed = factors.what_passes(xp, gy, y, precision)
+    passed = factors.what_passes(xp, gy, y, y, precision)
     return _rows(xp, _passed(xp, gy, y)) if passed is None else passed[1]
 
 

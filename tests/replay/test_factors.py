@@ -63,3 +63,17 @@ def test_cpu_and_gpu_agree_within_the_bound_of_rounding(precision, bits, device)
         assert (np.abs(one - other) <= 2.0**-20 * most).all()  # sums alone
         assert (np.abs(other - true) <= 2.0 ** (1 - bits) * most).all()
         assert (np.abs(other - true) > 2.0 ** (-6 - bits) * most).any()  # they are rounded so far
+
+
+@pytest.mark.parametrize(("of_a", "of_w"), [("float32", "float64"), ("float64", "float32")])
+def test_factors_that_are_not_both_float32_are_not_rounded(of_a, of_w):
+    rng = np.random.default_rng(0)
+    a, w, b = rng.standard_normal((6, 5)).astype(of_a), rng.standard_normal((5, 4)).astype(of_w), np.zeros(4, of_w)
+    found = []
+    for precision in ("float32", "bfloat16"):
+        tensors = [cg.tensor(x, dtype=x.dtype, requires_grad=True) for x in (a, w, b)]
+        y = cg.affine_relu(*tensors, precision=precision)
+        y.sum().backward()
+        found.append([y.detach().numpy(), *(x.grad.numpy() for x in tensors)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
