@@ -1,4 +1,4 @@
-"""Many steps of a training at once: how many, and on a CPU whether the model's step runs so at all.
+"""Many steps of a training at once: how many, and whether the model's step runs so at all.
 
 Whether it does is a matter of model, samples and what is installed, never of how many epochs there are or who looks
 on: so a training that is interrupted and taken up again has the same bits. That is also why the step is recorded
@@ -31,18 +31,19 @@ WORTH = 1 << 30
 
 
 def runs_epochs(model: Trained, count: int, streamed: bool = False) -> bool:
-    """Whether a training on so many samples may run many steps in one compiled call."""
-    if model.device != "cpu" or model.run_eagerly or model.jit_compile not in (True, "auto") or streamed:
+    """Whether a training on so many samples may run many steps in one compiled call, on a GPU in one launch."""
+    if model.run_eagerly or model.jit_compile not in (True, "auto") or streamed:
         return False
     if model.optimizer and model.optimizer.accumulates:
         return False
     large = count * model.flat.data.size >= WORTH
-    return large and fuse.available() and blas.library() is not None
+    return large and (model.device != "cpu" or (fuse.available() and blas.library() is not None))
 
 
 def computing(model: Trained, count: int, streamed: bool = False) -> dict[str, str]:
     """What computes a training on so many samples, as far as other versions of it may give other bits."""
-    return {**versions(), **({"numba": version("numba")} if runs_epochs(model, count, streamed) else {})}
+    compiles = model.device == "cpu" and runs_epochs(model, count, streamed)
+    return {**versions(), **({"numba": version("numba")} if compiles else {})}
 
 
 def steps_ahead(
@@ -54,18 +55,17 @@ def steps_ahead(
     """
     if not isinstance(step, Captured):
         return 0
-    if trainer.model.device != "cpu":
-        return hooks.ahead
     samples: Any = trainer.samples
+    otherwise = 0 if trainer.model.device == "cpu" else hooks.ahead  # there as CUDA graphs, one after another
     if samples is None or samples.streamed or not runs_epochs(trainer.model, len(samples)):
-        return 0
+        return otherwise
     batch = [*everything, *[taken.tensor(start, start + batch_size) for taken in given]]
     if not step.is_in_parts(*batch):
-        if step.is_settled(*batch):
-            return 0
+        if step.is_tried(*batch):
+            return otherwise
         _record(trainer, step, batch)
         if not step.is_in_parts(*batch):
-            return 0
+            return otherwise
     return max(1, hooks.ahead)
 
 

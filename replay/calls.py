@@ -144,7 +144,8 @@ _rows("logical_xor", c="{} != {}", computes_in="bool")
 for _name, _function in {
     "sqrt": "sqrt", "exp": "exp", "log": "log", "log1p": "log1p", "expm1": "expm1", "log2": "log2", "sin": "sin",
     "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsin": "asin", "arccos": "acos",
-    "arctan": "atan", "absolute": "fabs", "abs": "fabs", "floor": "floor", "ceil": "ceil",
+    "arctan": "atan", "absolute": "fabs", "abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
+    "rint": "rint",
 }.items():  # fmt: skip
     _rows(_name, c=f"{_function}{{f}}({{}})", floats=True)
 _rows("power", c="pow{f}({}, {})", floats=True)

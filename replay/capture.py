@@ -175,7 +175,12 @@ class Captured(Generic[P, R]):
             if isinstance(program, GpuProgram) and program.takes_rows_of(columns):
                 if not recording.holds(()) or not recording.gives_nothing:
                     return 0
-                done = program.enqueue(columns)
+                if program.epoch is not None:
+                    rows = columns[0][: program.epoch.most]
+                    program.epoch.run(rows)
+                    done = len(rows)
+                else:
+                    done = program.enqueue(columns)
                 recording.replays += done
                 if done:
                     recording.effects((), None)
@@ -208,11 +213,11 @@ class Captured(Generic[P, R]):
         return arrays, recording if holds else None
 
     def is_in_parts(self, *args: Tensor) -> bool:
-        """Whether many such calls can be done at once on a CPU."""
+        """Whether many such calls can be done at once: on a CPU in one compiled call, on a GPU in one launch."""
         recording = self._standing(args)[1]
         if recording is None or recording.program is None or not recording.gives_nothing:
             return False
-        return recording.program.device == "cpu" and recording.program.epoch is not None
+        return recording.program.epoch is not None
 
     def is_settled(self, *args: Tensor) -> bool:
         """Whether such a call is replayed, or is known to stay on the tape."""
@@ -224,6 +229,12 @@ class Captured(Generic[P, R]):
             return False
         return bool(recording.reason or recording.attempts >= recording.most)
 
+    def is_tried(self, *args: Tensor) -> bool:
+        """Whether it is known how such calls run, also many at once."""
+        recording = self._standing(args)[1]
+        program = recording.program if recording else None
+        return self.is_settled(*args) and not (isinstance(program, GpuProgram) and program.lists_plainly)
+
     def record(self, *args: Any) -> None:
         """Call the function, with all its effects, until such a call is recorded or is known to stay on the tape."""
         with self._free():
@@ -234,6 +245,25 @@ class Captured(Generic[P, R]):
                     recording.renew()
                 with _recording:
                     self._record(recording, arrays, key, args, {})
+            self._list_plainly(args)
+
+    def _list_plainly(self, args: Sequence[Any]) -> None:
+        """On a GPU: call it once more, with all its effects, for a list without kernels of our own, from which a kernel
+        of many steps is made.
+        """
+        recording = self._standing(args)[1]
+        program = recording.program if recording else None
+        if recording is None or not isinstance(program, GpuProgram) or not program.lists_plainly:
+            return
+        around = recording.around
+        with _recording, Trace(self.own, around.generators if around else (), kernels=False) as trace:
+            for t in args:
+                trace.lift_argument(t)
+            self.function(*args)  # type: ignore[call-arg]
+        if trace.drawn_elsewhere:
+            trace.refuse(trace.drawn_elsewhere)
+        program.take_plain(trace, [trace.variable_of(t) for t in args])
+        trace.forget()
 
     def _record(self, recording: Recording, arrays: Sequence[Any], key: Any, args: Any, kwargs: Any) -> R:
         """Run the function under trace, and make a program where the trace is the same as the one before."""

@@ -73,7 +73,7 @@ class CudaLoop(Loop):
 
     def _name(self, x: Any, kind: str | None) -> str:
         if kind == "number":
-            return _number(x)
+            return number_text(x)
         address = backend.address_of(x)
         if kind == "full" and address in self.values:
             return self.values[address]
@@ -106,21 +106,20 @@ extern "C" __global__ void loop({", ".join(parameters)}) {{
     }}
 }}
 """
-        launch = Launch(source, size)
-        if arrays and size:
-            gpu_of(arrays[0]).prepare(source)
-        return launch, arrays
+        return Launch(source, size, arrays), arrays
 
 
 class Launch:
-    """A loop, compiled for the device of the arrays that it is called with."""
+    """A loop, compiled for the device of the arrays that it is called with, which begins at once."""
 
     __name__ = "loop"
 
-    def __init__(self, source: str, size: int) -> None:
+    def __init__(self, source: str, size: int, arrays: Sequence[Any]) -> None:
         self.source = source
         self.blocks = max(1, min(-(-size // THREADS), 4096))
         self.empty = not size
+        if arrays and size:
+            gpu_of(arrays[0]).prepare(source)
 
     def __call__(self, *arrays: Any) -> None:
         if not self.empty:
@@ -161,7 +160,8 @@ def _with_casts(template: str, count: int, dtype: Any) -> str:
     return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)], f=suffix, T=TYPES[dtype.name])
 
 
-def _number(x: Any) -> str:
+def number_text(x: Any) -> str:
+    """A plain number in CUDA C."""
     if x.__class__ is not float:
         return str(int(x)) + ("LL" if abs(x) > 1 << 30 else "")
     if x != x:

@@ -30,13 +30,12 @@ from .calls import IN_LOOPS
 from .listing import Variable
 from .part_text import Text
 from .parts import Parts
+from .steps_ahead import Ahead, most_drawn
 
 CALL = 0.3
 """Seconds of a call, about."""
 BUSY, FREE = 0.75, 0.9
 """Of its time a thread has a core: below the first the machine is busy, above the second it is free again."""
-DRAWN = 1 << 24
-"""Bytes of random numbers that are drawn for a call."""
 SHORT = 0.002
 """Seconds of a call that one thread does alone: on a busy machine another begins as much later."""
 KINDS = ("float", "int", "uint", "bool")
@@ -64,8 +63,7 @@ class Epoch:
     @property
     def most(self) -> int:
         """Steps done in one call: few at first, so that Ctrl-C is heard and random numbers take little room."""
-        drawn = sum(v.nbytes for v in self.parts.drawn)
-        return max(1, min(int(CALL / self._pace) if self._pace else 32, DRAWN // drawn if drawn else 1 << 30))
+        return max(1, min(int(CALL / self._pace) if self._pace else 32, most_drawn(self.parts)))
 
     def prepare(self) -> None:
         """Compile it, and make room for what the parts keep."""
@@ -87,18 +85,9 @@ class Epoch:
         Where it is interrupted before it began, nothing is changed.
         """
         self.prepare()
-        host, steps, order = self.parts.host, len(order), numpy.ascontiguousarray(order)
-        numbers = numpy.zeros((steps, max(1, len(self.parts.numbers))), self.memory.dtype)
-        clear = numpy.zeros(steps, bool)
-        drawn = [numpy.empty((steps, *v.shape), v.dtype) for v in self.parts.drawn]
-        generators = [i.arguments[0].bit_generator for i in self.parts.drawn.values()]
-        before = host.optimizer.iterations, [generator.state for generator in generators]
-        for step in range(steps):
-            clear[step], numbers[step] = host.clears, host.values()
-            for array, i in zip(drawn, self.parts.drawn.values(), strict=True):
-                generator, method, _, dtype, _ = i.arguments
-                getattr(generator, method)(dtype=dtype, out=array[step])
-        given = [array.ctypes.data for array in (*samples, order, numbers, clear, *drawn)]
+        steps, order = len(order), numpy.ascontiguousarray(order)
+        ahead = Ahead(self.parts, steps)
+        given = [array.ctypes.data for array in (*samples, order, ahead.numbers, ahead.clear, *ahead.drawn)]
         begin, own = time.perf_counter(), time.thread_time()
         self._move(inwards=True)
         with blas.one_thread():
@@ -110,9 +99,7 @@ class Epoch:
             self._pace, share = taken / steps, (time.thread_time() - own) / taken
             self._busy = share < (FREE if self._busy else BUSY)
         else:
-            host.optimizer.iterations = before[0]
-            for generator, state in zip(generators, before[1], strict=True):
-                generator.state = state
+            ahead.undo()
 
     def _move(self, inwards: bool) -> None:
         """Take the weights and what goes with them into the parts' own memory, or give them back."""

@@ -16,7 +16,10 @@ from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root
 from .lowering import Step
+from .one_launch.steps import OneLaunch
+from .parts import Unfit
 from .program import Program, device_of
+from .recorded import shortened
 from .trace import Trace, nothing
 
 UNROLLED = 16
@@ -100,7 +103,39 @@ class GpuProgram(Program):
         return name, [self._array(x) for x in arguments], self._array(out)
 
     @property
+    def epoch(self) -> OneLaunch | None:  # type: ignore[override]
+        """The step as a kernel, of which many run in one launch; None where it has not been asked for, or cannot be."""
+        found: OneLaunch | None = self._epoch[0] if self._epoch else None
+        return found
+
+    def take_plain(self, trace: Trace, inputs: Sequence[Variable]) -> None:
+        """Make the kernel of many steps, from a list of the same step without kernels of our own."""
+        try:
+            if trace.reason or self.returned or len(inputs) != 1:
+                raise Unfit(trace.reason or "it gives something back, or takes more than the places of a batch")
+            self._epoch.append(OneLaunch(shortened(trace, ()), inputs[0], self.device))
+        except Exception as error:  # what a compiler refuses, it refuses in many ways
+            self.not_in_parts = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+            self._epoch.append(None)
+
+    @property
+    def lists_plainly(self) -> bool:
+        """Whether it is still to be listed without kernels of our own."""
+        return not self._epoch
+
+    @property
     def standing(self) -> str:
+        if self.epoch:
+            shape = self.epoch.text.shape
+            return f"many steps in one launch, of {shape.blocks} blocks; each by itself as a CUDA graph."
+        return (
+            f"{self._standing} One launch for many: not, since {self.not_in_parts}."
+            if self.not_in_parts
+            else self._standing
+        )
+
+    @property
+    def _standing(self) -> str:
         if self.not_captured:
             return f"replayed call by call, since it cannot be a CUDA graph: {self.not_captured}."
         return "replayed as a CUDA graph." if self._graph or self._many else "the next replays make it a CUDA graph."

@@ -24,10 +24,10 @@ spent on reading such."""
 class Layout:
     """Where everything lies that a step takes from outside; raises Unfit where that is not known.
 
-    parts: with the weights, and the flat buffers.
+    parts: with the weights, and the flat buffers. whole: in one part, however large.
     """
 
-    def __init__(self, instructions: Sequence[Instruction], rows: int) -> None:
+    def __init__(self, instructions: Sequence[Instruction], rows: int, whole: bool = False) -> None:
         self._written = {i.out.number for i in instructions if i.kind == "write" and i.out is not None}
         hosts: list[Any] = [i.function for i in instructions if i.row.on_host and hasattr(i.function, "values")]
         if len(hosts) != 1 or hosts[0].flat is None:
@@ -39,7 +39,7 @@ class Layout:
         self.flats = [Variable(-1 - n, array, "outside", -1 - n) for n, array in enumerate(arrays)]
         matrices = self._matrices(instructions)
         axes = {begin: (len(matrices) - 1 - n) % 2 for n, begin in enumerate(matrices)}
-        count = _count([(shape, axes[begin]) for begin, shape in matrices.items()], rows)
+        count = 1 if whole else _count([(shape, axes[begin]) for begin, shape in matrices.items()], rows)
         shapes = [x.shape for x in host.flat.tensors]
         self.parts = Parts(count, host, _segments(shapes, axes if count > 1 else {}, count), self.flats)
 

@@ -65,9 +65,9 @@ class Operation:
     """What a part does. kind: "element", "call", "reduce", "argmax", "product" or "meet".
 
     text: an expression with a field for each operand, element by element; of a reduction, for what there is so far and
-    the next. reads: places, and plain numbers. rows: samples are gathered at the step's indices, from the array that is
-    read. picks: the first operand is taken at the places that the second names. start, divisor: what a reduction begins
-    with, and what its end is divided by. loop: the number of NumPy's own loop that is called.
+    the next. c: the same in CUDA C. reads: places, and plain numbers. rows: samples are gathered at the step's indices,
+    from the array that is read. picks: the first operand is taken at the places that the second names. start, divisor:
+    what a reduction begins with, and what its end is divided by. loop: the number of NumPy's own loop that is called.
     """
 
     kind: str
@@ -75,6 +75,7 @@ class Operation:
     reads: tuple[Any, ...] = ()
     text: str = ""
     computes: Any = None
+    c: str = ""
     rows: bool = False
     picks: bool = False
     start: str = ""

@@ -20,26 +20,32 @@ from .ufunc_loops import loop_of
 
 STARTS = {"add": "0", "maximum": "-inf", "minimum": "inf", "logical_and": "True", "logical_or": "False"}
 """What reductions begin with."""
-TEXTS = {"where": "({1} if {0} else {2})", "clip": "({1} if {0} < {1} else {2} if {0} > {2} else {0})"}
-"""Calls of three operands that are no ufuncs."""
+TEXTS = {
+    "where": ("({1} if {0} else {2})", "({0} ? {1} : {2})"),
+    "clip": ("({1} if {0} < {1} else {2} if {0} > {2} else {0})", "({0} < {1} ? {1} : {0} > {2} ? {2} : {0})"),
+}
+"""Calls of three operands that are no ufuncs, as text of Python and of CUDA C."""
 RESHAPES = ("reshape", "getitem", "ravel", "expand_dims", "squeeze")
 """Views that may hold the same elements in the same order."""
 
 
-def split(instructions: Sequence[Instruction], inputs: Sequence[Variable]) -> Parts:
-    """The step of a list in parts; raises Unfit where that cannot be."""
-    return Splitting(instructions, inputs).parts
+def split(instructions: Sequence[Instruction], inputs: Sequence[Variable], whole: bool = False) -> Parts:
+    """The step of a list in parts; raises Unfit where that cannot be. whole: in one part, however large."""
+    return Splitting(instructions, inputs, whole).parts
 
 
 class Splitting:
-    """The step of a list in parts; raises Unfit where that cannot be."""
+    """The step of a list in parts; raises Unfit where that cannot be. inputs: samples, and the places of a batch; on a
+    GPU the samples are from outside.
+    """
 
-    def __init__(self, instructions: Sequence[Instruction], inputs: Sequence[Variable]) -> None:
+    def __init__(self, instructions: Sequence[Instruction], inputs: Sequence[Variable], whole: bool = False) -> None:
         self.instructions = instructions
         *self.samples, self.order = inputs
-        if len(inputs) < 2 or self.order.dtype != "int64" or len(self.order.shape) != 1:
+        self.samples = self.samples or _taken_from_outside(instructions, self.order)
+        if not self.samples or self.order.dtype != "int64" or len(self.order.shape) != 1:
             raise Unfit("it is not given samples, targets and the places of a batch")
-        self.layout = Layout(instructions, self.order.shape[0])
+        self.layout = Layout(instructions, self.order.shape[0], whole)
         self.parts, self.dtype = self.layout.parts, self.layout.flats[0].dtype
         self.parts.samples = self.samples
         self.places: dict[int, Place] = {}
@@ -84,7 +90,7 @@ class Splitting:
             self._dot(i, out)
         elif i.name == "argmax":
             self._argmax(i, out)
-        elif row.reduces in STARTS and not isinstance(i.function, numpy.ufunc):
+        elif row.reduces in STARTS and ufunc_of(i) is None:
             self._reduction(i, out)
         else:
             self._elementwise(i, out)
@@ -120,20 +126,20 @@ class Splitting:
 
     def _gather(self, i: Instruction, out: Variable) -> None:
         (x, at), options = i.arguments[:2], dict(i.options)
-        if x.kind == "input":
-            if at is not self.order or options.get("axis") != 0 or x not in self.samples:
+        if x in self.samples:
+            if at is not self.order or options.get("axis") != 0:
                 raise Unfit("samples are taken in another way")
             if any(step % x.dtype.itemsize for step in x.strides):
                 raise Unfit("samples lie among other numbers")
             place = Place(out, (ROWS, *map(str, out.shape[1:])), self._split_inputs(out))
-            self._emit("element", place, (x,), "{}", rows=True, computes=out.dtype)
+            self._emit("element", place, (x,), "{}", rows=True, computes=out.dtype, c="{}")
             return
         if options.get("mode") != "clip" or len(x.shape) != 1 or options.get("axis") not in (None, 0):
             raise Unfit("take has no rule for that")
         source, places = self._place(x), self._place(at)
         if source.axis is not None or places.axis is not None:
             raise Unfit("split units are taken by places")
-        self._emit("element", Place(out, places.dims), (source, places), "{}", picks=True, computes=out.dtype)
+        self._emit("element", Place(out, places.dims), (source, places), "{}", picks=True, computes=out.dtype, c="{}")
 
     def _split_inputs(self, out: Variable) -> int | None:
         """Whether each part takes only those columns of the samples that its rows of the first weights meet."""
@@ -204,12 +210,13 @@ class Splitting:
         if split is not None and not keep:
             split -= sum(a < split for a in axes)
         divisor = " * ".join(str(size(x.shape)) if d in self.parts.runs else d for d in _at(place.dims, axes))
-        text, made = _text_of(CALLS[ufunc]), Place(out, tuple(dims), split)
+        row, made = CALLS[ufunc], Place(out, tuple(dims), split)
+        text = _text_of(row)
         inner = place.axis in axes or any(d in self.parts.runs for d in place.dims)
         terms, divisor = inner and self.parts.count > 1, divisor if mean else ""
         self._emit(
             "reduce", made, (place,), text, start=STARTS[ufunc], axes=axes, computes=x.dtype,
-            divisor="" if terms else divisor,
+            divisor="" if terms else divisor, c=row.c,
         )  # fmt: skip
         if terms:
             self._meet(made, text, divisor)
@@ -220,7 +227,7 @@ class Splitting:
         if len(a.shape) != 1 or len(b.shape) != 1 or i.options or i.kind != "make":
             raise Unfit("dot of other than two vectors")
         products = Variable(-1 - len(self.places), numpy.broadcast_to(numpy.zeros((), out.dtype), a.shape), "made", 0)
-        self._compute(products, (a, b), CALLS["multiply"].loop, out.dtype)
+        self._compute(products, (a, b), CALLS["multiply"], out.dtype)
         self._reduce(out, products, (0,), "add")
 
     def _elementwise(self, i: Instruction, out: Variable) -> None:
@@ -228,20 +235,21 @@ class Splitting:
         if i.options.keys() - {"dtype", "casting"} - ({"copy"} if copied is not None else set()):
             raise Unfit(f"{name} with options")
         if copied is not None:
-            self._compute(out, (copied,), "{}", out.dtype, i.kind)
+            self._compute(out, (copied,), CALLS["positive"], out.dtype, i.kind)
         elif name in TEXTS and len(i.arguments) == 3 and None not in i.arguments:
-            self._compute(out, tuple(i.arguments), TEXTS[name], out.dtype, i.kind)
-        elif not isinstance(i.function, numpy.ufunc):
+            text, c = TEXTS[name]
+            self._compute(out, tuple(i.arguments), ArrayCall(loop=text, c=c), out.dtype, i.kind)
+        elif ufunc_of(i) is None:
             raise Unfit(f"{name} has no rule")
-        elif text := _text_of(row := CALLS.get(i.function.__name__, i.row)):
-            self._compute(out, tuple(i.arguments), text, _computed_in(row, i.arguments, out), i.kind)
+        elif _text_of(row := CALLS.get(ufunc_of(i).__name__, i.row)):
+            self._compute(out, tuple(i.arguments), row, _computed_in(row, i.arguments, out), i.kind)
         else:
             self._call(i, out)
 
     def _call(self, i: Instruction, out: Variable) -> None:
         """NumPy's own loop, called by its address, over arrays that all lie alike."""
         common = numpy.result_type(*[x.dtype if x.__class__ is Variable else x for x in i.arguments])
-        function: Any = i.function
+        function: Any = ufunc_of(i)
         types = [x.dtype if x.__class__ is Variable else common for x in i.arguments]
         addresses = loop_of(function, types, out.dtype)
         arrays = [p for x in i.arguments if x.__class__ is Variable and (p := self._place(x)).dims]
@@ -253,7 +261,9 @@ class Splitting:
         if addresses not in self.parts.loops:
             self.parts.loops.append(addresses)
         place = Place(out, arrays[0].dims, arrays[0].axis)
-        self._emit("call", place, tuple(places), loop=self.parts.loops.index(addresses))
+        row = CALLS.get(function.__name__, i.row)
+        computes = _computed_in(row, i.arguments, out)
+        self._emit("call", place, tuple(places), loop=self.parts.loops.index(addresses), computes=computes, c=row.c)
 
     def _constant(self, number: Any, dtype: Any) -> Place:
         """A number as an array that is given."""
@@ -261,9 +271,11 @@ class Splitting:
         self.parts.given.append(made)
         return Place(made, ())
 
-    def _compute(self, out: Variable, reads: tuple[Any, ...], text: str, computes: Any, kind: str = "make") -> None:
-        """Element by element."""
-        count = len(out.shape)
+    def _compute(
+        self, out: Variable, reads: tuple[Any, ...], row: ArrayCall, computes: Any, kind: str = "make"
+    ) -> None:
+        """Element by element, as that row says."""
+        count, text = len(out.shape), _text_of(row)
         reads = tuple(self.repeated.get(v.number, v) if v.__class__ is Variable else v for v in reads)
         operands = tuple(self._place(v) if v.__class__ is Variable else v for v in reads)
         pairs = [(v, p) for v, p in zip(reads, operands, strict=True) if isinstance(p, Place)]
@@ -272,12 +284,23 @@ class Splitting:
         axis = _common_axis(pairs, out)
         if kind != "write" or (out.kind == "made" and out.number not in self.places):
             place = Place(out, tuple(_length(n, out, pairs) for n in range(count)), axis)
-            self._emit("element", place, operands, text, computes=computes)
+            self._emit("element", place, operands, text, computes=computes, c=row.c)
             return
         target = self._place(out)
         if axis not in (None, target.axis) and target.dims:
             raise Unfit("an array is written in another split than it lies")
-        self.parts.operations.append(Operation("element", target, operands, text, computes))
+        self.parts.operations.append(Operation("element", target, operands, text, computes, row.c))
+
+
+def ufunc_of(i: Instruction) -> Any:
+    """NumPy's ufunc that a call is, on any device; None where it is none."""
+    return getattr(numpy, i.name, None) if hasattr(i.function, "nin") else None
+
+
+def _taken_from_outside(instructions: Sequence[Instruction], order: Variable) -> list[Variable]:
+    """The arrays from outside of which a step takes the places of a batch."""
+    taken = [i.arguments[0] for i in instructions if i.name == "take" and i.arguments[1] is order]
+    return list(dict.fromkeys(x for x in taken if x.kind == "outside"))
 
 
 def _at(dims: Sequence[str], axes: Sequence[int]) -> list[str]:

@@ -40,6 +40,11 @@ class Gpu:
         return int(self.xp.cuda.Device(self.number).attributes["MultiProcessorCount"])
 
     @cached_property
+    def most_shared(self) -> int:
+        """Bytes of shared memory that a block may have."""
+        return int(self.xp.cuda.Device(self.number).attributes["MaxSharedMemoryPerBlockOptin"])
+
+    @cached_property
     def blas(self) -> Blas | None:
         """cuBLAS; None where the library cannot be found."""
         library = backend.load_cublas()
@@ -47,21 +52,25 @@ class Gpu:
 
     def launch(
         self, source: str | Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any,
-        contracted: bool = True, **macros: Any,
+        contracted: bool = True, together: bool = False, shared: int = 0, **macros: Any,
     ) -> None:  # fmt: skip
         """Launch a kernel on the current stream. source: a .cu file, or CUDA C itself. macros: its #defines; a
         dtype stands for its name in CUDA C. arguments: arrays, NumPy scalars, or None for the null pointer.
         contracted: a product and a sum may be rounded once; without it a kernel gives what array calls give one by one.
+        together: all blocks run at once (a cooperative launch). shared: bytes of shared memory of a block.
         """
         key = (source, name, *macros.items())
         function = self._functions.get(key)
         if function is None:
-            function = self._functions[key] = self._compiled(source, name, contracted, macros)
-        function(grid, block, tuple([NULL if x is None else x for x in arguments]))
+            function = self._functions[key] = self._compiled(source, name, contracted, together, macros)
+            if shared:
+                function.max_dynamic_shared_size_bytes = shared
+        function(grid, block, tuple([NULL if x is None else x for x in arguments]), shared_mem=shared)
 
-    def _compiled(self, source: str | Path, name: str, contracted: bool, macros: dict[str, Any]) -> Any:
+    def _compiled(self, source: str | Path, name: str, contracted: bool, together: bool, macros: dict[str, Any]) -> Any:
         code = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
-        return self.modules.get(code, options_of(contracted, macros)).get_function(name)
+        more = {"enable_cooperative_groups": True} if together else {}
+        return self.modules.get(code, options_of(contracted, macros), **more).get_function(name)
 
     def prepare(self, source: str, contracted: bool = True, **macros: Any) -> None:
         """Compile CUDA C in the background, as `launch` will ask for it."""

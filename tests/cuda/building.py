@@ -129,9 +129,10 @@ def _wrapped(source: str, threads: str, program: bool) -> str:
             "EXPORTED const char* cuda_on_cpu_name(int kernel) { return kernels[kernel].name; }",
             "EXPORTED size_t cuda_on_cpu_size(int kernel, int i) { return kernels[kernel].sizes[i]; }",
             "EXPORTED const char* cuda_on_cpu_launch(",
-            "    int kernel, const unsigned* grid, const unsigned* block, size_t shared, void** arguments) {",
+            "    int kernel, const unsigned* grid, const unsigned* block, size_t shared, void** arguments,",
+            "    int at_once) {",
             "    dim3 blocks(grid[0], grid[1], grid[2]), threads(block[0], block[1], block[2]);",
-            "    return kernels[kernel].launch(blocks, threads, shared, arguments);",
+            "    return kernels[kernel].launch(blocks, threads, shared, arguments, at_once);",
             "}",
         ]
     return "\n".join(lines) + "\n"
@@ -181,13 +182,14 @@ def dimensions(shape: Sequence[int], most: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch of a kernel; values are as for `packed`."""
+    """One launch of a kernel; values are as for `packed`. at_once: all its blocks, as in a cooperative launch."""
 
     kernel: str
     grid: Sequence[int]
     block: Sequence[int]
     values: Sequence[Any]
     shared: int = 0
+    at_once: bool = False
 
 
 class Library:
@@ -199,7 +201,7 @@ class Library:
         self._library.cuda_on_cpu_size.restype = ctypes.c_size_t
         self._launch = self._library.cuda_on_cpu_launch
         self._launch.restype = ctypes.c_char_p
-        self._launch.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_void_p]
+        self._launch.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int]
         self._kernels: dict[str, tuple[int, list[int]]] = {}
         while name := self._library.cuda_on_cpu_name(len(self._kernels)):
             i = len(self._kernels)
@@ -208,9 +210,11 @@ class Library:
         self.names = tuple(self._kernels)
 
     def launch(
-        self, name: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[bytes], shared: int = 0
-    ) -> None:
+        self, name: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[bytes], shared: int = 0,
+        at_once: bool = False,
+    ) -> None:  # fmt: skip
         """Run a kernel to its end. arguments: the bytes of each parameter. shared: bytes of `extern __shared__`.
+        at_once: all blocks, which may wait for one another.
 
         Raises TypeError where the arguments are not the parameters', ValueError for a grid or block that no device
         would take, and RuntimeError where threads wait for each other for ever.
@@ -228,10 +232,11 @@ class Library:
             (ctypes.c_uint * 3)(*threads),
             shared,
             (ctypes.c_char_p * len(sizes))(*arguments),
+            at_once,
         )
         if wrong:
             raise RuntimeError(f"{name}: {wrong.decode()}")
 
     def run(self, launch: Launch) -> None:
         """Run a launch, as `launch` does."""
-        self.launch(launch.kernel, launch.grid, launch.block, packed(*launch.values), launch.shared)
+        self.launch(launch.kernel, launch.grid, launch.block, packed(*launch.values), launch.shared, launch.at_once)

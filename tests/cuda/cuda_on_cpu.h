@@ -56,8 +56,8 @@ constexpr int warpSize = 32;
 #include "cuda_fibers.h"
 #endif
 
-// Of either: threadIdx, blockIdx, blockDim, gridDim; __syncthreads, __syncwarp, __threadfence, before_atomic;
-// cuda_on_cpu::run_grid(grid, block, dynamic, body, data), and of the calling thread: dynamic_shared(), where
+// Of either: threadIdx, blockIdx, blockDim, gridDim; __syncthreads, __syncwarp, __threadfence, __nanosleep,
+// before_atomic; cuda_on_cpu::run_grid(grid, block, dynamic, body, data, at_once), and of the calling thread: dynamic_shared(), where
 // `extern __shared__` begins, lane(), lanes() of its warp and post(), where each lane leaves 8 bytes for the others.
 
 // Between the lanes of a warp ------------------------------------------------------------------------------------
@@ -142,6 +142,8 @@ template <typename T> T atomicCAS(T* at, cuda_on_cpu::given<T> expected, cuda_on
 inline void __threadfence_block() {}
 inline void __threadfence_system() { __threadfence(); }
 template <typename T> T __ldg(const T* at) { return *at; }
+template <typename T> T __ldcg(const T* at) { return *at; }
+template <typename T> void __stcg(T* at, cuda_on_cpu::given<T> value) { *at = value; }
 
 // Numbers: what CUDA has besides <math.h> -------------------------------------------------------------------------
 #define CUDA_ON_CPU_MIN_MAX(T)                                                                                     \
@@ -224,17 +226,18 @@ template <typename... T> struct Call {
     static void body(void* call) { static_cast<Call*>(call)->with(std::index_sequence_for<T...>()); }
 };
 
-// Runs the kernel with its parameters, each read from where arguments[i] points. Returns what is wrong, or null.
+// Runs the kernel with its parameters, each read from where arguments[i] points. at_once: all blocks, as in a
+// cooperative launch. Returns what is wrong, or null.
 template <typename... T>
-const char* run(void (*kernel)(T...), dim3 grid, dim3 block, size_t shared, void** arguments) {
+const char* run(void (*kernel)(T...), dim3 grid, dim3 block, size_t shared, void** arguments, bool at_once) {
     Call<T...> call{kernel, arguments};
     Launching one_at_a_time;
-    return run_grid(grid, block, shared, &call.body, &call);
+    return run_grid(grid, block, shared, &call.body, &call, at_once);
 }
 
 struct Kernel {
     const char* name;
-    const char* (*launch)(dim3 grid, dim3 block, size_t shared, void** arguments);
+    const char* (*launch)(dim3 grid, dim3 block, size_t shared, void** arguments, bool at_once);
     int count;            // of parameters
     const size_t* sizes;  // their bytes
 };
@@ -250,8 +253,8 @@ template <typename... T> const size_t* sizes_of(void (*)(T...)) {
 #define CUDA_ON_CPU_KERNEL(name)                                                                                   \
     {                                                                                                              \
         #name,                                                                                                     \
-        [](dim3 grid, dim3 block, size_t shared, void** arguments) {                                               \
-            return cuda_on_cpu::run(name, grid, block, shared, arguments);                                         \
+        [](dim3 grid, dim3 block, size_t shared, void** arguments, bool at_once) {                                 \
+            return cuda_on_cpu::run(name, grid, block, shared, arguments, at_once);                                \
         },                                                                                                         \
         cuda_on_cpu::count_of(name), cuda_on_cpu::sizes_of(name)                                                   \
     }

@@ -38,6 +38,7 @@ inline int run_file(const Kernel* kernels, const char* from, const char* to) {
         unsigned shape[6];
         for (unsigned& x : shape) x = in.dimension();
         size_t shared = in.size();
+        bool at_once = in.number() != 0;
         uint64_t values[64][2];
         void* arguments[64];
         for (int i = 0; i < kernel.count; ++i) {
@@ -49,7 +50,7 @@ inline int run_file(const Kernel* kernels, const char* from, const char* to) {
                 in.read(values[i], kernel.sizes[i]);
         }
         dim3 grid(shape[0], shape[1], shape[2]), block(shape[3], shape[4], shape[5]);
-        kernel.launch(grid, block, shared, arguments);
+        if (const char* wrong = kernel.launch(grid, block, shared, arguments, at_once)) return fputs(wrong, stderr), 2;
     }
 
     for (size_t i = 0; i < count; ++i) fwrite(buffers[i], 1, sizes[i], out);

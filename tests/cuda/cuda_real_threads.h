@@ -132,9 +132,10 @@ struct Launching {
     std::lock_guard<std::mutex> held{launch};
 };
 
-inline const char* run_grid(dim3 grid, dim3 shape, size_t dynamic, void (*body)(void*), void* data) {
+inline const char* run_grid(dim3 grid, dim3 shape, size_t dynamic, void (*body)(void*), void* data, bool at_once) {
     gridDim = grid, blockDim = shape;
     int count = int(shape.x * shape.y * shape.z);
+    if (at_once && size_t(count) * grid.x * grid.y * grid.z > MOST_AT_ONCE) return "not so many threads at once here";
     std::deque<Block> blocks;
     std::vector<std::jthread> threads;
     uint3 at;
@@ -173,6 +174,8 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
     }
     cuda_on_cpu::warp().meeting.arrive_and_wait(cuda_on_cpu::passed_by_warp);
 }
+
+inline void __nanosleep(unsigned) { std::this_thread::yield(); }
 
 inline void __threadfence() {
     if (cuda_on_cpu::last_atomic) __tsan_acquire(cuda_on_cpu::last_atomic);

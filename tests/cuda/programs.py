@@ -50,7 +50,7 @@ def run_program(path: Path, source: str, launches: Sequence[Launch], leave_out: 
     names = kernels_of(source)
     for launch in launches:
         blocks, threads = dimensions(launch.grid, MOST_BLOCKS), dimensions(launch.block, MOST_IN_BLOCK)
-        parts += map(_number, (names.index(launch.kernel), *blocks, *threads, launch.shared))
+        parts += map(_number, (names.index(launch.kernel), *blocks, *threads, launch.shared, launch.at_once))
         for value in launch.values:
             place = places.get(id(value), -1)
             parts += [_number(place)] if place >= 0 else [_number(-1), packed(value)[0]]
@@ -71,14 +71,6 @@ def run_program(path: Path, source: str, launches: Sequence[Launch], leave_out: 
         array[...] = numpy.frombuffer(rest[: array.nbytes], array.dtype).reshape(array.shape)
         rest = rest[array.nbytes :]
     return done.stderr
-
-
-LEAVE_OUT = "CUDA_ON_CPU_LEAVE_OUT"
-SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=0",
-    "TSAN_OPTIONS": "halt_on_error=1",
-    "UBSAN_OPTIONS": "print_stacktrace=0",
-}
 
 
 def _number(value: int) -> bytes:

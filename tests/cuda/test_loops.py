@@ -29,8 +29,7 @@ class OnDevice:
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
     monkeypatch.setattr(backend, "overlap", lambda a, b: np.may_share_memory(a.own, b.own))
-    monkeypatch.setattr(cuda_loop, "Launch", lambda source, size: source)
-    monkeypatch.setattr(cuda_loop, "gpu_of", lambda array: SimpleNamespace(prepare=lambda source: None))
+    monkeypatch.setattr(cuda_loop, "Launch", lambda source, size, arrays: source)
 
 
 def computed(calls, outs):

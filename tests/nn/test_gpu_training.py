@@ -7,7 +7,7 @@ import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.engine import backend
 from chalkgrad.errors import UsageError
-from chalkgrad.nn import samples
+from chalkgrad.nn import ahead, samples
 
 STEPS_APART = {"float32": 2e-4, "float64": 1e-8}
 """How far weights of CPU and GPU may be apart after the steps of these tests, relative to the largest.
@@ -167,3 +167,51 @@ def test_metrics_with_state_penalties_and_further_optimizers_are_those_of_the_cp
         histories.append([value for values in model.history.history.values() for value in values])
     for a, b in zip(*histories, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)
+
+
+# Many steps in one launch
+
+
+@pytest.fixture
+def one_launch(monkeypatch):
+    monkeypatch.setattr(ahead, "WORTH", 0)
+
+
+@pytest.mark.parametrize(("dropout", "dtype"), [(0.0, "uint8"), (0.4, "float32")])
+def test_one_launch_agrees_with_the_graph(dropout, dtype, one_launch):
+    (x, y), explained = data(dtype=dtype), Explained()
+    many = trained("gpu", x, y, dropout, each=[explained])
+    graph = trained("gpu", x, y, dropout, jit_compile="exact")
+    assert "many steps in one launch, of " in explained.text
+    for mine, theirs in zip(many.get_weights(), graph.get_weights(), strict=True):
+        assert np.abs(mine - theirs).max() <= STEPS_APART["float32"] * np.abs(theirs).max()
+    np.testing.assert_allclose(many.history.history["loss"], graph.history.history["loss"], rtol=1e-5)
+    assert many.history.history["accuracy"] == graph.history.history["accuracy"]
+
+
+def test_it_repeats_and_does_not_depend_on_who_looks_on_or_on_interruptions(tmp_path, one_launch):
+    x, y = data()
+    whole = trained("gpu", x, y, dropout=0.4)
+    assert bits(whole) == bits(trained("gpu", x, y, dropout=0.4))
+    assert bits(whole) == bits(trained("gpu", x, y, dropout=0.4, each=[Weights()]))
+    trained("gpu", x, y, dropout=0.4, epochs=1).save(tmp_path / "model")
+    rest = cg.Sequential.load(tmp_path / "model", device="gpu")
+    rest.fit(x, y, batch_size=10, epochs=3, initial_epoch=1, verbose=0)
+    assert [w.tobytes() for w in rest.get_weights()] == bits(whole)[1]
+
+
+def test_an_epoch_takes_few_transfers(one_launch):
+    x, y = data(2000)
+    with backend.count_transfers() as few:
+        trained("gpu", x, y, epochs=2)
+    with backend.count_transfers() as many:
+        trained("gpu", x, y, epochs=3)
+    assert (many.to_host - few.to_host, many.to_device - few.to_device) == (1, 3)
+
+
+def test_what_cannot_be_one_launch_says_why_and_is_a_graph(one_launch):
+    explained = Explained()
+    model = cg.Sequential([layers.Dense(5, "softmax", kernel_regularizer="l2")], device="gpu", seed=1)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*data(), batch_size=10, verbose=0, callbacks=[explained])
+    assert "One launch for many: not, since it looks at all weights at once" in explained.text

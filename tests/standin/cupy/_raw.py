@@ -15,6 +15,7 @@ import numpy
 from ._array import ndarray
 from ._execute import check_device
 from .cuda.blocks import Place, block_at
+from .cuda.device import MULTIPROCESSORS
 from .cuda.memory import MemoryPointer
 from .cuda.runtime import CUDARuntimeError
 from .cuda.stream import enqueue, get_current_stream
@@ -104,9 +105,10 @@ class RawKernel:
     ) -> None:  # fmt: skip
         if not isinstance(options, tuple):
             raise TypeError(f"Argument 'options' has incorrect type (expected tuple, got {type(options).__name__})")
-        if enable_cooperative_groups or jitify or translate_cucomplex or backend not in ("nvrtc", "nvcc"):
+        if jitify or translate_cucomplex or backend not in ("nvrtc", "nvcc"):
             raise NotImplementedError("the stand-in takes plain kernels only")
         self.code, self.name, self.options, self.backend = code, name, options, backend
+        self.enable_cooperative_groups = enable_cooperative_groups
         self.max_dynamic_shared_size_bytes = MOST_SHARED
         self.preferred_shared_memory_carveout = -1
 
@@ -135,12 +137,15 @@ class RawKernel:
         if shared_mem > min(self.max_dynamic_shared_size_bytes, MOST_SHARED_OPTIN):
             raise CUDARuntimeError(1, f"{shared_mem} bytes of shared memory: set max_dynamic_shared_size_bytes")
         self.compile()
+        blocks = grid[0] * (grid[1] if len(grid) > 1 else 1) * (grid[2] if len(grid) > 2 else 1)
+        if self.enable_cooperative_groups and blocks > MULTIPROCESSORS:
+            raise CUDARuntimeError(720, "too many blocks in cooperative launch")
         library, given = _library(self.code, self.options), [packed(value) for value in args]
         sizes = [max(int(n), 1) for n in grid], [max(int(n), 1) for n in block]
 
         def launch() -> None:
             values = [value if isinstance(value, bytes) else value.packed() for value in given]
-            library.launch(self.name, *sizes, values, shared_mem)
+            library.launch(self.name, *sizes, values, shared_mem, self.enable_cooperative_groups)
 
         enqueue(stream or get_current_stream(), launch)
 

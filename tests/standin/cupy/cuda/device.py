@@ -7,6 +7,8 @@ from typing import Any
 
 from . import runtime
 
+MULTIPROCESSORS = 4
+
 _thread = threading.local()
 
 
@@ -62,7 +64,8 @@ class Device:
         """What CUDA says of it, a few of them."""
         return {
             "MaxThreadsPerBlock": 1024, "MaxSharedMemoryPerBlock": 49152, "MaxSharedMemoryPerBlockOptin": 232448,
-            "MultiProcessorCount": 4, "WarpSize": 32, "ComputeCapabilityMajor": 9, "ComputeCapabilityMinor": 0,
+            "MultiProcessorCount": MULTIPROCESSORS, "WarpSize": 32,
+            "ComputeCapabilityMajor": 9, "ComputeCapabilityMinor": 0,
             "MaxThreadsPerMultiProcessor": 2048, "L2CacheSize": 50 << 20, "CooperativeLaunch": 1,
         }  # fmt: skip
 
