@@ -25,6 +25,8 @@ TILES = (64, 32), (16, 16)
 """Numbers of a block of `kernel_correlation`, and of `kernel_correlation_few`."""
 PART = 256
 """Windows that are worth a block of their own, where a channel's sum goes over all of them."""
+MASK = 32
+"""Elements of a window that fit into the bits of a number."""
 MOST = 1 << 30
 """Elements below which the kernels count."""
 MOST_BLOCKS = 1 << 16
@@ -177,22 +179,33 @@ def _convolved(
 # Pooling
 
 
-def max_pool(gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None) -> Any:
-    """The greatest of each window."""
-    return _pooled(gpu, "max_pool", x, size, stride, padding, out)
+def max_pool(
+    gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None, relu: bool = False
+) -> Any:
+    """The greatest of each window; relu: but 0 where that is below it."""
+    out, windows = _windows(gpu, x, size, stride, padding, out)
+    grid = _blocks(out.size, x.shape[-1], x.dtype)
+    return _launch(gpu, POOLING, "max_pool", grid, (x,), out, (numpy.int32(relu), *windows))
 
 
 def average_pool(gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None) -> Any:
     """The mean of each window."""
-    return _pooled(gpu, "average_pool", x, size, stride, padding, out)
+    out, windows = _windows(gpu, x, size, stride, padding, out)
+    return _each(gpu, POOLING, "average_pool", (x,), out, windows)
 
 
 def max_unpool(
-    gpu: Gpu, g: Any, x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None
-) -> Any:
-    """What each element of x gets from the windows over it."""
-    windows = _pooling(x.shape, g.shape[1:-1], size, stride, padding)
-    return _each(gpu, POOLING, "max_unpool", (g, x, y), _given(gpu, out, x.shape, x), windows)
+    gpu: Gpu, g: Any, x: Any, y: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None,
+    relu: bool = False,
+) -> Any:  # fmt: skip
+    """What each element of x gets from the windows over it; relu: from those with y > 0."""
+    numbers = numpy.int32(relu), *_pooling(x.shape, g.shape[1:-1], size, stride, padding)
+    out = _given(gpu, out, x.shape, x)
+    if math.prod(size) > MASK or any(s < k for s, k in zip(stride, size, strict=True)):
+        return _each(gpu, POOLING, "max_unpool", (g, x, y), out, numbers)
+    cells = [-(-(n + pair[0]) // s) for n, pair, s in zip(x.shape[1:-1], padding, stride, strict=True)]
+    grid = _blocks(math.prod(cells) * x.shape[0] * x.shape[-1], x.shape[-1], x.dtype)
+    return _launch(gpu, POOLING, "max_unpool_apart", grid, (g, x, y), out, numbers)
 
 
 def average_unpool(
@@ -204,10 +217,16 @@ def average_unpool(
     return _each(gpu, POOLING, "average_unpool", (g,), _given(gpu, out, shape, g), windows)
 
 
-def _pooled(gpu: Gpu, name: str, x: Any, size: Lengths, stride: Lengths, padding: Padding, out: Any) -> Any:
+def _windows(gpu: Gpu, x: Any, size: Lengths, stride: Lengths, padding: Padding, out: Any) -> tuple[Any, Any]:
+    """Where the numbers of windows go, and the windows as pooling.cu has them."""
     count = output_lengths(x.shape[1:-1], size, stride, padding, (1,) * len(size))
-    out = _given(gpu, out, (x.shape[0], *count, x.shape[-1]), x)
-    return _each(gpu, POOLING, name, (x,), out, _pooling(x.shape, count, size, stride, padding))
+    return _given(gpu, out, (x.shape[0], *count, x.shape[-1]), x), _pooling(x.shape, count, size, stride, padding)
+
+
+def _blocks(elements: int, channels: int, dtype: Any) -> tuple[int]:
+    """The grid for elements of which a thread takes as many channels as 16 bytes hold, where they can be split so."""
+    run = 16 // dtype.itemsize
+    return (-(-elements // (run if channels % run == 0 else 1) // THREADS),)
 
 
 def _pooling(shape: Lengths, count: Lengths, size: Lengths, stride: Lengths, padding: Padding) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.kernels import CpuKernel
+from ..engine.kernels import CpuKernel, OwnKernel
 from . import calls
 from .listing import Instruction, Variable, root, substituted
 
@@ -184,10 +184,10 @@ def _overlaps(i: Instruction) -> bool:
 
 
 def _with_relu(i: Instruction) -> bool:
-    """Have a kernel for the CPU do the ReLU as well; False where it is something else."""
-    if isinstance(i.function, CpuKernel):
+    """Have a kernel of our own do the ReLU as well; False where it is something else."""
+    if isinstance(i.function, OwnKernel):
         i.options = {**i.options, "relu": True}
-    return isinstance(i.function, CpuKernel)
+    return isinstance(i.function, OwnKernel)
 
 
 def _with_zero(i: Instruction) -> bool:

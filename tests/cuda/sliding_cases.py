@@ -29,18 +29,26 @@ class Keeping:
         self.options, self.kept = names(REAL=REAL), Launch(name, grid, block, arguments)
 
 
-def sliding(name: str, operands: Any, multiprocessors: int = 1, summed: bool = False, **parameters: Any) -> Case:
+def sliding(
+    name: str, operands: Any, multiprocessors: int = 1, summed: bool = False, relu: bool = False, **parameters: Any
+) -> Case:
     """The launch of a primitive. Sums may differ from the array code's in float64 by rounding; pooling by nothing.
 
-    summed: with the sums of the last operand, the gradient of a bias.
+    summed: with the sums of the last operand, the gradient of a bias. relu: of what a pool gives, or of y, a last one.
     """
     primitive, gpu = registry[name], Keeping(multiprocessors)
     assert primitive.cuda_kernels[""].suits(*operands, **parameters)
     dtype, last = operands[0].dtype, operands[-1]
     more = {"sums": output(last.shape[-1:], dtype)} if summed else {}
-    out = primitive.cuda_kernels[""].function(gpu, *operands, **parameters, **more)
+    own = primitive.cuda_kernels[""].function
+    out = own(gpu, *operands, **parameters, **more, **({"relu": True} if relu else {}))
     if "pool" in name:
-        return Case(gpu.file, gpu.options, gpu.kept, ((out, primitive.kernel(np, *operands, **parameters), 0),))
+        if relu and len(operands) > 1:
+            expected = primitive.kernel(np, operands[0] * (last > 0), *operands[1:], **parameters)
+        else:
+            expected = primitive.kernel(np, *operands, **parameters)
+            expected = np.maximum(expected, 0) if relu else expected
+        return Case(gpu.file, gpu.options, gpu.kept, ((out, expected, 0),))
     expected = primitive.kernel(np, *(x.astype("f8") for x in operands), **parameters)
     bound = primitive.kernel(np, *(abs(x).astype("f8") for x in operands), **parameters)
     terms = primitive.kernel(np, *(np.ones(x.shape) for x in operands), **parameters)
@@ -120,10 +128,10 @@ def poolings(seed: int, dtype: Any = "f4", change: Any = None) -> list[Case]:
     options = {"size": size, "stride": stride, "padding": padding}
     with np.errstate(invalid="ignore"):
         y = registry["max_pool"].kernel(np, x, **options)
-        g = drawn(rng, y.shape, dtype)
+        g, relu = drawn(rng, y.shape, dtype), change is None and seed % 3 == 1
         return [
-            sliding("max_pool", (x,), **options),
-            sliding("max_unpool", (g, x, y), **options),
+            sliding("max_pool", (x,), relu=relu, **options),
+            sliding("max_unpool", (g, x, np.maximum(y, 0) if relu else y), relu=relu, **options),
             sliding("average_pool", (x,), **options),
             sliding("average_unpool", (g,), lengths=x.shape[1:-1], **options),
         ]

@@ -136,6 +136,13 @@ MUTANTS = [
     ("c < g.channels) w[to]", "c <= g.channels) w[to]", convolved(2, apart=True)),
     ("first = window * stride - before;", "first = window * stride - before + 1;", pooled(2)),
     ("gy[at] / REAL(equal)", "gy[at]", pooled(1)),
+    ("given.x[f] / REAL(many)", "given.x[f] / REAL(many | 1)", pooled(1)),
+    ("bit <<= within", "bit <<= 1", pooled(1)),
+    ("cell_down(window_y, g.stride_y, g.stride_y,", "cell_down(window_y, g.stride_y, g.size_y,", pooled(1)),
+    ("relu && !(top.x[f] > 0)", "relu && top.x[f] > 9", pooled(1)),
+    ("relu && !(y[at] > 0)", "relu && y[at] > 9", pooled(1)),
+    ("relu ? REAL(0) : REAL(-INFINITE)", "REAL(relu) - REAL(INFINITE)", pooled(0)),
+    ("g.channels % RUN == 0 && begins_run(x)", "begins_run(x)", pooled(0)),
     ("(j /= g.stride_x) >= g.columns", "(j /= g.stride_x) > g.columns", pooled(3)),
 ]
 
