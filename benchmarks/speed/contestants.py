@@ -10,7 +10,7 @@ from ..peers import NOT_INSTALLED, version
 
 YARDSTICK = "numpy"
 """The contestant that all others are held against: in loss, and in time."""
-OURS = ("eager", "captured", "jit", "fit by fit")
+OURS = ("eager", "captured", "jit", "fit by fit", "one launch")
 """The contestants that are chalkgrad."""
 
 PLACE = f"{__package__}.adapters"
@@ -91,6 +91,8 @@ _ALL_ON_GPU = (
     CONTESTANTS[YARDSTICK],
     _on_gpu("eager", "ours", "eager", ("numpy",), "chalkgrad on its tape: `run_eagerly=True`", True),
     _on_gpu("captured", "ours", "captured", ("numpy",), "chalkgrad, steps as CUDA graphs, an epoch enqueued", True),
+    _on_gpu("one launch", "ours", "one launch", ("numpy",),
+            "chalkgrad as README installs it: many steps of a small net in one cooperative launch", True),
     _on_gpu("pytorch eager", "pytorch", "eager", ("torch",), "data on the device, `Adam(fused=True)`", True),
     _on_gpu("pytorch graphs", "pytorch", "graphs", ("torch",),
             "whole steps as `torch.cuda.CUDAGraph`, indices copied in, `Adam(fused=True, capturable=True)`", True),

@@ -9,7 +9,14 @@ import pytest
 
 from chalkgrad.benchmarks.processes import Process, StoppedError
 from chalkgrad.benchmarks.speed import limits
-from chalkgrad.benchmarks.speed.contestants import CONTESTANTS, OURS, YARDSTICK, Contestant, find_contestants
+from chalkgrad.benchmarks.speed.contestants import (
+    CONTESTANTS,
+    GPU_CONTESTANTS,
+    OURS,
+    YARDSTICK,
+    Contestant,
+    find_contestants,
+)
 from chalkgrad.benchmarks.speed.problems import make_problem
 from chalkgrad.benchmarks.speed.runner import Plan, judge, measure_speed, run_workload
 from chalkgrad.benchmarks.speed.stand import UnavailableError
@@ -201,7 +208,8 @@ def test_a_time_limit_is_kept(odd):
 
 def test_numpy_is_always_there():
     assert [c.name for c in find_contestants(["eager"], quick=False)] == [YARDSTICK, "eager"]
-    assert {*OURS, YARDSTICK} <= {c.name for c in find_contestants([], quick=True)}
+    everywhere = [*find_contestants([], quick=True), *find_contestants([], quick=True, known=GPU_CONTESTANTS)]
+    assert {*OURS, YARDSTICK} <= {c.name for c in everywhere}
     with pytest.raises(UsageError, match=r"unknown contestant 'capturd': did you mean 'captured'\?"):
         find_contestants(["capturd"], quick=False)
 

@@ -1,6 +1,6 @@
 """chalkgrad itself: on the tape, captured and replayed on NumPy, and with groups of elementwise operations compiled.
 
-A training is done on a GPU as well: on the tape, and captured into a CUDA graph.
+A training is done on a GPU as well: on the tape, captured into a CUDA graph, and many steps in one launch.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from ..problems import SEED, CrossEntropyProblem, TrainingProblem, UpdateProblem
 from ..stand import Stand, UnavailableError, serve
 from .differentiated import Run, differentiated
 
-EAGER, CAPTURED, JIT, FIT_BY_FIT = "eager", "captured", "jit", "fit by fit"
+EAGER, CAPTURED, JIT, FIT_BY_FIT, ONE_LAUNCH = "eager", "captured", "jit", "fit by fit", "one launch"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     EAGER: {"run_eagerly": True},
     CAPTURED: {"jit_compile": False},
     JIT: {"jit_compile": True},
     FIT_BY_FIT: {"jit_compile": True},
+    ONE_LAUNCH: {"jit_compile": "auto"},
 }
 """What each variant hands to `compile`."""
 FOREVER = 1 << 30
@@ -58,13 +59,13 @@ class Timed(Callback):
         loss, self.epochs = logs["loss"], self.epochs + 1
         if self.variant != EAGER and self.epochs == RECORDED:
             for step in self.model.recorded_steps:
-                replayed(step)
+                replayed(step, self.variant == ONE_LAUNCH)
         backend.synchronize(self.model.device)
         self.stand.end(lambda: (loss,))
 
 
-def replayed(step: Captured[..., Any]) -> None:
-    """Raise where a step that is called captured runs on the tape in truth."""
+def replayed(step: Captured[..., Any], in_one_launch: bool = False) -> None:
+    """Raise where a step that is called captured, or done in one launch, runs otherwise in truth."""
     recordings = step.recordings.values()
     reasons = [recording.reason for recording in recordings if recording.reason]
     if reasons or not any(recording.program for recording in recordings):
@@ -73,6 +74,11 @@ def replayed(step: Captured[..., Any]) -> None:
     refused = [program.not_captured for program in programs if program.not_captured]
     if refused:
         raise UnavailableError(f"it is no CUDA graph: {refused[0]}")
+    if in_one_launch and not any(program.epoch for program in programs):
+        why = [program.not_in_parts for program in programs if program.not_in_parts]
+        raise UnavailableError(
+            f"it is not done in one launch: {why[0] if why else 'so small a training is not worth it'}"
+        )
 
 
 def stacked(sizes: Sequence[int], filters: Sequence[int] = (), precision: str = "float32") -> list[layers.Layer]:
