@@ -57,6 +57,12 @@ class Cupy:
         """The products so far, as `cumsum`."""
         return self.cupy.cumprod(*_flat(a, axis), dtype, out)
 
+    def dot(self, a: Array, b: Array, out: Array = None) -> Array:
+        """The product. Of two vectors it is a sum of products, since a graph cannot capture CuPy's, which is cuBLAS's."""
+        if a.ndim == b.ndim == 1 and a.dtype == b.dtype and a.dtype.kind == "f":
+            return self.cupy.sum(a * b, out=out)
+        return self.cupy.dot(a, b, out)
+
     def take(self, a: Array, indices: Array, axis: int | None = None, out: Array = None, mode: str = "raise") -> Array:
         """Elements at indices. mode: what NumPy does with places outside; CuPy wraps them around, since checking
         them would wait for the device.
