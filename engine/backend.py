@@ -58,7 +58,7 @@ class Cupy:
         return self.cupy.cumprod(*_flat(a, axis), dtype, out)
 
     def dot(self, a: Array, b: Array, out: Array = None) -> Array:
-        """The product. Of two vectors it is a sum of products, since a graph cannot capture CuPy's, which is cuBLAS's."""
+        """The product. Of two vectors it is a sum of products, since no graph takes in CuPy's, which is cuBLAS's."""
         if a.ndim == b.ndim == 1 and a.dtype == b.dtype and a.dtype.kind == "f":
             return self.cupy.sum(a * b, out=out)
         return self.cupy.dot(a, b, out)
