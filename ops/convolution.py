@@ -17,6 +17,7 @@ import numpy
 
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
+from ..replay import calls
 from . import columns, cores, products, sliding
 from .normalisation import channel_sums
 from .shapes import transpose
@@ -400,5 +401,6 @@ def _(xp, gw, x, stride, padding, dilation, groups):
 
 
 kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)
+calls.BESIDE["convolution_b"] = {"kernel_correlation": (1, "sums")}
 cores.by_samples(kernel_correlation, cores.of_kernel, 2, cores.kernel_correlation, adds=True)
 kernel_correlation.onnx(None, IN_GRADIENTS)

@@ -8,10 +8,13 @@ captured leaves the program to be replayed call by call, and `explain()` says so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..engine import backend
 from ..engine.cuda.graph import Feed, OwnStream, Parcel
+from ..engine.cuda.launch import CudaKernel
+from .calls import BESIDE
 from .cuda_loop import CudaLoop
 from .fuse import Loop
 from .listing import Instruction, Variable, root
@@ -53,6 +56,7 @@ class GpuProgram(Program):
                 if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
             ]
             self._stream = OwnStream()
+            self._single = self._beside(self._single)
             self.fuse()
 
     # Where everything lies
@@ -79,6 +83,26 @@ class GpuProgram(Program):
         if instruction.row.draws or instruction.row.on_host:
             return Step(instruction, (), None, False)
         return super()._step(instruction, places, placed)
+
+    def _beside(self, steps: Sequence[Step]) -> list[Step]:
+        """The steps without the launches that the one just before them does as well: a bias's gradient."""
+        left: list[Step] = []
+        before = -1
+        for step in steps:
+            left.append(step)
+            if not step.calls:
+                continue
+            earlier, own = left[before] if before >= 0 else step, step.instruction
+            operand, option = BESIDE.get(own.name, {}).get(earlier.instruction.name, (0, ""))
+            (function, arguments, options), *more = earlier.calls
+            if option and not more and isinstance(function, CudaKernel) and own.arguments == (arguments[operand],):
+                taken = [self._array(v) for v in (*earlier.instruction.reads(), earlier.instruction.out)]
+                if own.out is not None and not any(backend.overlap(self._array(own.out), x) for x in taken):
+                    left[before] = replace(earlier, calls=((function, arguments, {**options, option: own.out}),))
+                    left[-1] = replace(step, calls=())
+                    continue
+            before = len(left) - 1
+        return left
 
     def _is_fresh(self, v: Variable) -> bool:
         return True  # copied after the launch

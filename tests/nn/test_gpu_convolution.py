@@ -46,6 +46,9 @@ def test_steps_of_a_convolutional_net_are_those_of_the_cpu():
     (ours, _), (theirs, text), (again, _) = trained("cpu"), trained("gpu"), trained("gpu")
     assert "replayed as a CUDA graph" in text
     assert all(f"= {name}(" in text for name in LAUNCHES)
+    beside = [line for line in text.splitlines() if "= convolution_b(" in line]
+    assert beside
+    assert not any(line.endswith("µs") for line in beside)  # with the gradient in the kernel
     assert [w.tobytes() for w in theirs] == [w.tobytes() for w in again]
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-5)
