@@ -41,13 +41,15 @@ struct Share {
     const REAL* passes;
     long long across, along;  // strides: within the panel's 32, and along k
     int width;                // how many of the 32 there are
+    int ones;                 // the one of the 32 that is 1 everywhere, besides them; -1 where none is
     int c, k;                 // where the first of the 8 is; the others by these steps
     int c_step, k_step, k_jump;
     REAL values[8], gates[8];
 
-    __device__ Share(const REAL* x, const REAL* passes, long long across, long long along, int first, int width)
+    __device__ Share(
+        const REAL* x, const REAL* passes, long long across, long long along, int first, int width, bool and_ones)
         : x(x + first * across), passes(passes ? passes + first * across : nullptr), across(across), along(along),
-          width(width - first) {
+          width(width - first), ones(and_ones ? width - first : -1) {
         int t = threadIdx.x;
         if (along == 1) {  // a warp reads 4 runs of 8 along k
             c = t / 8, k = t % 8, c_step = 16, k_step = 8, k_jump = 0;
@@ -62,7 +64,7 @@ struct Share {
             int column = c + i / 4 * c_step, term = begin + k + i % 4 * k_step + i / 4 * k_jump;
             bool there = column < width && term < end;
             long long at = column * across + term * along;
-            values[i] = there ? x[at] : REAL(0);
+            values[i] = there ? x[at] : REAL(column == ones && term < end);
             if (passes) gates[i] = there ? passes[at] : REAL(0);
         }
     }
@@ -79,16 +81,16 @@ struct Share {
 }  // namespace
 
 // Grid (⌈n / TILE_N⌉, ⌈m / TILE_M⌉, split), block THREADS; m, n > 0. a is m × k, b is k × n, with strides in elements,
-// of which one is best 1; passes_a and passes_b have the strides of a and b. out is m × n, row by row. bias, passes_a
-// and passes_b may be null.
+// of which one is best 1; passes_a and passes_b have the strides of a and b. out is m × n, row by row. bias, passes_a,
+// passes_b and sums_of_b, which gets Σ_k b[k, j] and counts as a further row of out, may be null.
 //
 // With split > 1, block z sums its part of the terms into partial[z], each m × n, and the last block to arrive at a
 // tile adds the parts in order. arrived has a 0 for each tile, and has it again afterwards. Else both may be null.
 extern "C" __global__ void __launch_bounds__(THREADS) product(
     const REAL* __restrict__ a, const REAL* __restrict__ b, const REAL* __restrict__ bias,
-    const REAL* __restrict__ passes_a, const REAL* __restrict__ passes_b, REAL* __restrict__ out, SUM* partial,
-    unsigned* arrived, int m, int n, int k, long long a_row, long long a_column, long long b_row, long long b_column,
-    int split, int relu) {
+    const REAL* __restrict__ passes_a, const REAL* __restrict__ passes_b, REAL* __restrict__ out,
+    REAL* __restrict__ sums_of_b, SUM* partial, unsigned* arrived, int m, int n, int k, long long a_row,
+    long long a_column, long long b_row, long long b_column, int split, int relu) {
     __shared__ __align__(16) REAL tile_a[2][TILE_K][PADDED];
     __shared__ __align__(16) REAL tile_b[2][TILE_K][PADDED];
     __shared__ bool last;
@@ -96,8 +98,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) product(
     int per_part = k / split + (k % split != 0);
     long long begin = (long long)per_part * blockIdx.z;
     int end = begin + per_part < k ? int(begin) + per_part : k;
-    Share share_a(a, passes_a, a_row, a_column, blockIdx.y * TILE_M, m);
-    Share share_b(b, passes_b, b_column, b_row, blockIdx.x * TILE_N, n);
+    Share share_a(a, passes_a, a_row, a_column, blockIdx.y * TILE_M, m, sums_of_b);
+    Share share_b(b, passes_b, b_column, b_row, blockIdx.x * TILE_N, n, false);
     int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 2;
 
     SUM sums[4][2] = {};
@@ -122,14 +124,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) product(
         }
     }
 
+    int rows = m + (sums_of_b != nullptr);
     row += blockIdx.y * TILE_M, column += blockIdx.x * TILE_N;
     if (split > 1) {
-        long long size = (long long)m * n;
+        long long size = (long long)rows * n;
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
             for (int j = 0; j < 2; ++j)
-                if (row + i < m && column + j < n)
+                if (row + i < rows && column + j < n)
                     partial[blockIdx.z * size + (row + i) * (long long)n + column + j] = sums[i][j];
         __syncthreads();
         if (threadIdx.x == 0) {
@@ -142,21 +145,26 @@ extern "C" __global__ void __launch_bounds__(THREADS) product(
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
-            for (int j = 0; j < 2; ++j)
-                if (row + i < m && column + j < n) {
-                    const SUM* part = partial + (row + i) * (long long)n + column + j;
-                    SUM sum = 0;
-#pragma unroll 4
-                    for (int z = 0; z < split; ++z) sum += part[z * size];
-                    sums[i][j] = sum;
-                }
+            for (int j = 0; j < 2; ++j) sums[i][j] = 0;
+        const SUM* part = partial + row * (long long)n + column;
+#pragma unroll 4  // all their loads are on their way at a time
+        for (int z = 0; z < split; ++z, part += size)
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+#pragma unroll
+                for (int j = 0; j < 2; ++j)
+                    if (row + i < rows && column + j < n) sums[i][j] += part[i * (long long)n + j];
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int j = 0; j < 2; ++j)
-            if (row + i < m && column + j < n) {
+            if (row + i < rows && column + j < n) {
                 REAL z = REAL(sums[i][j]);
+                if (row + i == m) {
+                    sums_of_b[column + j] = z;
+                    continue;
+                }
                 if (bias) z += bias[column + j];
                 if (relu && z <= 0) z = 0;  // a NaN stays
                 out[(row + i) * (long long)n + column + j] = z;

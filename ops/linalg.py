@@ -6,6 +6,7 @@ import math
 
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError, unknown_name
+from ..replay import calls
 from . import factors, products
 from .creation import identity_like
 from .shapes import swap_last
@@ -198,8 +199,8 @@ def _(gpu, gz, w, precision, out=None):
 
 
 @affine.cuda("w", suits=lambda gz, a, precision: products.suit_outer(gz, a, precision=precision))
-def _(gpu, gz, a, precision, out=None):
-    return products.outer(gpu, gz, a, out)
+def _(gpu, gz, a, precision, out=None, sums=None):
+    return products.outer(gpu, gz, a, out, sums=sums)
 
 
 @affine.cuda("b", suits=products.suit_sums)
@@ -264,13 +265,17 @@ def _(gpu, gy, w, y, precision, out=None):
 
 
 @affine_relu.cuda("w", suits=lambda gy, a, y, precision: products.suit_outer(gy, a, y, precision=precision))
-def _(gpu, gy, a, y, precision, out=None):
-    return products.outer(gpu, gy, a, out, passes=y)
+def _(gpu, gy, a, y, precision, out=None, sums=None):
+    return products.outer(gpu, gy, a, out, passes=y, sums=sums)
 
 
 @affine_relu.cuda("b", suits=lambda gy, y, precision: precision == "float32" and products.suit_sums(gy, y))
 def _(gpu, gy, y, precision, out=None):
     return products.sums(gpu, gy, out, passes=y)
+
+
+calls.BESIDE["affine_b"] = {"affine_w": ("sums", (0,))}
+calls.BESIDE["affine_relu_b"] = {"affine_relu_w": ("sums", (0, 2, 3))}
 
 
 def _passed(xp, gy, y):

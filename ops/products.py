@@ -51,24 +51,25 @@ def suit_sums(gz: Any, *others: Any) -> bool:
 
 def product(
     gpu: Gpu, a: Any, b: Any, out: Any, *, bias: Any = None, passes_a: Any = None,
-    passes_b: Any = None, relu: bool = False,
+    passes_b: Any = None, relu: bool = False, sums: Any = None,
 ) -> Any:  # fmt: skip
     """out ← a b (+ bias, then max(·, 0) with relu) for matrices; each element of a, or b, counts where its `passes`
-    is above 0. out: row-major, of any shape with that many elements. Returns out.
+    is above 0. out: row-major, of any shape with that many elements. sums: gets the sums of b's columns. Returns out.
     """
     if passes_a is not None and passes_a.strides != a.strides:
         a, passes_a = gpu.xp.ascontiguousarray(a), gpu.xp.ascontiguousarray(passes_a)
     if passes_b is not None and passes_b.strides != b.strides:
         b, passes_b = gpu.xp.ascontiguousarray(b), gpu.xp.ascontiguousarray(passes_b)
     (m, k), n = a.shape, b.shape[1]
-    rows, columns = -(-m // TILE_M), -(-n // TILE_N)
+    height = m + (sums is not None)
+    rows, columns = -(-height // TILE_M), -(-n // TILE_N)
     split = max(1, min(min(gpu.multiprocessors, COUNTERS) // (rows * columns), -(-k // PART)))
-    partial = gpu.xp.empty(split * m * n, a.dtype) if split > 1 else None
+    partial = gpu.xp.empty(split * height * n, a.dtype) if split > 1 else None
     strides = [numpy.int64(stride // x.itemsize) for x in (a, b) for stride in x.strides]
     arrived = gpu.arrived if split > 1 else None
     gpu.launch(
-        SOURCE, "product", (columns, rows, split), (THREADS,), a, b, bias, passes_a, passes_b, out, partial,
-        arrived, *map(numpy.int32, (m, n, k)), *strides, numpy.int32(split), numpy.int32(relu),
+        SOURCE, "product", (columns, rows, split), (THREADS,), a, b, bias, passes_a, passes_b, out, sums,
+        partial, arrived, *map(numpy.int32, (m, n, k)), *strides, numpy.int32(split), numpy.int32(relu),
         REAL=a.dtype,
     )  # fmt: skip
     return out
@@ -86,10 +87,10 @@ def backward(gpu: Gpu, gz: Any, w: Any, out: Any, passes: Any = None) -> Any:
     return product(gpu, _rows(gz), w.T, out, passes_a=None if passes is None else _rows(passes))
 
 
-def outer(gpu: Gpu, gz: Any, a: Any, out: Any, passes: Any = None) -> Any:
-    """aᵀ gz over the rows, of the gradient that passes."""
+def outer(gpu: Gpu, gz: Any, a: Any, out: Any, passes: Any = None, sums: Any = None) -> Any:
+    """aᵀ gz over the rows, of the gradient that passes; sums: gets that gradient's sums over the rows."""
     out = gpu.xp.empty((a.shape[-1], gz.shape[-1]), gz.dtype) if out is None else out
-    return product(gpu, _rows(a).T, _rows(gz), out, passes_b=None if passes is None else _rows(passes))
+    return product(gpu, _rows(a).T, _rows(gz), out, passes_b=None if passes is None else _rows(passes), sums=sums)
 
 
 def sums(gpu: Gpu, gz: Any, out: Any, passes: Any = None, passed: Any = None, kind: str = "") -> Any:

@@ -160,9 +160,9 @@ GREATEST: set[str] = set()
 TO_GREATEST: set[str] = set()
 """Those that hand a first argument to the elements of a second that equal, in their windows, a third."""
 
-BESIDE: dict[str, dict[str, tuple[int, str]]] = {}
-"""Those that another one computes as well, by both names: which of its operands is their only one, and the option that
-tells it where their result goes."""
+BESIDE: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
+"""Those that another one computes as well, by both names: the option that tells it where their result goes, and which
+of its arguments are theirs."""
 
 
 def row(name: str, function: Any = None) -> ArrayCall | None:

@@ -93,11 +93,13 @@ class GpuProgram(Program):
             if not step.calls:
                 continue
             earlier, own = left[before] if before >= 0 else step, step.instruction
-            operand, option = BESIDE.get(own.name, {}).get(earlier.instruction.name, (0, ""))
+            option, places = BESIDE.get(own.name, {}).get(earlier.instruction.name, ("", ()))
             (function, arguments, options), *more = earlier.calls
-            if option and not more and isinstance(function, CudaKernel) and own.arguments == (arguments[operand],):
-                taken = [self._array(v) for v in (*earlier.instruction.reads(), earlier.instruction.out)]
-                if own.out is not None and not any(backend.overlap(self._array(own.out), x) for x in taken):
+            given = option and tuple(own.arguments) == tuple([arguments[i] for i in places])
+            if given and not more and isinstance(function, CudaKernel):
+                target, *taken = map(self._array, (own.out, *earlier.instruction.reads(), earlier.instruction.out))
+                known = not any(x is None for x in (target, *taken))  # each is in its place, the same each time
+                if known and not any(backend.overlap(target, x) for x in taken):
                     left[before] = replace(earlier, calls=((function, arguments, {**options, option: own.out}),))
                     left[-1] = replace(step, calls=())
                     continue

@@ -38,7 +38,8 @@ def test_product(m, n, k, split, dtype):
 @pytest.mark.parametrize("masks", ["", "a", "b", "ab"])
 @pytest.mark.parametrize("layouts", ["cc", "cf", "fc", "ff"])
 def test_product_of_transposes_and_what_passes(layouts, masks, dtype):
-    product(37, 35, 41, dtype, 2, layouts, masks=masks).run()
+    product(37, 35, 41, dtype, 2, layouts, masks=masks, summed="a" not in masks).run()
+    product(32, 35, 41, dtype, 1, layouts, masks=masks, summed="a" not in masks).run()
 
 
 @pytest.mark.parametrize("split", [1, 2])
@@ -140,6 +141,8 @@ MUTANTS = [
     ("column < width && term < end;", "column < width && term <= end;", lambda: product(33, 31, 17)),
     ("column + j < n", "column + j <= n", lambda: product(33, 31, 17)),
     ("z < split", "z < split - 1", lambda: product(33, 31, 17, split=3)),
+    ("column == ones &&", "column == ones + 1 &&", lambda: product(31, 3, 9, summed=True)),
+    ("row + i == m", "row + i == m + 1", lambda: product(32, 3, 9, summed=True)),
     ("z <= 0", "!(z > 0)", lambda: product(3, 3, 3, relu=True, change=lambda a, b: a.fill(np.nan))),
     ("column < columns;", "column <= columns;", lambda: column_sums(37, 33)),
     ("row < end; row", "row <= end; row", lambda: column_sums(37, 5)),

@@ -30,7 +30,7 @@ pytestmark = [needs_gxx, pytest.mark.deep]
 MADE = {
     LINALG: lambda: [
         product(5, 33, 150, split=2, layouts="cf", bias=True, relu=True, masks="ab"),
-        product(33, 3, 7, layouts="fc"),
+        product(32, 3, 7, layouts="fc", summed=True),
         column_sums(37, 5, mask=True),
         column_sums(37, 33, split=2),
     ],
