@@ -33,6 +33,7 @@ def trained(device):
     stack = [
         layers.Conv2D(6, 3, padding="same", activation="relu", input_shape=(8, 6, 2)), layers.MaxPooling2D(2),
         layers.Conv2D(4, 3, strides=2, groups=2, padding="same"), layers.DepthwiseConv2D(2, padding="same"),
+        layers.BatchNormalization(),
         layers.Conv2DTranspose(6, 3, strides=2), layers.AveragePooling2D(3, strides=1, padding="same"),
         layers.Flatten(), layers.Dense(5, "softmax"),
     ]  # fmt: skip
@@ -46,6 +47,8 @@ def test_steps_of_a_convolutional_net_are_those_of_the_cpu():
     (ours, _), (theirs, text), (again, _) = trained("cpu"), trained("gpu"), trained("gpu")
     assert "replayed as a CUDA graph" in text
     assert all(f"= {name}(" in text for name in LAUNCHES)
+    assert "channel_sums(" in text
+    assert "matmul(" not in text
     beside = [line for line in text.splitlines() if "= convolution_b(" in line]
     assert beside
     assert not any(line.endswith("µs") for line in beside)  # with the gradient in the kernel
