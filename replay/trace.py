@@ -346,9 +346,10 @@ class Trace:
         """Whether a tensor made on the way is held by somebody else. box: holds the function's result, alone.
 
         Known holders are counted: the result, the nodes of the tape, and gradients. Garbage, such as a frame that the
-        traceback in it holds, is none: while code is followed it is not collected, and so is before this is said.
+        traceback in it holds, is none: while code is followed it is not collected. What is as young as the trace is,
+        before this is said.
         """
-        return self._held_elsewhere(box, given) and gc.collect() >= 0 and self._held_elsewhere(box, given)
+        return self._held_elsewhere(box, given) and gc.collect(1) >= 0 and self._held_elsewhere(box, given)
 
     def _held_elsewhere(self, box: Sequence[Any], given: Sequence[Tensor]) -> bool:
         held: Counter[int] = Counter(map(id, leaves(box)))
