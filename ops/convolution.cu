@@ -177,15 +177,15 @@ template <class Terms, int WIDTH, int FIXED> struct Panel {
     }
 };
 
-__device__ __forceinline__ int row_of_thread() { return threadIdx.x / 8 * 4; }
-__device__ __forceinline__ int column_of_thread() { return threadIdx.x % 8 * 4; }
+template <int N> __device__ __forceinline__ int row_of_thread() { return threadIdx.x / (N / 4) * 4; }
+template <int N> __device__ __forceinline__ int column_of_thread() { return threadIdx.x % (N / 4) * 4; }
 
-// sums[i][j] = Σ over `terms` of left and right, at row_of_thread() + i and column_of_thread() + j.
-template <class Left, class Right>
+// sums[i][j] = Σ over `terms` of left and right, at row_of_thread() + i and column_of_thread() + j of a tile of M × N.
+template <int M, int N, class Left, class Right>
 __device__ __forceinline__ void multiply(Left& left, Right& right, int terms, SUM (&sums)[4][4]) {
-    __shared__ __align__(16) REAL tile_left[2][TILE_K][TILE_M + 4];
-    __shared__ __align__(16) REAL tile_right[2][TILE_K][TILE_N + 4];
-    int row = row_of_thread(), column = column_of_thread();
+    __shared__ __align__(16) REAL tile_left[2][TILE_K][M + 4];
+    __shared__ __align__(16) REAL tile_right[2][TILE_K][N + 4];
+    int row = row_of_thread<N>(), column = column_of_thread<N>();
     if (terms > 0) left.load(), right.load();
     // Tiles take turns in two buffers, so that one barrier does: whoever is past it has left the other buffer.
     for (int turn = 0; terms > 0; terms -= TILE_K, turn ^= 1) {
@@ -244,6 +244,69 @@ struct OverKernel {
 // A sum with its bias, where there is one.
 __device__ __forceinline__ REAL shifted(SUM sum, const REAL* bias, int channel) {
     return REAL(bias ? sum + SUM(bias[channel]) : sum);
+}
+
+template <int M, int N>
+__device__ __forceinline__ void convolve(
+    const REAL* x, const REAL* w, const REAL* bias, REAL* y, const Windows& g) {
+    int each = g.channels / g.groups, m = g.batch * g.rows * g.columns, n = g.filters / g.groups;
+    int first = blockIdx.x * M, first_column = blockIdx.y * N, terms = g.size_y * g.size_x * each;
+    const REAL* of_group = w + blockIdx.z * n;
+
+    using Left = Panel<OverPlaces, M, 4>;
+    using Right = Panel<OverRows, N, 1>;
+    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), Left::STEP), 0, terms, first,
+              m, [&](int c) { return at_window(g, digits_of(c, g.rows, g.columns)); });
+    Right right(of_group, 1, 1, OverRows(g.filters, Right::first_term(), Right::STEP), 0, terms, first_column, n,
+                [&](int c) { return Point{0, 0, unsigned(c)}; });
+    SUM sums[4][4] = {};
+    multiply<M, N>(left, right, terms, sums);
+
+    int row = first + row_of_thread<N>(), column = first_column + column_of_thread<N>();
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (row + i < m && column + j < n) {
+                int filter = blockIdx.z * n + column + j;
+                y[unsigned(row + i) * g.filters + filter] = shifted(sums[i][j], bias, filter);
+            }
+}
+
+// Elements of x that the same places in windows lie over are computed together.
+template <int M, int N>
+__device__ __forceinline__ void convolve_back(
+    const REAL* y, const REAL* w, const REAL* bias, REAL* x, const Windows& g) {
+    int group = blockIdx.z % g.groups, phase = blockIdx.z / g.groups;
+    Phase down(phase / g.stride_x, g.height, g.size_y, g.stride_y, g.dilation_y, g.before_y);
+    Phase along(phase % g.stride_x, g.width, g.size_x, g.stride_x, g.dilation_x, g.before_x);
+    // These elements are windows, next to each other, over y.
+    Windows h = {g.batch, g.rows, g.columns, g.filters, down.count, along.count, g.channels, max(down.size, 1),
+                 max(along.size, 1), 1, 1, -down.step, -along.step, -down.begin, -along.begin, g.groups};
+    int each = g.filters / g.groups, m = h.batch * h.rows * h.columns, n = g.channels / g.groups;
+    int first = blockIdx.x * M, first_column = blockIdx.y * N, terms = down.size * along.size * each;
+    if (first >= m) return;
+
+    using Left = Panel<OverPlaces, M, 4>;
+    using Right = Panel<OverKernel, N, 2>;
+    Left left(y + group * each, h.height, h.width, OverPlaces(h, Left::first_term(), Left::STEP), 0, terms, first, m,
+              [&](int c) { return at_window(h, digits_of(c, h.rows, h.columns)); });
+    Right right(w + group * each, 1, 1,
+                OverKernel(OverPlaces(h, Right::first_term(), Right::STEP), down, along, g.size_x, n * g.filters), 0,
+                terms, first_column, n, [&](int c) { return Point{0, 0, unsigned(c) * g.filters}; });
+    SUM sums[4][4] = {};
+    multiply<M, N>(left, right, terms, sums);
+
+    int row = first + row_of_thread<N>(), column = first_column + column_of_thread<N>();
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        Digits at = digits_of(row + i, h.rows, h.columns);
+        unsigned line = unsigned(at.outer) * g.height + down.first + at.middle * g.stride_y;
+        REAL* to = x + (line * g.width + along.first + at.inner * g.stride_x) * g.channels + group * n;
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+            if (row + i < m && column + j < n) to[column + j] = shifted(sums[i][j], bias, group * n + column + j);
+    }
 }
 
 // kernel_correlation for tiles of M × N: a block takes a run of windows, by panels of as many as its threads load with
@@ -406,71 +469,32 @@ __device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * bloc
 
 }  // namespace
 
-// Grid (⌈batch · rows · columns / TILE_M⌉, ⌈filters / groups / TILE_N⌉, groups), block THREADS.
+// Grid (⌈batch · rows · columns / M⌉, ⌈filters / groups / N⌉, groups), block THREADS. M × N is TILE_M × TILE_N, or
+// 2 TILE_M × TILE_N / 2 for few filters.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     WINDOWS) {
-    Windows g = THESE_WINDOWS;
-    int each = g.channels / g.groups, m = g.batch * g.rows * g.columns, n = g.filters / g.groups;
-    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, terms = g.size_y * g.size_x * each;
-    const REAL* of_group = w + blockIdx.z * n;
-
-    using Left = Panel<OverPlaces, TILE_M, 4>;
-    using Right = Panel<OverRows, TILE_N, 1>;
-    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), Left::STEP), 0, terms, first,
-              m, [&](int c) { return at_window(g, digits_of(c, g.rows, g.columns)); });
-    Right right(of_group, 1, 1, OverRows(g.filters, Right::first_term(), Right::STEP), 0, terms, first_column, n,
-                [&](int c) { return Point{0, 0, unsigned(c)}; });
-    SUM sums[4][4] = {};
-    multiply(left, right, terms, sums);
-
-    int row = first + row_of_thread(), column = first_column + column_of_thread();
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n) {
-                int filter = blockIdx.z * n + column + j;
-                y[unsigned(row + i) * g.filters + filter] = shifted(sums[i][j], bias, filter);
-            }
+    convolve<TILE_M, TILE_N>(x, w, bias, y, THESE_WINDOWS);
 }
 
-// Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / TILE_M⌉, ⌈channels / groups / TILE_N⌉, groups · stride_y ·
-// stride_x), block THREADS. Elements of x that the same places in windows lie over are computed together.
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_few(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    WINDOWS) {
+    convolve<2 * TILE_M, TILE_N / 2>(x, w, bias, y, THESE_WINDOWS);
+}
+
+// Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / M⌉, ⌈channels / groups / N⌉, groups · stride_y · stride_x),
+// block THREADS. M and N are as for the convolution.
 extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution(
     const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
     WINDOWS) {
-    Windows g = THESE_WINDOWS;
-    int group = blockIdx.z % g.groups, phase = blockIdx.z / g.groups;
-    Phase down(phase / g.stride_x, g.height, g.size_y, g.stride_y, g.dilation_y, g.before_y);
-    Phase along(phase % g.stride_x, g.width, g.size_x, g.stride_x, g.dilation_x, g.before_x);
-    // These elements are windows, next to each other, over y.
-    Windows h = {g.batch, g.rows, g.columns, g.filters, down.count, along.count, g.channels, max(down.size, 1),
-                 max(along.size, 1), 1, 1, -down.step, -along.step, -down.begin, -along.begin, g.groups};
-    int each = g.filters / g.groups, m = h.batch * h.rows * h.columns, n = g.channels / g.groups;
-    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N, terms = down.size * along.size * each;
-    if (first >= m) return;
+    convolve_back<TILE_M, TILE_N>(y, w, bias, x, THESE_WINDOWS);
+}
 
-    using Left = Panel<OverPlaces, TILE_M, 4>;
-    using Right = Panel<OverKernel, TILE_N, 2>;
-    Left left(y + group * each, h.height, h.width, OverPlaces(h, Left::first_term(), Left::STEP), 0, terms, first, m,
-              [&](int c) { return at_window(h, digits_of(c, h.rows, h.columns)); });
-    Right right(w + group * each, 1, 1,
-                OverKernel(OverPlaces(h, Right::first_term(), Right::STEP), down, along, g.size_x, n * g.filters), 0,
-                terms, first_column, n, [&](int c) { return Point{0, 0, unsigned(c) * g.filters}; });
-    SUM sums[4][4] = {};
-    multiply(left, right, terms, sums);
-
-    int row = first + row_of_thread(), column = first_column + column_of_thread();
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        Digits at = digits_of(row + i, h.rows, h.columns);
-        unsigned line = unsigned(at.outer) * g.height + down.first + at.middle * g.stride_y;
-        REAL* to = x + (line * g.width + along.first + at.inner * g.stride_x) * g.channels + group * n;
-#pragma unroll
-        for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n) to[column + j] = shifted(sums[i][j], bias, group * n + column + j);
-    }
+extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_few(
+    const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
+    WINDOWS) {
+    convolve_back<2 * TILE_M, TILE_N / 2>(y, w, bias, x, THESE_WINDOWS);
 }
 
 // Grid (⌈rows / M⌉, ⌈filters / groups / N⌉, groups · split), block MANY; there are size_y · size_x · channels / groups

@@ -44,7 +44,7 @@ def _suit(shape: Lengths, padding: Padding, steps: Lengths, *arrays: Any) -> boo
 
 def _few(channels: int, groups: int, size: Lengths, stride: Lengths) -> bool:
     """Whether a grid holds them."""
-    return max(-(-channels // TILE_N), groups * math.prod(stride), math.prod(size)) < MOST_BLOCKS
+    return max(-(-channels // (TILE_N // 2)), groups * math.prod(stride), math.prod(size)) < MOST_BLOCKS
 
 
 def convolves(x: Any, w: Any, *b: Any, stride: Lengths, padding: Padding, dilation: Lengths, groups: int) -> bool:
@@ -98,8 +98,8 @@ def convolution(
     out = _given(gpu, out, (x.shape[0], *count, filters), x)
     if _apart(x.shape[-1], filters, groups):
         return _each(gpu, CONVOLUTION, "convolution_apart", (x, w, b), out, windows)
-    grid = -(-x.shape[0] * math.prod(count) // TILE_M), -(-(filters // groups) // TILE_N), groups
-    return _launch(gpu, CONVOLUTION, "convolution", grid, (x, w, b), out, windows)
+    name, grid = _tiled("convolution", x.shape[0] * math.prod(count), filters // groups)
+    return _launch(gpu, CONVOLUTION, name, (*grid, groups), (x, w, b), out, windows)
 
 
 def transposed_convolution(
@@ -117,8 +117,15 @@ def transposed_convolution(
     if _apart(channels, x.shape[-1], groups):
         return _each(gpu, CONVOLUTION, "transposed_convolution_apart", (x, w, b), out, windows)
     alike = shape[0] * math.prod(-(-n // s) for n, s in zip(lengths, stride, strict=True))
-    grid = -(-alike // TILE_M), -(-w.shape[-2] // TILE_N), groups * math.prod(stride)
-    return _launch(gpu, CONVOLUTION, "transposed_convolution", grid, (x, w, b), out, windows)
+    name, grid = _tiled("transposed_convolution", alike, w.shape[-2])
+    return _launch(gpu, CONVOLUTION, name, (*grid, groups * math.prod(stride)), (x, w, b), out, windows)
+
+
+def _tiled(name: str, rows: int, columns: int) -> tuple[str, tuple[int, int]]:
+    """The kernel, and its tiles of a product with so many rows and columns: narrow ones where less of them is empty."""
+    if _whole(columns, TILE_N // 2) < _whole(columns, TILE_N):
+        return f"{name}_few", (-(-rows // (2 * TILE_M)), -(-columns // (TILE_N // 2)))
+    return name, (-(-rows // TILE_M), -(-columns // TILE_N))
 
 
 def kernel_correlation(

@@ -29,10 +29,10 @@ def test_pooling_and_its_adjoints_are_the_array_code_to_the_last_bit(dtype):
 
 
 def many_tiles(dtype="f4", groups=1):
-    """Several blocks along each axis of the grid, and many terms in each sum."""
-    rng = np.random.default_rng(0)
-    x, w = drawn(rng, (3, 9, 11, 35 * groups), dtype), drawn(rng, (3, 2, 35, 33 * groups), dtype)
-    y = drawn(rng, (3, 9, 12, 33 * groups), dtype)
+    """Several blocks along each axis of the grid, narrow ones or wide ones, and many terms in each sum."""
+    rng, n, m = np.random.default_rng(0), *((35, 33) if groups == 1 else (51, 50))
+    x, w = drawn(rng, (3, 9, 11, n * groups), dtype), drawn(rng, (3, 2, n, m * groups), dtype)
+    y = drawn(rng, (3, 9, 12, m * groups), dtype)
     how = {**ONE, "groups": groups}
     return [
         sliding("correlation", (x, w), **how),
