@@ -62,15 +62,18 @@ class Gpu:
         key = (source, name, *macros.items())
         function = self._functions.get(key)
         if function is None:
-            function = self._functions[key] = self._compiled(source, name, contracted, together, macros)
+            function = self._functions[key] = self._compiled(source, name, contracted, macros)
             if shared:
                 function.max_dynamic_shared_size_bytes = shared
-        function(grid, block, tuple([NULL if x is None else x for x in arguments]), shared_mem=shared)
+        given = tuple([NULL if x is None else x for x in arguments])
+        if together:  # the kernel itself: compiled for cooperative groups, it would need a library of the toolkit
+            function.kernel(grid, block, given, shared_mem=shared, enable_cooperative_groups=True)
+        else:
+            function(grid, block, given, shared_mem=shared)
 
-    def _compiled(self, source: str | Path, name: str, contracted: bool, together: bool, macros: dict[str, Any]) -> Any:
+    def _compiled(self, source: str | Path, name: str, contracted: bool, macros: dict[str, Any]) -> Any:
         code = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
-        more = {"enable_cooperative_groups": True} if together else {}
-        return self.modules.get(code, options_of(contracted, macros), **more).get_function(name)
+        return self.modules.get(code, options_of(contracted, macros)).get_function(name)
 
     def prepare(self, source: str, contracted: bool = True, **macros: Any) -> None:
         """Compile CUDA C in the background, as `launch` will ask for it."""

@@ -90,12 +90,9 @@ class Modules:
         every = {each for dtype in ("float32", "float64") for each in declared(dtype)}
         return sum(not self.is_kept(*each) for each in every), len(every)
 
-    def get(self, code: str, options: tuple[str, ...], **more: Any) -> Any:
-        """The module: compiled here and now, unless another thread has it, or is at it. Raises what the compiler does.
-
-        more: as RawModule takes it.
-        """
-        key = code, options, *more.items()
+    def get(self, code: str, options: tuple[str, ...]) -> Any:
+        """The module: compiled now, unless another thread has it, or is at it. Raises what the compiler does."""
+        key = code, options
         with self._lock:
             found = self._made.get(key)
             mine = found is None or key in self._waiting
@@ -172,10 +169,10 @@ class Modules:
 
     def _compile(self, key: Any, pending: Pending) -> None:
         """Compile it; an error is raised by whoever asks for the module."""
-        code, options, *more = key
+        code, options = key
         try:
             with self.xp.cuda.Device(self.number):
-                module = self.xp.RawModule(code=code, options=options, **dict(more))
+                module = self.xp.RawModule(code=code, options=options)
                 module.compile()
             if mark := self._mark(key):
                 with contextlib.suppress(OSError):  # a cache is an offer

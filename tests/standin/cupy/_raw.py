@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -105,10 +106,9 @@ class RawKernel:
     ) -> None:  # fmt: skip
         if not isinstance(options, tuple):
             raise TypeError(f"Argument 'options' has incorrect type (expected tuple, got {type(options).__name__})")
-        if jitify or translate_cucomplex or backend not in ("nvrtc", "nvcc"):
+        if enable_cooperative_groups or jitify or translate_cucomplex or backend not in ("nvrtc", "nvcc"):
             raise NotImplementedError("the stand-in takes plain kernels only")
         self.code, self.name, self.options, self.backend = code, name, options, backend
-        self.enable_cooperative_groups = enable_cooperative_groups
         self.max_dynamic_shared_size_bytes = MOST_SHARED
         self.preferred_shared_memory_carveout = -1
 
@@ -129,8 +129,19 @@ class RawKernel:
         if self.name not in _library(self.code, self.options).names:
             raise CUDARuntimeError(400, f"there is no kernel {self.name}")
 
+    @property
+    def kernel(self) -> Callable[..., None]:
+        """The compiled function, which is launched as CUDA's driver has it."""
+        return self._launch
+
     def __call__(self, grid: Any, block: Any, args: Any, shared_mem: int = 0, stream: Any = None) -> None:
         """Launch it; while the stream captures, it is recorded."""
+        self._launch(grid, block, args, shared_mem, stream)
+
+    def _launch(
+        self, grid: Any, block: Any, args: Any, shared_mem: int = 0, stream: Any = None,
+        enable_cooperative_groups: bool = False,
+    ) -> None:  # fmt: skip
         for shape, what in ((grid, "grid"), (block, "block")):
             if not isinstance(shape, tuple):
                 raise TypeError(f"Argument '{what}' has incorrect type (expected tuple, got {type(shape).__name__})")
@@ -138,14 +149,14 @@ class RawKernel:
             raise CUDARuntimeError(1, f"{shared_mem} bytes of shared memory: set max_dynamic_shared_size_bytes")
         self.compile()
         blocks = grid[0] * (grid[1] if len(grid) > 1 else 1) * (grid[2] if len(grid) > 2 else 1)
-        if self.enable_cooperative_groups and blocks > MULTIPROCESSORS:
+        if enable_cooperative_groups and blocks > MULTIPROCESSORS:
             raise CUDARuntimeError(720, "too many blocks in cooperative launch")
         library, given = _library(self.code, self.options), [packed(value) for value in args]
         sizes = [max(int(n), 1) for n in grid], [max(int(n), 1) for n in block]
 
         def launch() -> None:
             values = [value if isinstance(value, bytes) else value.packed() for value in given]
-            library.launch(self.name, *sizes, values, shared_mem, self.enable_cooperative_groups)
+            library.launch(self.name, *sizes, values, shared_mem, enable_cooperative_groups)
 
         enqueue(stream or get_current_stream(), launch)
 
