@@ -7,6 +7,7 @@ import math
 from ..engine.backend import Array, Namespace, device_of
 from ..engine.cuda.launch import CudaKernel
 from ..engine.kernels import chosen
+from ..engine.namespace import Namespace as Taping
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError, UsageError
 from . import products
@@ -26,7 +27,7 @@ def channel_means(xp: Namespace, x: Array, channels: int) -> Array:
 
 def channel_sums(xp: Namespace, x: Array, channels: int) -> Array:
     """The sum of each channel: ones times rows, which rounds less and takes less time than a sum down the rows."""
-    return _channel_sums(xp, x, channels=channels)
+    return (_ones_times_rows if isinstance(xp, Taping) else _channel_sums)(xp, x, channels=channels)
 
 
 def _ones_times_rows(xp, x, *, channels):
@@ -49,15 +50,20 @@ def samples(xp, x):
 
     On a GPU x itself, as there loops take one number a channel as it is.
     """
-    return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))) if device_of(x) == "cpu" else x
+    return x if _on_gpu(xp, x) else xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 def everywhere(xp, v, shape):
     """One number a channel, repeated for each place of a sample, as `samples` lays them out."""
     places = math.prod(shape[1:-1])
-    if places == 1 or device_of(v) != "cpu":
+    if places == 1 or _on_gpu(xp, v):
         return v
     return xp.reshape(xp.broadcast_to(v, (places, shape[-1])), (places * shape[-1],))
+
+
+def _on_gpu(xp, x):
+    """Whether it is an array on a GPU, rather than one on a CPU, or on the tape."""
+    return not isinstance(xp, Taping) and device_of(x) != "cpu"
 
 
 def _check_parameters(name, x, gamma, beta, epsilon):
