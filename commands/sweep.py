@@ -15,6 +15,7 @@ import click
 
 from .. import __version__
 from ..distributed import launched, sweep
+from ..distributed.sweeps import Member
 from ..engine.json_files import read_json
 from ..engine.streams import plain
 from ..errors import DataError, UsageError, unknown_name
@@ -66,8 +67,7 @@ class Training:
 
     def __call__(self, seed: int, **settings: Any) -> dict[str, Any]:
         """The test figures of a run."""
-        told = ",".join(f"{name}={'x'.join(map(str, v)) if isinstance(v, list) else v}" for name, v in settings.items())
-        run = Path(self.out, "runs", f"{told or 'default'},seed={seed}".replace("/", "_"))
+        run = Path(self.out, "runs", Member(tuple(settings.items()), seed).name)
         options = [f"--{name.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, list) else v}"
                    for name, v in settings.items()]  # fmt: skip
         command = [sys.executable, "-m", __package__.partition(".")[0], "train", self.dataset, *options]
