@@ -60,8 +60,8 @@ def share_cores(group: Group) -> None:
         blas.set_threads(min(max(1, len(cores) // sharing), blas.threads()))
     group.cores = blas.threads()
     if group.leads:
-        told = f"{group.cores} of {len(cores)} cores for the products of each"
-        say(f"{group.size} ranks, {told}{f', as {given} says' if given else ''}.")
+        told = f", as {given} says" if given else ""
+        say(f"{group.size} ranks{told}, {group.cores} of {len(cores)} cores for the products of each.")
 
 
 def _program() -> str:
