@@ -86,21 +86,24 @@ class Captured(Generic[P, R]):
     """A function with its programs, one for each signature: shapes, dtypes, and the values of what is no tensor.
 
     own: what it is given is its own and was checked beforehand, labels for instance, so that a replay need not look.
-    deterministic: refuse, with UsageError, a call on a GPU whose result may differ from run to run.
+    deterministic: refuse, with UsageError, a call on a GPU whose result may differ from run to run. exact: the bits of
+    the tape; without it a launch on a GPU may do what the next would, in sums of another order.
     """
 
     def __init__(
-        self, function: Callable[P, R], jit: bool | str = "auto", own: bool = False, deterministic: bool = False
-    ) -> None:
+        self, function: Callable[P, R], jit: bool | str = "auto", own: bool = False, deterministic: bool = False,
+        exact: bool = True,
+    ) -> None:  # fmt: skip
         check_jit(jit)
         functools.update_wrapper(self, function)
         self.function, self.jit, self.own, self.deterministic = function, jit, own, deterministic
+        self.exact, self.settings = exact, (jit, own, deterministic, exact)
         self.recordings: dict[Any, Recording] = {}
         self._busy: tuple[object, threading.Lock] = (forked.process[0], threading.Lock())
 
     def __reduce__(self) -> Any:
         """A copy begins anew: what was recorded stands for the tensors that this one met."""
-        return Captured, (self.function, self.jit, self.own, self.deterministic)
+        return Captured, (self.function, *self.settings)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: with the object as first argument."""
@@ -336,7 +339,7 @@ class Captured(Generic[P, R]):
         asks = any(not isinstance(t, Tensor) for t in (*targets, *cleared)) or any(
             id(x) in positions and id(x) not in places for x in tensors(result)
         )  # for the arguments
-        program = program_of(trace, [trace.variable_of(x) for x in arrays], returned)
+        program = program_of(trace, [trace.variable_of(x) for x in arrays], returned, self.exact)
         if self.jit is True and program.device == "cpu":
             program.fuse()
         recording.program, recording.replays, recording.look_at = program, 0, SAMPLED

@@ -29,19 +29,23 @@ UNROLLED = 16
 """Replays in one graph, where many are enqueued at once."""
 
 
-def program_of(trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> Program:
-    """The program that a trace becomes on the device of its arrays."""
-    kind = Program if device_of(trace) == "cpu" else GpuProgram
-    return kind(trace, inputs, returned)
+def program_of(trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable], exact: bool) -> Program:
+    """The program that a trace becomes on the device of its arrays. exact: with the bits of the tape."""
+    if device_of(trace) == "cpu":
+        return Program(trace, inputs, returned)
+    return GpuProgram(trace, inputs, returned, exact)
 
 
 class GpuProgram(Program):
     """A program whose inputs, numbers and results have fixed places on a GPU.
 
-    not_captured: why there is no graph; None where there is one, or none has been asked for yet.
+    not_captured: why there is no graph; None where there is one, or none has been asked for yet. exact: each launch is
+    the tape's; otherwise one may do what the next would, and add up in another order.
     """
 
-    def __init__(self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable]) -> None:
+    def __init__(
+        self, trace: Trace, inputs: Sequence[Variable], returned: Sequence[Variable], exact: bool = True
+    ) -> None:
         self._sources: list[Callable[[], Sequence[Any]]] = []
         self.not_captured: str | None = None
         self._graph: Any = None
@@ -56,7 +60,8 @@ class GpuProgram(Program):
                 if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
             ]
             self._stream = OwnStream()
-            self._single = self._beside(self._single)
+            if not exact:
+                self._single = self._beside(self._single)
             self.fuse()
 
     # Where everything lies
