@@ -6,8 +6,6 @@
 #define INFINITE (1.0 / 0.0)
 #define NOT_A_NUMBER (INFINITE - INFINITE)
 
-namespace {
-
 struct alignas(4 * sizeof(REAL) < 16 ? 4 * sizeof(REAL) : 16) Four {
     REAL x[4];
 };
@@ -48,7 +46,7 @@ __device__ __forceinline__ unsigned arrived(unsigned* count) {
 }
 
 // All blocks come here before any goes on. target: how often blocks have arrived by then, since the launch began.
-__device__ void meet(unsigned* count, unsigned target) {
+__device__ inline void meet(unsigned* count, unsigned target) {
     __syncthreads();
     if (threadIdx.x == 0) {
         __threadfence();
@@ -152,5 +150,3 @@ template <typename T> __device__ __forceinline__ int place_of_greatest(const T* 
     }
     return place;
 }
-
-}  // namespace
