@@ -123,8 +123,8 @@ class Elements:
         if v is parts.flats[0] and p.segment:
             place = next((name for name, d in zip(at, p.dims, strict=True) if d != "1"), "0")
             return f"look(f0 + {p.segment.offset} + {place})"
-        if v not in self.given:
-            raise Unfit("something is read before it is known")
+        if v not in self.given or any(" * " in d for d in out.dims):
+            raise Unfit("something is read before it is known, or along the rows and their columns at once")
         steps = [s // v.dtype.itemsize for s in v.strides]
         terms = [f"{name} * {s}" for name, s, n in zip(at, steps, v.shape, strict=True) if n != 1]
         return f"k{self.given.index(v)}[{' + '.join(terms) or '0'}]"

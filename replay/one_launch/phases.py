@@ -53,15 +53,9 @@ class Step:
         found: set[Variable] = set()
         for o in self.parts.operations:
             rowish = [p for p in o.places if p.dims[:1] == (ROWS,)]
-            alone = all(p.buffer in found for p in rowish) and all(
-                p.buffer in self.parts.given for p in o.places if p not in rowish
-            )
-            if (
-                o.kind == "element"
-                and len(o.out.dims) == 2
-                and o.out.dims[0] == ROWS
-                and (o.rows or (rowish and alone))
-            ):
+            known = {p.buffer for p in o.places} <= {*found, *self.parts.given}
+            samples = len(o.out.dims) == 2 and o.out.dims[0] == ROWS
+            if o.kind == "element" and samples and (o.rows or (rowish and known)):
                 found.add(o.out.buffer)
         return found
 
@@ -74,6 +68,8 @@ class Step:
             parts = self.parts
             if any(p.buffer not in (parts.flats[0], *parts.given, *parts.numbers) for p in fixed):
                 raise Unfit("what is done row by row waits for a sum over rows")
+            if fixed and any(u.out.buffer is parts.flats[0] for u in self.updates):
+                raise Unfit("weights are read again after the update")
             if o.kind == "product" and (o.reads[0].swapped or o.reads[1].segment is None):
                 raise Unfit("a product of other than rows and weights")
             self.rows.append(o)
