@@ -114,9 +114,10 @@ class Trained(Network):
         run_eagerly: take every step on the tape, in Python, rather than record it and replay it; the results are the
         same to the last bit. jit_compile: whether a recorded step is compiled with Numba, see `cg.capture`; "auto" and
         True also let a large training of dense layers run many steps in one call on all cores, or one launch on a GPU,
-        whose last digits are its own (docs/replay.md); "exact" compiles, and keeps the bits of the tape. On a CPU the
-        steps of a model of more than 67 million weights are recorded where this is True alone: a replay saves a tenth
-        of its time there, and recording takes 1.1 GB for GPT-2's 124 million.
+        whose last digits are its own (docs/replay.md); "exact" compiles, and keeps the bits of the tape. On a GPU True
+        also lets a launch do what the next would, with sums of another order. On a CPU the steps of a model of more
+        than 67 million weights are recorded where this is True alone: a replay saves a tenth of its time there, and
+        recording takes 1.1 GB for GPT-2's 124 million.
         deterministic: on a GPU, refuse a step with a call whose results may differ from run to run (adding to places
         named by arrays); all others repeat to the last bit anyhow, as everything does on the CPU. check_finite: end
         `fit` with DivergenceError where the loss or the weights become NaN or infinite; a `TerminateOnNaN` among the
@@ -263,7 +264,7 @@ class Trained(Network):
             return step
         kept, own = self.recorded.get(name), self.loss is None or self.loss.targets != "any"
         jit = "auto" if self.jit_compile == "exact" else self.jit_compile
-        settings = jit, own, self.deterministic, self.jit_compile in (False, "exact")
+        settings = jit, own, self.deterministic, self.jit_compile is not True
         if kept is None or len(kept.recordings) > PROGRAMS or kept.settings != settings:
             kept = self.recorded[name] = Captured(step, *settings)
         return kept
