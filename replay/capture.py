@@ -97,9 +97,14 @@ class Captured(Generic[P, R]):
         check_jit(jit)
         functools.update_wrapper(self, function)
         self.function, self.jit, self.own, self.deterministic = function, jit, own, deterministic
-        self.exact, self.settings = exact, (jit, own, deterministic, exact)
+        self.exact = exact
         self.recordings: dict[Any, Recording] = {}
         self._busy: tuple[object, threading.Lock] = (forked.process[0], threading.Lock())
+
+    @property
+    def settings(self) -> tuple[bool | str, bool, bool, bool]:
+        """How it records and replays: jit, own, deterministic, exact."""
+        return self.jit, self.own, self.deterministic, self.exact
 
     def __reduce__(self) -> Any:
         """A copy begins anew: what was recorded stands for the tensors that this one met."""

@@ -90,4 +90,4 @@ def shape_of(step: Step, blocks: int, fits: Callable[[Shape], bool], threads: in
 
 def power_below(most: int, limit: int) -> int:
     """The greatest power of two that is neither above `most` nor above the limit; at least 1."""
-    return 1 << max(0, min(most, limit).bit_length() - 1) if most > 0 else 1
+    return 1 << max(1, min(most, limit)).bit_length() - 1

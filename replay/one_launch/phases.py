@@ -36,16 +36,14 @@ class Step:
         for o in parts.operations:
             if o is not self.first and o is not self.back:
                 self._take(o)
-        read = {p.buffer for o in self.rows for p in o.places}
-        read |= {p.buffer for o in (*self.sums, *self.seeds.values()) for p in o.places if o is not self.back}
+        kept = {p.buffer for o in (*self.sums, *self.seeds.values()) for p in o.places if o is not self.back}
+        read = kept | {p.buffer for o in self.rows for p in o.places}
         again = [o for o in parts.operations if o.out.buffer in made_of(read & self.samples, self.made)]
         self.rows = sorted((*self.rows, *again), key=parts.operations.index)
         row_made = {o.out.buffer for o in self.rows} | {self.first.out.buffer}
-        back = self.back.reads[1]
-        kept = {p.buffer for o in (*self.sums, *self.seeds.values()) for p in o.places if o is not self.back}
-        self.left = [v for v in row_made if v in kept or v is back.buffer]
-        self.left.sort(key=lambda v: v.number)
-        if any(v not in row_made for v in (*kept, back.buffer)):
+        left = kept | {self.back.reads[1].buffer}
+        self.left = sorted(left, key=lambda v: v.number)
+        if not left <= row_made:
             raise Unfit("a sum over rows is not of what is computed row by row")
 
     def _sample_chain(self) -> set[Variable]:

@@ -19,6 +19,7 @@ from ..parts import Unfit
 from ..splitting import split
 from ..steps_ahead import Ahead, most_drawn
 from .division import Shape, shape_of
+from .elements import Elements
 from .phases import Step
 from .text import NAME, Text
 
@@ -39,7 +40,7 @@ class OneLaunch:
         limit = self._gpu.most_shared
 
         def fits(shape: Shape) -> bool:
-            return Text(step, shape).memory.shared <= limit
+            return Elements(step, shape).shared <= limit
 
         self.text = Text(step, shape_of(step, self._gpu.multiprocessors, fits))
         if any(v.array is None for v in (*parts.samples, *self.text.memory.given, *parts.kept)):
