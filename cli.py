@@ -23,7 +23,8 @@ from .commands.options import (
     seed_option,
     shape_option,
 )
-from .commands.train import DEFAULTS, MODELS, Kept, Settings, Shown, settings_to_resume
+from .commands.settings import DEFAULTS, MODELS, Settings, settings_to_resume
+from .commands.train import Kept, Shown
 from .commands.train import train as run_training
 from .early import heed, is_command
 from .engine.streams import as_readable

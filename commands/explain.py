@@ -30,7 +30,8 @@ from ..nn import Sequential
 from ..nn.callbacks import Callback, Logs
 from .explain_heads import NOTHING, Chosen, heads_in, is_of_texts
 from .run_folder import model_path
-from .train import Settings, make_model, settings_in, training_data
+from .settings import Settings, settings_in
+from .train_images import make_model, training_data
 
 WORKED, DIGITS = "worked-example", "digits"
 FORMATS = ("terminal", "html", "markdown", "latex", "notebook")

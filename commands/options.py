@@ -11,7 +11,7 @@ import click
 from ..blackboard.texts import LANGUAGES
 from ..distributed import own_device
 from ..errors import UsageError, unknown_name
-from .train import DEFAULTS
+from .settings import DEFAULTS
 
 
 class Name(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2

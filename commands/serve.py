@@ -45,6 +45,7 @@ def serve(run: str, host: str, port: int, limits: Limits) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 application(service),
+                log_config=None,  # a new one would close the handlers that are there
                 log_level="warning",
                 access_log=False,
                 limit_concurrency=CONNECTIONS,

@@ -20,7 +20,7 @@ from ..engine.json_files import read_json
 from ..engine.streams import plain
 from ..errors import DataError, UsageError, unknown_name
 from .run_folder import SETTINGS
-from .train import Settings
+from .settings import Settings
 
 LAUNCHERS = ("PMI", "OMPI_", "PMIX_", "HYDRA_", "MPI_", "PRTE_")
 """How the variables begin by which a launcher tells a process that it is a rank."""

@@ -9,180 +9,29 @@ import shutil
 import tempfile
 import time
 import webbrowser
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
 import numpy
 
-from .. import datasets
-from ..checks import is_number, is_whole
-from ..distributed import TIMEOUT, Group, here, launched, own_device
+from ..distributed import TIMEOUT, Group, here, launched
 from ..engine.cuda.launch import prepare
-from ..errors import DataError, DivergenceError, MissingExtraError, UsageError
-from ..nn import History, Sequential, layers, utils
+from ..errors import DataError, DivergenceError, MissingExtraError
+from ..nn import History
 from ..nn.ahead import computing
 from ..nn.callbacks import Callback, Logs
-from ..nn.checkpoint import Description
 from ..nn.model import Model
-from ..nn.schema import shown as seen
 from ..nn.state import told
-from ..optim import OPTIMIZERS, Optimizer, make_optimizer
 from ..signals import held_back
 from .history import print_history
-from .run_folder import (
-    COMPLETE,
-    CURVES,
-    DIVERGED,
-    MISTAKES,
-    MODEL,
-    SETTINGS,
-    STOPPED,
-    WATCHED,
-    RunFolder,
-    is_run,
-    settings_of,
-)
+from .run_folder import COMPLETE, DIVERGED, MODEL, SETTINGS, STOPPED, WATCHED, RunFolder, settings_of
+from .settings import Settings
+from .train_images import Images
 from .train_text import TEXTS, Text
 from .words import said
-
-DEFAULTS = {
-    "digits": {"epochs": 30, "batch_size": 32}, "mnist": {"epochs": 10, "batch_size": 128},
-    "shakespeare": {"epochs": 8, "batch_size": 12},
-}  # fmt: skip
-"""What each data set is trained with. On digits every seed of 0 … 9 reaches 97 % of the test split in a second."""
-
-CLASSES = 10
-FILTERS = (16, 32)
-"""Of the layers of a "cnn"."""
-MODELS = ("mlp", "cnn")
-OF_A_TEXT: dict[str, Any] = {"model": "gpt", "optimizer": "adamw", "hidden": ()}
-"""What there is no choice of where a text is trained on."""
-RATE = 1e-3
-"""The highest learning rate there."""
-
-
-def _count(value: Any) -> bool:
-    return is_whole(value) and value >= 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to train; epochs, batch_size and learning_rate of None are the data set's and the optimiser's own."""
-
-    dataset: str = "digits"
-    model: str = "mlp"
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    optimizer: str = "adam"
-    hidden: tuple[int, ...] = (128,)
-    seed: int = 0
-    device: str = "cpu"
-
-    @classmethod
-    def asked(cls, values: Mapping[str, Any], given: Collection[str]) -> Settings:
-        """The settings of options. given: those that were not left out; raises UsageError where one has no meaning."""
-        if values["dataset"] not in TEXTS:
-            return cls(**values)
-        for name in (*OF_A_TEXT, "watch", "open_page"):
-            if name in given:
-                raise UsageError(f"--{name.removesuffix('_page')} is for images: a text is learnt by a GPT with AdamW.")
-        return cls(**{**values, **OF_A_TEXT, "learning_rate": values["learning_rate"] or RATE})
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Settings:
-        """The settings that a run tells of; raises DataError where one of them is none."""
-        right: dict[str, Callable[[Any], bool]] = {
-            "dataset": lambda v: v in DEFAULTS, "optimizer": lambda v: v in OPTIMIZERS,
-            "model": lambda v: v in ([OF_A_TEXT["model"]] if values["dataset"] in TEXTS else MODELS),
-            "epochs": _count, "batch_size": _count, "seed": lambda v: v == 0 or _count(v),
-            "learning_rate": lambda v: is_number(v) and 0 < v < math.inf,
-            "hidden": lambda v: isinstance(v, list) and all(map(_count, v)), "device": lambda v: isinstance(v, str),
-        }  # fmt: skip
-        for name, holds in right.items():
-            try:
-                good = holds(values[name])
-            except TypeError:  # a list is looked up among names
-                good = False
-            if not good:
-                raise DataError(f"its {name} is {seen(values[name])}")
-        return cls(**{**values, "hidden": tuple(values["hidden"])})
-
-    def check_fits(self, model: Model, path: Path) -> None:
-        """Raise DataError where a model has other layers than these settings make; none is made to see that."""
-        dense = [layer.units for layer in model.layers if isinstance(layer, layers.Dense)]
-        filters = [layer.filters for layer in model.layers if isinstance(layer, layers.Conv2D)]
-        if (dense, filters) != ([*self.hidden, CLASSES], [*FILTERS] * (self.model == "cnn")):
-            raise DataError(f"{path} cannot be gone on with: its model is another than its settings say.")
-
-    def complete(self) -> dict[str, Any]:
-        """The same as plain values, with the defaults filled in."""
-        defaults = DEFAULTS[self.dataset]
-        return {
-            "dataset": self.dataset,
-            "model": self.model,
-            "epochs": self.epochs or defaults["epochs"],
-            "batch_size": self.batch_size or defaults["batch_size"],
-            "optimizer": self.optimizer,
-            "learning_rate": self.make_optimizer().learning_rate,
-            "hidden": list(self.hidden),
-            "seed": self.seed,
-            "device": own_device(self.device),
-        }
-
-    def make_optimizer(self) -> Optimizer:
-        """The optimiser that was asked for."""
-        optimizer = make_optimizer(self.optimizer)
-        if self.learning_rate is not None:
-            optimizer.learning_rate = self.learning_rate
-        return optimizer
-
-
-def settings_in(run: Path) -> Settings:
-    """The settings of the run in a folder; raises DataError where it tells of none."""
-    try:
-        found = settings_of(run)
-        return Settings.of({name: found.get(name) for name in Settings().complete()})
-    except DataError as error:
-        raise DataError(
-            f"{run} does not tell how the model was trained ({str(error).removesuffix('.')}): give the folder of a "
-            "run, as `chalkgrad train` writes it."
-        ) from error
-
-
-def settings_to_resume(run: str, given: Mapping[str, Any]) -> Settings:
-    """The settings of the run in that folder. given: options beside --resume, by name.
-
-    Raises UsageError for one of them that contradicts, DataError for a folder that holds no run or none that can be
-    gone on with.
-    """
-    path = Path(run)
-    if not is_run(path):
-        raise DataError(
-            f"{run} holds no run of chalkgrad: --resume takes the folder of one, as `chalkgrad train` says."
-        )
-    settings = settings_in(path)
-    for name, value in given.items():
-        own = getattr(settings, name)
-        option = "DATASET" if name == "dataset" else f"--{name.replace('_', '-')}"
-        if name == "epochs" and value >= own:
-            settings = replace(settings, epochs=value)
-        elif name == "epochs":
-            raise UsageError(f"--epochs {value}: the run in {run} was to have {own}. More may be asked for, not fewer.")
-        elif value != own and (name != "device" or own_device(value) != own_device(own)):
-            raise UsageError(
-                f"{option} {_option(value)} contradicts the run in {run}, which has {_option(own)}: leave it out, or "
-                "begin a run of its own."
-            )
-    return settings
-
-
-def _option(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class SaveEachEpoch(Callback):
@@ -391,97 +240,6 @@ def _train(
     if shown.verbose:
         click.echo(said(task.next, lang, path=folder.path))
     return 0
-
-
-class Images:
-    """Images of digits, and the network that tells them apart."""
-
-    figures, next, facts = "test", "next", MappingProxyType[str, Any]({})
-
-    def __init__(self, settings: Settings, lang: str) -> None:
-        self.settings, self.lang = settings, lang
-        (self.x, self.labels), (self.x_test, self.test_labels) = datasets.load(settings.dataset)
-        self.about = said("images", lang, name=settings.dataset, count=len(self.x), test=len(self.x_test))
-
-    def make(self, plan: Mapping[str, Any]) -> Sequential:
-        """The network."""
-        return make_model(self.x.shape[1:], self.settings, plan["device"])
-
-    def same(self, known: Sequential, made: Sequential, told: Mapping[str, Any]) -> bool:
-        """Whether a model is what training has made of another."""
-        return _told(known) == _told(made)
-
-    def data(self, model: Sequential) -> tuple[Any, Any]:
-        """What it is trained on, and what it is tested on."""
-        return training_data(self.x, self.labels, model), training_data(self.x_test, self.test_labels, model)
-
-    def network(self, model: Sequential, plan: Mapping[str, Any]) -> str:
-        """Its sizes."""
-        dense = (math.prod(next(shape for shape in model.shapes if len(shape) == 1)), *plan["hidden"], CLASSES)
-        sizes = "-".join(map(str, dense))
-        if plan["model"] == "cnn":
-            filters = said("convolutions", self.lang, filters=said("and", self.lang).join(map(str, FILTERS)))
-            sizes = f"{'×'.join(map(str, model.shapes[0][:2]))}, {filters}, {sizes}"
-        return sizes
-
-    def watcher(self, model: Sequential, plan: Mapping[str, Any], folder: RunFolder) -> Callback:
-        """What writes the page of the training."""
-        from ..blackboard.watch import Watch
-
-        data, test = self.data(model)
-        rate = f"{plan['optimizer']}, α = {plan['learning_rate']:g}"
-        return Watch(
-            folder.path / WATCHED, *data, images=self.x_test, labels=self.test_labels, inputs=test[0], lang=self.lang,
-            seed=plan["seed"], heading=f"{plan['dataset']} · {self.network(model, plan)}",
-            note=f"{rate} · batch size {plan['batch_size']} · seed {plan['seed']} · {plan['device']}",
-        )  # fmt: skip
-
-    def views(self, model: Sequential, history: History) -> dict[str, Callable[[], bytes]]:
-        """The files that show what came of it."""
-        from . import pictures
-
-        def mistakes() -> bytes:
-            return pictures.mistakes(self.x_test, self.test_labels, model.predict(_pixels(self.x_test, model)))
-
-        return {CURVES: lambda: pictures.curves(history), MISTAKES: mistakes}
-
-
-def _told(model: Sequential) -> list[Any]:
-    """What a file tells of a model that training does not change."""
-    plain = Description(model).plain
-    return [plain["layers"], plain["input_shape"], plain["dtype"], {**plain.get("compile", {}), "iterations": 0}]
-
-
-def make_model(image: tuple[int, ...], settings: Settings, device: str) -> Sequential:
-    """The network, compiled: hidden layers with ReLU, then softmax over ten classes.
-
-    image: height and width. As "cnn" two layers of 16 and 32 convolutions with 3×3 kernels come first, each with ReLU
-    and pooled by 2×2 (D2); as "mlp" each image is one row (D1).
-    """
-    first: list[layers.Layer] = []
-    if settings.model == "cnn":
-        for filters in FILTERS:
-            first += [layers.Conv2D(filters, 3, padding="same", activation="relu"), layers.MaxPooling2D()]
-        first.append(layers.Flatten())
-    hidden = [layers.Dense(units, activation="relu") for units in settings.hidden]
-    output = layers.Dense(CLASSES, activation="softmax")
-    model = Sequential([*first, *hidden, output], seed=settings.seed, device=device, name=settings.dataset)
-    model.compile(settings.make_optimizer(), loss="categorical_crossentropy", metrics=["accuracy"])
-    model.build((*image, 1) if settings.model == "cnn" else (math.prod(image),))
-    return model
-
-
-def training_data(images: Any, labels: Any, model: Sequential) -> tuple[Any, Any]:
-    """Images and labels as the network takes them: pixels in [0, 1], one-hot rows."""
-    return _pixels(images, model), _one_hot(labels)
-
-
-def _pixels(images: Any, model: Sequential) -> Any:
-    return images.reshape(len(images), *model.shapes[0]).astype("float32") / 255
-
-
-def _one_hot(labels: Any) -> Any:
-    return utils.to_categorical(labels, CLASSES)
 
 
 def _test_figures(logs: Logs) -> dict[str, float]:

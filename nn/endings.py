@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .layers.base import Activated
+from .layers.activated import Activated
 from .layers.core import Activation, Dropout, Flatten, Reshape
 from .nested import Nested
 

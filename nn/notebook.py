@@ -10,7 +10,8 @@ from .. import drawing
 from ..engine.markup import number, rendered
 from ..errors import ChalkgradError, MissingExtraError
 from .graph import listed
-from .layers.base import ACTIVATIONS, Activated, Layer, Shape
+from .layers.activated import ACTIVATIONS, Activated
+from .layers.base import Layer, Shape
 
 if TYPE_CHECKING:
     from .hooks import History

@@ -1,6 +1,7 @@
 """Layers: an equation of the registry with its weights, under Keras's names and with Keras's arguments."""
 
 from ...datasets.text import TextVectorization
+from .activated import ACTIVATIONS, activation_name, make_activation
 from .activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from .arrangement import (
     Cropping1D,
@@ -13,7 +14,7 @@ from .arrangement import (
 )
 from .attention import MultiHeadAttention
 from .augmenting import RandomFlip, RandomRotation, RandomTranslation, RandomZoom
-from .base import ACTIVATIONS, LAYERS, Layer, activation_name, make_activation, make_layer
+from .base import LAYERS, Layer, make_layer
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
 from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Lambda, Rescaling, Reshape
 from .embedding import Embedding

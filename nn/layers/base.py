@@ -14,13 +14,11 @@ from ...checks import is_whole, wholes
 from ...engine import backend, random
 from ...engine.absent import KERAS, checked_arguments, unknown_attribute
 from ...engine.piece import as_plain
-from ...engine.primitive import Primitive, registry
 from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError
 from ...names import Names, is_ours, snake, taken_by
 from .. import graph
 from ..constraints import Constraint
-from ..criterion import check_arguments
 from ..graph import Shape as Shape
 from ..graph import is_symbolic, samples_of
 from ..initializers import Begin
@@ -28,7 +26,6 @@ from ..regularizers import Regularizer
 from . import written
 
 Weights = Mapping[str, Tensor]
-Function = Callable[[Tensor], Tensor]
 Beginnings = Mapping[str, tuple[Shape, Begin]]
 """Weights by name: the shape of each, and how it begins."""
 
@@ -83,6 +80,8 @@ class Layer:
     """Whether what it computes is written as a `call`."""
     _beside: ClassVar[tuple[str, ...]] = ()
     """Which of training, generator and mask it takes."""
+    _besides: ClassVar[tuple[str, ...]] = ()
+    """What it keeps that another argument does not make anew."""
     _further: ClassVar[tuple[str, ...]] = ()
     """The arguments behind x, in order."""
     _called: graph.Made | None = None
@@ -158,7 +157,7 @@ class Layer:
             if self.built_for is not None and name not in own.free_names:
                 raise UsageError(f"{self.name}.{name} is fixed now that the layer is built: make a new {own.__name__}.")
             made = own(**{**given, name: value})
-            same = vars(Activated()).keys() - {"input_shape"}  # its name, weights, σ, …
+            same = {*vars(Layer()), *own._besides} - {"input_shape"}  # its name, weights, σ, …
             vars(self).update({n: new for n, new in vars(made).items() if n not in same})
             return
         if type(self) is own and "built_for" in vars(self) and name not in vars(self):
@@ -481,76 +480,6 @@ class Layer:
 Layer.__init__ = checked_arguments(Layer.__init__, "", ("activity_regularizer",))  # type: ignore[method-assign]
 LAYERS: Names[type[Layer]] = Names("layer")
 """Layers by class name, as a model file names them; each registers itself."""
-ACTIVATIONS: Names[Primitive | None] = Names(
-    "activation",
-    [
-        *((name, p) for name, p in registry.items() if p.__module__.endswith(".activation")),
-        ("tanh", registry["tanh"]), ("swish", registry["silu"]), ("linear", None),
-    ],
-)  # fmt: skip
-"""The registry's activation functions by name: the family of that name, and tanh; "linear" is the identity."""
-
-
-class Activated(Layer, abstract=True):
-    """A layer σ(z): `linear` gives z. activation: σ by name, or a function; None is the identity."""
-
-    def __init__(
-        self, activation: str | Function | None = None, input_shape: Shape | None = None, name: str | None = None
-    ) -> None:
-        super().__init__(input_shape, name)
-        self.activation = activation
-
-    @property
-    def activation(self) -> str | None:
-        """σ by name; None for the identity, or a function of the user's. May be set, at any time, to what σ may be."""
-        return self._activation
-
-    @activation.setter
-    def activation(self, value: str | Function | None) -> None:
-        self._function = make_activation(value)
-        self._activation = activation_name(self._function)
-
-    @property
-    def function(self) -> Function | None:
-        """σ; None for the identity."""
-        return self._function
-
-    @function.setter
-    def function(self, value: str | Function | None) -> None:
-        self.activation = value
-
-    def config(self) -> dict[str, Any]:
-        found = super().config()
-        return {**found, "activation": self.activation or self.function} if "activation" in found else found
-
-    def linear(self, weights: Weights, x: Tensor) -> Tensor:
-        """z, without σ: the logits, where σ is softmax or sigmoid."""
-        raise NotImplementedError
-
-    def apply(self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None) -> Tensor:
-        z = self.linear(weights, x)
-        if self.function is None:
-            return z
-        a = self.function(z)
-        if a.shape != z.shape:
-            raise ShapeError(f"{self.name}: an activation keeps the shape, and this made {a.shape} of {z.shape}.")
-        return a
-
-
-def make_activation(value: str | Function | None) -> Function | None:
-    """An activation function of its name ("relu", "softmax", …), itself, or None for the identity ("linear")."""
-    if value is not None and not callable(value):
-        value = ACTIVATIONS.named(value)
-    if isinstance(value, Primitive) and [*inspect.signature(value).parameters][:1] != [*value.operands]:
-        raise UsageError(f"the primitive {value.name!r} takes {value.operands}: an activation takes one tensor.")
-    if value is not None:
-        check_arguments("activation", value, "x")
-    return value
-
-
-def activation_name(function: Function | None) -> str | None:
-    """The name by which `make_activation` gives this function; None for the identity, or a function of the user's."""
-    return None if function is None else ACTIVATIONS.name_of(function)
 
 
 def make_layer(config: Mapping[str, Any]) -> Layer:

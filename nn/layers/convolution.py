@@ -10,7 +10,8 @@ from ...errors import ShapeError, UsageError
 from ...ops.convolution import convolution, transposed_convolution
 from ...ops.windows import check_border, output_lengths, padding_of, per_axis, reach
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Beginnings, Function, Shape, Weights
+from .activated import Activated, Function
+from .base import Beginnings, Shape, Weights
 from .space import data_format_of, padding_named, put_together, taken_apart
 
 Sizes = int | tuple[int, ...]

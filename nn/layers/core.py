@@ -16,7 +16,8 @@ from ...ops.factors import PRECISIONS
 from ...ops.linalg import affine, affine_relu, matmul
 from ..graph import Symbol, whole_numbers
 from ..initializers import Initializer, make_initializer
-from .base import Activated, Beginnings, Function, Layer, Shape, Weights, checked_sample
+from .activated import Activated, Function
+from .base import Beginnings, Layer, Shape, Weights, checked_sample
 
 
 def Input(

@@ -17,7 +17,8 @@ from ...ops.linalg import matmul
 from ...ops.recurrent import gru, lstm, projection, simple_rnn
 from ...ops.shapes import flip, stack
 from ..initializers import Begin, Initializer, make_initializer
-from .base import Beginnings, Function, Layer, Shape, Weights, activation_name, make_activation
+from .activated import Function, activation_name, make_activation
+from .base import Beginnings, Layer, Shape, Weights
 
 States = Sequence[Tensor]
 

@@ -18,7 +18,7 @@ from chalkgrad.blackboard.lesson import lesson_page
 from chalkgrad.blackboard.page import page
 from chalkgrad.blackboard.worked import SAMPLE, TARGET, worked_model
 from chalkgrad.commands.explain import at_step
-from chalkgrad.commands.train import Settings
+from chalkgrad.commands.settings import Settings
 from chalkgrad.proof.cases import draw, examples
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries that drive the browser

@@ -11,7 +11,8 @@ import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.blackboard.landscape import direction, landscape
 from chalkgrad.blackboard.watch import FRAMES, SAMPLES, Watch, histogram
-from chalkgrad.commands.train import Settings, Shown, train
+from chalkgrad.commands.settings import Settings
+from chalkgrad.commands.train import Shown, train
 from chalkgrad.errors import DataError, DivergenceError, ShapeError, UsageError
 from chalkgrad.nn.callbacks import Callback
 

@@ -15,7 +15,8 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad.commands.explain import at_step
-from chalkgrad.commands.train import Settings, make_model, training_data
+from chalkgrad.commands.settings import Settings
+from chalkgrad.commands.train_images import make_model, training_data
 
 
 def test_without_arguments_it_shows_every_documented_equation(chalkgrad):

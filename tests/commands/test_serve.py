@@ -1,5 +1,6 @@
 """`chalkgrad serve` before it answers: what is missing, an address that cannot be had, one that others reach."""
 
+import logging
 import socket
 
 import pytest
@@ -27,10 +28,13 @@ def test_an_address_that_others_reach_is_warned_of(chalkgrad, model, monkeypatch
     import uvicorn
 
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr(logging.StreamHandler, "close", lambda self: pytest.fail("a handler of another's is closed"))
+    kept = logging.StreamHandler()
     assert "no password" in chalkgrad("serve", model, "--port", 0, "--host", "0.0.0.0").stderr
     told = chalkgrad("serve", model, "--port", 0)
     assert "no password" not in told.stderr
     assert told.stdout.startswith("http://127.0.0.1:")
+    assert kept in [reference() for reference in logging._handlerList]
 
 
 def test_no_run_is_told(chalkgrad):

@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 import chalkgrad as cg
-from chalkgrad.commands.train import SaveEachEpoch, Settings, make_model
+from chalkgrad.commands.settings import Settings
+from chalkgrad.commands.train import SaveEachEpoch
+from chalkgrad.commands.train_images import make_model
 from chalkgrad.commands.words import WORDS
 from chalkgrad.hints import install_command
 from chalkgrad.nn.notebook import ROWS, shown_epochs

@@ -9,7 +9,8 @@ import pytest
 
 from chalkgrad import datasets
 from chalkgrad.commands.predict import predict
-from chalkgrad.commands.train import Settings, make_model, training_data
+from chalkgrad.commands.settings import Settings
+from chalkgrad.commands.train_images import make_model, training_data
 from chalkgrad.datasets.images import read_image
 from chalkgrad.deploy.page import page
 

@@ -15,7 +15,8 @@ import chalkgrad as cg
 from chalkgrad import datasets, layers
 from chalkgrad.commands.export import export
 from chalkgrad.commands.run_folder import FACT, FORMAT
-from chalkgrad.commands.train import Settings, make_model, training_data
+from chalkgrad.commands.settings import Settings
+from chalkgrad.commands.train_images import make_model, training_data
 from chalkgrad.deploy.page import page
 from chalkgrad.deploy.typed_arrays import encoded
 from chalkgrad.errors import DataError, UsageError

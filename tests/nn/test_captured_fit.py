@@ -11,7 +11,7 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers, metrics, optim
 from chalkgrad.engine import random as streams
 from chalkgrad.errors import DataError
-from chalkgrad.nn import trained
+from chalkgrad.nn import compiled
 from chalkgrad.nn.callbacks import Callback, EarlyStopping, LearningRateScheduler, TerminateOnNaN
 from chalkgrad.nn.fitting import FITTING
 from chalkgrad.nn.losses import LOSSES, make_loss
@@ -769,7 +769,7 @@ def test_a_step_recorded_in_one_fit_serves_the_next():
 
 @pytest.mark.cpu_only("a GPU's steps are always recorded")
 def test_a_large_model_stays_on_the_tape_unless_it_is_asked_for(monkeypatch):
-    monkeypatch.setattr(trained, "RECORDED", 50)
+    monkeypatch.setattr(compiled, "RECORDED", 50)
     steps = []
     for jit in ("auto", True) if fuse.available() else ("auto",):
         model = net()
