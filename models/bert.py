@@ -11,7 +11,7 @@ from ..ops.creation import zeros_like
 from ..ops.linalg import matmul
 from ..ops.shapes import transpose
 from . import world
-from .transformer import SPREAD, Block, Shift, Transformer, numbers
+from .transformer import SPREAD, Block, Shift, Transformer, numbers, steps_of
 
 HEADS = "pooled", "tokens"
 
@@ -64,7 +64,7 @@ class BERT(Transformer):
 
     def call(self, ids: Any, attention_mask: Any = None, segments: Any = None) -> Any:
         """See the class."""
-        places = numbers(0, ids.shape[1], self.positions, ids)
+        places = numbers(0, steps_of(ids), self.positions, ids)
         segments = zeros_like(places) if segments is None else segments
         x = self.drop(self.norm(self.words(ids) + self.places(places) + self.segments(segments)))
         for block in self.layer:

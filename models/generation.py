@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import numpy.typing
 
-from ..checks import number, whole
+from ..checks import number, whole, wholes
 from ..engine import random
 from ..engine.tensor import tensor
 from ..engine.untaped import no_grad
@@ -38,14 +38,19 @@ def generate(
     what is drawn. stop: a token after which it ends. cache: keep the keys and values of the steps before, rather than
     compute them for each token; the tokens are the same. Where the model's positions are full, the later half goes on.
 
-    Raises DataError for no ids, and for ids without a row in the table.
+    Raises DataError for no ids, for ids that are no whole numbers or without a row in the table, and where what the
+    model gives is not finite.
     """
     what = "generate"
     count, temperature = whole(what, "count", count, 0), number(what, "temperature", temperature, "[0, ∞)")
     top_k = None if top_k is None else whole(what, "top_k", top_k)
     top_p = None if top_p is None else number(what, "top_p", top_p, "(0, 1]")
-    text = [int(each) for each in ids]
-    if not text:
+    found = wholes(ids.tolist() if hasattr(ids, "tolist") else ids)
+    if found is None:
+        raise DataError(
+            f"generate: the prompt is one sequence of whole numbers, the tokens of a text, not {ids!r:.80}."
+        )
+    if not (text := [*found]):
         raise DataError("generate: the prompt is empty: give one token at least to go on from.")
     wrong = [(at, each) for at, each in enumerate(text) if not 0 <= each < model.vocabulary]
     if wrong:
@@ -81,11 +86,14 @@ def drawn(
     logits: Logits, temperature: float, top_k: int | None, top_p: float | None, drawing: numpy.random.Generator
 ) -> int:
     """A token by its logits, of shape (vocabulary,); see `generate`."""
+    if not numpy.isfinite(logits).all():
+        raise DataError("generate: the model's logits are not finite (NaN or infinity): look at its weights.")
     if not temperature:
         return int(logits.argmax())
-    scaled = logits.astype(numpy.float64) / temperature
-    order = numpy.argsort(-scaled, kind="stable")[:top_k]
-    p = numpy.exp(scaled[order] - scaled[order[0]])
+    order = numpy.argsort(-logits, kind="stable")[:top_k]
+    below = logits[order].astype(numpy.float64) - logits[order[0]]
+    with numpy.errstate(over="ignore"):  # as temperature goes to 0, all but the most probable go to -∞
+        p = numpy.exp(below / temperature)
     p /= p.sum()
     if top_p is not None:
         kept = 1 + int(numpy.searchsorted(numpy.cumsum(p), top_p))

@@ -11,7 +11,7 @@ from ..ops.linalg import matmul
 from ..ops.shapes import transpose
 from . import world
 from .generation import generate
-from .transformer import SPREAD, Block, Transformer, numbers
+from .transformer import SPREAD, Block, Transformer, numbers, steps_of
 
 
 class GPT(Transformer):
@@ -55,7 +55,7 @@ class GPT(Transformer):
     def call(self, ids: Any, past: Any = None) -> Any:
         """past: of each block the keys and values of the steps before, lists that take those of these steps, too."""
         start = past[0][0][0].shape[2] if past and past[0] else 0
-        x = self.drop(self.wte(ids) + self.wpe(numbers(start, ids.shape[1], self.positions, ids)))
+        x = self.drop(self.wte(ids) + self.wpe(numbers(start, steps_of(ids), self.positions, ids)))
         for number, block in enumerate(self.h):
             x = self.through(block, x, past=None if past is None else past[number])
         return matmul(self.norm(x), transpose(self.wte.weights["embeddings"]))

@@ -147,6 +147,13 @@ def _counted(constructor: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
+def steps_of(ids: Tensor) -> int:
+    """How many steps ids of shape (batch, steps) have; raises ShapeError for another shape."""
+    if ids.ndim != 2:
+        raise ShapeError(f"the model takes ids of shape (batch, steps), not {ids.shape}: one text is ids[None].")
+    return int(ids.shape[1])
+
+
 def numbers(start: int, count: int, most: int, like: Tensor) -> Tensor:
     """start … start + count - 1, on a tensor's device: the rows of a table of `most` positions for these steps."""
     if start + count > most:

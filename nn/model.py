@@ -72,9 +72,15 @@ class Model(Trained):
         self._outputs_named = [*outputs] if isinstance(outputs, dict) else []
 
     def __call__(
-        self, x: Any, *, training: bool | None = None, generator: numpy.random.Generator | None = None, **others: Any
-    ) -> Any:
-        """The output for a batch, on the tape; others: what the `call` of a class of one's own takes besides."""
+        self, x: Any, *further: Any, training: bool | None = None, generator: numpy.random.Generator | None = None,
+        **others: Any,
+    ) -> Any:  # fmt: skip
+        """The output for a batch, on the tape; further, others: what else the `call` of a class of one's own takes."""
+        if further:
+            names = self.parts[0]._further if hasattr(type(self), "call") else ()
+            if len(further) > len(names):
+                raise UsageError(f"{self.name}: {type(self).__name__} is called on x{', '.join(('', *names))}.")
+            others |= zip(names, further, strict=False)
         if not others:
             return super().__call__(x, training=training, generator=generator)
         if not hasattr(type(self), "call"):

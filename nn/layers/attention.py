@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from ...checks import number, whole
-from ...engine.tensor import Tensor
+from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError
 from ...ops.activation import softmax
 from ...ops.arithmetic import where
@@ -93,23 +93,29 @@ class MultiHeadAttention(Layer):
         past: Past | None = None,
     ) -> Tensor:
         """past: keys and values of the steps before, which these come behind; a list that takes theirs, too."""
+        value, key, attention_mask = (
+            each if each is None or isinstance(each, Tensor) else tensor(each, device=x.device)
+            for each in (value, key, attention_mask)
+        )
         value = x if value is None else value
         key = value if key is None else key
         q, k, v = (self._heads(weights, name, each) for name, each in (("query", x), ("key", key), ("value", value)))
+        first = past[0][0].shape[2] if past else 0  # the first query's place among the keys
         if past is not None:
             if past:
                 k, v = (concatenate([before, new], axis=2) for before, new in zip(past[0], (k, v), strict=True))
             past[:] = [(k, v)]
         counts = attention_mask if mask is None or value is not x else _both(attention_mask, mask)
+        if counts is not None:
+            self._check_mask(counts.shape, (len(q), self.num_heads, q.shape[2], k.shape[2]))
         rate = self.dropout if training else 0.0
-        if rate or (counts is not None and counts.ndim > 2):
-            y = self._whole(q, k, v, counts, use_causal_mask, rate, generator)
+        aligned = not use_causal_mask or k.shape[2] == first + q.shape[2]
+        if rate or not aligned or (counts is not None and counts.ndim > 2):
+            y = self._whole(q, k, v, counts, first if use_causal_mask else None, rate, generator)
         elif counts is None:
             y = attention(q, k, v, causal=use_causal_mask)
         else:
-            counts = counts.reshape(len(counts), 1, -1)
-            if counts.dtype.kind in "iu":  # else all would be computed as wide as these integers
-                counts = counts.astype(q.dtype)
+            counts = (counts.reshape(len(counts), 1, -1) != 0).astype(q.dtype)
             y = masked_attention(q, k, v, counts, causal=use_causal_mask)
         rows = y.transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1)
         kernel = weights["output_kernel"].reshape(-1, x.shape[-1])
@@ -118,13 +124,24 @@ class MultiHeadAttention(Layer):
     def _heads(self, weights: Weights, name: str, x: Tensor) -> Tensor:
         """x's queries, keys or values: (batch, heads, steps, size)."""
         kernel = weights[f"{name}_kernel"]
-        if x.shape[-1] != kernel.shape[0]:
+        if x.ndim != 3 or x.shape[-1] != kernel.shape[0]:
             raise ShapeError(
-                f"{self.name}: the {name} has shape {x.shape}; its width is {kernel.shape[0]}, the query's."
+                f"{self.name}: the {name} has shape {x.shape}; it is (batch, steps, {kernel.shape[0]}), as wide as the "
+                "query."
             )
         flat = kernel.reshape(kernel.shape[0], -1)
         rows = affine(x, flat, weights[f"{name}_bias"].reshape(-1)) if self.use_bias else matmul(x, flat)
         return rows.reshape(*x.shape[:2], *kernel.shape[1:]).transpose(0, 2, 1, 3)
+
+    def _check_mask(self, shape: Shape, sizes: Shape) -> None:
+        batch, heads, queries, keys = sizes
+        for fits in ((batch, keys), (batch, queries, keys), (batch, heads, queries, keys)):
+            if len(shape) == len(fits) and all(n in (1, m) for n, m in zip(shape, fits, strict=True)):
+                return
+        raise ShapeError(
+            f"{self.name}: a mask of shape {shape} for {heads} heads with {queries} queries and {keys} keys each: it "
+            f"is ({batch}, {keys}), ({batch}, {queries}, {keys}) or ({batch}, {heads}, {queries}, {keys})."
+        )
 
     def _whole(
         self,
@@ -132,15 +149,17 @@ class MultiHeadAttention(Layer):
         k: Tensor,
         v: Tensor,
         mask: Tensor | None,
-        causal: bool,
+        first: int | None,
         rate: float,
         generator: numpy.random.Generator | None,
     ) -> Tensor:
-        """With the weights of all queries and keys, as dropout and masks of queries want them."""
+        """With the weights of all queries and keys, as dropout and masks of queries want them. first: of a causal
+        attention, the first query's place among the keys.
+        """
         scores = matmul(q * (1 / math.sqrt(self.key_dim)), k.transpose(0, 1, 3, 2))
         seen = None if mask is None else _of_each_query(mask) != 0
-        if causal:
-            lower = Tensor(numpy.tri(q.shape[2], k.shape[2], k.shape[2] - q.shape[2], dtype=bool))
+        if first is not None:
+            lower = Tensor(numpy.tri(q.shape[2], k.shape[2], first, dtype=bool))
             lower = lower if q.device == "cpu" else lower.to(q.device)
             seen = lower if seen is None else logical_and(seen, lower)
         least = -6e4 if scores.dtype.itemsize < 4 else -1e30

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chalkgrad.errors import DataError, UsageError
+from chalkgrad.errors import DataError, ShapeError, UsageError
 from chalkgrad.models import GPT
 from chalkgrad.models.generation import drawn
 from chalkgrad.nn import ahead
@@ -58,6 +58,9 @@ def test_they_are_drawn_by_their_probabilities():
     np.testing.assert_allclose(shares(top_k=2), [0.625, 0.375, 0, 0], atol=0.03)
     np.testing.assert_allclose(shares(top_p=0.7), [0.625, 0.375, 0, 0], atol=0.03)
     cold = np.array([0.25, 0.09, 0.0225, 0.0025])
+    assert shares(temperature=1e-310)[0] == 1
+    with pytest.raises(DataError, match="not finite"):
+        drawn(np.array([0.0, np.nan]), 0.0, None, None, generator)
     np.testing.assert_allclose(shares(temperature=0.5), cold / cold.sum(), atol=0.03)
 
 
@@ -65,6 +68,9 @@ def test_they_are_drawn_by_their_probabilities():
     ("ids", "options", "error", "text"),
     [
         ([], {}, DataError, "the prompt is empty"),
+        ([1.5], {}, DataError, "whole numbers"),
+        ("to be", {}, DataError, "'to be'"),
+        ([[1, 2]], {}, DataError, "one sequence"),
         ([3, 20], {}, DataError, "the token 20 in place 1 is none of the model's 0 … 19"),
         ([1], {"temperature": -1}, UsageError, "temperature"),
         ([1], {"top_k": 0}, UsageError, "top_k"),
@@ -82,3 +88,8 @@ def test_small_products_are_on_one_thread(model):
         pytest.skip("NumPy's BLAS is another")
     assert ahead.alone(model, (12, 16)) is not ahead.NOTHING
     assert ahead.alone(model, (1 << 17, 16)) is ahead.NOTHING
+
+
+def test_one_text_without_a_batch_is_named(model):
+    with pytest.raises(ShapeError, match=r"\(batch, steps\), not \(2,\)"):
+        model(np.array([1, 2]))

@@ -17,7 +17,8 @@ QUERIES[..., 0] = True
 @pytest.mark.parametrize(
     ("given", "options"),
     [((X, Z), {}), ((X, X), {"use_causal_mask": True}), ((X, Z), {"attention_mask": QUERIES}), ((X, Z, Z[::-1]), {}),
-     ((X, X), {"use_causal_mask": True, "attention_mask": QUERIES[..., :5]})],
+     ((X, X), {"use_causal_mask": True, "attention_mask": QUERIES[..., :5]}),
+     ((X, Z), {"use_causal_mask": True}), ((Z, X, Z[:, 2:]), {"use_causal_mask": True})],
 )  # fmt: skip
 def test_it_is_kerass(keras, given, options):
     theirs = keras.layers.MultiHeadAttention(3, 4)
@@ -37,6 +38,14 @@ def test_a_mask_of_keys_is_one_of_each_query():
     by_keys = layer(X, attention_mask=cg.tensor(counts))
     by_queries = layer(X, attention_mask=cg.tensor(np.repeat(counts[:, None], 5, 1)))
     np.testing.assert_allclose(by_keys.numpy(), by_queries.numpy(), atol=1e-6)
+
+
+def test_what_is_not_0_counts_wholly():
+    layer = cg.layers.MultiHeadAttention(2, 3)
+    counts = np.array([[3, 0.5, 0, -1, 1]] * 2)
+    expected = layer(X, attention_mask=counts != 0).numpy()
+    for mask in (counts, counts.tolist(), np.repeat(counts[:, None], 5, 1)):
+        np.testing.assert_allclose(layer(X, attention_mask=mask).numpy(), expected, atol=1e-6)
 
 
 def test_steps_that_do_not_count_are_not_looked_at():
@@ -60,5 +69,7 @@ def test_what_is_refused():
     layer = cg.layers.MultiHeadAttention(2, 3)
     with pytest.raises(ShapeError, match=r"the key has shape \(2, 7, 5\)"):
         layer(X, value=cg.tensor(Z[..., :5]))
+    with pytest.raises(ShapeError, match=r"a mask of shape \(2, 1, 3, 3\) for 2 heads with 5 queries and 7 keys"):
+        layer(X, Z, attention_mask=np.ones((2, 1, 3, 3)))
     with pytest.raises(ShapeError, match=r"\(batch, steps, width\)"):
         cg.layers.MultiHeadAttention(2, 3)(X[0])
