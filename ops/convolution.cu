@@ -17,16 +17,19 @@
 #define SUM REAL
 #endif
 
-#define TILE_M 64       // rows of the product that a block computes
-#define TILE_N 32       // columns of it
+#define TILE_M 128      // rows of the product that a block computes
+#define TILE_N 32       // columns of it; half as many for few filters
 #define TILE_K 16       // terms of the sum that are in shared memory at a time
-#define THREADS 128     // of a block: each computes 4 rows of 4 columns; for channels by themselves, one element
+#define THREADS 128     // of a block; for channels by themselves, each computes one element
+#define CELL 4          // windows whose greatest is taken where pooling follows
 #ifndef MANY
 #define MANY 512        // of a block of `kernel_correlation`
 #endif
+#define RUN (16 / int(sizeof(REAL)))  // elements that a thread moves at a time
 #define SUM_COLUMNS 32  // channels of a block of `kernel_correlation_apart`: threadIdx.x
 #define SUM_ROWS 8      // the same: threadIdx.y
 
+#define INFINITE (1.0 / 0.0)
 #define NOWHERE (-(1 << 30))  // a row or column outside of every map, also after another one is added
 
 #define WINDOWS                                                                                                   \
@@ -121,71 +124,114 @@ struct OverPlaces {
           step(digits_of(by, g.size_x, channels)) {}
     __device__ __forceinline__ Point point() const { return at_place(g, now); }
     __device__ __forceinline__ void advance() { now.add(step, g.size_x, channels); }
+    __device__ __forceinline__ void next() { now.add({0, 0, 1}, g.size_x, channels); }
 };
 
-struct OverRows {
-    unsigned now, step;
-    __device__ OverRows(unsigned width, int first, int by) : now(first * width), step(by * width) {}
-    __device__ __forceinline__ Point point() const { return {0, 0, now}; }
-    __device__ __forceinline__ void advance() { now += step; }
-};
+// One thread's elements of a panel, TILE_K × WIDTH of a matrix with rows, on their way to shared memory: a warp reads
+// along the width.
+template <int WIDTH> struct RowPanel {
+    static constexpr int STEP = THREADS / WIDTH, MOVING = TILE_K / STEP;
+    const REAL* x;
+    unsigned pitch;
+    int k, end;
+    bool there;
+    REAL values[MOVING];
 
-// One thread's elements of a panel, TILE_K × WIDTH of an operand, on their way to shared memory. With FIXED = 1 a warp
-// reads along the width, else 8 terms for each of 4 places across.
-template <class Terms, int WIDTH, int FIXED> struct Panel {
-    static constexpr int MOVING = WIDTH * TILE_K / THREADS / FIXED, ACROSS = WIDTH / FIXED, STEP = TILE_K / MOVING;
-    const REAL* map;
-    int height, width, k, end;
-    Terms terms;
-    Point fixed[FIXED];
-    REAL values[FIXED][MOVING];
+    static __device__ int across() { return threadIdx.x % WIDTH; }
+    static __device__ int first_term() { return threadIdx.x / WIDTH; }
 
-    static __device__ int across() { return FIXED == 1 ? threadIdx.x % WIDTH : threadIdx.x / STEP; }
-    static __device__ int first_term() { return FIXED == 1 ? threadIdx.x / WIDTH : threadIdx.x % STEP; }
-
-    // place: of an element across, counted from the operand's first, the point; all of them have one below `count`.
-    template <class Across>
-    __device__ Panel(
-        const REAL* map, int height, int width, const Terms& terms, int begin, int end, int first, int count,
-        Across place)
-        : map(map), height(height), width(width), k(begin + first_term()), end(end), terms(terms) {
-#pragma unroll
-        for (int f = 0; f < FIXED; ++f) {
-            int c = first + across() + f * ACROSS;
-            fixed[f] = c < count ? place(c) : Point{NOWHERE, 0, 0};
-        }
-    }
+    // Of the columns from `first` on there are `count`, of the rows `end`.
+    __device__ RowPanel(const REAL* x, unsigned pitch, int end, int first, int count)
+        : x(x + first + across() + first_term() * pitch), pitch(pitch), k(first_term()), end(end),
+          there(first + across() < count) {}
 
     __device__ __forceinline__ void load() {
 #pragma unroll
         for (int v = 0; v < MOVING; ++v) {
-            Point at = terms.point();
-            if (k >= end) at.y = NOWHERE;
-#pragma unroll
-            for (int f = 0; f < FIXED; ++f) {
-                values[f][v] = inside(height, width, fixed[f], at) ? map[fixed[f].at + at.at] : REAL(0);
-            }
-            terms.advance(), k += STEP;
+            values[v] = there && k < end ? *x : REAL(0);
+            x += STEP * pitch, k += STEP;
         }
     }
 
-    __device__ __forceinline__ void store(REAL (*tile)[WIDTH + 4]) const {  // 8 rows of 4 lie in 32 different banks
+    __device__ __forceinline__ void store(REAL (*tile)[WIDTH + 4]) const {
 #pragma unroll
-        for (int v = 0; v < MOVING; ++v)
-#pragma unroll
-            for (int f = 0; f < FIXED; ++f) tile[first_term() + v * STEP][across() + f * ACROSS] = values[f][v];
+        for (int v = 0; v < MOVING; ++v) tile[first_term() + v * STEP][across()] = values[v];
     }
 };
 
-template <int N> __device__ __forceinline__ int row_of_thread() { return threadIdx.x / (N / 4) * 4; }
-template <int N> __device__ __forceinline__ int column_of_thread() { return threadIdx.x % (N / 4) * 4; }
+// The same of a matrix whose elements are gathered from maps: RUN terms next to each other for each of some places
+// across. Two threads read 32 bytes at a place; what a warp then writes lies in different banks.
+template <class Terms, int WIDTH> struct Panel {
+    static constexpr int RUNS = TILE_K / RUN, BESIDE = RUNS / 2, ACROSS = 16 * (THREADS / 32 / BESIDE),
+                         PLACES = WIDTH > ACROSS ? WIDTH / ACROSS : 1;
+    const REAL* map;
+    int height, width, k, end;
+    bool runs;
+    Terms terms;
+    Point fixed[PLACES];
+    Run<REAL, RUN> values[PLACES];
 
-// sums[i][j] = Σ over `terms` of left and right, at row_of_thread() + i and column_of_thread() + j of a tile of M × N.
-template <int M, int N, class Left, class Right>
-__device__ __forceinline__ void multiply(Left& left, Right& right, int terms, SUM (&sums)[4][4]) {
-    __shared__ __align__(16) REAL tile_left[2][TILE_K][M + 4];
+    static __device__ int across() { return threadIdx.x % 32 / 2 + threadIdx.x / 32 / BESIDE * 16; }
+    static __device__ int first_term() { return (threadIdx.x / 32 % BESIDE * 2 + threadIdx.x % 2) * RUN; }
+
+    // place: of an element across, counted from the operand's first, the point; all of them have one below `count`.
+    // each: as many terms as always lie next to each other.
+    template <class Across>
+    __device__ Panel(
+        const REAL* map, int height, int width, const Terms& terms, int each, int end, int first, int count,
+        Across place)
+        : map(map), height(height), width(width), k(first_term()), end(end),
+          runs(each % RUN == 0 && begins_run<RUN>(map)), terms(terms) {
+#pragma unroll
+        for (int f = 0; f < PLACES; ++f) {
+            int c = across() + f * ACROSS;
+            fixed[f] = c < WIDTH && first + c < count ? place(first + c) : Point{NOWHERE, 0, 0};
+        }
+    }
+
+    __device__ __forceinline__ void load() {
+        Terms each = terms;
+#pragma unroll
+        for (int e = 0; e < RUN; ++e) {
+            Point at = each.point();
+            if (k + e >= end) at.y = NOWHERE;
+#pragma unroll
+            for (int f = 0; f < PLACES; ++f) {
+                bool there = inside(height, width, fixed[f], at);
+                const REAL* from = map + (fixed[f].at + at.at);
+                if (runs)
+                    values[f] = there ? *reinterpret_cast<const Run<REAL, RUN>*>(from) : Run<REAL, RUN>{};
+                else
+                    values[f].x[e] = there ? *from : REAL(0);
+            }
+            if (runs) break;
+            each.next();
+        }
+        terms.advance(), k += TILE_K;
+    }
+
+    __device__ __forceinline__ void store(REAL (*tile)[WIDTH + 4]) const {
+#pragma unroll
+        for (int f = 0; f < PLACES; ++f)
+#pragma unroll
+            for (int e = 0; e < RUN; ++e)
+                if (WIDTH >= ACROSS || across() < WIDTH) tile[first_term() + e][across() + f * ACROSS] = values[f].x[e];
+    }
+};
+
+// The rows and columns of a tile of TILE_M × N that a thread computes: HEIGHT · 4, from row() and column() on.
+template <int N> struct Part {
+    static constexpr int HEIGHT = TILE_M * N / 4 / THREADS;
+    static __device__ __forceinline__ int row() { return threadIdx.x / (N / 4) * HEIGHT; }
+    static __device__ __forceinline__ int column() { return threadIdx.x % (N / 4) * 4; }
+};
+
+// sums[i][j] = Σ over `terms` of left and right, at the thread's row i and column j.
+template <int N, class Left, class Right>
+__device__ __forceinline__ void multiply(Left& left, Right& right, int terms, SUM (&sums)[Part<N>::HEIGHT][4]) {
+    __shared__ __align__(16) REAL tile_left[2][TILE_K][TILE_M + 4];
     __shared__ __align__(16) REAL tile_right[2][TILE_K][N + 4];
-    int row = row_of_thread<N>(), column = column_of_thread<N>();
+    int row = Part<N>::row(), column = Part<N>::column();
     if (terms > 0) left.load(), right.load();
     // Tiles take turns in two buffers, so that one barrier does: whoever is past it has left the other buffer.
     for (int turn = 0; terms > 0; terms -= TILE_K, turn ^= 1) {
@@ -194,13 +240,20 @@ __device__ __forceinline__ void multiply(Left& left, Right& right, int terms, SU
         __syncthreads();
         if (terms > TILE_K) left.load(), right.load();
 #pragma unroll
-        for (int term = 0; term < TILE_K; ++term) {  // past the end are zeros
-            Four x = *reinterpret_cast<const Four*>(&tile_left[turn][term][row]);
-            Four y = *reinterpret_cast<const Four*>(&tile_right[turn][term][column]);
+        for (int first = 0; first < TILE_K; first += 4) {
+            if (first >= terms) break;
 #pragma unroll
-            for (int i = 0; i < 4; ++i)
+            for (int term = first; term < first + 4; ++term) {  // past the end are zeros
+                Four y = *reinterpret_cast<const Four*>(&tile_right[turn][term][column]);
 #pragma unroll
-                for (int j = 0; j < 4; ++j) sums[i][j] += SUM(x.x[i]) * SUM(y.x[j]);
+                for (int i = 0; i < Part<N>::HEIGHT; i += 4) {
+                    Four x = *reinterpret_cast<const Four*>(&tile_left[turn][term][row + i]);
+#pragma unroll
+                    for (int f = 0; f < 4; ++f)
+#pragma unroll
+                        for (int j = 0; j < 4; ++j) sums[i + f][j] += SUM(x.x[f]) * SUM(y.x[j]);
+                }
+            }
         }
     }
 }
@@ -239,6 +292,7 @@ struct OverKernel {
         return {0, 0, unsigned(a * size_x + b) * kernel + places.now.inner};
     }
     __device__ __forceinline__ void advance() { places.advance(); }
+    __device__ __forceinline__ void next() { places.next(); }
 };
 
 // A sum with its bias, where there is one.
@@ -246,35 +300,73 @@ __device__ __forceinline__ REAL shifted(SUM sum, const REAL* bias, int channel) 
     return REAL(bias ? sum + SUM(bias[channel]) : sum);
 }
 
-template <int M, int N>
+// Up to 4 numbers next to each other; whole: there are 4, and they begin where 16 bytes do.
+__device__ __forceinline__ void write(REAL* to, const Four& values, int count, bool whole) {
+    if (whole && count > 0) *reinterpret_cast<Four*>(to) = values;
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+        if (!whole && j < count) to[j] = values.x[j];
+}
+
+// With POOLED, y takes the greatest of each CELL windows, pool_x beside each other, and above 0 with relu; the bits of
+// places tell which of them are as great (none, where relu lets nothing through). places may be null.
+template <int N, bool POOLED>
 __device__ __forceinline__ void convolve(
-    const REAL* x, const REAL* w, const REAL* bias, REAL* y, const Windows& g) {
-    int each = g.channels / g.groups, m = g.batch * g.rows * g.columns, n = g.filters / g.groups;
-    int first = blockIdx.x * M, first_column = blockIdx.y * N, terms = g.size_y * g.size_x * each;
-    const REAL* of_group = w + blockIdx.z * n;
+    const REAL* x, const REAL* w, const REAL* bias, REAL* y, unsigned char* places, int relu, int pool_x,
+    const Windows& g) {
+    constexpr int HEIGHT = Part<N>::HEIGHT, EACH = POOLED ? CELL : 1;
+    int each = g.channels / g.groups, n = g.filters / g.groups, terms = g.size_y * g.size_x * each;
+    int pool_y = EACH / pool_x, rows = g.rows / pool_y, columns = g.columns / pool_x;
+    int m = g.batch * rows * columns * EACH, first = blockIdx.x * TILE_M, first_column = blockIdx.y * N;
 
-    using Left = Panel<OverPlaces, M, 4>;
-    using Right = Panel<OverRows, N, 1>;
-    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), Left::STEP), 0, terms, first,
-              m, [&](int c) { return at_window(g, digits_of(c, g.rows, g.columns)); });
-    Right right(of_group, 1, 1, OverRows(g.filters, Right::first_term(), Right::STEP), 0, terms, first_column, n,
-                [&](int c) { return Point{0, 0, unsigned(c)}; });
-    SUM sums[4][4] = {};
-    multiply<M, N>(left, right, terms, sums);
+    using Left = Panel<OverPlaces, TILE_M>;
+    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), TILE_K), each, terms, first, m,
+              [&](int c) {
+                  Digits at = digits_of(c / EACH, rows, columns);
+                  int place = c % EACH;
+                  return at_window(g, {at.outer, at.middle * pool_y + place / pool_x, at.inner * pool_x + place % pool_x});
+              });
+    RowPanel<N> right(w + blockIdx.z * n, g.filters, terms, first_column, n);
+    SUM sums[HEIGHT][4] = {};
+    multiply<N>(left, right, terms, sums);
 
-    int row = first + row_of_thread<N>(), column = first_column + column_of_thread<N>();
+    int row = first + Part<N>::row(), column = first_column + Part<N>::column(), filter = blockIdx.z * n + column;
+    bool whole = n % 4 == 0 && begins_run<4>(y);
+    int count = n - column;
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < HEIGHT; i += EACH) {
+        if (row + i >= m) break;
+        Four most;
+        unsigned char equal[4] = {};
 #pragma unroll
-        for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n) {
-                int filter = blockIdx.z * n + column + j;
-                y[unsigned(row + i) * g.filters + filter] = shifted(sums[i][j], bias, filter);
+        for (int j = 0; j < 4; ++j) {
+            const REAL* shift = j < count ? bias : nullptr;
+            if (!POOLED) {
+                most.x[j] = shifted(sums[i][j], shift, filter + j);
+                continue;
             }
+            most.x[j] = relu ? REAL(0) : REAL(-INFINITE);
+            REAL values[EACH];
+#pragma unroll
+            for (int f = 0; f < EACH; ++f) {
+                values[f] = shifted(sums[i + f][j], shift, filter + j);
+                if (values[f] > most.x[j] || values[f] != values[f]) most.x[j] = values[f];  // a NaN stays
+            }
+#pragma unroll
+            for (int f = 0; f < EACH; ++f)
+                if (values[f] == most.x[j] && (!relu || most.x[j] > 0)) equal[j] |= 1 << f;
+        }
+        unsigned to = unsigned((row + i) / EACH) * g.filters + filter;
+        write(y + to, most, count, whole);
+        if (POOLED && places)
+#pragma unroll
+            for (int j = 0; j < 4; ++j)
+                if (j < count) places[to + j] = equal[j];
+    }
 }
 
 // Elements of x that the same places in windows lie over are computed together.
-template <int M, int N>
+template <int N>
 __device__ __forceinline__ void convolve_back(
     const REAL* y, const REAL* w, const REAL* bias, REAL* x, const Windows& g) {
     int group = blockIdx.z % g.groups, phase = blockIdx.z / g.groups;
@@ -284,28 +376,33 @@ __device__ __forceinline__ void convolve_back(
     Windows h = {g.batch, g.rows, g.columns, g.filters, down.count, along.count, g.channels, max(down.size, 1),
                  max(along.size, 1), 1, 1, -down.step, -along.step, -down.begin, -along.begin, g.groups};
     int each = g.filters / g.groups, m = h.batch * h.rows * h.columns, n = g.channels / g.groups;
-    int first = blockIdx.x * M, first_column = blockIdx.y * N, terms = down.size * along.size * each;
+    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * N, terms = down.size * along.size * each;
     if (first >= m) return;
 
-    using Left = Panel<OverPlaces, M, 4>;
-    using Right = Panel<OverKernel, N, 2>;
-    Left left(y + group * each, h.height, h.width, OverPlaces(h, Left::first_term(), Left::STEP), 0, terms, first, m,
+    using Left = Panel<OverPlaces, TILE_M>;
+    using Right = Panel<OverKernel, N>;
+    Left left(y + group * each, h.height, h.width, OverPlaces(h, Left::first_term(), TILE_K), each, terms, first, m,
               [&](int c) { return at_window(h, digits_of(c, h.rows, h.columns)); });
     Right right(w + group * each, 1, 1,
-                OverKernel(OverPlaces(h, Right::first_term(), Right::STEP), down, along, g.size_x, n * g.filters), 0,
-                terms, first_column, n, [&](int c) { return Point{0, 0, unsigned(c) * g.filters}; });
-    SUM sums[4][4] = {};
-    multiply<M, N>(left, right, terms, sums);
+                OverKernel(OverPlaces(h, Right::first_term(), TILE_K), down, along, g.size_x, n * g.filters),
+                g.filters % RUN ? 1 : each, terms, first_column, n,
+                [&](int c) { return Point{0, 0, unsigned(c) * g.filters}; });
+    SUM sums[Part<N>::HEIGHT][4] = {};
+    multiply<N>(left, right, terms, sums);
 
-    int row = first + row_of_thread<N>(), column = first_column + column_of_thread<N>();
+    int row = first + Part<N>::row(), column = first_column + Part<N>::column(), channel = group * n + column;
+    bool whole = n % 4 == 0 && begins_run<4>(x);
+    int count = n - column;
+    Digits at = digits_of(row, h.rows, h.columns);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        Digits at = digits_of(row + i, h.rows, h.columns);
+    for (int i = 0; i < Part<N>::HEIGHT; ++i) {
+        if (row + i >= m) break;
         unsigned line = unsigned(at.outer) * g.height + down.first + at.middle * g.stride_y;
-        REAL* to = x + (line * g.width + along.first + at.inner * g.stride_x) * g.channels + group * n;
+        Four values;
 #pragma unroll
-        for (int j = 0; j < 4; ++j)
-            if (row + i < m && column + j < n) to[column + j] = shifted(sums[i][j], bias, group * n + column + j);
+        for (int j = 0; j < 4; ++j) values.x[j] = shifted(sums[i][j], j < count ? bias : nullptr, channel + j);
+        write(x + ((line * g.width + along.first + at.inner * g.stride_x) * g.channels + channel), values, count, whole);
+        at.add({0, 0, 1}, h.rows, h.columns);
     }
 }
 
@@ -313,13 +410,13 @@ __device__ __forceinline__ void convolve_back(
 // one run of places and one of filters each. The threads fall into groups, each of which takes its share of a panel's
 // windows and all numbers of the tile, HEIGHT · 4 a thread; at the end the groups' sums are added, half to half.
 template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
-    static constexpr int RUN = 16 / sizeof(REAL), RIGHT = RUN * N / M, PANEL = RUN * MANY / M, QUADS = M * N / 4,
+    static constexpr int RIGHT = RUN * N / M, PANEL = RUN * MANY / M, QUADS = M * N / 4,
                          GROUP = QUADS / HEIGHT, GROUPS = MANY / GROUP, LANES = MANY > QUADS ? MANY / QUADS : 1,
                          LEFT_ROW = M + 4, RIGHT_ROW = N + 4, PANELS = 2 * PANEL * (LEFT_ROW + RIGHT_ROW),
                          SUMS = M * N * GROUPS / 2,
                          ROOM = PANELS * sizeof(REAL) > SUMS * sizeof(SUM) ? PANELS : SUMS * sizeof(SUM) / sizeof(REAL);
 
-    static_assert(GROUPS > 1);
+    static_assert(GROUPS > 1 && PANEL % GROUPS == 0);
 
     static __device__ __forceinline__ void run(
         const REAL* x, const REAL* y, REAL* w, REAL* sums_of_y, SUM* partial, unsigned* arrived, int split,
@@ -387,7 +484,8 @@ template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
             __syncthreads();
             if (end - at > PANEL) load(at + PANEL);
 #pragma unroll
-            for (int k = of; k < PANEL; k += GROUPS) {  // past the end are zeros
+            for (int step = 0; step < PANEL / GROUPS; ++step) {  // past the end are zeros
+                int k = of + step * GROUPS;
                 Four b = *reinterpret_cast<const Four*>(rights + k * RIGHT_ROW + along);
 #pragma unroll
                 for (int i = 0; i < HEIGHT; i += 4) {
@@ -469,32 +567,46 @@ __device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * bloc
 
 }  // namespace
 
-// Grid (⌈batch · rows · columns / M⌉, ⌈filters / groups / N⌉, groups), block THREADS. M × N is TILE_M × TILE_N, or
-// 2 TILE_M × TILE_N / 2 for few filters.
+// Grid (⌈batch · rows · columns / TILE_M⌉, ⌈filters / groups / N⌉, groups), block THREADS. N is TILE_N, or half of it
+// for few filters.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     WINDOWS) {
-    convolve<TILE_M, TILE_N>(x, w, bias, y, THESE_WINDOWS);
+    convolve<TILE_N, false>(x, w, bias, y, nullptr, 0, 1, THESE_WINDOWS);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) convolution_few(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     WINDOWS) {
-    convolve<2 * TILE_M, TILE_N / 2>(x, w, bias, y, THESE_WINDOWS);
+    convolve<TILE_N / 2, false>(x, w, bias, y, nullptr, 0, 1, THESE_WINDOWS);
 }
 
-// Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / M⌉, ⌈channels / groups / N⌉, groups · stride_y · stride_x),
-// block THREADS. M and N are as for the convolution.
+// The same, and the greatest of each CELL windows alone: grid (⌈batch · cells · CELL / TILE_M⌉, …, groups), of which there are
+// rows / (CELL / pool_x) times columns / pool_x; what is left over at the ends belongs to none.
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_pool(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
+    convolve<TILE_N, true>(x, w, bias, y, places, relu, pool_x, THESE_WINDOWS);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_pool_few(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
+    convolve<TILE_N / 2, true>(x, w, bias, y, places, relu, pool_x, THESE_WINDOWS);
+}
+
+// Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / TILE_M⌉, ⌈channels / groups / N⌉,
+// groups · stride_y · stride_x), block THREADS. N is as for the convolution.
 extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution(
     const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
     WINDOWS) {
-    convolve_back<TILE_M, TILE_N>(y, w, bias, x, THESE_WINDOWS);
+    convolve_back<TILE_N>(y, w, bias, x, THESE_WINDOWS);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_few(
     const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
     WINDOWS) {
-    convolve_back<2 * TILE_M, TILE_N / 2>(y, w, bias, x, THESE_WINDOWS);
+    convolve_back<TILE_N / 2>(y, w, bias, x, THESE_WINDOWS);
 }
 
 // Grid (⌈rows / M⌉, ⌈filters / groups / N⌉, groups · split), block MANY; there are size_y · size_x · channels / groups

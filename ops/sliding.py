@@ -18,7 +18,7 @@ from .windows import Lengths, Padding, output_lengths
 
 CONVOLUTION = source(Path(__file__).with_name("convolution.cu"))
 POOLING = source(Path(__file__).with_name("pooling.cu"), contracted=False)
-TILE_M, TILE_N, THREADS, MANY = 64, 32, 128, 512
+TILE_M, TILE_N, THREADS, MANY = 128, 32, 128, 512
 SUM_COLUMNS, SUM_ROWS = 32, 8
 """As in the sources."""
 TILES = (64, 32), (16, 16)
@@ -124,7 +124,7 @@ def transposed_convolution(
 def _tiled(name: str, rows: int, columns: int) -> tuple[str, tuple[int, int]]:
     """The kernel, and its tiles of a product with so many rows and columns: narrow ones where less of them is empty."""
     if _whole(columns, TILE_N // 2) < _whole(columns, TILE_N):
-        return f"{name}_few", (-(-rows // (2 * TILE_M)), -(-columns // (TILE_N // 2)))
+        return f"{name}_few", (-(-rows // TILE_M), -(-columns // (TILE_N // 2)))
     return name, (-(-rows // TILE_M), -(-columns // TILE_N))
 
 

@@ -84,6 +84,8 @@ def test_a_barrier_or_fence_left_out_is_a_race(file, number):
         (LINALG, "column < width && term < end;", "column <= width && term <= end;", "heap-buffer-overflow"),
         (UPDATE, "i < size;", "i <= size;", "heap-buffer-overflow"),
         (SHAPE, "width % 4 == 0 && begins_run(x)", "true", "misaligned address"),
+        (CONVOLUTION, "each % RUN == 0 && begins_run<RUN>(map)", "each % RUN < RUN", "misaligned address"),
+        (CONVOLUTION, "n % 4 == 0 && begins_run<4>(y)", "true", "misaligned address"),
         (CONVOLUTION, "g.filters % RIGHT == 0 && begins_run<RIGHT>(y)", "true", "misaligned address"),
         (CONVOLUTION, "at + term_of_y < end ?", "true ?", "heap-buffer-overflow"),
         (POOLING, "sample >= g.batch", "sample > g.batch", "heap-buffer-overflow"),
