@@ -583,13 +583,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution_few(
 
 // The same, and the greatest of each CELL windows alone: grid (⌈batch · cells · CELL / TILE_M⌉, …, groups), of which there are
 // rows / (CELL / pool_x) times columns / pool_x; what is left over at the ends belongs to none.
-extern "C" __global__ void __launch_bounds__(THREADS) convolution_pool(
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_max_pool(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
     convolve<TILE_N, true>(x, w, bias, y, places, relu, pool_x, THESE_WINDOWS);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) convolution_pool_few(
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_max_pool_few(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
     convolve<TILE_N / 2, true>(x, w, bias, y, places, relu, pool_x, THESE_WINDOWS);

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy
 
+from ..engine.cuda.launch import CudaKernel
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
 from ..replay import calls
@@ -197,7 +198,10 @@ for _made in (correlation, convolution):
     _made.check(_check_correlated)
     _made.vjp("x", ONTO_WINDOWS.format(x="gx", y="gy", w="w"))(_to_input)
     _made.vjp("w", OVER_BATCH.format(x="x", y="gy", w="gw"))(_to_kernel)
-    _made.cuda(suits=sliding.convolves)(sliding.convolution)
+    _own = _made.cuda(suits=sliding.convolves)(sliding.convolution)
+    calls.WITH_GREATEST[_own.name] = CudaKernel(
+        f"{_own.name}_max_pool", sliding.convolution_max_pool, sliding.pools_after
+    )
     cores.by_samples(_made, cores.of_convolution, fast=cores.convolution, code=_correlated)
 
 

@@ -2,7 +2,8 @@
 //
 //   max_pool:        y[n, i, c] = max over a of x[n, i · stride + a - before, c]
 //   max_unpool:      v[n, r, c] = Σ over windows i over r of g[n, i, c] / (how often y[n, i, c] is in the window),
-//                    where x[n, r, c] = y[n, i, c]
+//                    where x[n, r, c] = y[n, i, c]; or by the places that max_pool kept: bit a of a window's byte is
+//                    set where x[n, i · stride + a, c] = y[n, i, c]
 //   average_pool:    y[n, i, c] = mean over a of x[n, i · stride + a - before, c]
 //   average_unpool:  x[n, r, c] = Σ over windows i over r of g[n, i, c] / (how many elements the window has)
 //
@@ -80,6 +81,10 @@ __device__ __forceinline__ bool begins_run(const REAL* x) {
     return reinterpret_cast<unsigned long long>(x) % alignof(Run<RUN>) == 0;
 }
 
+template <int N> struct alignas(N) Bytes {
+    unsigned char x[N];
+};
+
 template <int N> __device__ __forceinline__ Run<N> read(const REAL* x, unsigned at) {
     return *reinterpret_cast<const Run<N>*>(x + at);
 }
@@ -88,9 +93,10 @@ template <int N> __device__ __forceinline__ void write(REAL* x, unsigned at, con
     *reinterpret_cast<Run<N>*>(x + at) = values;
 }
 
-// Of N channels the greatest of each window.
+// Of N channels the greatest of each window, and where it is.
 template <int N>
-__device__ __forceinline__ void greatest(const REAL* x, REAL* y, int relu, const Windows& g) {
+__device__ __forceinline__ void greatest(
+    const REAL* x, REAL* y, unsigned char* places, int relu, const Windows& g) {
     unsigned runs = g.channels / N, count = g.batch * g.rows * g.columns * runs, step = gridDim.x * blockDim.x;
     for (unsigned n = blockIdx.x * blockDim.x + threadIdx.x; n < count; n += step) {
         unsigned c = n % runs * N, rest = n / runs, sample = rest / g.columns / g.rows;
@@ -99,14 +105,25 @@ __device__ __forceinline__ void greatest(const REAL* x, REAL* y, int relu, const
         Run<N> most;
 #pragma unroll
         for (int f = 0; f < N; ++f) most.x[f] = relu ? REAL(0) : REAL(-INFINITE);
+        Bytes<N> equal = {};
+        unsigned bit = 1;
         for (int i = down.begin; i < down.end; ++i)
-            for (int j = along.begin; j < along.end; ++j) {
+            for (int j = along.begin; j < along.end; ++j, bit <<= 1) {
                 Run<N> values = read<N>(x, ((sample * g.height + i) * g.width + j) * g.channels + c);
 #pragma unroll
-                for (int f = 0; f < N; ++f)  // a NaN stays
-                    if (values.x[f] > most.x[f] || values.x[f] != values.x[f]) most.x[f] = values.x[f];
+                for (int f = 0; f < N; ++f) {
+                    if (values.x[f] > most.x[f] || values.x[f] != values.x[f])  // a NaN stays
+                        most.x[f] = values.x[f], equal.x[f] = 0;
+                    equal.x[f] |= values.x[f] == most.x[f] ? bit : 0;
+                }
             }
         write<N>(y, n * N, most);
+        if (places) {
+#pragma unroll
+            for (int f = 0; f < N; ++f)
+                if (relu && !(most.x[f] > 0)) equal.x[f] = 0;
+            *reinterpret_cast<Bytes<N>*>(places + n * N) = equal;
+        }
     }
 }
 
@@ -114,7 +131,7 @@ __device__ __forceinline__ void greatest(const REAL* x, REAL* y, int relu, const
 // the next.
 template <int N>
 __device__ __forceinline__ void hand_out(
-    const REAL* gy, const REAL* x, const REAL* y, REAL* v, int relu, const Windows& g) {
+    const REAL* gy, const REAL* x, const REAL* y, const unsigned char* places, REAL* v, int relu, const Windows& g) {
     int down_cells = (g.height - 1 + g.before_y) / g.stride_y + 1;
     int along_cells = (g.width - 1 + g.before_x) / g.stride_x + 1;
     unsigned runs = g.channels / N, count = g.batch * down_cells * along_cells * runs, step = gridDim.x * blockDim.x;
@@ -130,8 +147,12 @@ __device__ __forceinline__ void hand_out(
         Run<N> share = {};
         if (some) {
             unsigned at = ((sample * g.rows + window_y) * g.columns + window_x) * g.channels + c;
-            Run<N> top = read<N>(y, at), given = read<N>(gy, at);
-            for (int i = down.begin; i < down.end; ++i)
+            Run<N> top = {}, given = read<N>(gy, at);
+            Bytes<N> kept = places ? *reinterpret_cast<const Bytes<N>*>(places + at) : Bytes<N>{};
+#pragma unroll
+            for (int f = 0; f < N; ++f) equal[f] = kept.x[f];
+            if (!places) top = read<N>(y, at);
+            for (int i = down.begin; i < (places ? 0 : down.end); ++i)
                 for (int j = along.begin; j < along.end; ++j, bit <<= 1) {
                     Run<N> values = read<N>(x, first + (i * g.width + j) * g.channels);
 #pragma unroll
@@ -159,14 +180,15 @@ __device__ __forceinline__ void hand_out(
 
 }  // namespace
 
-// With relu, 0 where that is greater. Where channels are a multiple of RUN, a thread computes as many at once.
+// With relu, 0 where that is greater. Where channels are a multiple of RUN, a thread computes as many at once. places
+// takes where in a window of at most 8 elements without a border the greatest are, with relu those above 0; it may be null.
 extern "C" __global__ void __launch_bounds__(THREADS, 8) max_pool(
-    const REAL* __restrict__ x, REAL* __restrict__ y, int relu, WINDOWS) {
+    const REAL* __restrict__ x, REAL* __restrict__ y, unsigned char* __restrict__ places, int relu, WINDOWS) {
     Windows g = THESE_WINDOWS;
-    if (g.channels % RUN == 0 && begins_run(x) && begins_run(y))
-        greatest<RUN>(x, y, relu, g);
+    if (g.channels % RUN == 0 && begins_run(x) && begins_run(y) && reinterpret_cast<unsigned long long>(places) % RUN == 0)
+        greatest<RUN>(x, y, places, relu, g);
     else
-        greatest<1>(x, y, relu, g);
+        greatest<1>(x, y, places, relu, g);
 }
 
 // With relu, windows whose y is not above 0 hand out nothing.
@@ -190,15 +212,17 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_unpool(
 }
 
 // The same for windows of at most 32 elements that do not overlap: each thread reads and writes what belongs to a
-// window of a channel, or of RUN channels, and what follows it up to the next.
+// window of a channel, or of RUN channels, and what follows it up to the next. With places, as `max_pool` kept them,
+// x and y may be null, and relu is 0.
 extern "C" __global__ void __launch_bounds__(THREADS, 8) max_unpool_apart(
-    const REAL* __restrict__ gy, const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ v, int relu,
-    WINDOWS) {
+    const REAL* __restrict__ gy, const REAL* __restrict__ x, const REAL* __restrict__ y,
+    const unsigned char* __restrict__ places, REAL* __restrict__ v, int relu, WINDOWS) {
     Windows g = THESE_WINDOWS;
-    if (g.channels % RUN == 0 && begins_run(gy) && begins_run(x) && begins_run(y) && begins_run(v))
-        hand_out<RUN>(gy, x, y, v, relu, g);
+    bool runs = begins_run(gy) && begins_run(x) && begins_run(y) && begins_run(v);
+    if (g.channels % RUN == 0 && runs && reinterpret_cast<unsigned long long>(places) % RUN == 0)
+        hand_out<RUN>(gy, x, y, places, v, relu, g);
     else
-        hand_out<1>(gy, x, y, v, relu, g);
+        hand_out<1>(gy, x, y, places, v, relu, g);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) average_pool(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 
 from ..engine.backend import Array, Namespace
+from ..engine.cuda.launch import CudaKernel
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
 from ..replay import calls
@@ -175,7 +176,8 @@ def _(xp, gv, x, y, size, stride, padding):
     return max_places.apply(xp, gv, x, y, size=size, stride=stride, padding=padding)
 
 
-calls.TO_GREATEST.add(max_unpool.cuda(suits=sliding.unpools)(sliding.max_unpool).name)
+_unpooling = max_unpool.cuda(suits=sliding.unpools)(sliding.max_unpool)
+calls.TO_GREATEST[_unpooling.name] = CudaKernel(_unpooling.name, sliding.hand_out, sliding.keeps)
 cores.by_samples(max_unpool, cores.of_maps, 3, cores.max_unpool, code=_handed)
 
 

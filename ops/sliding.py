@@ -25,6 +25,10 @@ TILES = (64, 32), (16, 16)
 """Numbers of a block of `kernel_correlation`, and of `kernel_correlation_few`."""
 PART = 256
 """Windows that are worth a block of their own, where a channel's sum goes over all of them."""
+CELL = 4
+"""Windows of a convolution whose greatest is taken in the same launch, as in the source."""
+BYTE = 8
+"""Places in a window that fit into a byte."""
 MASK = 32
 """Elements of a window that fit into the bits of a number."""
 MOST = 1 << 30
@@ -187,12 +191,59 @@ def _convolved(
 
 
 def max_pool(
-    gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None, relu: bool = False
-) -> Any:
-    """The greatest of each window; relu: but 0 where that is below it."""
+    gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None, relu: bool = False,
+    places: Any = None,
+) -> Any:  # fmt: skip
+    """The greatest of each window; relu: but 0 where that is below it. places: gets where that is, as `hand_out` takes
+    it."""
     out, windows = _windows(gpu, x, size, stride, padding, out)
     grid = _blocks(out.size, x.shape[-1], x.dtype)
-    return _launch(gpu, POOLING, "max_pool", grid, (x,), out, (numpy.int32(relu), *windows))
+    return _launch(gpu, POOLING, "max_pool", grid, (x,), out, (places, numpy.int32(relu), *windows))
+
+
+def keeps(x: Any, *, size: Lengths, stride: Lengths, padding: Padding, **_: Any) -> bool:
+    """Whether a byte holds where the greatest of each window is: few places, no border, and no window over another."""
+    apart = all(s >= k for s, k in zip(stride, size, strict=True))
+    return apart and math.prod(size) <= BYTE and not any(map(any, padding))
+
+
+def hand_out(
+    gpu: Gpu,
+    g: Any,
+    places: Any,
+    *,
+    size: Lengths,
+    stride: Lengths,
+    padding: Padding,
+    lengths: Lengths,
+    out: Any = None,
+) -> Any:
+    """`max_unpool` by the places of the greatest, which a bit of a byte tells for each place in a window."""
+    shape = (g.shape[0], *lengths, g.shape[-1])
+    return _apart_unpooled(gpu, (g, None, None, places), shape, size, stride, padding, out, False)
+
+
+def pools_after(
+    x: Any, w: Any, *b: Any, pool_size: Lengths, pool_stride: Lengths, pool_padding: Padding, groups: int, **_: Any
+) -> bool:
+    """Whether a convolution takes the greatest of such windows of its result as well."""
+    plain = pool_size == pool_stride and not any(map(any, pool_padding))
+    return plain and math.prod(pool_size) == CELL and not _apart(x.shape[-1], w.shape[-1], groups)
+
+
+def convolution_max_pool(
+    gpu: Gpu, x: Any, w: Any, b: Any = None, *, stride: Lengths, padding: Padding, dilation: Lengths, groups: int,
+    pool: Lengths, relu: bool = False, places: Any = None, out: Any = None,
+) -> Any:  # fmt: skip
+    """`max_pool` of `convolution`, in one launch, which gives the bits of two."""
+    size, filters = w.shape[:-2], w.shape[-1]
+    count = output_lengths(x.shape[1:-1], size, stride, padding, dilation)
+    windows = _convolved(x.shape, count, filters, size, stride, padding, dilation, groups)
+    cells = [n // k for n, k in zip(count, pool, strict=True)]
+    out = _given(gpu, out, (x.shape[0], *cells, filters), x)
+    name, grid = _tiled("convolution_max_pool", x.shape[0] * math.prod(cells) * CELL, filters // groups)
+    numbers = places, numpy.int32(relu), numpy.int32(pool[-1]), *windows
+    return _launch(gpu, CONVOLUTION, name, (*grid, groups), (x, w, b), out, numbers)
 
 
 def average_pool(gpu: Gpu, x: Any, *, size: Lengths, stride: Lengths, padding: Padding, out: Any = None) -> Any:
@@ -206,13 +257,21 @@ def max_unpool(
     relu: bool = False,
 ) -> Any:  # fmt: skip
     """What each element of x gets from the windows over it; relu: from those with y > 0."""
+    if math.prod(size) <= MASK and all(s >= k for s, k in zip(stride, size, strict=True)):
+        return _apart_unpooled(gpu, (g, x, y, None), x.shape, size, stride, padding, out, relu)
     numbers = numpy.int32(relu), *_pooling(x.shape, g.shape[1:-1], size, stride, padding)
-    out = _given(gpu, out, x.shape, x)
-    if math.prod(size) > MASK or any(s < k for s, k in zip(stride, size, strict=True)):
-        return _each(gpu, POOLING, "max_unpool", (g, x, y), out, numbers)
-    cells = [-(-(n + pair[0]) // s) for n, pair, s in zip(x.shape[1:-1], padding, stride, strict=True)]
-    grid = _blocks(math.prod(cells) * x.shape[0] * x.shape[-1], x.shape[-1], x.dtype)
-    return _launch(gpu, POOLING, "max_unpool_apart", grid, (g, x, y), out, numbers)
+    return _each(gpu, POOLING, "max_unpool", (g, x, y), _given(gpu, out, x.shape, x), numbers)
+
+
+def _apart_unpooled(
+    gpu: Gpu, arrays: Any, shape: Lengths, size: Lengths, stride: Lengths, padding: Padding, out: Any, relu: bool
+) -> Any:
+    """By a thread for each cell, which begins where a window does and reaches to the next."""
+    g = arrays[0]
+    cells = [-(-(n + pair[0]) // s) for n, pair, s in zip(shape[1:-1], padding, stride, strict=True)]
+    grid = _blocks(math.prod(cells) * shape[0] * shape[-1], shape[-1], g.dtype)
+    numbers = numpy.int32(relu), *_pooling(shape, g.shape[1:-1], size, stride, padding)
+    return _launch(gpu, POOLING, "max_unpool_apart", grid, arrays, _given(gpu, out, shape, g), numbers)
 
 
 def average_unpool(

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy
 
+from ..engine.kernels import OwnKernel
+
 
 @dataclass(frozen=True)
 class ArrayCall:
@@ -157,8 +159,11 @@ _rows("trunc", loop="trunc({})")
 
 GREATEST: set[str] = set()
 """Those that take the greatest of windows of their one argument."""
-TO_GREATEST: set[str] = set()
-"""Those that hand a first argument to the elements of a second that equal, in their windows, a third."""
+TO_GREATEST: dict[str, OwnKernel] = {}
+"""Those that hand a first argument to the elements of a second that equal, in their windows, a third; and what does so
+of a first argument and a byte for each window, which tells where they are."""
+WITH_GREATEST: dict[str, OwnKernel] = {}
+"""Those whose result's greatest of windows another one gives as well, and that one."""
 
 BESIDE: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
 """Those that another one computes as well, by both names: the option that tells it where their result goes, and which

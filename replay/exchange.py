@@ -17,7 +17,7 @@ import numpy
 
 from ..engine.kernels import CpuKernel, OwnKernel
 from . import calls
-from .listing import Instruction, Variable, root, substituted
+from .listing import Instruction, Variable, new_variable, root, substituted
 
 
 def exchange(instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
@@ -159,7 +159,8 @@ class _Pooled:
         if self.entry and self.product and not _with_relu(self.entry):
             gy, *others = self.entry.arguments
             gate, product = self.gate, self.product
-            passes, passed = self._new(y.shape, "bool", 1), self._new(y.shape, gy.dtype, 2)
+            passes = new_variable(self.instructions, y.shape, "bool")
+            passed = new_variable(self.instructions, y.shape, gy.dtype, 2)
             before[id(self.entry)] = [
                 Instruction("make", gate.name, gate.function, (y, 0), {}, passes),
                 Instruction("make", product.name, product.function, (gy, passes), {}, passed),
@@ -169,12 +170,6 @@ class _Pooled:
         for i in self.instructions:
             left += [] if i in gone else [*before.get(id(i), ()), i, *after.get(id(i), ())]
         return substituted(left, instead)
-
-    def _new(self, shape: Any, dtype: Any, number: int) -> Variable:
-        """A variable of its own, row by row."""
-        known = [v for i in self.instructions for v in (*i.reads(), *([i.out] if i.out else []))]
-        most = max(max(v.number, v.storage) for v in known) + number
-        return Variable(most, numpy.empty(shape, dtype), "made", most)
 
 
 def _overlaps(i: Instruction) -> bool:

@@ -21,6 +21,7 @@ from .listing import Instruction, Variable, root
 from .lowering import Step
 from .one_launch.steps import OneLaunch
 from .parts import Unfit
+from .places import keep_places
 from .program import Program, device_of
 from .recorded import shortened
 from .trace import Trace, nothing
@@ -63,6 +64,9 @@ class GpuProgram(Program):
             if not exact:
                 self._single = self._beside(self._single)
             self.fuse()
+
+    def _rearranged(self, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
+        return keep_places(super()._rearranged(instructions, kept), kept, self._xp)
 
     # Where everything lies
 

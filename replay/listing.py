@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import numpy
 
 from .arguments import leaves
 from .calls import CALLS, UNKNOWN, ArrayCall
@@ -27,6 +29,13 @@ class Variable:
 
     def __repr__(self) -> str:
         return f"v{self.number}"
+
+
+def new_variable(instructions: Iterable[Instruction], shape: Any, dtype: Any, number: int = 1) -> Variable:
+    """A variable that none of them has, of its own memory, row by row. number: of several, which one."""
+    known = [v for i in instructions for v in (*i.reads(), *([i.out] if i.out else []))]
+    most = max(max(v.number, v.storage) for v in known) + number
+    return Variable(most, numpy.empty(shape, dtype), "made", most)
 
 
 def root(variable: Variable) -> Variable:

@@ -52,7 +52,9 @@ class Program:
         instructions = shortened(trace, returned)
         self._listed, self._epoch = tuple(instructions), list[Any]()
         self.not_in_parts = ""
-        instructions = exchange(instructions, kept)
+        self.device = device_of(trace)
+        self._xp = backend.library_for(self.device)
+        instructions = self._rearranged(instructions, kept)
         instructions, placed = passes.place(instructions, kept)
         self.recorded = len(trace.instructions)
         self._placed = set(placed)
@@ -61,8 +63,6 @@ class Program:
         self.written = list({id(array): array for array in self.written}.values())
         given = [trace.traced[v.number].array for v in inputs]
         self._examples = [array.copy() if array.nbytes <= SMALL and room is None else None for array in given]
-        self.device = device_of(trace)
-        self._xp = backend.library_for(self.device)
         self._bound: dict[int, Any] = {}
         self._numbers: dict[Any, Any] = {}
         self._dynamic = self._taken_in(instructions)
@@ -80,6 +80,10 @@ class Program:
         """Replay."""
         result: tuple[Any, ...] = self._replay(*arrays)
         return result
+
+    def _rearranged(self, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
+        """The list as this device is quickest with it. kept: storages that are returned."""
+        return exchange(instructions, kept)
 
     # Where everything lies
 

@@ -135,3 +135,57 @@ def poolings(seed: int, dtype: Any = "f4", change: Any = None) -> list[Case]:
             sliding("average_pool", (x,), **options),
             sliding("average_unpool", (g,), lengths=x.shape[1:-1], **options),
         ]
+
+
+def places_of(windows: np.ndarray, relu: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The greatest along the last axis (above 0 with relu), and the bits of where it is."""
+    y = np.maximum(windows.max(-1), 0) if relu else windows.max(-1)
+    equal = (windows == y[..., None]) & ((y > 0) | (not relu))[..., None]
+    return y, (equal << np.arange(windows.shape[-1])).sum(-1).astype("u1")
+
+
+def in_windows(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """x (batch, *space, channels) in windows of a size, next to each other: a last axis for the places in one."""
+    x, size = (x[:, None], (1, *size)) if len(size) == 1 else (x, size)
+    rows, columns = (n // k for n, k in zip(x.shape[1:3], size, strict=True))
+    x = x[:, : rows * size[0], : columns * size[1]].reshape(len(x), rows, size[0], columns, size[1], -1)
+    return x.transpose(0, 1, 3, 5, 2, 4).reshape(len(x), rows, columns, x.shape[-1], -1)
+
+
+def with_places(seed: int, dtype: Any = "f4") -> list[Case]:
+    """A pool that keeps the places of the greatest, and its adjoint by these: few different numbers, many are equal."""
+    rng, relu = np.random.default_rng(seed), seed % 2 == 1
+    size = tuple(int(n) for n in rng.choice(((2, 2), (1, 3), (4, 2))[: 3 if seed % 3 else 1]))
+    stride = tuple(k + int(rng.integers(0, 2)) for k in size)
+    x = rng.integers(-2, 3, (int(rng.integers(1, 4)), *rng.integers(4, 9, 2), int(rng.integers(1, 9)))).astype(dtype)
+    how: dict[str, Any] = {"size": size, "stride": stride, "padding": ((0, 0), (0, 0))}
+    assert launches.keeps(x, **how, relu=relu)
+    y = registry["max_pool"].kernel(np, x, **how)
+    y = np.maximum(y, 0) if relu else y
+    slid = np.lib.stride_tricks.sliding_window_view(x, size, (1, 2))[:, :: stride[0], :: stride[1]]
+    bits = places_of(slid.reshape(*y.shape, -1), relu)[1]
+    g, gpu, back = drawn(rng, y.shape, dtype), Keeping(1), Keeping(1)
+    places = output(y.shape, "u1")
+    out = launches.max_pool(gpu, x, **how, relu=relu, places=places)
+    v = launches.hand_out(back, g, bits, **how, lengths=x.shape[1:3])
+    expected = registry["max_unpool"].kernel(np, g * (y > 0) if relu else g, x, y, **how)
+    return [
+        Case(gpu.file, gpu.options, gpu.kept, ((out, y, 0), (places, bits, 0))),
+        Case(back.file, back.options, back.kept, ((v, expected, 0),)),
+    ]
+
+
+def pooled_convolution(seed: int, dtype: Any = "f4") -> Case:
+    """The greatest of a convolution in one launch: the bits of the convolution's own launch, which is run for it."""
+    rng, of_x, of_w, how = windows(seed)
+    pool = ((4,),) if len(of_w) == 3 else ((2, 2), (1, 4), (4, 1))
+    of_pool, relu = pool[seed % len(pool)], seed % 2 == 1
+    of_x = of_x[0], *(n + 12 for n in of_x[1:-1]), of_x[-1]
+    x, w, b = (rng.integers(-1, 2, shape).astype(dtype) for shape in (of_x, of_w, of_w[-1:]))  # many are equal, or 0
+    whole = sliding("convolution", (x, w, b), **how)
+    whole.run()
+    z, gpu = whole.expected[0][0], Keeping(1)
+    y, bits = places_of(in_windows(z, of_pool), relu)
+    places = output(y.shape, "u1")
+    out = launches.convolution_max_pool(gpu, x, w, b, **how, pool=of_pool, relu=relu, places=places)
+    return Case(gpu.file, gpu.options, gpu.kept, ((out, y.reshape(out.shape), 0), (places, bits, 0)))

@@ -22,7 +22,7 @@ from cases import (
     source,
 )
 from programs import number_orderings, run_program
-from sliding_cases import few_threads, poolings
+from sliding_cases import few_threads, pooled_convolution, poolings, with_places
 from tools import needs_gxx
 
 pytestmark = [needs_gxx, pytest.mark.deep]
@@ -40,8 +40,8 @@ MADE = {
         for rows, classes, labelled in ((19, 33, False), (3, 5, True))
     ],
     SHAPE: lambda: [gather(7, 5), gather(33, 8)],
-    CONVOLUTION: few_threads,
-    POOLING: lambda: poolings(5),
+    CONVOLUTION: lambda: [*few_threads(), pooled_convolution(1)],
+    POOLING: lambda: [*poolings(5), *with_places(5)],
     UPDATE: lambda: [adam("adamw", 131, pointers=True), adam("adam", 3), adam("adam_documented", 131)],
     FEED: lambda: [feed(127)],
     BITS16: lambda: [bits16("bfloat16", 33)],

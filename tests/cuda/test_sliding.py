@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 from cases import CONVOLUTION, POOLING, drawn, size, source
-from sliding_cases import convolutions, poolings, sliding
+from sliding_cases import convolutions, pooled_convolution, poolings, sliding, with_places
 from tools import needs_gxx
 
 pytestmark = needs_gxx
@@ -25,6 +25,13 @@ def test_convolution_and_its_adjoints(apart, dtype):
 def test_pooling_and_its_adjoints_are_the_array_code_to_the_last_bit(dtype):
     for seed in range(60):
         for case in poolings(seed, dtype):
+            case.run()
+
+
+@both
+def test_places_of_the_greatest_are_kept_and_a_convolution_tells_them_to_the_last_bit(dtype):
+    for seed in range(40):
+        for case in (*with_places(seed, dtype), pooled_convolution(seed, dtype)):
             case.run()
 
 
@@ -115,6 +122,14 @@ def pooled(number):
     return lambda: [poolings(seed)[number] for seed in range(20)]
 
 
+def kept(number):
+    return lambda: [with_places(seed)[number] for seed in range(20)]
+
+
+def pooled_convolutions():
+    return [pooled_convolution(seed) for seed in range(20)]
+
+
 MUTANTS = [
     ("if (k + e >= end)", "if (k + e > end)", convolved(1)),
     ("int count = at + term_of_y < end ?", "int count = true ?", convolved(2)),
@@ -146,9 +161,19 @@ MUTANTS = [
     ("g.channels % RUN == 0 && begins_run(x)", "begins_run(x)", pooled(0)),
     ("(j /= g.stride_x) >= g.columns", "(j /= g.stride_x) > g.columns", pooled(3)),
 ]
+DEEP = [
+    ("place / pool_x, at.inner", "0, at.inner", pooled_convolutions),
+    ("(!relu || most.x[j] > 0)) equal", "true) equal", pooled_convolutions),
+    ("if (j < count) places", "if (j <= count) places", pooled_convolutions),
+    ("relu && !(most.x[f] > 0)) equal", "relu && most.x[f] > 9) equal", kept(0)),
+    ("most.x[f] = values.x[f], equal.x[f] = 0", "most.x[f] = values.x[f]", kept(0)),
+    ("equal[f] = kept.x[f]", "equal[f] = kept.x[f] & 7", kept(1)),
+]
+MUTANTS += [pytest.param(*each, marks=pytest.mark.deep) for each in DEEP]
+IDS = [f"{n}-{getattr(each, 'values', each)[1]}" for n, each in enumerate(MUTANTS)]
 
 
-@pytest.mark.parametrize(("old", "new", "make"), MUTANTS, ids=[f"{n}-{new}" for n, (_, new, _) in enumerate(MUTANTS)])
+@pytest.mark.parametrize(("old", "new", "make"), MUTANTS, ids=IDS)
 def test_a_wrong_bound_shows(old, new, make):
     cases = make()
     text = source(cases[0].file)

@@ -6,6 +6,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad import layers
 from chalkgrad.engine.primitive import registry
+from chalkgrad.replay import gpu
 
 LAUNCHES = (
     "convolution", "correlation", "transposed_convolution", "transposed_correlation", "kernel_correlation", "max_pool",
@@ -46,7 +47,8 @@ def test_steps_of_a_convolutional_net_are_those_of_the_cpu():
     pytest.importorskip("numba", reason="jit_compile=True needs Numba, which is not installed")
     (ours, _), (theirs, text), (again, _) = trained("cpu"), trained("gpu"), trained("gpu")
     assert "replayed as a CUDA graph" in text
-    assert all(f"= {name}(" in text for name in LAUNCHES)
+    assert all(f"{name}(" in text for name in LAUNCHES)
+    assert "= convolution_max_pool(" in text
     beside = [line for line in text.splitlines() if "= convolution_b(" in line]
     assert beside
     assert not any(line.endswith("µs") for line in beside)  # with the gradient in the kernel
@@ -93,3 +95,12 @@ def test_a_mixture_of_dtypes_is_for_the_array_code():
     np.testing.assert_allclose(
         y.numpy(), cg.convolution(cg.tensor(x, device="cpu"), cg.tensor(w, device="cpu")).numpy()
     )
+
+
+def test_places_that_are_kept_and_convolutions_that_pool_change_no_bit(monkeypatch):
+    expected, text = trained("gpu")
+    assert "'uint8')" in text
+    monkeypatch.setattr(gpu, "keep_places", lambda instructions, kept, xp: instructions)
+    got, text = trained("gpu")
+    assert "convolution_max_pool(" not in text
+    assert [w.tobytes() for w in got] == [w.tobytes() for w in expected]
