@@ -62,8 +62,7 @@ def first_fault(model: Trained, x: Any, y: Any, generator: numpy.random.Generato
             if loss.requires_grad:
                 loss.backward()
     finally:
-        for w in model.weights:
-            w.grad = None
+        model.forget_gradients()
     for sent in seen.sent:
         if not is_finite(sent.gx):
             operation = sent.application

@@ -231,6 +231,11 @@ class Network(Connected):
             raise UsageError("the model has no weights: build it first, with a layer that learns.")
         return self._flat.hold()
 
+    def forget_gradients(self) -> None:
+        """Let go of the gradients of all weights, which a step has left there."""
+        for w in self.weights:
+            w.grad = None
+
     def count_params(self) -> int:
         """How many numbers the model consists of: the weights, learned or not."""
         self.build()

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from ..distributed import Bucket, Ended, Group, Shard
+from ..distributed import Group
 from ..engine import backend, random
 from ..engine.tensor import Tensor
-from ..errors import DivergenceError, UsageError
+from ..errors import UsageError
 from ..optim import Constant
 from ..replay.arguments import rebuilt
 from .ahead import alone, steps_ahead
 from .checkpoint import Description
-from .finite import first_changed, first_fault
 from .graph import listed
 from .hooks import Hooks
-from .loading import named_weights
 from .measuring import RunningMeans, in_dtype, measure
 from .penalties import constrain
+from .ranks import Ranks
 from .samples import Samples, rows
 from .sources import Source
 from .state import Snapshot, Standing, Within, changing, is_finite, key_of, show_averages, show_raw
@@ -49,10 +48,8 @@ class Trainer:
         self, model: Trained, samples: Samples | Source | None, captured: bool, group: Group | None = None
     ) -> None:
         self.model, self.group = model, group
-        self.shard = Shard(group, model.dtype, model.device) if group else None
-        self.bucket: Bucket | None = None
-        self._joined: RunningMeans | None = None
-        self.generator: numpy.random.Generator = self.shard or random.generator(0)
+        self.ranks = Ranks(model, group) if group else None
+        self.generator: numpy.random.Generator = self.ranks.shard if self.ranks else random.generator(0)
         self.means = RunningMeans(model)
         self.take(samples, captured)
 
@@ -78,12 +75,11 @@ class Trainer:
         self.hooks: Hooks | None = None
         self.before: Snapshot | None = None
         self.checked = False
-        self._finite: tuple[str, ...] = ()
+        self.finite: tuple[str, ...] = ()
         self.seen: int | None = None
-        self.steps = self._taken = 0
-        self._kept: Snapshot | None = None
-        self._last: list[backend.Array] | None = None
-        self._ended = False
+        self.steps = 0
+        if self.ranks:
+            self.ranks.begin()
 
     def _ready(self) -> tuple[Callable[..., Any], list[Any]]:
         """The step, recorded if it shall be, and what it is given before the places or the rows of a batch.
@@ -121,12 +117,12 @@ class Trainer:
         if checked or self.hooks.any(*BATCH):
             self.before = Snapshot(self.model)
         if checked:
-            self._finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
+            self.finite = tuple(name for name, array in changing(self.model).items() if is_finite(array))
 
     def begin(self, epoch: int, batch_size: int, shuffle: bool, within: Within | None) -> Within | None:
         """An epoch begins: keep what the model is then. Returns `within` where it is of this epoch."""
         assert self.hooks is not None
-        self._place = epoch, batch_size, shuffle
+        self.place = epoch, batch_size, shuffle
         self._states = self.hooks.states() if self.hooks.any(*BATCH) else {}
         if self.before:
             self.before.take()
@@ -134,7 +130,7 @@ class Trainer:
 
     def _key(self) -> str:
         """Tells the epoch, of which the model stands at the begin, from others."""
-        epoch, *settings = self._place
+        epoch, *settings = self.place
         stream, samples = self.model.stream, self.samples
         assert isinstance(samples, Samples)
         place = stream.seed, stream.begin + epoch, bool(samples.augmentation), *settings
@@ -196,44 +192,15 @@ class Trainer:
     def look(self) -> None:
         """Note whether what was finite at first is so still."""
         now = changing(self.model)
-        self.means.look_at(now[name] for name in self._finite if name in now)
-
-    def means_of(self, hooks: Hooks, within: Within | None = None) -> dict[str, float]:
-        """The means of the epoch that began. Raises DivergenceError, with the model as it was at its `begin`.
-
-        within: go on from there.
-        """
-        epoch = self._place[0]
-        means = self.epoch(*self._place, hooks, within)
-        if self.checked:
-            self.look()
-        logs = means.read()
-        if self.checked and self.before and not means.finite:
-            assert self.model.optimizer is not None
-            schedule, done = self.model.optimizer.schedule, self.steps
-            self.before.put_back()
-            self.model.optimizer.schedule = schedule  # which a callback may have set for this epoch
-            self.model.stop_training = False
-            if not isinstance(self.samples, Samples) or self.group:
-                raise divergence(f"epoch {epoch + 1}, by step {done}", self.model, epoch)
-            try:
-                with numpy.errstate(all="ignore"):
-                    Careful(self, epoch).epoch(*self._place, Hooks(self.model))
-            finally:
-                self.before.put_back()
-            raise divergence(
-                f"epoch {epoch + 1}, but was when that was gone through again step by step: it depends on what has "
-                "changed meanwhile, such as numbers that a loss reads from outside",
-                self.model, epoch,
-            )  # fmt: skip
-        return logs
+        self.means.look_at(now[name] for name in self.finite if name in now)
 
     def _step(self, x: Tensor, y: Tensor, indices: Tensor | None = None, due: bool = True) -> None:
         """Learn from a batch: these rows, or those at the indices. due: whether weights change; recorded by itself."""
         self._learn(x, y) if indices is None else self._learn(*rebuilt([x, y], lambda t: rows(t, indices)))
 
     def _learn(self, x: Tensor, y: Tensor) -> None:
-        model, bucket = self.model, self.bucket
+        model, ranks = self.model, self.ranks
+        bucket = ranks and ranks.bucket
         assert model.optimizer is not None
         if self.means.metrics is not model.metrics:
             raise UsageError(
@@ -242,10 +209,11 @@ class Trainer:
             )
         counted: list[Any] | None = [] if model.optimizer.accumulates else None
         loss, values = measure(
-            model, in_dtype(model, x), y, training=True, generator=self.generator, shard=self.shard, counted=counted
-        )
-        if bucket and self.shard:
-            self.means.lay(values, self.shard, self._places)
+            model, in_dtype(model, x), y, training=True, generator=self.generator, shard=ranks and ranks.shard,
+            counted=counted,
+        )  # fmt: skip
+        if ranks and bucket:
+            ranks.lay(values)
         if model.trainable_weights:  # else everything is frozen
             if model.mixed:
                 _backward_scaled(loss, model.trainable_weights)
@@ -258,8 +226,7 @@ class Trainer:
                 constrain(model)
         elif bucket:
             bucket.sum()
-        for w in model.weights:
-            w.grad = None
+        model.forget_gradients()
         if bucket:
             self.means.take_in(bucket.measured)
         else:
@@ -279,10 +246,9 @@ class Trainer:
         stream = model.stream
         self.generator.bit_generator.state = stream.generator("dropout", epoch).bit_generator.state
         self.means.reset()
-        for w in model.weights:
-            w.grad = None
-        if self.group:
-            self._join(self.group)
+        model.forget_gradients()
+        if self.ranks:
+            self.ranks.join(self.means)
         if isinstance(samples, Source):
             self._epoch_of(samples, hooks)
             stream.trained(epoch)
@@ -302,7 +268,7 @@ class Trainer:
             for taken in given:
                 endings.callback(taken.close)
             while start < count:
-                if told and self._last is None:
+                if told and not self._ending:
                     hooks("on_train_batch_begin", start // batch_size)
                 whole = (count - start) // batch_size
                 if ahead:  # also where a short batch alone is left: it is taken as after the whole ones
@@ -314,7 +280,7 @@ class Trainer:
                 if not done:
                     with alone(model, (batch_size, *listed(samples.shape)[0][1:]), ahead):
                         self._whole(functools.partial(self._once, step, everything, given, start, batch_size))
-                if self._ended:
+                if self.ranks and self.ranks.ended:
                     break
                 stop = min(start + max(done, 1) * batch_size, count)
                 self.means.count += stop - start
@@ -333,47 +299,21 @@ class Trainer:
     ) -> None:
         samples = self.samples
         assert isinstance(samples, Samples)
-        part = self.shard.enter(min(batch_size, len(samples) - start)) if self.shard else None
+        part = self.ranks.shard.enter(min(batch_size, len(samples) - start)) if self.ranks else None
         tensors = [taken.tensor(start, start + batch_size, part) for taken in given]
         step(*(samples.joined(tensors) if samples.streamed else (*everything, *tensors)), **self._kind())
 
     def _whole(self, once: Callable[[], None]) -> None:
-        """A step; where a rank dies in it, again from what the model was before, by those that are left."""
-        group, model = self.group, self.model
-        if not group:
+        """A step, by all ranks where there are several."""
+        if self.ranks:
+            self.ranks.whole(once, self.means, self.generator)
+        else:
             once()
-            return
-        if group.survives:
-            kept, sums = self._kept or Snapshot(model), self.means.sums.copy()
-            kept.take()
-            self._kept, drawn = kept, self.generator.bit_generator.state
 
-        def undo() -> None:
-            kept.put_back()
-            self.means.sums[...] = sums
-            self.generator.bit_generator.state = drawn
-            for w in model.weights:
-                w.grad = None
-
-        def work() -> None:
-            try:
-                once()
-            except Ended:
-                self._ended = True
-
-        group.whole(work, undo)
-        if self._ended:
-            self._end(group)
-            return
-        self._taken += 1
-        if group.compared and self._taken % group.compared == 0:
-            self._compare(group)
-
-    def _compare(self, group: Group) -> None:
-        """Raise UsageError where a rank has other weights, or another state of the optimiser, than the lowest one."""
-        arrays = {name: array for name, array in changing(self.model).items() if name != "weights"}
-        arrays |= {name: w._data for name, w in named_weights(self.model).items()}
-        group.check_replicas(arrays, f"after {self._taken} steps of this training")
+    @property
+    def _ending(self) -> bool:
+        """Whether no step is made any more, since a rank ends the training."""
+        return bool(self.ranks and self.ranks.ending)
 
     def _epoch_of(self, source: Source, hooks: Hooks) -> None:
         """An epoch of batches that come from outside."""
@@ -382,10 +322,10 @@ class Trainer:
             endings.callback(setattr, self, "seen", None)
             batches = endings.enter_context(contextlib.closing(source.epoch()))
             for number, batch in enumerate(batches):
-                if told and self._last is None:
+                if told and not self._ending:
                     hooks("on_train_batch_begin", number)
                 self.one(batch)
-                if self._ended:
+                if self.ranks and self.ranks.ended:
                     break
                 self.seen, self.steps = self.means.count, number + 1
                 if self.checked and self.model.device == "cpu" and not self.means.loss_is_finite():
@@ -400,61 +340,28 @@ class Trainer:
         step: Any = self.model.captured(self._step_name, self._step) if self.captured else self._step
 
         def once() -> None:
-            part = self.shard.enter(len(batch)) if self.shard else slice(None)
+            part = self.ranks.shard.enter(len(batch)) if self.ranks else slice(None)
             step(*rebuilt(batch.batch, lambda values: Tensor(values[part])), **self._kind())
 
         with alone(self.model, listed(batch.shape)[0]):
             self._whole(once)
-        self.means.count += 0 if self._ended else len(batch)
+        self.means.count += 0 if self.ranks and self.ranks.ended else len(batch)
 
     def _told(self, hooks: Hooks) -> bool:
         """Whether callbacks hear of each batch, on any rank."""
         told = hooks.any(*BATCH)
         return any(self.group.gathered(told)) if self.group else told
 
-    def _join(self, group: Group) -> None:
-        """Have one buffer for what the ranks add up in a step, and nobody who ends the training."""
-        model, size = self.model, self.means.sums.size - 1
-        assert model.optimizer is not None
-        flat = model.optimizer.flat_of(model.flat)
-        if not self.bucket or self.bucket.flat is not flat or self._joined is not self.means:
-            self.bucket, self._joined = Bucket(group, flat, size), self.means
-            self._places = self.means.places(self.bucket.measured)
-        self.bucket.ends._data[...], self._last, self._ended = 0, None, False
-
     def _stops(self, told: bool) -> bool:
-        """Whether the epoch ends behind this batch. told: whether callbacks have heard of it, on any rank.
-
-        A rank that wants so says it in the sum of the next step, which then no rank makes: so the model is what it was
-        behind this batch, and there is no sum for that alone. Where the sum is on a GPU, and the host does not see it,
-        they ask each other.
-        """
-        if not self.bucket or self.model.device != "cpu":
-            if told:
-                self.agree()
-        elif self.model.stop_training and self._last is None:
-            self.bucket.ends._data[...] = 1
-            self._last = [w.numpy().copy() for w in self._moving()]
-        return bool(self.model.stop_training) and self._last is None
-
-    def _moving(self) -> list[Tensor]:
-        """What a forward pass changes, such as moving statistics."""
-        return [w for layer in self.model.parts for w in layer.state.values()]
-
-    def _end(self, group: Group) -> None:
-        """End the epoch, with the model as it was before the step that was begun: as those know who have ended it."""
-        for each in group.gathered(self._last):
-            for w, before in zip(self._moving(), each or (), strict=False):
-                w._data[...] = before
-                w.changed()
-        for w in self.model.weights:
-            w.grad = None
-        self.model.stop_training = True
+        """Whether the epoch ends behind this batch. told: whether callbacks have heard of it, on any rank."""
+        if self.ranks:
+            self.ranks.ask(told)
+        return bool(self.model.stop_training) and not self._ending
 
     def agree(self) -> None:
         """Where a callback on one rank ends the training, all end it there."""
-        if self.group:
-            self.model.stop_training = any(self.group.gathered(bool(self.model.stop_training)))
+        if self.ranks:
+            self.ranks.agree()
 
     def forget(self) -> None:
         """Let go of the samples, and of what was recorded for them alone."""
@@ -468,41 +375,3 @@ def _backward_scaled(loss: Tensor, weights: Iterable[Tensor]) -> None:
     for w in weights:
         if w.grad is not None:
             w.grad = w.grad * (1 / SCALE)
-
-
-class Careful(Trainer):
-    """A trainer that takes an epoch on the tape, and names the first step after which something is not finite."""
-
-    def __init__(self, other: Trainer, epoch: int) -> None:
-        super().__init__(other.model, other.samples, captured=False)
-        self._finite, self._good = other._finite, Snapshot(other.model)
-        self._epoch, self._steps = epoch, 0
-
-    def _learn(self, x: Tensor, y: Tensor) -> None:
-        self._good.take()
-        drawn = self.generator.bit_generator.state
-        super()._learn(x, y)
-        self._steps += 1
-        self.look()
-        self.means.count += len(x)
-        self.means.read()
-        if self.means.finite:
-            return
-        changed = first_changed(self.model, self._finite)
-        self._good.put_back()
-        self.generator.bit_generator.state = drawn
-        fault = first_fault(self.model, in_dtype(self.model, x), y, self.generator)
-        fault = fault or f"the update by {type(self.model.optimizer).__name__}, which makes {changed} infinite or NaN"
-        raise divergence(f"epoch {self._epoch + 1}, step {self._steps}: {fault}", self.model, self._epoch)
-
-
-def divergence(where: str, model: Trained, epoch: int) -> DivergenceError:
-    """The error for a training that is no longer finite, with the way out."""
-    assert model.optimizer is not None
-    return DivergenceError(
-        f"the training is no longer finite in {where}. The model is what it was before that epoch, from which "
-        f"fit(initial_epoch={epoch}, …) goes on. Try a smaller learning rate than {model.optimizer.learning_rate:g}, "
-        "global_clipnorm=1.0 in the optimizer, or samples of a smaller scale; compile(check_finite=False) trains on "
-        "regardless.",
-        where,
-    )

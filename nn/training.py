@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..replay.arguments import leaves
 from .ahead import alone, computing, runs_epochs
 from .callbacks import TerminateOnNaN
+from .careful import means_of
 from .checkpoint import Description
 from .graph import listed, mapped
 from .hooks import Callback, History, Hooks
@@ -112,7 +113,7 @@ def fit(
             show_raw(model)
             within = trainer.begin(epoch, batch_size, shuffle, within)
             hooks("on_epoch_begin", epoch)
-            logs = trainer.means_of(hooks, within)
+            logs = means_of(trainer, hooks, within)
             within = None
             show_averages(model)
             if evaluate_training:
