@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from ..engine.blocks import by_rows
+from ..engine.cuda.launch import ByRow
 from ..engine.cuda.sources import source
 from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError
@@ -222,8 +223,9 @@ def _gradient_launch(gpu, gloss, logits, targets, out=None):
 
 
 for _fused in (categorical_cross_entropy, sparse_categorical_cross_entropy):
-    _fused.cuda(suits=_suits)(_loss_launch)
-    _fused.cuda("logits", suits=lambda gloss, logits, targets: _suits(logits, targets))(_gradient_launch)
+    _fused.cuda(suits=_suits)(_loss_launch).by_row = ByRow(SOURCE, "surprise_of_row", mean=True)
+    _gradient = _fused.cuda("logits", suits=lambda gloss, logits, targets: _suits(logits, targets))(_gradient_launch)
+    _gradient.by_row = ByRow(SOURCE, "gradient_of_row", mean=False, rows=1)
 
 
 def _surprise(xp, logits):

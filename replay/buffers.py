@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 from .calls import is_elementwise
@@ -11,15 +11,22 @@ from .lowering import lower
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector register."""
+SMALL = 1 << 20
+"""Bytes of a buffer whose place is free later."""
 
 
 def planned(
-    instructions: list[Instruction], elsewhere: Set[int], xp: Any, to_the_end: Set[int] = frozenset()
+    instructions: list[Instruction],
+    elsewhere: Set[int],
+    xp: Any,
+    to_the_end: Set[int] = frozenset(),
+    held: Sequence[int] = (),
 ) -> tuple[dict[int, int], int]:
     """The offset of each new storage in the arena, and the arena's size: the best fitting gap, by lifetime.
 
     elsewhere: storages that do not lie in the arena. to_the_end: those that are read after the last. The result of an
-    elementwise call takes over the place of an argument that is needed no longer.
+    elementwise call takes over the place of an argument that is needed no longer. held: for each call, after which
+    one the places are free that are needed no longer, since what is to be one launch shares none; of small arrays.
     """
     last: dict[int, int] = {}
     for n, instruction in enumerate(instructions):
@@ -29,6 +36,7 @@ def planned(
     places: dict[int, int] = {}
     sizes: dict[int, int] = {}
     free: list[tuple[int, int]] = []  # (offset, size), by offset
+    waiting: list[tuple[int, int]] = []  # when a place is free, and whose it was
     end = 0
     owner: dict[int, Variable] = {}
     for n, instruction in enumerate(instructions):
@@ -47,8 +55,10 @@ def planned(
             owner[out.storage] = out
             if last[out.storage] == n:
                 dying.add(out.storage)
-        for storage in dying:
+        waiting += [(held[n] if held and sizes[s] <= SMALL else n, s) for s in dying]
+        for _, storage in [each for each in waiting if each[0] <= n]:
             free = _give(free, places[storage], sizes[storage])
+        waiting = [each for each in waiting if each[0] > n]
     return places, end
 
 

@@ -1,53 +1,220 @@
-"""Neighbouring elementwise calls as one CUDA kernel, written from the recorded calls.
+"""Neighbouring calls as one CUDA kernel, written from the recorded calls: element by element, row by row, and of all.
 
 Each value is computed in the dtype that the array library gives it, and no product is contracted with a sum, so a loop
 gives what the calls give one by one. That is said of each product (__fmul_rn) rather than of the whole (--fmad=false):
-log, pow, acos and others of float64 are then the instructions that they are in CuPy's own kernels.
+log, pow, acos and others of float64 are then the instructions that they are in CuPy's own kernels. Sums of floats have
+an order of their own; `cuda_text` writes the kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from math import prod
 from typing import Any
 
 import numpy
 
-from ..engine import backend, cuda
-from ..engine.cuda.launch import gpu_of
+from ..engine import backend
+from ..engine.cuda.launch import CudaKernel, gpu_of
 from ..engine.cuda.sources import TYPES
 from .calls import CALLS, UNKNOWN
+from .cuda_text import ELEMENT, ONE, PLACES, ROW, THREADS, WARPS, Line, Load, Reduction, Store, Text
 from .fuse import Loop
+from .listing import Instruction, Variable
+from .lowering import reduction_options
 
-THREADS = 256
+MOST_BLOCKS, MOST_THAT_MEET, BLOCKS_OF_ROWS = 4096, 1024, 4
+"""Blocks of a loop over elements, of one that adds up what they have, and of one over rows on a multiprocessor."""
+WIDE, MANY_ROWS = 16, 4096
+"""Elements from which on a row is worth a warp's work; rows up to which a shorter one is, too."""
 PRODUCTS = {"multiply": "times<{T}>({}, {})", "square": "times<{T}>({0}, {0})"}
-BITS, BITS16 = ("bfloat16_bits", "float16_bits"), Path(cuda.__file__).with_name("bits16.cu")
-"""Calls that give a factor of 16 bits, and where they are in CUDA C."""
-TIMES = """template <typename T> __device__ __forceinline__ T times(T x, T y) { return T(x * y); }
-template <> __device__ __forceinline__ float times(float x, float y) { return __fmul_rn(x, y); }
-template <> __device__ __forceinline__ double times(double x, double y) { return __dmul_rn(x, y); }
-"""
+BITS = ("bfloat16_bits", "float16_bits")
+"""Calls that give a factor of 16 bits."""
+
+
+def reduction_of(instruction: Instruction) -> Reduction | None:
+    """The reduction that an instruction is, of an array over its last axis or over all of it."""
+    row, options = instruction.row, reduction_options(instruction)
+    x, axis, keeps = options.pop("x", None), options.pop("axis", None), options.pop("keepdims", False)
+    if not (row.reduces or instruction.name in PLACES) or options or x.__class__ is not Variable or not x.shape:
+        return None
+    axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    reduced = sorted(n % len(x.shape) for n in axes)
+    whole, last = reduced == [*range(len(x.shape))], reduced == [len(x.shape) - 1]
+    if (not last and (not whole or instruction.name in PLACES)) or (whole and keeps):
+        return None
+    return Reduction(row.reduces or instruction.name, instruction.name == "mean", ONE if whole else ROW)
 
 
 class CudaLoop(Loop):
-    """Elementwise calls over one shape: operands are numbers, or arrays of any strides that broadcast to it."""
+    """Calls over the elements of one shape, over its rows, and over single numbers; operands are numbers, or arrays of
+    any strides that broadcast.
 
-    least = 1
+    exact: a sum is taken only where its order is of no matter. shape: of the elements; None as long as there are none.
+    by_rows: a warp takes a row; else each thread takes elements. real: the dtype of kernels of a row.
+    """
 
-    def _kind(self, x: Any) -> str | None:
+    def __init__(self, exact: bool = True) -> None:
+        self.exact = exact
+        self.shape: Any = None
+        self.by_rows, self.real = False, ""
+        self.texts: list[Line] = []
+        self.read: dict[Any, Load] = {}
+        self.written: dict[int, Store] = {}
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        """Calls, from which on a loop is worth it: a kernel that stands alone is left as it is."""
+        return 2 if any(line.reduction or line.kernel for line in self.texts) else 1
+
+    def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
+        """Add a call; False, and nothing is added, where it does not fit. function: a name, `Reduction` or kernel."""
+        if isinstance(function, CudaKernel):
+            return self._take_kernel(function, arguments, out)
+        if isinstance(function, Reduction):
+            return self._take_reduction(function, arguments[0], out)
+        scope = self._scope(out.shape)
+        text = None if scope is None else self._expression(function, arguments, out)
+        if scope is None or text is None or self._clashes(out, scope):
+            return False
+        return self._add(scope, arguments, out.shape, out, text, TYPES[out.dtype.name])
+
+    def _add(
+        self, scope: str, arguments: Sequence[Any], shape: Any, out: Any, text: str, kind: str, of: str = "",
+        reduction: Reduction | None = None,
+    ) -> bool:  # fmt: skip
+        """Add a line whose operands lie in the scope `of`, over that shape; False where one does not fit."""
+        found = [self._operand(x, of or scope, shape) for x in arguments]
+        operands = [x for x in found if x is not None]
+        late = any(isinstance(x, Line) and x.late for x in operands)
+        if len(operands) < len(found) or (late and (scope != ONE or reduction)):
+            return False
+        names = [self._loaded(x) if isinstance(x, Load) else x.name if isinstance(x, Line) else x for x in operands]
+        uses = tuple([name for name, x in zip(names, operands, strict=True) if not isinstance(x, str)])
+        name = f"x{len(self.texts)}"
+        after = late or bool(reduction and scope == ONE)
+        text = text if reduction else text.format(*names)
+        self.texts.append(Line(name, scope, after, text, kind, uses, reduction, of))
+        self._store(out, scope, name)
+        return True
+
+    def _store(self, out: Any, scope: str, value: str | None) -> str:
+        """Note what goes into an array; returns that array's name."""
+        known = self.written.get(backend.address_of(out))
+        name = known.name if known else f"o{len(self.written)}"
+        self.written[backend.address_of(out)] = Store(name, out, scope, value)
+        return name
+
+    def _take_reduction(self, reduction: Reduction, x: Any, out: Any) -> bool:
+        of = self._scope(x.shape, reduction.scope == ROW)
+        whole = out.shape == () if reduction.scope == ONE else out.shape in (x.shape[:-1], (*x.shape[:-1], 1))
+        if of in (None, ONE) or not whole or not x.size or not _fits(out) or self._clashes(out, reduction.scope):
+            return False
+        if (reduction.scope == ROW and of != ELEMENT) or (self.exact and not reduction.in_any_order(x.dtype)):
+            return False
+        kind = _total_type(reduction, x.dtype, out.dtype)
+        count = number_text(x.size if reduction.scope == ONE else x.shape[-1])
+        end = f"({TYPES[out.dtype.name]})({_cast(out.dtype)} / {count})" if reduction.mean else _cast(out.dtype)
+        if kind is None or not self._add(reduction.scope, (x,), x.shape, out, end, kind, str(of), reduction):
+            return False
+        self.by_rows |= reduction.scope == ROW
+        return True
+
+    def _take_kernel(self, kernel: CudaKernel, arguments: Sequence[Any], out: Any) -> bool:
+        """A kernel of ours by its function for a row, which reads and writes memory itself."""
+        form = kernel.by_row
+        assert form is not None
+        rows = arguments[form.rows]
+        scope = ONE if form.mean else ELEMENT
+        fitting = all(hasattr(x, "strides") and _fits(x) for x in (*arguments, out)) and rows.ndim > 1 and rows.size
+        if not fitting or self._scope(rows.shape, True) != ELEMENT or self.real not in ("", rows.dtype.name):
+            return False
+        own = [Load("", x, "whole", ELEMENT, "") for x in arguments]
+        if self._clashes(out, "", own) or any(map(self._is_written, arguments)):
+            return False
+        self.by_rows, self.real = True, rows.dtype.name
+        pointers, name, real = [self._loaded(load)[:-1] for load in own], f"x{len(self.texts)}", TYPES[self.real]
+        target = self._store(out, scope, name if form.mean else None)
+        count = f"{prod(rows.shape[:-1])}LL"
+        given = [*pointers, *([] if form.mean else [target]), "r", count, str(rows.shape[-1]), "lane"]
+        call, mean = f"{form.function}({', '.join(given)})", Reduction("add", True, ONE) if form.mean else None
+        end = f"({real})({{}} / ({real}){count})"
+        self.texts.append(Line(name, scope, form.mean, end, real, (), mean, ROW, kernel, call))
+        return True
+
+    # What fits where
+
+    def _scope(self, shape: Any, over_rows: bool = False) -> str | None:
+        """In which scope a call over that shape is; None where it has none here. over_rows: it needs rows."""
+        if shape == ():
+            return ONE if self.shape is None or prod(self.shape) else None
+        if self.shape is None and (prod(shape) or not self.texts):
+            self.shape = shape
+        if shape == self.shape:
+            return ELEMENT if not over_rows or _worth_rows(shape) else None
+        if self.shape is None:
+            return None
+        lead, before = self.shape[:-1], shape[:-1]
+        if lead and shape in (lead, (*lead, 1)) and (self.by_rows or _worth_rows(self.shape, few=True)):
+            self.by_rows = True
+            return ROW
+        upgraded = not self.by_rows and before and self.shape in (before, (*before, 1))
+        if upgraded and _worth_rows(shape, few=not over_rows):
+            self._become_rows(shape)
+            return ELEMENT
+        return None
+
+    def _become_rows(self, shape: Any) -> None:
+        """Have what were elements be rows of that shape."""
+        every: list[Any] = [*self.texts, *self.read.values(), *self.written.values()]
+        for each in every:
+            each.scope = ROW if each.scope == ELEMENT else each.scope
+        for line in self.texts:
+            line.of = ROW if line.of == ELEMENT else line.of
+        self.read = {(*key[:-1], load.scope): load for key, load in self.read.items()}
+        self.shape, self.by_rows = shape, True
+
+    def _operand(self, x: Any, scope: str, shape: Any) -> Line | Load | str | None:
+        """What a call over a shape takes: what was computed here, what is read, or a number; None where it cannot."""
         if x.__class__ in (bool, int, float):
-            return "number"
+            return number_text(x)
         if not hasattr(x, "strides") or isinstance(x, (numpy.ndarray, numpy.generic)) or x.dtype.name not in TYPES:
             return None
-        if x.shape == self.shape and x.flags.c_contiguous:
-            return "full"
-        steps = _steps(x, self.shape)
+        store = self.written.get(backend.address_of(x))
+        if store is not None and store.value and x.flags.c_contiguous and _same(x, store.array):
+            alike = store.scope == scope and x.shape == shape
+            widened = store.scope == ROW and scope == ELEMENT and x.shape == (*self.shape[:-1], 1)
+            if alike or widened or (store.scope == ONE and x.size == 1):
+                return next(line for line in self.texts if line.name == store.value)
+        if self._is_written(x):
+            return None
+        if x.shape == shape and x.flags.c_contiguous:
+            return Load("", x, "full", scope, "0" if scope == ONE else "i")
+        steps = _steps(x, shape)
         if steps is None:
             return None
-        return "one" if not any(steps) else " ".join(map(str, steps))
+        kind = " ".join(map(str, steps)) if any(steps) else "one"
+        return Load("", x, kind, scope, _place(kind, shape))
+
+    def _loaded(self, load: Load) -> str:
+        """The name of what is read."""
+        key = (backend.address_of(load.array), load.kind, load.scope)
+        known = self.read.setdefault(key, load)
+        known.name = known.name or f"a{len(self.read) - 1}"
+        return f"{known.name}_"
+
+    def _is_written(self, x: Any) -> bool:
+        """Whether some of it is written here."""
+        return any(backend.overlap(x, store.array) for store in self.written.values())
+
+    def _clashes(self, out: Any, scope: str, also: Sequence[Load] = ()) -> bool:  # type: ignore[override]
+        """Whether writing the result would spoil what the loop has yet to read, or writes besides."""
+        others = [(x.array, x.kind == "full" and x.scope == scope) for x in (*self.read.values(), *also)]
+        others += [(s.array, s.scope == scope and s.value is not None) for s in self.written.values()]
+        return any(backend.overlap(out, x) and not (aligned and _same(out, x)) for x, aligned in others)
 
     def _expression(self, name: str, arguments: Sequence[Any], out: Any) -> str | None:
-        if not out.flags.c_contiguous or out.dtype.name not in TYPES:
+        if not _fits(out) or not all(x.__class__ in (bool, int, float) or hasattr(x, "dtype") for x in arguments):
             return None
         weak = [x if x.__class__ in (bool, int, float) else x.dtype for x in arguments]
         dtypes = {x for x in weak if isinstance(x, numpy.dtype)}
@@ -68,62 +235,69 @@ class CudaLoop(Loop):
             return _with_casts(row.c, len(arguments), numpy.result_type(*weak))
         return row.c if dtypes == {numpy.dtype(bool)} else None
 
-    def _line(self, target: str, text: str, out: Any) -> str:
-        return f"const {TYPES[out.dtype.name]} {target} = {text};"
-
-    def _name(self, x: Any, kind: str | None) -> str:
-        if kind == "number":
-            return number_text(x)
-        address = backend.address_of(x)
-        if kind == "full" and address in self.values:
-            return self.values[address]
-        return self.loads.setdefault((address, str(kind)), (f"a{len(self.loads)}", x, str(kind)))[0] + "_"
-
     def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
         """The launch, and the arrays to call it with. needed: whether what lies at an address is read later."""
-        stores = [(address, array) for address, array in self.stores.items() if needed(address)]
-        parameters, arrays, reads = [], [], []
-        for name, array, kind in self.loads.values():
-            parameters.append(f"const {TYPES[array.dtype.name]}* {name}")
-            arrays.append(array)
-            reads.append(f"const {TYPES[array.dtype.name]} {name}_ = {name}[{_place(kind, self.shape)}];")
-        writes = []
-        for n, (address, array) in enumerate(stores):
-            parameters.append(f"{TYPES[array.dtype.name]}* o{n}")
-            arrays.append(array)
-            writes.append(f"o{n}[i] = {self.values[address]};")
-        size = int(numpy.prod(self.shape, dtype="int64"))
-        used = " ".join((*self.lines, *writes))
-        reads = [line for line, (name, _, _) in zip(reads, self.loads.values(), strict=True) if f"{name}_" in used]
-        body = "\n        ".join((*reads, *self.lines, *writes))
-        before = (TIMES if "times<" in body else "") + (BITS16.read_text("utf-8") if "16_bits(" in body else "")
-        source = f"""{before}#define INFINITE (1.0 / 0.0)
-#define NOT_A_NUMBER (INFINITE - INFINITE)
-extern "C" __global__ void loop({", ".join(parameters)}) {{
-    const long long step = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < {size}LL; i += step) {{
-        {body}
-    }}
-}}
-"""
-        return Launch(source, size, arrays), arrays
+        stores = [s for address, s in self.written.items() if s.value is None or needed(address)]
+        text = Text(self.texts, list(self.read.values()), stores, self.shape or (), self.by_rows, self.real)
+        return Launch(text.source, text.shape, text.by_rows, text.totals, text.arrays), text.arrays
 
 
 class Launch:
-    """A loop, compiled for the device of the arrays that it is called with, which begins at once."""
+    """A loop, compiled for the device of the arrays that it is called with, which begins at once.
+
+    totals: how many numbers its blocks add up together; None where they do not meet.
+    """
 
     __name__ = "loop"
 
-    def __init__(self, source: str, size: int, arrays: Sequence[Any]) -> None:
-        self.source = source
-        self.blocks = max(1, min(-(-size // THREADS), 4096))
-        self.empty = not size
-        if arrays and size:
-            gpu_of(arrays[0]).prepare(source)
+    def __init__(self, source: str, shape: Any, by_rows: bool, totals: int | None, arrays: Sequence[Any]) -> None:
+        self.source, self.totals = source, totals
+        self.empty = not prod(shape)
+        if not arrays or self.empty:
+            return
+        gpu = gpu_of(arrays[0])
+        if by_rows:
+            blocks, most = -(-prod(shape[:-1]) // WARPS), BLOCKS_OF_ROWS * gpu.multiprocessors
+        else:
+            blocks, most = -(-prod(shape) // THREADS), MOST_BLOCKS if totals is None else MOST_THAT_MEET
+        self.blocks = max(1, min(blocks, most))
+        gpu.prepare(source)
 
     def __call__(self, *arrays: Any) -> None:
-        if not self.empty:
-            gpu_of(arrays[0]).launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays)
+        if self.empty:
+            return
+        gpu = gpu_of(arrays[0])
+        room: tuple[Any, ...] = ()
+        if self.totals is not None:
+            room = gpu.xp.empty(8 * max(self.totals, 1) * self.blocks, "uint8"), gpu.arrived
+        gpu.launch(self.source, "loop", (self.blocks,), (THREADS,), *arrays, *room)
+
+
+def _worth_rows(shape: Any, few: bool = False) -> bool:
+    """Whether a warp for a row of that shape is worth it; few: where nothing asks for rows."""
+    rows = prod(shape[:-1])
+    return len(shape) > 1 and (rows <= MANY_ROWS or (shape[-1] >= WIDE and not few))
+
+
+def _fits(x: Any) -> bool:
+    return bool(x.flags.c_contiguous and x.dtype.name in TYPES)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return backend.address_of(a) == backend.address_of(b) and (a.itemsize, a.size) == (b.itemsize, b.size)
+
+
+def _total_type(reduction: Reduction, given: Any, out: Any) -> str | None:
+    """In which type of CUDA C a reduction adds up, or compares; None where it has no form."""
+    if given.name not in TYPES or (reduction.name in PLACES and out != "int64"):
+        return None
+    if reduction.name in PLACES:
+        return TYPES[given.name]
+    if reduction.name.startswith("logical"):
+        return "int" if given.kind == out.kind == "b" else None
+    if reduction.name == "add":
+        return TYPES[out.name] if given.kind == "f" and given == out else "long long" if given.kind in "biu" else None
+    return TYPES[given.name] if given.kind == "f" and given == out else None
 
 
 def _steps(x: Any, shape: tuple[int, ...]) -> list[int] | None:
@@ -139,8 +313,8 @@ def _steps(x: Any, shape: tuple[int, ...]) -> list[int] | None:
 
 def _place(kind: str, shape: tuple[int, ...]) -> str:
     """The index of an operand's element, from the number i of the result's."""
-    if kind in ("full", "one"):
-        return "i" if kind == "full" else "0"
+    if kind == "one":
+        return "0"
     terms, inner = [], 1
     for axis in reversed(range(len(shape))):
         step = int(kind.split()[axis])

@@ -14,8 +14,9 @@ from typing import Any
 from ..engine import backend
 from ..engine.cuda.graph import Feed, OwnStream, Parcel
 from ..engine.cuda.launch import CudaKernel
+from . import passes
 from .calls import BESIDE
-from .cuda_loop import CudaLoop
+from .cuda_loop import CudaLoop, reduction_of
 from .fuse import Loop
 from .listing import Instruction, Variable, root
 from .lowering import Step
@@ -52,7 +53,7 @@ class GpuProgram(Program):
         self._graph: Any = None
         self._many: dict[int, Any] = {}
         self._feed: Feed | None = None
-        self._runs = 0
+        self._runs, self._exact = 0, exact
         with backend.working(device_of(trace), "a recorded step"):
             super().__init__(trace, inputs, returned)
             self._changed_inputs = [
@@ -66,9 +67,12 @@ class GpuProgram(Program):
             self.fuse()
 
     def _rearranged(self, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
-        return keep_places(super()._rearranged(instructions, kept), kept, self._xp)
+        return passes.hoist(keep_places(super()._rearranged(instructions, kept), kept, self._xp), _gathers)
 
     # Where everything lies
+
+    def _held(self, instructions: Sequence[Instruction]) -> Sequence[int]:
+        return passes.ends_of_runs(instructions, _may_be_in_a_loop, _gathers)
 
     def _taken_in(self, instructions: Sequence[Instruction]) -> set[int]:
         """The inputs, and what the host computes for each replay, have their places in the parcel: nothing varies."""
@@ -124,14 +128,19 @@ class GpuProgram(Program):
         return []
 
     def _loop(self, shape: tuple[int, ...]) -> Loop:
-        return CudaLoop(shape)
+        return CudaLoop(self._exact)
 
     def _elementwise(self, step: Step) -> tuple[Any, Sequence[Any], Any] | None:
         instruction, out = step.instruction, step.instruction.out
         if out is None or any(map(self._is_dynamic, (*instruction.reads(), out))):
             return None
-        name, arguments, copied = instruction.name, tuple(instruction.arguments), instruction.copied()
-        if copied is not None:
+        name: Any = instruction.name
+        arguments, copied, kernel = tuple(instruction.arguments), instruction.copied(), step.calls[0][0]
+        if _is_by_row(kernel) and not instruction.options:
+            name = kernel
+        elif instruction.kind == "make" and (reduction := reduction_of(instruction)):
+            name, arguments = reduction, tuple(instruction.reads())
+        elif copied is not None:
             name, arguments = "copy", (copied,)
         elif instruction.options.keys() - {"dtype"}:
             return None
@@ -256,6 +265,20 @@ class GpuProgram(Program):
         assert self._feed is not None
         self._feed()
         self._replay()
+
+
+def _may_be_in_a_loop(instruction: Instruction) -> bool:
+    return bool(instruction.row.c) or instruction.copied() is not None or _gathers(instruction)
+
+
+def _gathers(instruction: Instruction) -> bool:
+    """Whether its launch may do what is computed beside it as well."""
+    return bool(reduction_of(instruction)) or _is_by_row(instruction.function)
+
+
+def _is_by_row(function: Any) -> bool:
+    """Whether it is a kernel that has a form for a row."""
+    return isinstance(function, CudaKernel) and function.by_row is not None
 
 
 def _drawing(instruction: Instruction) -> Callable[[], Sequence[Any]]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -179,6 +180,49 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
         else:
             placed[made.storage] = target.array
     return left, placed
+
+
+def hoist(instructions: list[Instruction], gathers: Callable[[Instruction], bool]) -> list[Instruction]:
+    """With what is computed of single numbers right after the last call that they follow from, where that gathers such
+    numbers itself, or was put there: so that both can be one launch.
+    """
+    left: list[Instruction] = []
+    moved: set[int] = set()
+    for instruction in instructions:
+        out, at = instruction.out, len(left)
+        single = instruction.kind in ("make", "write") and instruction.row.c and not instruction.row.on_host
+        if out is not None and out.shape == () and single:
+            own = {v.storage for v in (*instruction.reads(), *([out] if instruction.kind == "write" else []))}
+            while at and not _holds(left[at - 1], own, out.storage):
+                at -= 1
+            before = left[at - 1] if at else None
+            if before is not None and before.kind != "host" and (gathers(before) or id(before) in moved):
+                moved.add(id(instruction))
+            else:
+                at = len(left)
+        left.insert(at, instruction)
+    return left
+
+
+def ends_of_runs(
+    instructions: Sequence[Instruction], fits: Callable[[Instruction], bool], gathers: Callable[[Instruction], bool]
+) -> list[int]:
+    """For each instruction the end of its run of fitting ones, where one of these gathers the others; else itself."""
+    ends = list(range(len(instructions)))
+    for fitting, run in groupby(
+        range(len(instructions)), lambda n: instructions[n].kind == "view" or fits(instructions[n])
+    ):
+        numbers = list(run)
+        if fitting and any(gathers(instructions[n]) for n in numbers):
+            ends[numbers[0] : numbers[-1] + 1] = [numbers[-1]] * len(numbers)
+    return ends
+
+
+def _holds(earlier: Instruction, own: set[int], written: int) -> bool:
+    """Whether a call that touches these storages, and writes one of them, has to stay behind an earlier one."""
+    fixed = earlier.kind == "host" or earlier.row.by_all
+    made = earlier.out is not None and earlier.out.storage in own
+    return fixed or made or any(v.storage == written for v in earlier.reads())
 
 
 def _copied(instruction: Instruction) -> Variable | None:

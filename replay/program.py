@@ -68,7 +68,7 @@ class Program:
         self._dynamic = self._taken_in(instructions)
         elsewhere, to_the_end = self._results(kept)
         elsewhere |= placed.keys() | {v.storage for i in instructions if (v := i.out) and v.number in self._bound}
-        places, self.arena_bytes = planned(instructions, elsewhere, self._xp, to_the_end)
+        places, self.arena_bytes = planned(instructions, elsewhere, self._xp, to_the_end, self._held(instructions))
         arena = (room or partial(self._xp.empty, dtype="uint8"))(self.arena_bytes + ALIGNMENT)
         self._arena = arena[-backend.address_of(arena) % ALIGNMENT :]
         self._single = [self._step(i, places, placed) for i in instructions]
@@ -86,6 +86,10 @@ class Program:
         return exchange(instructions, kept)
 
     # Where everything lies
+
+    def _held(self, instructions: Sequence[Instruction]) -> Sequence[int]:
+        """For each instruction, after which one the places are free that are needed no longer; else at once."""
+        return ()
 
     def _taken_in(self, instructions: Sequence[Instruction]) -> set[int]:
         """The numbers of the variables that are others in each replay: the inputs."""

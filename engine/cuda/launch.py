@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,28 @@ NULL = numpy.uintp(0)
 COUNTERS = 4096
 
 
+@dataclass(frozen=True)
+class ByRow:
+    """What a kernel does with one row, as a function of CUDA C, so that a loop over rows may do it as well.
+
+    source: a .cu file that has it, with a macro REAL. function: takes the operands, the result unless it is a mean, the
+    row's number, the number of rows, the length of a row, and the lane; a warp calls it. mean: it gives a number in all
+    lanes, and the result is the mean of these over the rows. rows: the number of the operand whose rows they are.
+    """
+
+    source: Path
+    function: str
+    mean: bool
+    rows: int = 0
+
+
 class CudaKernel(OwnKernel):
-    """An equation as a launch on a CUDA device. function: takes the `Gpu` before the operands."""
+    """An equation as a launch on a CUDA device. function: takes the `Gpu` before the operands.
+
+    by_row: the same for each row, where it has such a form.
+    """
+
+    by_row: ByRow | None = None
 
     def __call__(self, *operands: Any, out: Any = None, **parameters: Any) -> Any:
         """Launch it; returns the result."""

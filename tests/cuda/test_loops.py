@@ -4,13 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from building import Library, build, packed
+from building import Launch, Library, build
+from programs import number_orderings, run_program
 from tools import compiled, needs_gxx, needs_nvcc
 
 from chalkgrad.engine import backend
+from chalkgrad.ops.loss import sparse_categorical_cross_entropy
 from chalkgrad.replay import cuda_loop
 from chalkgrad.replay.calls import CALLS
 from chalkgrad.replay.cuda_loop import CudaLoop
+from chalkgrad.replay.cuda_text import ONE, ROW, Reduction
 
 pytestmark = needs_gxx
 DTYPES = ["float32", "float64"]
@@ -29,16 +32,29 @@ class OnDevice:
 @pytest.fixture(autouse=True)
 def device(monkeypatch):
     monkeypatch.setattr(backend, "overlap", lambda a, b: np.may_share_memory(a.own, b.own))
-    monkeypatch.setattr(cuda_loop, "Launch", lambda source, size, arrays: source)
+    monkeypatch.setattr(cuda_loop, "Launch", lambda source, shape, by_rows, totals, arrays: (source, totals))
+
+
+def taken(calls, exact=False):
+    """A loop of these calls: name, or reduction, or kernel; arguments; output."""
+    loop = CudaLoop(exact)
+    for name, arguments, out in calls:
+        assert loop.take(name, arguments, out), name
+    return loop
+
+
+def launch(loop, kept=(), blocks=3):
+    """The text of a loop, and its launch. kept: what is read later; everything, where nothing is named."""
+    addresses = [backend.address_of(x) for x in kept]
+    (source, totals), arrays = loop.finish(lambda address: not addresses or address in addresses)
+    room = [] if totals is None else [np.full(blocks * totals * 8, 255, "u1"), np.zeros(1, "u4")]
+    return source, Launch("loop", (blocks,), (256,), [*[x.own for x in arrays], *room])
 
 
 def computed(calls, outs):
-    """What the loop of these calls leaves in its outputs. calls: name, arguments, output."""
-    loop = CudaLoop(outs[0].shape)
-    for name, arguments, out in calls:
-        assert loop.take(name, arguments, out), name
-    source, arrays = loop.finish(lambda address: True)
-    Library(build(source)).launch("loop", (3,), (64,), packed(*[x.own for x in arrays]))
+    """What the loop of these calls leaves in its outputs."""
+    source, made = launch(taken(calls))
+    Library(build(source)).run(made)
     return source
 
 
@@ -118,7 +134,7 @@ def test_choice_mixed_dtypes_and_what_is_not_finite():
 def test_what_would_read_what_it_has_written_elsewhere_is_not_taken():
     x = given(8)
     shifted = OnDevice(x.own[::-1])
-    loop = CudaLoop((8,))
+    loop = CudaLoop()
     assert loop.take("add", (x, 1.0), x)
     assert not loop.take("add", (shifted, 1.0), empty(8))
 
@@ -134,3 +150,153 @@ def test_what_is_written_compiles_for_cuda_without_contraction(tmp_path, dtype):
     assert isinstance(made := compiled(tmp_path / "loop.cu", tmp_path, "sm_90", keeping), bytes), made
     assert "mul.rn" in (text := (tmp_path / "loop.ptx").read_text())
     assert "fma" not in text
+
+
+# Reductions
+
+
+def reduction(name, scope=ROW, mean=False):
+    return Reduction(name, mean, scope)
+
+
+def metrics(rows=21, classes=37, dtype="float32"):
+    """What a step may measure: a loss and its gradient, a softmax, a share of right answers, running sums."""
+    kernels = sparse_categorical_cross_entropy.cuda_kernels
+    x, labels, one = given(rows, classes, dtype=dtype, low=-3, high=3), OnDevice(np.arange(rows) * 7 % classes), given()
+    one.own = np.ones((), dtype)
+    x.own[2, 3] = x.own[2, 1] = 9  # the first of equal ones
+    x.own[3, 2] = x.own[3, -1] = np.nan
+    wide, high, tall = empty(rows, classes, dtype=dtype), empty(rows, 1, dtype=dtype), empty(rows, dtype=dtype)
+    place, right = OnDevice(np.zeros(rows, "i8")), OnDevice(np.zeros(rows, bool))
+    loss, share, sum_of, middle = (empty(dtype=kind) for kind in (dtype, "float64", "float64", dtype))
+    running, gradient, least = empty(dtype="float64"), empty(rows, classes, dtype=dtype), empty(dtype=dtype)
+    running.own[...] = 2
+    finite = given(rows, classes, dtype=dtype)
+    calls = [
+        (kernels[""], (x, labels), loss),
+        (reduction("argmax"), (x,), place),
+        ("equal", (labels, place), right),
+        (reduction("add", ONE, True), (right,), share),
+        ("multiply", (share, 8.0), sum_of),
+        ("add", (running, sum_of), running),
+        (kernels["logits"], (one, x, labels), gradient),
+        (reduction("maximum"), (finite,), high),
+        ("subtract", (finite, high), wide),
+        ("exp", (wide,), wide),
+        (reduction("add", ROW, True), (wide,), tall),
+        (reduction("minimum", ONE), (tall,), least),
+        (reduction("add", ONE, True), (wide,), middle),
+    ]
+    with np.errstate(invalid="ignore"):
+        e = np.exp(finite.own - finite.own.max(-1, keepdims=True))
+        p = np.exp(x.own - x.own.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+    hit = labels.own == x.own.argmax(-1)
+    expected = [
+        (place.own, x.own.argmax(-1)), (right.own, hit), (share.own, hit.mean()), (running.own, 2 + 8 * hit.mean()),
+        (loss.own, np.nan), (gradient.own, (p - np.eye(classes)[labels.own]) / rows), (wide.own, e),
+        (tall.own, e.mean(-1)), (least.own, e.mean(-1).min()), (middle.own, e.mean()),
+    ]  # fmt: skip
+    return calls, expected
+
+
+def close(expected, dtype="float32"):
+    for got, wanted in expected:
+        np.testing.assert_allclose(got, wanted, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-7)
+
+
+@pytest.mark.parametrize(("rows", "classes", "dtype"), [(21, 37, "float32"), (130, 10, "float64"), (4, 6, "float32")])
+def test_rows_and_all_in_one_launch(rows, classes, dtype):
+    calls, expected = metrics(rows, classes, dtype)
+    text, made = launch(taken(calls))
+    Library(build(text)).run(made)
+    close(expected, dtype)
+    assert made.values[-1] == 0  # for the next launch
+
+
+def test_all_of_single_elements_and_numbers_before():
+    x, scale, norm, twice, half = given(1000), given(), empty(), empty(), empty()
+    calls = [("multiply", (scale, 2.0), twice), ("multiply", (x, twice), x), ("square", (x,), wide := empty(1000)),
+             (reduction("add", ONE), (wide,), norm), ("sqrt", (norm,), half)]  # fmt: skip
+    wanted = x.own * (scale.own * 2)
+    text, made = launch(taken(calls), [x, half, twice])
+    assert len(made.values) == 2 + 3 + 2
+    Library(build(text)).run(made)
+    close([(x.own, wanted), (half.own, np.sqrt((wanted**2).sum())), (twice.own, scale.own * 2)])
+
+
+def test_a_loss_in_a_loop_has_the_bits_of_its_own_launch():
+    logits, labels, alone = given(203, 10), OnDevice(np.arange(203) % 10), np.zeros((), "f4")
+    logits.own = np.ascontiguousarray(logits.own)
+    loss, place = empty(), OnDevice(np.zeros(203, "i8"))
+    kernel = sparse_categorical_cross_entropy.cuda_kernels[""]
+    text, made = launch(taken([(kernel, (logits, labels), loss), (reduction("argmax"), (logits,), place)], exact=True))
+    Library(build(text)).run(made)
+    own = [logits.own, None, labels.own, alone, np.zeros(3, "f4"), np.zeros(1, "u4"), np.int64(203), np.int32(10)]
+    Library(build(text)).run(Launch("softmax_cross_entropy", (3,), (256,), own))
+    assert loss.own.tobytes() == alone.tobytes() != bytes(4)
+
+
+def test_what_is_not_taken():
+    x, y, row, one = given(8, 32), empty(8, 32), empty(8), empty()
+    assert not CudaLoop(exact=True).take(reduction("add"), (x,), row)  # whose order the tape's bits have
+    assert not CudaLoop().take(reduction("add"), (empty(5000, 2),), empty(5000))  # a warp for two elements
+    loop = taken([(reduction("add", ONE), (x,), one)])
+    assert not loop.take("multiply", (x, one), y)  # which all blocks wait for
+    assert not loop.take("copy", (x,), OnDevice(x.own[:4]))
+    assert loop.take("multiply", (one, 2.0), empty())
+    assert taken([(reduction("add"), (x,), row)]).least == 2
+
+
+WRONG = {
+    "r < 21LL": "r < 20LL",
+    "k < 37; k": "k < 36; k",
+    "(!nan_y || i < j)": "(!nan_y || i > j)",
+    "(x == y && i < j)": "(x == y && i > j)",
+    "n < 8": "n < 7",
+    "n < gridDim.x;": "n < gridDim.x - 1;",
+    "by = 16": "by = 8",
+}
+
+
+@pytest.mark.parametrize("old", [*[pytest.param(old, marks=pytest.mark.deep) for old in WRONG][1:], next(iter(WRONG))])
+def test_what_is_wrong_in_a_reduction_shows(old):
+    calls, expected = metrics()
+    text, made = launch(taken(calls))
+    assert old in text
+    Library(build(text.replace(old, WRONG[old]))).run(made)
+    with pytest.raises(AssertionError):
+        close(expected)
+
+
+def reported(sanitize, leave_out=0):
+    """What a sanitizer says. leave_out: which barrier or fence is, counted from the end."""
+    calls, expected = metrics(9, 5)
+    text, made = launch(taken(calls), blocks=2)
+    text, orderings = number_orderings(text)
+    left = len(orderings) + leave_out if leave_out else None
+    report = run_program(build(text, sanitize=sanitize), text, [made], left)
+    if not report:
+        close(expected)
+    return report
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
+def test_no_step_outside_and_no_race(sanitize):
+    assert reported(sanitize) == ""
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("leave_out", [-1, -2, -3])
+def test_a_barrier_or_fence_left_out_is_a_race(leave_out):
+    assert "data race" in reported("thread", leave_out)
+
+
+@pytest.mark.deep
+@needs_nvcc
+@pytest.mark.parametrize(("architecture", "dtype"), [("sm_80", "float32"), ("sm_90", "float64")])
+def test_reductions_compile_and_spill_nothing(architecture, dtype, tmp_path):
+    (tmp_path / "loop.cu").write_text(launch(taken(metrics(128, 10, dtype)[0]))[0])
+    made = compiled(tmp_path / "loop.cu", tmp_path, architecture, [])
+    assert isinstance(made, bytes), made
