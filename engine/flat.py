@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
+
+import numpy
 
 from ..errors import DtypeError, GraphError, UsageError
 from . import backend
 from .capturing import capturing
 from .tensor import Tensor
+
+LARGE = 1 << 18
+"""Elements of a tensor from which on a call more for it costs less than a copy of its gradient."""
 
 
 class Flat:
@@ -104,14 +109,40 @@ class Flat:
                 place += x.size
         return self._runs
 
-    def collect(self) -> backend.Array:
+    def apart(self, updated: Sequence[backend.Array]) -> dict[int, backend.Array]:
+        """The gradients that need not be moved, each flat, by the place where its tensor begins: of a large tensor, or
+        of one alone, on the CPU. A recorded step computes its own in the buffer at once; they are not among these.
+
+        updated: arrays besides `data` that change before the gradient is read; it does not lie in their memory.
+        """
+        self.hold()
+        found: dict[int, backend.Array] = {}
+        trace, place = capturing(), 0
+        for x in self.tensors:
+            large, g = x.size >= LARGE or x.size == self.data.size, x._grad if x._requires_grad else None
+            if large and g is not None and not (trace and trace.made(g)):
+                array = backend.plain(g._data)
+                fits = isinstance(array, numpy.ndarray) and array.flags.c_contiguous and array.dtype == self.data.dtype
+                if fits and not any(backend.overlap(array, y) for y in (self.data, self.gradient, *updated)):
+                    if trace:
+                        trace.lift(x)
+                        trace.lift_gradient(x)
+                    found[place] = g._data if array.ndim == 1 else g._data.reshape(-1)
+            place += x.size
+        return found
+
+    def collect(self, left: Container[int] = ()) -> backend.Array:
         """Move each tensor's `.grad` into the gradient buffer and return that; a missing one counts as 0.
 
+        left: where the tensors begin whose gradients are not moved.
         Raises GraphError for a tensor with a gradient that requires none: it is frozen, or it is not.
         """
         self.hold()
-        trace = capturing()
+        trace, place = capturing(), 0
         for x, view in zip(self.tensors, self._gradients, strict=True):
+            begin, place = place, place + x.size
+            if begin in left:
+                continue
             if trace:
                 trace.lift(x)
                 trace.lift_gradient(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..engine import backend
@@ -73,3 +73,13 @@ def pieces(runs: Iterable[slice]) -> Iterator[slice]:
     for run in runs:
         step = PIECES[1] if run.stop - run.start > PIECES[0] else max(1, run.stop - run.start)
         yield from (slice(at, min(at + step, run.stop)) for at in range(run.start, run.stop, step))
+
+
+def parted(runs: Sequence[slice], apart: Mapping[int, backend.Array]) -> list[slice]:
+    """Runs that end and begin where an array of `apart` does."""
+    ends = {end for place, array in apart.items() for end in (place, place + array.size)}
+    found = list[slice]()
+    for run in runs:
+        at = [run.start, *sorted(end for end in ends if run.start < end < run.stop), run.stop]
+        found += map(slice, at[:-1], at[1:])
+    return found

@@ -20,7 +20,7 @@ from ..errors import DataError, UsageError
 from ..names import Names, taken_by
 from .clip import scale_to_norm
 from .declaration import Update, updates
-from .host import CLEARED, Count, Numbers, pieces
+from .host import CLEARED, Count, Numbers, parted, pieces
 from .schedule import Schedule, make_schedule
 
 AVERAGE = "average"
@@ -260,12 +260,19 @@ class Optimizer:
         Raises UsageError where the parameters are others.
         """
         flat = self.flat_of(parameters)
-        gradient, runs = flat.collect(), flat.runs()
+        apart = {} if reduce or self._needs_buffer else flat.apart([*self.state.values()])
+        gradient, runs = flat.collect(apart), flat.runs()
         if runs and reduce:
             reduce(gradient)
         if runs and self._is_whole(gradient, weight):
-            self.apply(flat.data, gradient, runs)
+            self.apply(flat.data, gradient, runs, apart)
             flat.changed()
+
+    @property
+    def _needs_buffer(self) -> bool:
+        """Whether an update changes the gradient, or looks at all of it."""
+        clips = any(getattr(self, name) is not None for name in CLIPS)
+        return clips or self.accumulates or not self.update.equation.elementwise
 
     def flat_of(self, parameters: Sequence[Tensor] | Flat) -> Flat:
         """The flat buffer in which a step has these parameters. Raises UsageError where it has others."""
@@ -315,15 +322,21 @@ class Optimizer:
             lifted(x)
             x.grad = None
 
-    def apply(self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...] = ()) -> None:
+    def apply(
+        self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...] = (),
+        apart: Mapping[int, backend.Array] = {},
+    ) -> None:  # fmt: skip
         """One update of the flat buffer theta, in place. The gradient may be overwritten, by clipping.
 
-        runs: the parts of the buffer that are updated; by default all of it.
+        runs: the parts of the buffer that are updated; by default all of it. apart: the gradients that lie elsewhere,
+        by the place where they would begin.
         """
         with backend.working(backend.device_of(theta), "an update"):
-            self._apply(theta, gradient, runs or (slice(0, theta.size),))
+            self._apply(theta, gradient, runs or (slice(0, theta.size),), apart)
 
-    def _apply(self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...]) -> None:
+    def _apply(
+        self, theta: backend.Array, gradient: backend.Array, runs: tuple[slice, ...], apart: Mapping[int, backend.Array]
+    ) -> None:
         self.prepare(theta)
         xp = backend.namespace_of(theta)
         if self.global_clipnorm is not None:
@@ -343,12 +356,13 @@ class Optimizer:
             for run in self._decayed(runs, theta.size):
                 part = self._part(theta, run)
                 xp.multiply(part, shrink, out=part)
-        for run in pieces(runs) if trace and blockwise else runs:
-            whole = [self._part(x, run) for x in (theta, gradient, *slots)]
-            apart = blockwise and run.stop - run.start > 2 * blocks.BLOCK and not trace
-            scratch = xp.empty_like(whole[0]) if trace else self._room(whole[0], blocks.BLOCK if apart else 0)
-            for part, g, *kept in blocks.in_blocks(xp, *whole) if apart else (whole,):
-                buffer = scratch[: part.size] if apart else scratch
+        each = parted(runs, apart)
+        for run in pieces(each) if trace and blockwise else each:
+            whole = [self._part(theta, run), self._gradient(gradient, run, apart), *(self._part(x, run) for x in slots)]
+            cut = blockwise and run.stop - run.start > 2 * blocks.BLOCK and not trace
+            scratch = xp.empty_like(whole[0]) if trace else self._room(whole[0], blocks.BLOCK if cut else 0)
+            for part, g, *kept in blocks.in_blocks(xp, *whole) if cut else (whole,):
+                buffer = scratch[: part.size] if cut else scratch
                 average = kept.pop() if self.use_ema else None
                 self.update.change(xp, part, g, buffer, *kept, **numbers)
                 if average is not None:
@@ -384,6 +398,13 @@ class Optimizer:
         if kept is None or kept[0] is not array:
             kept = self._parts[id(array), run.start, run.stop] = (array, array[run])
         return kept[1]
+
+    def _gradient(self, whole: backend.Array, run: slice, apart: Mapping[int, backend.Array]) -> backend.Array:
+        """The gradient of a run: a part of the whole, or of one that lies apart."""
+        for place, own in apart.items():
+            if place <= run.start < place + own.size:
+                return own if run.stop - run.start == own.size else own[run.start - place : run.stop - place]
+        return self._part(whole, run)
 
     def _next_numbers(self) -> dict[str, Any]:
         """What the kernel takes for the next update, which is counted hereby."""

@@ -278,13 +278,17 @@ def fused(
 
 def _compile(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., None]:
     """The loop as machine code for arrays of these dtypes; made once for one text. apart: without Python's lock."""
-    key = f"{source}\n{[(a.dtype.name, a.ndim) for a in arrays]}{apart}"
+    kinds = [(a.dtype.name, a.ndim, a.flags.writeable) for a in arrays]  # what is only read may lie anywhere
+    key = f"{source}\n{kinds}{apart}"
     if key not in _compiled:
         import numba
 
         space: dict[str, Any] = {name: getattr(numpy, name) for name in (*FLOATS, *IN_LOOPS, "inf", "nan")}
         exec(compile(source, "<fused loop>", "exec"), space)
-        signature = tuple(numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C") for a in arrays)
+        signature = tuple(
+            numba.types.Array(numba.from_dtype(a.dtype), a.ndim, "C", readonly=not written, aligned=written)
+            for a, (_, _, written) in zip(arrays, kinds, strict=True)
+        )
         loop: Any = numba.njit([signature], error_model="numpy", nogil=apart)(space["loop"])
         loop.__name__ = "loop"
         _compiled[key] = loop

@@ -167,13 +167,12 @@ class Program:
 
     def fuse(self) -> None:
         """Compile neighbouring elementwise calls into loops, and our own kernels; replay with those from now on."""
-        stored = {v.storage for v in self.returned} | self._placed
         for n, step in enumerate(self._single):
             calls = [
                 (f.compiled if isinstance(f, CpuKernel) else f, given, options) for f, given, options in step.calls
             ]
             self._single[n] = replace(step, calls=tuple(calls))
-        self.steps = self._on_all_cores(self._in_blocks(fused(self._single, self._elementwise, self._loop, stored)))
+        self.steps = self._on_all_cores(self._in_blocks(self._in_loops(self._single, self._loop)))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
 
@@ -181,8 +180,7 @@ class Program:
         """The steps with neighbouring calls over large arrays done block by block, on a CPU."""
         if self._xp is not numpy or not any(_size(step) > 2 * blocks.BLOCK for step in steps):
             return steps
-        stored = {v.storage for v in self.returned} | self._placed
-        return fused(steps, self._elementwise, Passes, stored)
+        return self._in_loops(steps, Passes)
 
     def _on_all_cores(self, steps: list[Step]) -> list[Step]:
         """The steps with single calls over large arrays done part by part, on a CPU."""
@@ -199,7 +197,7 @@ class Program:
         instruction = step.instruction
         if len(step.calls) != 1 or instruction.out is None:
             return None
-        if any(map(self._is_dynamic, (*instruction.reads(), instruction.out))):
+        if self._is_dynamic(instruction.out) or not all(map(self._stands_still, instruction.reads())):
             return None
         function, arguments, options = step.calls[0]
         nin = 3 if function is choose else getattr(function, "nin", -1)
@@ -207,8 +205,29 @@ class Program:
             return None
         if options.keys() not in (set(), {"out"}):
             return None
-        *given, out = map(self._array, (*arguments, *options.values()))
+        *given, out = map(self._example, (*arguments, *options.values()))
         return function, given, out
+
+    def _stands_still(self, v: Variable) -> bool:
+        """Whether a loop can read it: it lies at one place, or is an input, or all of one, in one piece."""
+        given = root(v).kind == "input" and v.nbytes > 0 and self._is_row_major(v)
+        return given or not self._is_dynamic(v)
+
+    def _example(self, value: Any) -> Any:
+        """The array that a variable stands for; for an input an empty one, which lies where nothing else does."""
+        if value.__class__ is not Variable or not self._is_dynamic(value):
+            return self._array(value)
+        _, array = self._inputs_in_loops.setdefault(value.number, (value, numpy.empty(value.shape, value.dtype)))
+        array.flags.writeable = False
+        return array
+
+    def _in_loops(self, steps: list[Step], new_loop: Callable[..., Loop]) -> list[Step]:
+        """The steps with runs of elementwise calls as loops."""
+        self._inputs_in_loops = dict[int, tuple[Variable, Any]]()
+        found = fused(steps, self._elementwise, new_loop, {v.storage for v in self.returned} | self._placed)
+        inputs = {backend.address_of(array): v for v, array in self._inputs_in_loops.values()}
+        self._inputs_in_loops.clear()
+        return [_of_inputs(step, inputs) if inputs and step.fused and step.calls else step for step in found]
 
     # What it becomes
 
@@ -367,6 +386,19 @@ def _size(step: Step) -> int:
     """Elements of its result."""
     out = step.instruction.out
     return math.prod(out.shape) if out is not None else 0
+
+
+def _of_inputs(step: Step, inputs: Mapping[int, Variable]) -> Step:
+    """A loop's step in which inputs stand for the arrays that it was made with. inputs: by where these arrays lie."""
+    (function, arrays, options), *_ = step.calls
+    given = [inputs.get(backend.address_of(x)) if isinstance(x, numpy.ndarray) else None for x in arrays]
+    shapes = {n: arrays[n].shape for n, v in enumerate(given) if v is not None and v.shape != arrays[n].shape}
+
+    def reshaped(*taken: Any) -> None:
+        function(*[x.reshape(shapes[n]) if n in shapes else x for n, x in enumerate(taken)])
+
+    taken = tuple(x if v is None else v for x, v in zip(arrays, given, strict=True))
+    return replace(step, calls=((reshaped if shapes else function, taken, options),))
 
 
 def _copy_result(out: Any, function: Callable[..., Any], arguments: Any, options: Any) -> None:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chalkgrad as cg
+from chalkgrad import optim
 from chalkgrad.engine import backend
+from chalkgrad.engine import flat as flat_module
 from chalkgrad.engine.flat import Flat
 from chalkgrad.errors import DtypeError, GraphError, UsageError
 
@@ -55,6 +57,48 @@ def test_gradients_are_collected_and_missing_ones_are_zero():
     (y * 5.0).sum().backward()
     np.testing.assert_array_equal(backend.fetch(flat.collect()), [0, 0, 5])
     assert flat.collect() is flat.gradient
+
+
+@pytest.mark.cpu_only("on a GPU the buffer is the only place")
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_large_gradient_is_read_where_it_is(monkeypatch, captured):
+    """What is copied first takes a third of an update's time. The bits are those of the copy, frozen ones beside it."""
+
+    def trained(large):
+        monkeypatch.setattr(flat_module, "LARGE", large)
+        draw = np.random.default_rng(0)
+        w, frozen, v, b = [leaf(draw.normal(size=n)) for n in ((40, 3), 5, 70, 4)]
+        optimizer = optim.AdamW(0.1)
+
+        def step(gw, gv):
+            w.grad, v.grad, b.grad = gw, gv, gv[:4]
+            optimizer.step([w, frozen, v, b])
+
+        made = cg.capture(step) if captured else step
+        for call in range(4):
+            frozen.requires_grad = call < 1
+            made(*(cg.tensor(draw.normal(size=n)) for n in ((40, 3), 70)))
+        assert not captured or all(r.program for r in made.recordings.values())
+        return optimizer._flat, [optimizer._flat.data, *optimizer.state.values()]
+
+    (flat, apart), (copied, whole) = trained(60), trained(1 << 30)
+    assert [x.tobytes() for x in apart] == [x.tobytes() for x in whole]
+    assert np.count_nonzero(copied.gradient) == 40 * 3 + 70 + 4
+    assert np.count_nonzero(flat.gradient) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "taken"),
+    [({"clipvalue": 0.5}, np.full(5, 3.0), np.full(5, 0.5)), ({}, None, np.arange(5.0))],
+    ids=["clipped", "in the memory of the parameters"],
+)
+def test_a_gradient_that_the_update_changes_is_copied(options, given, taken):
+    x, y = leaf(np.arange(5.0)), leaf(np.arange(5.0))
+    flat = Flat([x])
+    x.grad, y.grad = x.detach() if given is None else cg.tensor(given), cg.tensor(taken)
+    optim.GradientDescent(0.1, weight_decay=0.5, **options).step(flat)
+    optim.GradientDescent(0.1, weight_decay=0.5).step([y])
+    assert x.numpy().tobytes() == y.numpy().tobytes()
 
 
 def test_split_gives_views_in_the_tensors_shapes():

@@ -213,6 +213,29 @@ def test_shapes(shape):
     agree(lambda x: ((x.exp() * w + w) * 2 - w).sum(), given_tensor(*shape))
 
 
+@compiled
+@pytest.mark.parametrize("kind", ["plain", "only to be read", "anywhere"])
+def test_inputs_are_read_in_the_loop(kind):
+    """The first calls of a step, too, which take what it is given, are a loop: inputs whole, as rows, columns, one."""
+    draw = np.random.default_rng(0)
+
+    def made(*shape):
+        array = draw.standard_normal(shape)
+        if kind == "anywhere":
+            array = np.frombuffer(b"-" + array.tobytes(), "u1")[1:].view(array.dtype).reshape(shape)
+        array.flags.writeable = kind == "plain"
+        x = cg.tensor(0.0)
+        x._data = array
+        return x
+
+    inputs = [made(*shape) for shape in [(3, 4), (4,), (3, 1), (1, 1)]]
+    step = agree(lambda x, row, column, one: ((x * row - column) / one * x - 1.0).exp() * 1.0, *inputs)
+    assert sum(bool(s.calls) for r in step.recordings.values() for s in r.program.steps) == 3  # loop, exp, product
+    flat = cg.tensor(draw.standard_normal((3, 4)))
+    agree(lambda x: (x.reshape(12) * 2 + 1).exp(), flat)
+    agree(lambda x: (x.T * 2 + 1).exp(), flat, at_least=0)
+
+
 ALIASED = {
     "whole": lambda h, w: h * h + h,
     "a row of itself": lambda h, w: (h - h[0]) * 2 + 1,
