@@ -1,4 +1,4 @@
-// What every kernel has in which many training steps run, one after another, in one launch (one_launch_text.py writes the
+// What every kernel has in which many training steps run, one after another, in one launch (text.py writes the
 // kernels themselves, from the recorded step). All blocks run at once; where a step needs what others made, they meet.
 #ifndef REAL
 #define REAL float

@@ -56,14 +56,15 @@ def test_what_is_broken_is_found(tmp_path, monkeypatch):
     assert (finds["too much"]["why"], finds["wrong"]["why"]) == ("MemoryError: ", "it is wrong")
 
 
-def test_a_few_inputs_of_every_target(tmp_path, capsys):
+@pytest.mark.parametrize("each", [2, pytest.param(20, marks=pytest.mark.deep)])
+def test_a_few_inputs_of_every_target(tmp_path, capsys, each):
     targets = find_targets()
     file = tmp_path / "found.json"
-    code = fuzzing.main(["--inputs", str(5 * len(targets)), "--seed", "1", "--out", str(file)])
+    code = fuzzing.main(["--inputs", str(each * len(targets)), "--seed", "1", "--out", str(file)])
     kept = json.loads(file.read_text("utf-8"))
     assert code == 0, kept["finds"]
     assert kept["targets"].keys() == targets.keys()
-    assert all(one["inputs"] == 5 for one in kept["targets"].values())
+    assert all(one["inputs"] == each for one in kept["targets"].values())
 
 
 def test_an_input_is_known_by_its_seed_and_index(capsys):

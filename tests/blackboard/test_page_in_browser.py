@@ -148,7 +148,7 @@ DEEP = pytest.mark.deep
     ("write", "scheme", "width"),
     [
         (lesson_page, "light", 1280),
-        (of_images, "dark", 390),
+        pytest.param(of_images, "dark", 390, marks=DEEP),
         pytest.param(lesson_page, "dark", 390, marks=DEEP),
         pytest.param(of_images, "light", 1280, marks=DEEP),
     ],
@@ -301,12 +301,13 @@ def applied(primitive, example):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_equation_that_can_be_written_for_it_gives_the_engines_value(opened):
+@pytest.mark.parametrize("most", [1, pytest.param(None, marks=DEEP)], ids=["an example", "all examples"])
+def test_every_equation_that_can_be_written_for_it_gives_the_engines_value(opened, most):
     explained = []
     for name, primitive in cg.registry.items():
         if name not in NOT_WRITTEN and primitive.rules:
             given = [example for example in examples(primitive) if all(map(math.prod, example.shapes))]
-            for example in given:
+            for example in given[:most]:
                 function, operands = applied(primitive, example)
                 explained.append(explain(function, *operands, title=name, numerical=False))
     boards = [board_of(each) for each in explained]

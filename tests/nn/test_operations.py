@@ -19,7 +19,7 @@ import chalkgrad as cg
 from chalkgrad import Sequential, layers
 
 pytestmark = pytest.mark.cpu_only("the list gives the tape's bits on the CPU")
-PROGRAMS = int(os.environ.get("CHALKGRAD_PROGRAMS", "40"))
+PROGRAMS = int(os.environ.get("CHALKGRAD_PROGRAMS", "12"))
 X = np.random.default_rng(0).normal(size=(22, 3)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 2, 22)
 LOSS = "sparse_categorical_crossentropy"
