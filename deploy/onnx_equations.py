@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
 
 from ..equation.functions import FUNCTIONS
 from ..equation.language import Equation, read_equation
+from ..equation.operators import OPERATORS
 from .onnx_nodes import Nodes, Value
 
-OPERATIONS: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
-    ast.Add: ("Add", operator.add), ast.Sub: ("Sub", operator.sub), ast.Mult: ("Mul", operator.mul),
-    ast.Div: ("Div", operator.truediv), ast.Pow: ("Pow", operator.pow), ast.FloorDiv: ("Mod", operator.floordiv),
-    ast.Lt: ("Less", operator.lt), ast.LtE: ("LessOrEqual", operator.le), ast.Gt: ("Greater", operator.gt),
-    ast.GtE: ("GreaterOrEqual", operator.ge), ast.Eq: ("Equal", operator.eq), ast.NotEq: ("Equal", operator.ne),
-    ast.BitAnd: ("BitwiseAnd", operator.and_), ast.BitOr: ("BitwiseOr", operator.or_),
-    ast.BitXor: ("BitwiseXor", operator.xor), ast.And: ("And", lambda a, b: a and b),
-    ast.Or: ("Or", lambda a, b: a or b), ast.USub: ("Neg", lambda a, _: -a), ast.Not: ("Not", lambda a, _: not a),
-    ast.Invert: ("BitwiseNot", lambda a, _: ~a),
-}  # fmt: skip
-"""The operators of equations: what ONNX calls them (or what they are made of), and what they are of numbers."""
 COMPARISONS = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And", "Or", "Not")
 BITWISE_SINCE = 18
 """The version of ONNX's operators that brought those on the bits of integers."""
@@ -57,13 +46,13 @@ class Equations(Nodes):
                 return node.value
             case ast.Name():
                 return known[node.id] if node.id in known else getattr(math, node.id)
-            case ast.UnaryOp() if type(node.op) in OPERATIONS:
+            case ast.UnaryOp() if type(node.op) in OPERATORS:
                 return self.combined(type(node.op), *of(node.operand))
-            case ast.BinOp() if type(node.op) in OPERATIONS:
+            case ast.BinOp() if type(node.op) in OPERATORS:
                 return self.combined(type(node.op), *of(node.left, node.right))
             case ast.BoolOp(values=[left, right]):
                 return self.combined(type(node.op), *of(left, right))
-            case ast.Compare(ops=[op]) if type(op) in OPERATIONS:
+            case ast.Compare(ops=[op]) if type(op) in OPERATORS:
                 return self.combined(type(op), *of(node.left, node.comparators[0]))
             case ast.IfExp():
                 (test,) = of(node.test)
@@ -83,12 +72,13 @@ class Equations(Nodes):
 
     def combined(self, sign: type, *given: Any) -> Any:
         """One or two values by an operator."""
-        name, function = OPERATIONS[sign]
         if not any(isinstance(x, Value) for x in given):
-            return function(given[0], given[-1])
-        xs = self.alike(given)
-        if name == "Mod":
+            return OPERATORS[sign].number(*given)
+        xs, name = self.alike(given), OPERATORS[sign].onnx
+        if sign is ast.FloorDiv:
             return self.quotient(*xs)
+        if sign is ast.NotEq:
+            return self.add("Not", [self.combined(ast.Eq, *xs)])
         if name == "Div" and xs[0].dtype.kind != "f":  # of integers it would drop the rest
             xs = [self.cast(v, numpy.dtype("float32")) for v in xs]
         if name in ("And", "Or", "Not"):
@@ -98,8 +88,7 @@ class Equations(Nodes):
                 name = name.removeprefix("Bitwise")
             elif self.opset < BITWISE_SINCE:
                 raise NotImplementedError(f"of integers it is one from opset={BITWISE_SINCE} on")
-        made = self.add(name, xs, bool if name in COMPARISONS else None)
-        return self.add("Not", [made]) if sign is ast.NotEq else made
+        return self.add(name, xs, bool if name in COMPARISONS else None)
 
     def quotient(self, a: Value, b: Value) -> Value:
         """a // b, rounded down, as NumPy has it: (a - what is left) / b."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
 
@@ -27,6 +27,7 @@ from .axes import aligned, back, count_over, front, kept, reduced, shaped
 from .elementwise import Elementwise, Flat, called
 from .indexed import Indexed, OneAxis
 from .language import Equation
+from .operators import OPERATORS
 from .syntax import UNUSABLE, unusable
 
 HELPERS = {f.__name__: f for f in (aligned, back, count_over, front, kept, reduced, shaped)}
@@ -75,11 +76,11 @@ def single_call(equation: Equation, operands: Sequence[str]) -> str | None:
         return None
     node = equation.statements[0].expression
     if isinstance(node, ast.BinOp):
-        name, parts = UFUNCS.get(type(node.op)), [node.left, node.right]
+        name, parts = _named(node.op), [node.left, node.right]
     elif isinstance(node, ast.UnaryOp):
-        name, parts = UFUNCS.get(type(node.op)), [node.operand]
+        name, parts = _named(node.op), [node.operand]
     elif isinstance(node, ast.Compare) and len(node.ops) == 1:
-        name, parts = UFUNCS.get(type(node.ops[0])), [node.left, *node.comparators]
+        name, parts = _named(node.ops[0]), [node.left, *node.comparators]
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name, parts = called(node.func.id), node.args
     else:
@@ -89,13 +90,8 @@ def single_call(equation: Equation, operands: Sequence[str]) -> str | None:
     return name if known and names == list(operands) else None
 
 
-UFUNCS: Mapping[type, str] = {
-    ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.FloorDiv: "floor_divide",
-    ast.Pow: "power", ast.BitAnd: "bitwise_and", ast.BitOr: "bitwise_or", ast.BitXor: "bitwise_xor",
-    ast.USub: "negative", ast.Invert: "invert", ast.Eq: "equal", ast.NotEq: "not_equal", ast.Lt: "less",
-    ast.LtE: "less_equal", ast.Gt: "greater", ast.GtE: "greater_equal",
-}  # fmt: skip
-"""What NumPy calls an operator."""
+def _named(op: ast.AST) -> str | None:
+    return OPERATORS[type(op)].array if type(op) in OPERATORS else None
 
 
 def _writer(equation: Equation, *options: Any) -> Elementwise:

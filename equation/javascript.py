@@ -14,15 +14,14 @@ import numpy
 from ..errors import EquationError
 from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS
 from .indices import Indices
-from .language import OPERATORS, REST, Equation, Statement, elements, index_name, indices_in, is_ellipsis
+from .language import REST, Equation, Statement, elements, index_name, indices_in, is_ellipsis
+from .operators import OPERATORS
 from .syntax import UNUSABLE
 
 Shape = tuple[int, ...]
 Text: TypeAlias = Any
 """An expression of JavaScript; a list of such where it has several axes; None for Python's None."""
-SIGNS: dict[type, str] = {
-    **OPERATORS, ast.Eq: "===", ast.NotEq: "!==", ast.USub: "-", ast.Not: "!", ast.And: " && ", ast.Or: " || ",
-}  # fmt: skip
+SIGNS = {kind: row.javascript or row.sign for kind, row in OPERATORS.items()}
 START = {"product": "1", "max": "-Infinity", "min": "Infinity"}
 """What a reduction begins with, where that is not 0."""
 

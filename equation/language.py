@@ -32,14 +32,9 @@ from typing import Any
 
 from ..errors import EquationError
 from .functions import CONSTANTS, FUNCTIONS, REDUCTIONS, STRUCTURAL
+from .operators import OPERATORS
 from .syntax import parsed, unreadable
 
-OPERATORS: dict[type, str] = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Pow: "**", ast.Lt: "<",
-    ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.BitAnd: "&", ast.BitOr: "|",
-    ast.BitXor: "^", ast.USub: "neg", ast.Not: "not", ast.Invert: "~", ast.And: "and", ast.Or: "or",
-}  # fmt: skip
-"""The operators of the language, with their names."""
 REST = "..."
 """What the axes of `...` are called, as one multi-index."""
 

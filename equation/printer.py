@@ -8,7 +8,8 @@ from typing import Any
 
 from .element import Number, Terms
 from .functions import FUNCTIONS, REDUCTIONS
-from .language import OPERATORS, REST, Equation, bare_names, elements, index_name, indices_in, is_ellipsis
+from .language import REST, Equation, bare_names, elements, index_name, indices_in, is_ellipsis
+from .operators import OPERATORS
 from .spelled import spelled
 from .styles import SIGNS, STYLES, Style, Symbol
 from .symbols import is_numeral, number_text, symbol_of
@@ -75,14 +76,16 @@ class Printer:
             case ast.UnaryOp(op=ast.USub()):
                 return self.style.join([self.sign("-").strip(), self.at_least(node.operand, MULTIPLIED)]), NEGATED
             case ast.UnaryOp():
-                return self.style.join([self.sign(OPERATORS[type(node.op)]), self.at_least(node.operand, ATOM)]), LOGIC
+                return self.style.join(
+                    [self.sign(OPERATORS[type(node.op)].sign), self.at_least(node.operand, ATOM)]
+                ), LOGIC
             case ast.BinOp():
                 return self.operation(node)
             case ast.Compare():
                 axes = self.on_each_axis(node, self.compared)
                 return self.joined(axes, self.sign("and")), COMPARED if len(axes) == 1 else LOGIC
             case ast.BoolOp():
-                sign = self.sign(OPERATORS[type(node.op)])
+                sign = self.sign(OPERATORS[type(node.op)].sign)
                 return self.joined([self.at_least(part, COMPARED) for part in node.values], sign), LOGIC
             case ast.IfExp():
                 return self.choice(node)
@@ -112,7 +115,7 @@ class Printer:
             divided = self.style.fraction(self.at_least(node.left, NEGATED), self.at_least(node.right, POWERED))
             whole = isinstance(node.op, ast.FloorDiv)
             return (self.style.enclosed(divided, "⌊", "⌋"), ATOM) if whole else (divided, MULTIPLIED)
-        sign = self.sign(OPERATORS[type(node.op)])
+        sign = self.sign(OPERATORS[type(node.op)].sign)
         if isinstance(node.op, ast.BitAnd | ast.BitOr | ast.BitXor):
             return self.joined([self.at_least(part, ADDED) for part in (node.left, node.right)], sign), LOGIC
         least = MULTIPLIED if isinstance(node.op, ast.Mult) else ADDED
@@ -123,7 +126,7 @@ class Printer:
         """A comparison, or several in a row."""
         parts = [self.at_least(node.left, ADDED)]
         for op, right in zip(node.ops, node.comparators, strict=True):
-            parts += [self.sign(OPERATORS[type(op)]), self.at_least(right, ADDED)]
+            parts += [self.sign(OPERATORS[type(op)].sign), self.at_least(right, ADDED)]
         return self.style.join(parts)
 
     def choice(self, node: ast.IfExp) -> Written:

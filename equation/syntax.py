@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
 from ..errors import EquationError, first_line
+from .operators import OPERATORS
 
 LONGEST = 5_000
 """Characters of a text."""
@@ -23,11 +22,6 @@ UNUSABLE = (ArithmeticError, AttributeError, LookupError, NameError, SyntaxError
 """What Python raises where a text that can be read says nothing that can be computed or written."""
 LARGEST = 300
 """Digits of a number, written or computed from numbers alone: any such is a float, too."""
-
-CONSTANT: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv, ast.Pow: lambda a, b: power(a, b),
-}  # fmt: skip
 
 
 def parsed(text: str) -> list[ast.stmt]:
@@ -92,9 +86,11 @@ def _constant(node: ast.AST, values: dict[ast.AST, float]) -> Any:
         return node.value if type(node.value) in (int, float) else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and node.operand in values:
         return -values[node.operand]
-    if isinstance(node, ast.BinOp) and node.left in values and node.right in values and type(node.op) in CONSTANT:
+    sign = OPERATORS.get(type(node.op)) if isinstance(node, ast.BinOp) else None
+    if isinstance(node, ast.BinOp) and sign and sign.arithmetic and node.left in values and node.right in values:
+        combined = power if isinstance(node.op, ast.Pow) else sign.number
         try:
-            return CONSTANT[type(node.op)](values[node.left], values[node.right])
+            return combined(values[node.left], values[node.right])
         except ZeroDivisionError:
             raise ValueError("divides by 0") from None
     return None

@@ -1,8 +1,8 @@
 """What computes ONNX's operators, for the layer `Operators`.
 
 Lengths, axes and the like are computed with NumPy while the graph is gone through; what depends on samples or weights
-by our primitives. An operator is a primitive that names it as its form (`relu.onnx("Relu")`), a function of the
-language of equations, or a row of `OPERATORS`.
+by our primitives. An operator is a primitive that names it as its form (`relu.onnx("Relu")`), a function or an operator
+of the language of equations, or a row of `OPERATORS`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy
 
 from ...engine.primitive import registry
 from ...engine.tensor import Tensor, tensor
+from ...equation import operators
 from ...equation.functions import FUNCTIONS
 from ...errors import UsageError
 from ...ops.activation import elu, gelu, gelu_tanh, leaky_relu, log_softmax, softmax
@@ -86,6 +87,11 @@ def whole(what: str, x: Any) -> list[int]:
 def _one(function: Callable[..., Any]) -> Callable[..., Any]:
     """A row of Python's operator."""
     return lambda xp, given, *xs: function(*xs)
+
+
+def _called(name: str) -> Callable[..., Any]:
+    """A row of a function of NumPy's."""
+    return lambda xp, given, *xs: getattr(xp, name)(*xs)
 
 
 def _folded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -408,12 +414,8 @@ def _rnn(xp: Any, given: Given, x: Any, w: Any, r: Any, of_x: Any, of_state: Any
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "Add": _one(operator.add), "Sub": _one(operator.sub), "Mul": _one(operator.mul), "Div": _div,
-    "Pow": _one(operator.pow), "Reciprocal": _one(lambda x: 1 / x), "Neg": _one(operator.neg),
-    "MatMul": _one(operator.matmul), "Equal": _one(operator.eq),
-    "Less": _one(operator.lt), "LessOrEqual": _one(operator.le), "Greater": _one(operator.gt),
-    "GreaterOrEqual": _one(operator.ge), "And": lambda xp, given, a, b: xp.logical_and(a, b),
-    "Or": lambda xp, given, a, b: xp.logical_or(a, b), "Not": lambda xp, given, a: xp.logical_not(a),
+    **{each.onnx: _called(each.array) for each in operators.OPERATORS.values() if each.onnx}, "Div": _div,
+    "Reciprocal": _one(lambda x: 1 / x), "MatMul": _one(operator.matmul),
     "Mod": lambda xp, given, a, b: (xp.fmod if given.get("fmod") else xp.mod)(a, b),
     "Identity": _one(lambda x: x), "Dropout": _dropout, "Gemm": _gemm, "Cast": _cast,
     "Where": lambda xp, given, test, a, b: xp.where(test, a, b),

@@ -81,6 +81,7 @@ CASES = [
     row("RNN", STEPS, *recurrent(1, 1)[:2], outputs=2, hidden_size=3),
     row("And", X > 0, X < 1), row("Not", X > 0), row("Mod", integers(7, -7), integers(3, 3)),
     row("Div", integers(7, -7), integers(2, 2)), row("Equal", integers(1, 2), integers(1, 3)), row("Less", X, draw(4)),
+    row("BitwiseXor", integers(6, -7), integers(3, 5)), row("BitwiseNot", integers(6, -7)),
 ]  # fmt: skip
 SINCE = {"GroupNormalization": 21, "Gelu": 20}
 
