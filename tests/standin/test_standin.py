@@ -1,7 +1,12 @@
 """What the stand-in for CuPy refuses, and what it does: all that its users rely on."""
 
+import os
+
 import numpy as np
 import pytest
+
+import chalkgrad.nn  # noqa: F401  (whose sources are declared)
+from chalkgrad.engine.cuda.sources import declared
 
 # Arrays
 
@@ -203,3 +208,25 @@ def test_pinned_memory(stand_in):
 
     assert cupyx.zeros_pinned((2, 3), "f4").sum() == 0
     assert cupyx.empty_pinned(3).flags.writeable
+
+
+# Sources
+
+
+def needs_nvrtc(stand_in):
+    if not stand_in._nvrtc.find_library() and "CI" not in os.environ:
+        pytest.skip("NVRTC is not here: pip install 'nvidia-cuda-nvrtc>=13'")
+
+
+def test_what_the_compiler_of_cupy_refuses_is_refused(cp):
+    needs_nvrtc(cp)
+    code = 'extern "C" __global__ void f(float* x) { x[0] = std::sqrt(x[0]); }'  # which g++ takes
+    with pytest.raises(cp._raw.CompileException, match="std"):
+        cp.RawKernel(code, "f").compile()
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_it_takes_every_source_of_ours(stand_in, dtype):
+    needs_nvrtc(stand_in)
+    assert [told for each in declared(dtype) if (told := stand_in._nvrtc.complaint(*each))] == []

@@ -15,6 +15,7 @@ import numpy
 
 from ._array import ndarray
 from ._execute import check_device
+from ._nvrtc import complaint, find_library
 from .cuda.blocks import Place, block_at
 from .cuda.device import MULTIPROCESSORS
 from .cuda.memory import MemoryPointer
@@ -45,9 +46,15 @@ def _building() -> ModuleType:
 def _library(code: str, options: tuple[str, ...]) -> Any:
     building = _building()
     try:
-        return building.Library(building.build(code, options))
+        built = building.build(code, options)
     except building.BuildError as error:
         raise CompileException(str(error)) from None
+    taken = built.with_name(f"{built.name}-nvrtc")  # asked once for each source
+    if find_library() and not taken.exists():
+        if told := complaint(code, options):
+            raise CompileException(told)
+        taken.touch()
+    return building.Library(built)
 
 
 class _Address:
