@@ -22,6 +22,8 @@
 #define TILE_K 16       // terms of the sum that are in shared memory at a time
 #define THREADS 128     // of a block; for channels by themselves, each computes one element
 #define CELL 4          // windows whose greatest is taken where pooling follows
+#define TERMS 32        // terms of a sum that is taken without panels
+#define SHORT_N 16      // filters of a thread then
 #ifndef MANY
 #define MANY 512        // of a block of `kernel_correlation`
 #endif
@@ -50,6 +52,10 @@ struct Windows {
 
 struct alignas(16) Four {
     REAL x[4];
+};
+
+struct alignas(4) FourBytes {
+    unsigned char x[4];
 };
 
 struct alignas(16) FourSums {
@@ -308,36 +314,37 @@ __device__ __forceinline__ void write(REAL* to, const Four& values, int count, b
         if (!whole && j < count) to[j] = values.x[j];
 }
 
-// With POOLED, y takes the greatest of each CELL windows, pool_x beside each other, and above 0 with relu; the bits of
-// places tell which of them are as great (none, where relu lets nothing through). places may be null.
-template <int N, bool POOLED>
-__device__ __forceinline__ void convolve(
-    const REAL* x, const REAL* w, const REAL* bias, REAL* y, unsigned char* places, int relu, int pool_x,
-    const Windows& g) {
-    constexpr int HEIGHT = Part<N>::HEIGHT, EACH = POOLED ? CELL : 1;
-    int each = g.channels / g.groups, n = g.filters / g.groups, terms = g.size_y * g.size_x * each;
-    int pool_y = EACH / pool_x, rows = g.rows / pool_y, columns = g.columns / pool_x;
-    int m = g.batch * rows * columns * EACH, first = blockIdx.x * TILE_M, first_column = blockIdx.y * N;
+// Windows by their numbers: one after another, or, where the greatest of CELL is taken (POOLED), a cell after another,
+// pool_x windows of it beside each other; what is left over at the ends belongs to no cell.
+template <bool POOLED> struct Order {
+    static constexpr int EACH = POOLED ? CELL : 1;
+    int pool_x, pool_y, rows, columns, count;
 
-    using Left = Panel<OverPlaces, TILE_M>;
-    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), TILE_K), each, terms, first, m,
-              [&](int c) {
-                  Digits at = digits_of(c / EACH, rows, columns);
-                  int place = c % EACH;
-                  return at_window(g, {at.outer, at.middle * pool_y + place / pool_x, at.inner * pool_x + place % pool_x});
-              });
-    RowPanel<N> right(w + blockIdx.z * n, g.filters, terms, first_column, n);
-    SUM sums[HEIGHT][4] = {};
-    multiply<N>(left, right, terms, sums);
+    __device__ Order(const Windows& g, int pool_x)
+        : pool_x(pool_x), pool_y(EACH / pool_x), rows(g.rows / pool_y), columns(g.columns / pool_x),
+          count(g.batch * rows * columns * EACH) {}
+    __device__ Point window(const Windows& g, int number) const {
+        Digits at = digits_of(number / EACH, rows, columns);
+        int place = number % EACH;
+        return at_window(g, {at.outer, at.middle * pool_y + place / pool_x, at.inner * pool_x + place % pool_x});
+    }
+};
 
-    int row = first + Part<N>::row(), column = first_column + Part<N>::column(), filter = blockIdx.z * n + column;
+// y from the sums of HEIGHT windows, from number `row` on, and 4 of the n filters of the block's group, from `column`
+// on. With POOLED the greatest of each cell, and above 0 with relu; the bits of places tell which windows are as great
+// (none, where relu lets nothing through). places may be null.
+template <bool POOLED, int HEIGHT>
+__device__ __forceinline__ void give(
+    const SUM (&sums)[HEIGHT][4], int row, int windows, int column, int n, const REAL* bias, REAL* y,
+    unsigned char* places, int relu, const Windows& g) {
+    constexpr int EACH = POOLED ? CELL : 1;
+    int count = n - column, filter = blockIdx.z * n + column;
     bool whole = n % 4 == 0 && begins_run<4>(y);
-    int count = n - column;
 #pragma unroll
     for (int i = 0; i < HEIGHT; i += EACH) {
-        if (row + i >= m) break;
+        if (row + i >= windows) break;
         Four most;
-        unsigned char equal[4] = {};
+        FourBytes equal = {};
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
             const REAL* shift = j < count ? bias : nullptr;
@@ -354,15 +361,78 @@ __device__ __forceinline__ void convolve(
             }
 #pragma unroll
             for (int f = 0; f < EACH; ++f)
-                if (values[f] == most.x[j] && (!relu || most.x[j] > 0)) equal[j] |= 1 << f;
+                if (values[f] == most.x[j] && (!relu || most.x[j] > 0)) equal.x[j] |= 1 << f;
         }
         unsigned to = unsigned((row + i) / EACH) * g.filters + filter;
         write(y + to, most, count, whole);
-        if (POOLED && places)
+        if (!POOLED || !places) continue;
+        bool packed = whole && reinterpret_cast<unsigned long long>(places) % 4 == 0;
+        if (packed && count > 0) *reinterpret_cast<FourBytes*>(places + to) = equal;
 #pragma unroll
-            for (int j = 0; j < 4; ++j)
-                if (j < count) places[to + j] = equal[j];
+        for (int j = 0; j < 4; ++j)
+            if (!packed && j < count) places[to + j] = equal.x[j];
     }
+}
+
+template <int N, bool POOLED>
+__device__ __forceinline__ void convolve(
+    const REAL* x, const REAL* w, const REAL* bias, REAL* y, unsigned char* places, int relu, int pool_x,
+    const Windows& g) {
+    Order<POOLED> order(g, pool_x);
+    int each = g.channels / g.groups, n = g.filters / g.groups, terms = g.size_y * g.size_x * each;
+    int first = blockIdx.x * TILE_M, first_column = blockIdx.y * N;
+
+    using Left = Panel<OverPlaces, TILE_M>;
+    Left left(x + blockIdx.z * each, g.height, g.width, OverPlaces(g, Left::first_term(), TILE_K), each, terms, first,
+              order.count, [&](int c) { return order.window(g, c); });
+    RowPanel<N> right(w + blockIdx.z * n, g.filters, terms, first_column, n);
+    SUM sums[Part<N>::HEIGHT][4] = {};
+    multiply<N>(left, right, terms, sums);
+    give<POOLED>(sums, first + Part<N>::row(), order.count, first_column + Part<N>::column(), n, bias, y, places, relu, g);
+}
+
+// The same for at most TERMS of them: a thread sums CELL windows and SHORT_N filters, without panels, whose gathering
+// would take longer than the sums.
+template <bool POOLED>
+__device__ __forceinline__ void convolve_short(
+    const REAL* x, const REAL* w, const REAL* bias, REAL* y, unsigned char* places, int relu, int pool_x,
+    const Windows& g) {
+    __shared__ __align__(16) REAL weights[TERMS][SHORT_N];
+    Order<POOLED> order(g, pool_x);
+    int each = g.channels / g.groups, n = g.filters / g.groups, first_column = blockIdx.y * SHORT_N;
+    for (int t = threadIdx.x; t < g.size_y * g.size_x * each * SHORT_N; t += THREADS) {
+        int column = first_column + t % SHORT_N;
+        weights[t / SHORT_N][t % SHORT_N] = column < n ? w[t / SHORT_N * g.filters + blockIdx.z * n + column] : REAL(0);
+    }
+    __syncthreads();
+
+    int row = int(blockIdx.x * THREADS + threadIdx.x) * CELL;
+    Point windows[CELL];
+#pragma unroll
+    for (int f = 0; f < CELL; ++f)
+        windows[f] = row + f < order.count ? order.window(g, row + f) : Point{NOWHERE, 0, 0};
+    SUM sums[SHORT_N / 4][CELL][4] = {};
+    for (int a = 0, term = 0; a < g.size_y; ++a)
+        for (int b = 0; b < g.size_x; ++b)
+            for (int c = 0; c < each; ++c, ++term) {
+                Point place = at_place(g, {a, b, int(blockIdx.z) * each + c});
+                REAL values[CELL];
+#pragma unroll
+                for (int f = 0; f < CELL; ++f)
+                    values[f] = inside(g.height, g.width, windows[f], place) ? x[windows[f].at + place.at] : REAL(0);
+#pragma unroll
+                for (int q = 0; q < SHORT_N / 4; ++q) {
+                    Four weight = *reinterpret_cast<const Four*>(&weights[term][q * 4]);
+#pragma unroll
+                    for (int f = 0; f < CELL; ++f)
+#pragma unroll
+                        for (int j = 0; j < 4; ++j) sums[q][f][j] += SUM(values[f]) * SUM(weight.x[j]);
+                }
+            }
+#pragma unroll
+    for (int q = 0; q < SHORT_N / 4; ++q)
+        if (first_column + q * 4 < n)
+            give<POOLED>(sums[q], row, order.count, first_column + q * 4, n, bias, y, places, relu, g);
 }
 
 // Elements of x that the same places in windows lie over are computed together.
@@ -568,7 +638,7 @@ __device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * bloc
 }  // namespace
 
 // Grid (⌈batch · rows · columns / TILE_M⌉, ⌈filters / groups / N⌉, groups), block THREADS. N is TILE_N, or half of it
-// for few filters.
+// for few filters; for short sums it is SHORT_N, and CELL · THREADS stands for TILE_M.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     WINDOWS) {
@@ -581,8 +651,13 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution_few(
     convolve<TILE_N / 2, false>(x, w, bias, y, nullptr, 0, 1, THESE_WINDOWS);
 }
 
-// The same, and the greatest of each CELL windows alone: grid (⌈batch · cells · CELL / TILE_M⌉, …, groups), of which there are
-// rows / (CELL / pool_x) times columns / pool_x; what is left over at the ends belongs to none.
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_short(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    WINDOWS) {
+    convolve_short<false>(x, w, bias, y, nullptr, 0, 1, THESE_WINDOWS);
+}
+
+// The same, and the greatest of each cell of CELL windows alone, which are counted in place of all.
 extern "C" __global__ void __launch_bounds__(THREADS) convolution_max_pool(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
@@ -593,6 +668,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) convolution_max_pool_few(
     const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
     unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
     convolve<TILE_N / 2, true>(x, w, bias, y, places, relu, pool_x, THESE_WINDOWS);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_max_pool_short(
+    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
+    unsigned char* __restrict__ places, int relu, int pool_x, WINDOWS) {
+    convolve_short<true>(x, w, bias, y, places, relu, pool_x, THESE_WINDOWS);
 }
 
 // Grid (⌈batch · ⌈height / stride_y⌉ · ⌈width / stride_x⌉ / TILE_M⌉, ⌈channels / groups / N⌉,

@@ -25,8 +25,8 @@ TILES = (64, 32), (16, 16)
 """Numbers of a block of `kernel_correlation`, and of `kernel_correlation_few`."""
 PART = 256
 """Windows that are worth a block of their own, where a channel's sum goes over all of them."""
-CELL = 4
-"""Windows of a convolution whose greatest is taken in the same launch, as in the source."""
+CELL, TERMS, SHORT_N = 4, 32, 16
+"""As in the source: windows of a convolution whose greatest is taken in the same launch; terms of short sums."""
 BYTE = 8
 """Places in a window that fit into a byte."""
 MASK = 32
@@ -102,7 +102,7 @@ def convolution(
     out = _given(gpu, out, (x.shape[0], *count, filters), x)
     if _apart(x.shape[-1], filters, groups):
         return _each(gpu, CONVOLUTION, "convolution_apart", (x, w, b), out, windows)
-    name, grid = _tiled("convolution", x.shape[0] * math.prod(count), filters // groups)
+    name, grid = _tiled("convolution", x.shape[0] * math.prod(count), filters // groups, math.prod(w.shape[:-1]))
     return _launch(gpu, CONVOLUTION, name, (*grid, groups), (x, w, b), out, windows)
 
 
@@ -125,8 +125,13 @@ def transposed_convolution(
     return _launch(gpu, CONVOLUTION, name, (*grid, groups * math.prod(stride)), (x, w, b), out, windows)
 
 
-def _tiled(name: str, rows: int, columns: int) -> tuple[str, tuple[int, int]]:
-    """The kernel, and its tiles of a product with so many rows and columns: narrow ones where less of them is empty."""
+def _tiled(name: str, rows: int, columns: int, terms: int = TERMS + 1) -> tuple[str, tuple[int, int]]:
+    """The kernel, and its tiles of a product with so many rows and columns: narrow ones where less of them is empty.
+
+    terms: of each sum, where there is a kernel for short ones.
+    """
+    if terms <= TERMS:
+        return f"{name}_short", (-(-rows // (CELL * THREADS)), -(-columns // SHORT_N))
     if _whole(columns, TILE_N // 2) < _whole(columns, TILE_N):
         return f"{name}_few", (-(-rows // TILE_M), -(-columns // (TILE_N // 2)))
     return name, (-(-rows // TILE_M), -(-columns // TILE_N))
@@ -241,7 +246,8 @@ def convolution_max_pool(
     windows = _convolved(x.shape, count, filters, size, stride, padding, dilation, groups)
     cells = [n // k for n, k in zip(count, pool, strict=True)]
     out = _given(gpu, out, (x.shape[0], *cells, filters), x)
-    name, grid = _tiled("convolution_max_pool", x.shape[0] * math.prod(cells) * CELL, filters // groups)
+    rows = x.shape[0] * math.prod(cells) * CELL
+    name, grid = _tiled("convolution_max_pool", rows, filters // groups, math.prod(w.shape[:-1]))
     numbers = places, numpy.int32(relu), numpy.int32(pool[-1]), *windows
     return _launch(gpu, CONVOLUTION, name, (*grid, groups), (x, w, b), out, numbers)
 

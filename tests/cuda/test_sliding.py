@@ -107,7 +107,10 @@ def test_other_layouts_are_copied_and_other_arrays_left_to_the_array_code():
 
 @pytest.mark.parametrize(
     ("file", "constants"),
-    [(CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "MANY", "SUM_COLUMNS", "SUM_ROWS"]), (POOLING, ["THREADS"])],
+    [
+        (CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "CELL", "TERMS", "SHORT_N", "MANY", "SUM_COLUMNS", "SUM_ROWS"]),
+        (POOLING, ["THREADS"]),
+    ],
 )
 def test_what_launches_a_kernel_has_its_constants(file, constants):
     given = vars(importlib.import_module("chalkgrad.ops.sliding"))
@@ -138,7 +141,7 @@ MUTANTS = [
     ("i == m && sums_of_y", "i == m + 1 && sums_of_y", lambda: [split(False)]),
     ("< unsigned(height) &&", "<= unsigned(height) &&", convolved(0)),
     ("terms > 0; terms -= TILE_K", "terms > TILE_K; terms -= TILE_K", convolved(0)),
-    ("int count = n - column;", "int count = n - column + 1;", convolved(0)),
+    ("count = n - column", "count = n - column + 1", convolved(0)),
     ("filter = blockIdx.z * n + column", "filter = column", convolved(0)),
     ("channel = group * n + column", "channel = column", convolved(1)),
     ("j < count) to[j]", "j <= count) to[j]", convolved(1)),
@@ -162,9 +165,10 @@ MUTANTS = [
     ("(j /= g.stride_x) >= g.columns", "(j /= g.stride_x) > g.columns", pooled(3)),
 ]
 DEEP = [
+    ("t < g.size_y * g.size_x * each * SHORT_N", "t < g.size_y * g.size_x * each", convolved(0)),
     ("place / pool_x, at.inner", "0, at.inner", pooled_convolutions),
     ("(!relu || most.x[j] > 0)) equal", "true) equal", pooled_convolutions),
-    ("if (j < count) places", "if (j <= count) places", pooled_convolutions),
+    ("!packed && j < count", "!packed && j <= count", pooled_convolutions),
     ("relu && !(most.x[f] > 0)) equal", "relu && most.x[f] > 9) equal", kept(0)),
     ("most.x[f] = values.x[f], equal.x[f] = 0", "most.x[f] = values.x[f]", kept(0)),
     ("equal[f] = kept.x[f]", "equal[f] = kept.x[f] & 7", kept(1)),
