@@ -10,14 +10,22 @@ from ..engine.kernels import chosen
 from ..engine.namespace import Namespace as Taping
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError, UsageError
-from . import products
+from . import channels, products
 
 
 def moments(xp: Namespace, x: Array) -> tuple[Array, Array]:
-    """The mean of each channel of x, and the mean squared distance from it: in two passes."""
+    """The mean of each channel of x, and the mean squared distance from it: in two passes, or one launch."""
+    found = (_in_two_passes if isinstance(xp, Taping) else _moments)(xp, x)
+    return found[0], found[1]
+
+
+def _in_two_passes(xp, x):
     mean = channel_means(xp, x, x.shape[-1])
     deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
     return mean, channel_means(xp, deviation * deviation, x.shape[-1])
+
+
+_moments = chosen(CudaKernel("channel_moments", channels.moments, channels.suits), _in_two_passes)
 
 
 def channel_means(xp: Namespace, x: Array, channels: int) -> Array:
@@ -122,9 +130,10 @@ def _(x, gamma, beta, epsilon):
 def _(xp, gy, x, gamma, epsilon):
     mean, variance = moments(xp, x)
     deviation, incoming = samples(xp, x) - everywhere(xp, mean, x.shape), samples(xp, gy)
-    slope = gamma / xp.sqrt(variance + epsilon)
-    straight = slope * channel_means(xp, incoming, x.shape[-1])
-    along = slope * channel_means(xp, incoming * deviation, x.shape[-1]) / (variance + epsilon)
+    slope, count = gamma / xp.sqrt(variance + epsilon), math.prod(x.shape[:-1])
+    straight, along = _sums(xp, gy, x, mean, deviation)
+    straight = slope * (straight / count)
+    along = slope * (along / count) / (variance + epsilon)
     slope, straight, along = (everywhere(xp, v, x.shape) for v in (slope, straight, along))
     return xp.reshape(incoming * slope - (deviation * along + straight), x.shape)
 
@@ -136,12 +145,13 @@ def _(xp, gy, x, gamma, epsilon):
 )
 def _(xp, gy, x, epsilon):
     mean, variance = moments(xp, x)
-    deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
-    return channel_sums(xp, samples(xp, gy) * deviation, x.shape[-1]) / xp.sqrt(variance + epsilon)
+    return _sum_along(xp, gy, x, mean) / xp.sqrt(variance + epsilon)
 
 
 @batch_normalization.vjp("beta", "gbeta[k] = sum(gy[..., k], ...)")
-def _(xp, gy):
+def _(xp, gy, x):
+    if _on_gpu(xp, x):  # in a recorded step it is at hand
+        return _slopes(xp, gy, x, moments(xp, x)[0])[0]
     return channel_sums(xp, samples(xp, gy), gy.shape[-1])
 
 
@@ -211,8 +221,26 @@ def _inverse(xp, variance, epsilon):
     return 1 / xp.sqrt(variance + epsilon)
 
 
+def _by_loops(xp, gy, x, mean, deviation=None):
+    if deviation is None:
+        deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
+    incoming = samples(xp, gy)
+    return channel_sums(xp, incoming, x.shape[-1]), channel_sums(xp, incoming * deviation, x.shape[-1])
+
+
+_slopes = chosen(CudaKernel("channel_slopes", channels.slopes, channels.suits), _by_loops)
+
+
+def _sums(xp, gy, x, mean, deviation):
+    """Of each channel the sum of gy, and of gy times the distance of x from the mean, which is known."""
+    found = _slopes(xp, gy, x, mean) if _on_gpu(xp, x) else _by_loops(xp, gy, x, mean, deviation)
+    return found[0], found[1]
+
+
 def _sum_along(xp, gy, x, mean):
     """Of each channel the sum of gy times the distance of x from the mean."""
+    if _on_gpu(xp, x):
+        return _slopes(xp, gy, x, mean)[1]
     deviation = samples(xp, x) - everywhere(xp, mean, x.shape)
     return channel_sums(xp, samples(xp, gy) * deviation, x.shape[-1])
 

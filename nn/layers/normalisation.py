@@ -146,9 +146,9 @@ class BatchNormalization(Scaling):
             gamma, beta = self.factors(weights, mean)
             if hasattr(generator, "share"):  # the batch is a share of one over several ranks
                 return self._over_ranks(x, gamma, beta, generator)
-            y = batch_normalization(x, gamma, beta, epsilon=self.epsilon)
-            self.follow(x)
-            return y
+            if x.size:  # before the normalisation, so that what is a number a channel is one loop
+                self.follow(x)
+            return batch_normalization(x, gamma, beta, epsilon=self.epsilon)
         return fixed_normalization(x, *self.factors(weights, mean), mean, variance, epsilon=self.epsilon)
 
     def _over_ranks(self, x: Tensor, gamma: Tensor, beta: Tensor, shard: Any) -> Tensor:

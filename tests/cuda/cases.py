@@ -15,17 +15,18 @@ from chalkgrad.ops.loss import categorical_cross_entropy
 from chalkgrad.optim import updates
 
 ROOT = Path(__file__).parents[2]
-LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED, BITS16 = (
+LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, NORMALISATION, UPDATE, FEED, BITS16 = (
     "ops/linalg.cu",
     "ops/loss.cu",
     "ops/shapes.cu",
     "ops/convolution.cu",
     "ops/pooling.cu",
+    "ops/normalisation.cu",
     "optim/update.cu",
     "engine/cuda/feed.cu",
     "engine/cuda/bits16.cu",
 )
-FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, UPDATE, FEED, BITS16)
+FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, NORMALISATION, UPDATE, FEED, BITS16)
 BAND = 16  # elements that nobody may touch, before and behind an array
 MARK = 113  # what they hold; a number, since much that a kernel does to a NaN leaves a NaN
 

@@ -11,6 +11,7 @@ from building import Launch
 from cases import Case, arrivals, drawn, names, output
 
 from chalkgrad.engine.primitive import registry
+from chalkgrad.ops import channels
 from chalkgrad.ops import sliding as launches
 
 
@@ -22,7 +23,7 @@ class Keeping:
         self.empty, self.ascontiguousarray = output, np.ascontiguousarray
 
     def launch(
-        self, source: Any, name: str, grid: Any, block: Any, *arguments: Any, contracted: bool, REAL: Any
+        self, source: Any, name: str, grid: Any, block: Any, *arguments: Any, contracted: bool = True, REAL: Any
     ) -> None:
         """Keep it."""
         self.file = f"ops/{source.name}"
@@ -189,3 +190,26 @@ def pooled_convolution(seed: int, dtype: Any = "f4") -> Case:
     places = output(y.shape, "u1")
     out = launches.convolution_max_pool(gpu, x, w, b, **how, pool=of_pool, relu=relu, places=places)
     return Case(gpu.file, gpu.options, gpu.kept, ((out, y.reshape(out.shape), 0), (places, bits, 0)))
+
+
+def of_channels(rows: int, count: int, dtype: Any = "f4", mean: float = 1e4, sms: int = 2) -> list[Case]:
+    """The moments of so many channels about a mean that is large beside the spread, and what their gradient sums."""
+    rng, eps = np.random.default_rng(rows), np.finfo(dtype).eps
+    x, g = (rng.standard_normal((rows, count)) + mean).astype(dtype), drawn(rng, (rows, count), dtype)
+    exact, slopes = x.astype(np.longdouble), g.astype(np.longdouble)
+    middle = exact.mean(0).astype(dtype)
+    distance, parts = exact - middle, [Keeping(sms), Keeping(sms)]
+    with patch.object(channels, "LEAST", 1):
+        made = channels.moments(parts[0], x), channels.slopes(parts[1], g, x, middle)
+    wide = abs(exact - exact.mean(0)).max(0)
+    bounds = (
+        np.stack([eps * (abs(middle) + 8 * wide), 40 * eps * wide * wide]),
+        np.stack([(rows + 4) * eps * abs(slopes).sum(0), (rows + 4) * eps * abs(slopes * distance).sum(0)]),
+    )
+    expected = (
+        np.stack([exact.mean(0), exact.var(0)]), np.stack([slopes.sum(0), (slopes * distance).sum(0)])
+    )  # fmt: skip
+    return [
+        Case(gpu.file, gpu.options, gpu.kept, ((out, right, bound), (gpu.arrived, 0, 0)))
+        for gpu, out, right, bound in zip(parts, made, expected, bounds, strict=True)
+    ]

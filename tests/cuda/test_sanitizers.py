@@ -8,6 +8,7 @@ from cases import (
     FEED,
     LINALG,
     LOSS,
+    NORMALISATION,
     POOLING,
     SHAPE,
     UPDATE,
@@ -22,7 +23,7 @@ from cases import (
     source,
 )
 from programs import number_orderings, run_program
-from sliding_cases import few_threads, pooled_convolution, poolings, with_places
+from sliding_cases import few_threads, of_channels, pooled_convolution, poolings, with_places
 from tools import needs_gxx
 
 pytestmark = [needs_gxx, pytest.mark.deep]
@@ -42,6 +43,7 @@ MADE = {
     SHAPE: lambda: [gather(7, 5), gather(33, 8)],
     CONVOLUTION: lambda: [*few_threads(), pooled_convolution(1)],
     POOLING: lambda: [*poolings(5), *with_places(5)],
+    NORMALISATION: lambda: [*of_channels(1500, 3), *of_channels(700, 8)],
     UPDATE: lambda: [adam("adamw", 131, pointers=True), adam("adam", 3), adam("adam_documented", 131)],
     FEED: lambda: [feed(127)],
     BITS16: lambda: [bits16("bfloat16", 33)],

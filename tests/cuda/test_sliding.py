@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 from cases import CONVOLUTION, POOLING, drawn, size, source
-from sliding_cases import convolutions, pooled_convolution, poolings, sliding, with_places
+from sliding_cases import convolutions, of_channels, pooled_convolution, poolings, sliding, with_places
 from tools import needs_gxx
 
 pytestmark = needs_gxx
@@ -33,6 +33,14 @@ def test_places_of_the_greatest_are_kept_and_a_convolution_tells_them_to_the_las
     for seed in range(40):
         for case in (*with_places(seed, dtype), pooled_convolution(seed, dtype)):
             case.run()
+
+
+@both
+def test_moments_of_channels_lose_no_digits_where_the_mean_is_large(dtype):
+    for rows, count in ((1, 1), (7, 3), (1000, 16), (999, 5), (20, 300), (5, 1028), (4001, 1)):
+        for mean in (0, 1e4):
+            for case in of_channels(rows, count, dtype, mean):
+                case.run()
 
 
 def many_tiles(dtype="f4", groups=1):
@@ -165,6 +173,10 @@ MUTANTS = [
     ("(j /= g.stride_x) >= g.columns", "(j /= g.stride_x) > g.columns", pooled(3)),
 ]
 DEEP = [
+    ("part = others / (count + others)", "part = others / (others + others)", lambda: of_channels(1500, 3)),
+    ("b += distance * (x - middle - a)", "b += distance * distance", lambda: of_channels(1500, 3)),
+    ("part < split; part += deep", "part < split - 1; part += deep", lambda: of_channels(1500, 3)),
+    ("row < end; row += deep", "row < end - 1; row += deep", lambda: of_channels(1500, 3)[1:]),
     ("t < g.size_y * g.size_x * each * SHORT_N", "t < g.size_y * g.size_x * each", convolved(0)),
     ("place / pool_x, at.inner", "0, at.inner", pooled_convolutions),
     ("(!relu || most.x[j] > 0)) equal", "true) equal", pooled_convolutions),
