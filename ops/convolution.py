@@ -405,6 +405,6 @@ def _(xp, gw, x, stride, padding, dilation, groups):
 
 
 kernel_correlation.cuda(suits=sliding.correlates)(sliding.kernel_correlation)
-calls.BESIDE["convolution_b"] = {"kernel_correlation": ("sums", (1,))}
+calls.BESIDE["convolution_b"] = {"kernel_correlation": ("sums", (1,), lambda y: False)}
 cores.by_samples(kernel_correlation, cores.of_kernel, 2, cores.kernel_correlation, adds=True)
 kernel_correlation.onnx(None, IN_GRADIENTS)

@@ -274,8 +274,11 @@ def _(gpu, gy, y, precision, out=None):
     return products.sums(gpu, gy, out, passes=y)
 
 
-calls.BESIDE["affine_b"] = {"affine_w": ("sums", (0,))}
-calls.BESIDE["affine_relu_b"] = {"affine_relu_w": ("sums", (0, 2, 3))}
+for _primitive in (affine, affine_relu):
+    for _operand in ("", "a", "w"):
+        _primitive.cuda_kernels[_operand].joins = True
+calls.BESIDE["affine_b"] = {"affine_w": ("sums", (0,), products.are_few)}
+calls.BESIDE["affine_relu_b"] = {"affine_relu_w": ("sums", (0, 2, 3), products.are_few)}
 
 
 def _passed(xp, gy, y):

@@ -7,6 +7,7 @@ compiles.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
@@ -165,9 +166,9 @@ of a first argument and a byte for each window, which tells where they are."""
 WITH_GREATEST: dict[str, OwnKernel] = {}
 """Those whose result's greatest of windows another one gives as well, and that one."""
 
-BESIDE: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
-"""Those that another one computes as well, by both names: the option that tells it where their result goes, and which
-of its arguments are theirs."""
+BESIDE: dict[str, dict[str, tuple[str, tuple[int, ...], Callable[..., bool]]]] = {}
+"""Those that another one computes as well, by both names: the option that tells it where their result goes, which
+of its arguments are theirs, and whether, of these, it gives the bits that they would by themselves."""
 
 
 def row(name: str, function: Any = None) -> ArrayCall | None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from ..engine import backend
 from ..engine.cuda.graph import Feed, OwnStream, Parcel
-from ..engine.cuda.launch import CudaKernel
+from ..engine.cuda.launch import CudaKernel, Together
 from . import passes
 from .calls import BESIDE
 from .cuda_loop import CudaLoop, reduction_of
 from .fuse import Loop
-from .listing import Instruction, Variable, root
+from .listing import Instruction, Variable, root, variables
 from .lowering import Step
 from .one_launch.steps import OneLaunch
 from .parts import Unfit
@@ -62,8 +63,7 @@ class GpuProgram(Program):
                 if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
             ]
             self._stream = OwnStream()
-            if not exact:
-                self._single = self._beside(self._single)
+            self._single = self._together(self._beside(self._single))
             self.fuse()
 
     def _rearranged(self, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
@@ -106,10 +106,10 @@ class GpuProgram(Program):
             if not step.calls:
                 continue
             earlier, own = left[before] if before >= 0 else step, step.instruction
-            option, places = BESIDE.get(own.name, {}).get(earlier.instruction.name, ("", ()))
+            option, places, same = BESIDE.get(own.name, {}).get(earlier.instruction.name, ("", (), bool))
             (function, arguments, options), *more = earlier.calls
             given = option and tuple(own.arguments) == tuple([arguments[i] for i in places])
-            if given and not more and isinstance(function, CudaKernel):
+            if given and not more and isinstance(function, CudaKernel) and (not self._exact or same(*own.arguments)):
                 target, *taken = map(self._array, (own.out, *earlier.instruction.reads(), earlier.instruction.out))
                 known = not any(x is None for x in (target, *taken))  # each is in its place, the same each time
                 if known and not any(backend.overlap(target, x) for x in taken):
@@ -118,6 +118,26 @@ class GpuProgram(Program):
                     continue
             before = len(left) - 1
         return left
+
+    def _together(self, steps: list[Step]) -> list[Step]:
+        """The steps with neighbouring products that do not follow from one another as one launch."""
+        first = -1
+        for n, step in enumerate(steps):
+            if not step.calls:
+                continue
+            calls = [*(steps[first].calls if first >= 0 else ()), *step.calls]
+            if len(calls) == 2 and all(isinstance(f, CudaKernel) and f.joins for f, _, _ in calls):
+                reads, writes = zip(*[[variables(x) for x in (a, o)] for _, a, o in calls], strict=True)
+                arrays = [[self._array(v) for v in x] for x in (*writes, *reads)]
+                (one, other, read, also_read) = arrays
+                pairs = [*product(one, (*other, *also_read)), *product(other, read)]
+                if not any(x is None or y is None or backend.overlap(x, y) for x, y in pairs):
+                    given = tuple((arguments, options) for _, arguments, options in calls)
+                    steps[first] = replace(steps[first], calls=((Together(calls[0][0], calls[1][0]), given, {}),))
+                    steps[n], first = replace(step, calls=()), -1
+                    continue
+            first = n
+        return steps
 
     def _is_fresh(self, v: Variable) -> bool:
         return True  # copied after the launch

@@ -37,10 +37,11 @@ class ByRow:
 class CudaKernel(OwnKernel):
     """An equation as a launch on a CUDA device. function: takes the `Gpu` before the operands.
 
-    by_row: the same for each row, where it has such a form.
+    by_row: the same for each row, where it has such a form. joins: two of them may be one launch; see `Together`.
     """
 
     by_row: ByRow | None = None
+    joins = False
 
     def __call__(self, *operands: Any, out: Any = None, **parameters: Any) -> Any:
         """Launch it; returns the result."""
@@ -109,6 +110,41 @@ class Gpu:
     def arrived(self) -> Any:
         """COUNTERS counters of blocks that have arrived, all 0; a kernel that counts in them sets them back to 0."""
         return self.xp.zeros(COUNTERS, "uint32")
+
+
+class Together:
+    """Two kernels as one launch, of a .cu kernel that takes its arguments twice, and how many blocks the first has."""
+
+    def __init__(self, *kernels: Any) -> None:
+        self.kernels = kernels
+        self.__name__ = " and ".join(kernel.name for kernel in kernels)
+
+    def __call__(self, *given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        """Launch them. given: the arguments and options of each."""
+        gpu = gpu_of(given[0][0][0])
+        noted = []
+        for number, (kernel, (arguments, options)) in enumerate(zip(self.kernels, given, strict=True)):
+            noting = Noting(gpu, number)
+            kernel.function(noting, *arguments, **options)
+            noted.append(noting.noted)
+        ((source, name, grid, block, *first), macros), ((_, _, more, _, *second), _) = noted
+        half = len(first) // 2
+        gpu.launch(source, name, (grid[0] + more[0],), block, *first[:half], *second[:half], first[-1], **macros)
+
+
+class Noting:
+    """A device that notes a launch instead of making it. number: which of two, each with counters of its own."""
+
+    def __init__(self, gpu: Gpu, number: int) -> None:
+        self._gpu, self.arrived = gpu, gpu.arrived[number * COUNTERS // 2 :]
+        self.noted: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gpu, name)
+
+    def launch(self, *given: Any, **macros: Any) -> None:
+        """Note it."""
+        self.noted = given, macros
 
 
 def product(a: Any, b: Any, out: Any) -> Any:

@@ -120,10 +120,11 @@ def drawn(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
 def product(
     m: int, n: int, k: int, dtype: Any = "f4", split: int = 1, layouts: str = "cc", bias: bool = False,
     relu: bool = False, masks: str = "", seed: int = 0, change: Callable[..., None] | None = None, summed: bool = False,
+    tile: int = 32, beside: Case | None = None,
 ) -> Case:  # fmt: skip
     """layouts: of a and of b, "c" row by row, "f" column by column. masks: "a", "b" or both. change: of a and b.
 
-    summed: with the sums of b's columns.
+    summed: with the sums of b's columns. beside: another product of such numbers, in the same launch.
     """
     rng = np.random.default_rng(seed)
     a, b, added = drawn(rng, (m, k), dtype), drawn(rng, (k, n), dtype), drawn(rng, n, dtype)
@@ -143,16 +144,19 @@ def product(
     strides = [np.int64(s // x.itemsize) for x in (laid["a"], laid["b"]) for s in x.strides]
     memory = {name: np.ravel(x, order="K").copy() for name, x in laid.items()}
     out, sums = output((m, n), dtype), output(n, dtype)
-    rows, columns = -(-(m + summed) // size(LINALG, "TILE_M")), -(-n // size(LINALG, "TILE_N"))
-    partial, arrived = output((split, m + summed, n), dtype), arrivals(rows * columns)
+    tiles = -(-(m + summed) // tile) * -(-n // tile)
+    partial, arrived = output((split, m + summed, n), dtype), arrivals(tiles)
     values = (
         memory["a"], memory["b"], added if bias else None, *(memory["g" + x] if x in masks else None for x in "ab"),
         out, sums if summed else None, partial if split > 1 else None, arrived if split > 1 else None,
-        *map(np.int32, (m, n, k)), *strides, *map(np.int32, (split, relu)),
+        *map(np.int32, (m, n, k)), *strides, *map(np.int32, (split, relu, tile)),
     )  # fmt: skip
-    launch = Launch("product", (columns, rows, split), (size(LINALG, "THREADS"),), values)
+    second = beside.launch.values[:19] if beside else [None] * 9 + [type(x)(0) for x in values[9:]]
+    grid = tiles * split + (beside.launch.grid[0] if beside else 0)
+    launch = Launch("product", (grid,), (size(LINALG, "THREADS"),), [*values, *second, np.int32(tiles * split)])
     of_b = (sums, right.sum(0), (k + 4) * np.finfo(dtype).eps * abs(right).sum(0))
-    return Case(LINALG, names(REAL=dtype), launch, ((out, z, bound), (arrived, 0, 0), *([of_b] if summed else ())))
+    expected = [(out, z, bound), (arrived, 0, 0), *([of_b] if summed else ()), *(beside.expected if beside else ())]
+    return Case(LINALG, names(REAL=dtype), launch, expected)
 
 
 def column_sums(rows: int, columns: int, dtype: Any = "f4", mask: bool = False, split: int = 1) -> Case:

@@ -32,6 +32,25 @@ SIZES = [(1, 1, 1), (3, 5, 0), (32, 32, 32), (33, 31, 17), (2, 100, 70), (65, 10
 @pytest.mark.parametrize(("m", "n", "k"), SIZES)
 def test_product(m, n, k, split, dtype):
     product(m, n, k, dtype, split).run()
+    product(m, n, k, dtype, split, tile=16).run()
+
+
+def test_two_products_in_one_launch():
+    first = product(33, 10, 150, split=2, layouts="fc", summed=True)
+    product(20, 40, 9, bias=True, relu=True, tile=16, beside=first).run()
+
+
+@both
+def test_the_sums_of_a_product_are_those_alone_to_the_last_bit(dtype):
+    def change(a, b):
+        b[...] = np.random.default_rng(1).standard_normal(b.shape)
+
+    whole = product(300, 35, 99, dtype, layouts="fc", summed=True, change=change)
+    alone = product(0, 35, 99, dtype, summed=True, tile=16, change=change)
+    whole.run()
+    alone.run()
+    of_b = [case.expected[-1][0] for case in (whole, alone)]
+    assert of_b[0].tobytes() == of_b[1].tobytes()
 
 
 @both
@@ -40,6 +59,7 @@ def test_product(m, n, k, split, dtype):
 def test_product_of_transposes_and_what_passes(layouts, masks, dtype):
     product(37, 35, 41, dtype, 2, layouts, masks=masks, summed="a" not in masks).run()
     product(32, 35, 41, dtype, 1, layouts, masks=masks, summed="a" not in masks).run()
+    product(40, 36, 140, dtype, 1, layouts, masks=masks, summed="a" not in masks, tile=16).run()
 
 
 @pytest.mark.parametrize("split", [1, 2])
@@ -128,7 +148,7 @@ def test_a_second_run_gives_the_same_bits_with_the_same_buffers(make):
 @pytest.mark.parametrize(
     ("module", "file", "constants"),
     [
-        ("ops.products", LINALG, ["TILE_M", "TILE_N", "THREADS", "SUM_COLUMNS", "SUM_ROWS"]),
+        ("ops.products", LINALG, ["WIDEST", "PANEL", "THREADS", "SUM_COLUMNS", "SUM_ROWS"]),
         ("ops.loss", LOSS, ["ROWS", "THREADS"]),
     ],
 )
@@ -138,11 +158,13 @@ def test_what_launches_a_kernel_has_its_constants(module, file, constants):
 
 
 MUTANTS = [
-    ("column < width && term < end;", "column < width && term <= end;", lambda: product(33, 31, 17)),
-    ("column + j < n", "column + j <= n", lambda: product(33, 31, 17)),
-    ("z < split", "z < split - 1", lambda: product(33, 31, 17, split=3)),
-    ("column == ones &&", "column == ones + 1 &&", lambda: product(31, 3, 9, summed=True)),
-    ("row + i == m", "row + i == m + 1", lambda: product(32, 3, 9, summed=True)),
+    ("of.four && c + 3 * more_c < of.width", "of.four", lambda: product(28, 3, 9, layouts="fc", summed=True)),
+    ("term < terms; term", "term < terms - 1; term", lambda: product(33, 31, 17)),
+    ("g < GROUPS", "g < GROUPS - 1", lambda: product(33, 31, 17)),
+    ("j >= t.n)", "j > t.n)", lambda: product(33, 31, 17)),
+    ("z < t.split", "z < t.split - 1", lambda: product(33, 31, 17, split=2)),
+    ("column == of.ones &&", "column == of.ones + 1 &&", lambda: product(31, 3, 9, summed=True)),
+    ("r == t.m", "r == t.m + 1", lambda: product(32, 3, 9, summed=True)),
     ("z <= 0", "!(z > 0)", lambda: product(3, 3, 3, relu=True, change=lambda a, b: a.fill(np.nan))),
     ("column < columns;", "column <= columns;", lambda: column_sums(37, 33)),
     ("row < end; row", "row <= end; row", lambda: column_sums(37, 5)),

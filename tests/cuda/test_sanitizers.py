@@ -32,6 +32,7 @@ MADE = {
     LINALG: lambda: [
         product(5, 33, 150, split=2, layouts="cf", bias=True, relu=True, masks="ab"),
         product(32, 3, 7, layouts="fc", summed=True),
+        product(20, 36, 132, tile=16, split=2, masks="b", beside=product(8, 3, 140, layouts="fc", summed=True)),
         column_sums(37, 5, mask=True),
         column_sums(37, 33, split=2),
     ],
@@ -83,7 +84,7 @@ def test_a_barrier_or_fence_left_out_is_a_race(file, number):
 @pytest.mark.parametrize(
     ("file", "old", "new", "kind"),
     [
-        (LINALG, "column < width && term < end;", "column <= width && term <= end;", "heap-buffer-overflow"),
+        (LINALG, "there = column < of.width && within", "there = column <= of.width", "heap-buffer-overflow"),
         (UPDATE, "i < size;", "i <= size;", "heap-buffer-overflow"),
         (SHAPE, "width % 4 == 0 && begins_run(x)", "true", "misaligned address"),
         (CONVOLUTION, "each % RUN == 0 && begins_run<RUN>(map)", "each % RUN < RUN", "misaligned address"),
