@@ -15,7 +15,8 @@ from ..checks import is_whole
 from ..engine import backend
 from ..engine.tensor import Tensor
 from ..errors import DataError, UsageError
-from ..optim.optimizer import COUNTED, RAW
+from ..optim.hyperparameters import COUNTED
+from ..optim.optimizer import RAW
 from .container import Container, Shape, Values, parsed
 from .description import UNUSABLE, Epochs, history_of, made, samples_in
 from .hooks import History

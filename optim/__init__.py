@@ -4,7 +4,8 @@ from . import schedules
 from .clip import clip_by_global_norm
 from .declaration import Update, updates
 from .further import SGD, Adadelta, Adagrad, Adamax, Lion, Nadam
-from .optimizer import OPTIMIZERS, Optimizer, declare, make_optimizer
+from .hyperparameters import OPTIMIZERS
+from .optimizer import Optimizer, declare, make_optimizer
 from .optimizer import make_optimizer as get
 from .schedule import Constant, CosineDecay, Schedule, StepDecay, WarmUp, make_schedule
 from .update import Adam, AdamW, GradientDescent, Momentum, RMSprop

@@ -7,7 +7,7 @@ from .clip import clip_by_global_norm as clip_by_global_norm
 from .declaration import Update as Update
 from .declaration import updates as updates
 from .further import SGD as SGD
-from .optimizer import OPTIMIZERS as OPTIMIZERS
+from .hyperparameters import OPTIMIZERS as OPTIMIZERS
 from .optimizer import Optimizer as Optimizer
 from .optimizer import declare as declare
 from .optimizer import make_optimizer as make_optimizer
