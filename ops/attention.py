@@ -14,31 +14,34 @@ import numpy
 from ..engine.primitive import example, primitive
 from ..engine.together import once
 from ..errors import DataError, ShapeError
+from ..replay import team
 from .activation import softmax
 from .one_call import as_one_call, packed, unpacked
 from .shapes import swap_last
 
 MOST = 1 << 17
 """Weights that are made at a time: they stay in the cache."""
+SHARED = 1 << 15
+"""Weights above which two cores share the heads: these go in an even number of parts."""
 ROWS = 64
 """The least queries that are taken together, where a head is too large for that."""
 
 
 def _parts(xp, q, k, causal):
-    """What is taken at a time, on the CPU: some queries of some heads. With few of them at a time a causal attention
-    makes few weights that nobody looks at.
+    """What is taken at a time, on the CPU: some heads, and of these some queries. With few queries at a time a causal
+    attention makes few weights that nobody looks at.
     """
     heads, queries, keys = q.shape[0], q.shape[1], k.shape[1]
-    if xp is not numpy or (heads * queries * keys <= MOST and (not causal or queries <= ROWS)):
-        return [(slice(0, heads), slice(0, queries))]
-    step = min(max(ROWS, MOST // keys), max(ROWS, queries // 4) if causal else queries)
-    parts = []
-    for at in range(0, queries, step):
-        rows = slice(at, min(at + step, queries))
-        seen = keys - queries + rows.stop if causal else keys
-        together = max(1, MOST // ((rows.stop - at) * seen))
-        parts += [(slice(head, min(head + together, heads)), rows) for head in range(0, heads, together)]
-    return parts
+    weights, few = heads * queries * keys, not causal or queries <= ROWS
+    if xp is not numpy or (weights <= min(SHARED, MOST) and few):
+        return [slice(0, heads)], [slice(0, queries)]
+    step = queries
+    if weights > MOST or not few:
+        step = min(max(ROWS, MOST // keys), max(ROWS, queries // 4) if causal else queries)
+    rows = [slice(at, min(at + step, queries)) for at in range(0, queries, step)]
+    count = -(-heads // max(1, MOST // (min(step, queries) * keys)))
+    count = min(heads, count + count % 2) if weights > SHARED else count
+    return [slice(n * heads // count, (n + 1) * heads // count) for n in range(count)], rows
 
 
 def _into(xp, out):
@@ -110,36 +113,46 @@ def _ahead(q, k, causal, rows):
 
 def _run(xp, q, k, v, mask, *, causal, out=None):
     """y. q, k, v: (heads, rows, width); mask: (heads, keys), or None."""
-    parts = _parts(xp, q, k, causal)
-    if len(parts) == 1:
-        ahead, _ = _ahead(q, k, causal, parts[0][1])
+    groups, parts = _parts(xp, q, k, causal)
+    if len(groups) == len(parts) == 1:
+        ahead, _ = _ahead(q, k, causal, parts[0])
         return _forward(xp, q, k, v, mask, ahead, out)
     y = numpy.empty((*q.shape[:2], v.shape[2]), q.dtype) if out is None else out
-    for heads, rows in parts:
-        ahead, keys = _ahead(q, k, causal, rows)
-        seen = None if mask is None else mask[heads, keys]
-        _forward(xp, q[heads, rows], k[heads, keys], v[heads, keys], seen, ahead, y[heads, rows])
+
+    def group(n):
+        heads = groups[n]
+        for rows in parts:
+            ahead, keys = _ahead(q, k, causal, rows)
+            seen = None if mask is None else mask[heads, keys]
+            _forward(xp, q[heads, rows], k[heads, keys], v[heads, keys], seen, ahead, y[heads, rows])
+
+    team.each(group, len(groups))
     return y
 
 
 def _pull(xp, gy, q, k, v, mask, *, causal, out=None):
     """The gradients of q, k and v in one array."""
-    parts = _parts(xp, q, k, causal)
-    if len(parts) == 1:
-        ahead, _ = _ahead(q, k, causal, parts[0][1])
+    groups, parts = _parts(xp, q, k, causal)
+    if len(groups) == len(parts) == 1:
+        ahead, _ = _ahead(q, k, causal, parts[0])
         return packed(xp, _back(xp, gy, q, k, v, mask, ahead))
     flat = numpy.empty(q.size + k.size + v.size, q.dtype) if out is None else out
     gq, gk, gv = unpacked(xp, flat, q.shape, k.shape, v.shape)
-    for heads, rows in reversed(parts):  # the last queries first: they look at all keys
-        ahead, keys = _ahead(q, k, causal, rows)
-        seen = None if mask is None else mask[heads, keys]
-        given = gy[heads, rows], q[heads, rows], k[heads, keys], v[heads, keys]
-        gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead)
-        if rows.stop == q.shape[1]:
-            gk[heads], gv[heads] = of_k, of_v
-        else:
-            gk[heads, keys] += of_k
-            gv[heads, keys] += of_v
+
+    def group(n):
+        heads = groups[n]
+        for rows in reversed(parts):  # the last queries first: they look at all keys
+            ahead, keys = _ahead(q, k, causal, rows)
+            seen = None if mask is None else mask[heads, keys]
+            given = gy[heads, rows], q[heads, rows], k[heads, keys], v[heads, keys]
+            gq[heads, rows], of_k, of_v = _back(xp, *given, seen, ahead)
+            if rows.stop == q.shape[1]:
+                gk[heads], gv[heads] = of_k, of_v
+            else:
+                gk[heads, keys] += of_k
+                gv[heads, keys] += of_v
+
+    team.each(group, len(groups))
     return flat
 
 

@@ -22,11 +22,13 @@ from .calls import CALLS, IN_LOOPS, UNKNOWN, is_elementwise
 from .listing import Variable
 from .lowering import Step, choose
 from .passes import from_outside
-from .spread import by_parts, parts_of
+from .spread import by_parts, parts_of, shares
 
 FLOATS = ("float32", "float64")
 CHOICE = "({1} if {0} else {2})"
 """What `choose` is in a loop."""
+LINES, CALLS_IN_CACHE = 4, 2
+"""Of a compiled loop, and calls over what is in the cache, that take the time of one call over a large array."""
 _compiled: dict[str, Callable[..., None]] = {}
 
 
@@ -158,7 +160,7 @@ class Loop:
             indent = "            "
         text += [indent + line for line in (*reads["full"], *self.lines, *writes)]
         arrays = [array for _, array in arguments]
-        parts = parts_of((math.prod(self.shape),) if flat else self.shape)
+        parts = parts_of((math.prod(self.shape),) if flat else self.shape, -(-len(self.lines) // LINES))
         loop = _compile("\n".join(text), arrays, apart=len(parts) > 1)
         if len(parts) > 1:
             cut = [kind in ("full", "column") for _, _, kind in self.loads.values()] + [True] * len(extra)
@@ -218,7 +220,7 @@ class Passes(Loop):
             return places[key]
 
         calls = [(function, tuple(place(x) for x in operands)) for function, operands in self.calls]
-        large = len(parts_of(shape)) > 1
+        large = shares(math.prod(shape) * -(-len(calls) // CALLS_IN_CACHE)) > 1
 
         def passes(*arrays: Any) -> None:
             def one(n: int) -> None:

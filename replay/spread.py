@@ -19,11 +19,16 @@ PART = 1 << 19
 """Elements of a part, about."""
 
 
-def parts_of(shape: tuple[int, ...]) -> list[slice]:
-    """The parts of an array of that shape; one where it is not large."""
-    rows, elements = shape[0] if shape else 1, math.prod(shape)
-    count = min(rows, elements // PART) if elements >= LARGE else 1
+def parts_of(shape: tuple[int, ...], calls: int = 1) -> list[slice]:
+    """The parts of arrays of that shape, over which there are so many calls; one where that is little work."""
+    rows = shape[0] if shape else 1
+    count = min(rows, shares(math.prod(shape) * calls))
     return [slice(n * rows // count, (n + 1) * rows // count) for n in range(count)]
+
+
+def shares(work: int) -> int:
+    """Parts of so many elements, each as often counted as there are calls over it: an even number, or one."""
+    return work // PART // 2 * 2 if work >= LARGE else 1
 
 
 def by_parts(function: Callable[..., Any], cut: Sequence[bool], parts: Sequence[slice]) -> Callable[..., Any]:

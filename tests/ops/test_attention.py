@@ -7,6 +7,7 @@ import chalkgrad as cg
 from chalkgrad.engine.together import found
 from chalkgrad.errors import DataError, ShapeError
 from chalkgrad.ops import attention as module
+from chalkgrad.replay import team
 
 SHAPES = {
     "free": ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 2)),
@@ -62,6 +63,22 @@ def test_in_parts_it_is_the_same(monkeypatch, name, masked, most):
     monkeypatch.setattr(module, "ROWS", 2)
     for a, b in zip(gradients(arrays, mask, causal), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.cpu_only("cores are the CPU's")
+def test_heads_are_shared_by_the_cores(monkeypatch):
+    counts, each = [], team.each
+    monkeypatch.setattr(team, "each", lambda part, count: (counts.append(count), each(part, count)))
+    arrays = drawn([(12, 64, 8)] * 3, dtype="float32")
+    together = gradients(arrays, None, True)
+    assert counts == [2, 2]
+    waves = np.cos(np.arange(together[0].size)).reshape(together[0].shape).astype("float32")
+    q, k, v = [[cg.tensor(head[None], requires_grad=True) for head in x] for x in arrays]
+    for n in range(12):
+        y = cg.attention(q[n], k[n], v[n], causal=True)
+        (y * waves[n : n + 1]).sum().backward()
+        alone = [y.numpy(), *(x[n].grad.numpy() for x in (q, k, v))]
+        assert all(np.array_equal(a[n], b[0]) for a, b in zip(together, alone, strict=True))
 
 
 @pytest.mark.parametrize("steps", [6, 150])
