@@ -190,13 +190,17 @@ class R2Score(Metric):
         return {**dict.fromkeys(("total", "squares", "residual", "count"), output_shape[-1:]), "samples": ()}
 
     def sums(self, xp: Namespace, y_true: Array, y_pred: Array, weights: Array = None) -> tuple[Array, ...]:
-        w = xp.ones_like(y_true) if weights is None else xp.ones_like(y_true) * xp.reshape(weights, (-1, 1))
-        parts = y_true * w, y_true * y_true * w, (y_true - y_pred) ** 2 * w, w
-        return *(xp.sum(part.astype("float64"), axis=0) for part in parts), xp.full((), y_true.size, "float64")
+        y, p = (
+            each.astype("float64") for each in (y_true, y_pred)
+        )  # before the squares, of which differences are taken
+        w = xp.ones_like(y) if weights is None else xp.ones_like(y) * xp.reshape(weights, (-1, 1))
+        parts = y * w, y * y * w, (y - p) ** 2 * w, w
+        return *(xp.sum(part, axis=0) for part in parts), xp.full((), y.size, "float64")
 
     def value(self, **state: Any) -> Any:
         total, squares, residual, count, samples = state.values()
         spread = squares - share(total * total, count)
+        spread = numpy.where(spread > 1e-14 * squares, spread, 0)  # of equal targets it is but rounding
         scores = numpy.where(spread != 0, 1 - share(residual, spread), 0)
         found: Any = scores
         if self.class_aggregation == "uniform_average":

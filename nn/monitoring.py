@@ -111,9 +111,12 @@ class EarlyStopping(Monitoring):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode)
-        self.min_delta, self.patience, self.verbose = abs(min_delta), patience, verbose
-        self.baseline, self.restore_best_weights = baseline, restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        who = "EarlyStopping"
+        self.min_delta, self.verbose = abs(number(who, "min_delta", min_delta)), verbose
+        self.patience = whole(who, "patience", patience, 0)
+        self.baseline = None if baseline is None else number(who, "baseline", baseline)
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = whole(who, "start_from_epoch", start_from_epoch, 0)
         self._kept: tuple[int, float, list[Any]] | None = None
 
     def get_state(self) -> dict[str, Any]:

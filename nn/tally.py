@@ -111,6 +111,9 @@ class Metric(Piece, key="metric"):
             )
         self.begin(p.shape[1:])
         weights = None if sample_weight is None else tensor(sample_weight)._data
+        shapes = [] if weights is None else [weights.shape, weights.shape[: -1 if weights.shape[-1:] == (1,) else None]]
+        if shapes and all(shape != p.shape[: len(shape)] for shape in shapes):
+            raise ShapeError(f"{self.name}: sample_weight has shape {shapes[0]} beside y_pred {p.shape}: one a sample.")
         parts = self.sums(backend.namespace_of(p._data), y._data, p._data, weights)
         for variable, part in zip(self._variables, parts, strict=True):
             variable.assign(add(variable, Tensor(part)))

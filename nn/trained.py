@@ -253,7 +253,9 @@ class Trained(Fed):
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
         x, y, sample_weight: as `fit` takes them, also what gives batches. batch_size changes speed and memory, not the
-        result. steps: over the first so many batches instead. return_dict: by name instead. verbose: 0 prints nothing.
+        result; but of a loss that is a mean over what a mask or `ignore_class` leaves, the mean of the batches is told,
+        as in Keras. steps: over the first so many batches instead. return_dict: by name instead. verbose: 0 prints
+        nothing.
         distributed: shared out among the processes that `mpirun` has started; each gets all values.
         """
         loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)

@@ -135,6 +135,8 @@ class Layer:
             return graph.call(self, x, others if training is None else {**others, "training": training})
         several = isinstance(x, (list, tuple)) and (self.takes_several or written.is_list(self, x))
         x = [each if isinstance(each, Tensor) else tensor(each) for each in (x if several else [x])]
+        if is_ours(type(self)) and not isinstance(mask := others.get("mask"), (Tensor, type(None))):
+            others["mask"] = tensor(mask, device=x[0].device) != 0
         if self.built_for is None:
             own = "float32" if x[0].dtype.kind != "f" else x[0].dtype
             shapes = [tuple(each.shape[1:]) for each in x]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy
 
@@ -16,9 +16,11 @@ from ...engine.incoming import as_array
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError
 from ...ops.arithmetic import maximum
+from ...ops.arrangement import moveaxis
 from ...ops.elementary import sqrt
 from ...ops.normalisation import batch_normalization, fixed_normalization, layer_normalization, moments
 from ...ops.reduction import sum
+from ...ops.shapes import broadcast_to
 from ..initializers import Begin, Initializer, make_initializer
 from .base import Beginnings, Layer, Shape, Weights
 
@@ -109,7 +111,7 @@ class BatchNormalization(Scaling):
     In training mean and variance are the batch's own, and `moving_mean` and `moving_variance` follow them:
     moving ← momentum · moving + (1 - momentum) · batch. Otherwise those are used. axis: the axis of the channels;
     the batch is axis 0. A frozen layer (trainable = False) uses the moving ones in training, too. A batch with
-    one value a channel has the variance 0, and gives β.
+    one value a channel has the variance 0, and gives β. Steps that a mask leaves out count in neither.
     """
 
     free_names = ("epsilon", "momentum")
@@ -140,25 +142,49 @@ class BatchNormalization(Scaling):
         shape, (mean, variance) = self.along(input_shape), self._moving
         return {"moving_mean": (shape, mean), "moving_variance": (shape, variance)}
 
+    def apply(
+        self, weights: Weights, x: Tensor, *, training: bool, generator: numpy.random.Generator | None,
+        mask: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        if mask is None or mask.ndim != x.ndim - 1 or not (training and self.trainable):
+            return super().apply(weights, x, training=training, generator=generator)
+        (axis,) = self.axes(x.shape[1:])
+        wide = x.astype("float32") if x.dtype.itemsize < 4 else x  # sums would go beyond float16
+        counts = broadcast_to(mask.reshape(*mask.shape, 1), shape=x.shape).astype(wide.dtype)
+        factors = self.factors(weights, self.state["moving_mean"])
+        y = self._by_rows(moveaxis(wide, axis, -1), *factors, moveaxis(counts, axis, -1), generator)
+        return moveaxis(y, -1, axis).astype(x.dtype)
+
     def normalize(self, weights: Weights, x: Tensor, training: bool, generator: Any) -> Tensor:
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]
         if training and self.trainable:
             gamma, beta = self.factors(weights, mean)
             if hasattr(generator, "share"):  # the batch is a share of one over several ranks
-                return self._over_ranks(x, gamma, beta, generator)
+                return self._by_rows(x, gamma, beta, None, generator)
             if x.size:  # before the normalisation, so that what is a number a channel is one loop
                 self.follow(x)
             return batch_normalization(x, gamma, beta, epsilon=self.epsilon)
         return fixed_normalization(x, *self.factors(weights, mean), mean, variance, epsilon=self.epsilon)
 
-    def _over_ranks(self, x: Tensor, gamma: Tensor, beta: Tensor, shard: Any) -> Tensor:
-        """The same where x is this rank's share of a batch: mean and variance are those of the whole batch."""
+    def _by_rows(self, x: Tensor, gamma: Tensor, beta: Tensor, counts: Tensor | None, shard: Any) -> Tensor:
+        """The same of the elements that count, all or where `counts` is 1. Where x is a rank's share of a batch, mean
+        and variance are those of the whole batch.
+        """
         channels = x.shape[-1]
         rows = x.reshape(-1, channels)
-        count = shard.batch.astype(x.dtype) * (rows.shape[0] / x.shape[0])
-        mean = shard.summed(sum(rows, axis=0)) / count
+        summed = shard.summed if hasattr(shard, "share") else lambda each: each
+        counts = None if counts is None else counts.reshape(-1, channels)
+
+        def total(each: Tensor) -> Tensor:
+            return cast(Tensor, summed(sum(each if counts is None else each * counts, axis=0)))
+
+        if counts is None:
+            count = shard.batch.astype(x.dtype) * (rows.shape[0] / x.shape[0])
+        else:
+            count = maximum(summed(sum(counts, axis=0)), 1.0)
+        mean = total(rows) / count
         deviation = rows - mean
-        variance = shard.summed(sum(deviation * deviation, axis=0)) / count
+        variance = total(deviation * deviation) / count
         self._take_in(x, (mean.detach()._data, variance.detach()._data))
         y: Tensor = deviation / sqrt(variance + self.epsilon) * gamma + beta
         return y.reshape(x.shape)

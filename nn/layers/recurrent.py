@@ -10,7 +10,7 @@ import numpy
 from ...checks import number, whole
 from ...engine import random
 from ...engine.namespace import namespace_on
-from ...engine.tensor import Tensor
+from ...engine.tensor import Tensor, tensor
 from ...errors import ShapeError, UsageError
 from ...ops.arithmetic import where
 from ...ops.linalg import matmul
@@ -126,7 +126,10 @@ class Recurrent(Layer, abstract=True):
         shape = (x.shape[0], self.units)
         if given is None:
             return [namespace_on(x.device).zeros(shape, dtype=x.dtype)] * self.states
-        states: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
+        states = [
+            each if isinstance(each, Tensor) else tensor(each, dtype=x.dtype, device=x.device)
+            for each in (given if isinstance(given, (list, tuple)) else [given])
+        ]
         if [s.shape for s in states] != [shape] * self.states:
             raise ShapeError(
                 f"{self.name}: initial_state has shapes {[s.shape for s in states]}, and should have {self.states} of "

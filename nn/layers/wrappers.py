@@ -9,6 +9,7 @@ import numpy
 
 from ...engine.tensor import Tensor
 from ...errors import ShapeError, UsageError, unknown_name
+from ...ops.arithmetic import where
 from ...ops.shapes import concatenate, flip
 from .base import Layer, Shape, Weights, make_layer
 from .recurrent import Recurrent
@@ -75,8 +76,8 @@ class Bidirectional(Layer):
     """A recurrent layer from the beginning, and one like it from the end, put together (Schuster & Paliwal 1997).
 
     merge_mode: "concat" side by side, "sum", "mul", "ave" of the two; None gives both. backward_layer: the one from the
-    end, by default like `layer`. The states, with return_state=True, are those of the first, then of the second, and so
-    is an initial_state.
+    end, by default like `layer`. A sequence is 0 at steps that a mask leaves out, as Keras's is. The states, with
+    return_state=True, are those of the first, then of the second, and so is an initial_state.
     """
 
     config_names = ("merge_mode",)
@@ -158,7 +159,10 @@ class Bidirectional(Layer):
                 _own(weights, name), x, training=training, generator=generator, mask=mask, initial_state=begin
             )
             y, *own = y if isinstance(y, list) else [y]
-            outputs.append(flip(y, 1) if layer.go_backwards and layer.return_sequences else y)
+            if layer.return_sequences:
+                y = flip(y, 1) if layer.go_backwards else y
+                y = y if mask is None else where(mask.reshape(*mask.shape, 1), y, 0.0)
+            outputs.append(y)
             states += own
         one, other = outputs
         if self.merge_mode == "concat":

@@ -288,6 +288,7 @@ UNKNOWN = {
     "a loss": (lambda: cg.losses.CategoricalCrossentropy(from_logit=True), "did you mean 'from_logits'"),
     "a reduction": (lambda: cg.losses.BinaryCrossentropy(reduction="man"), "did you mean 'mean'"),
     "Keras's argument of a loss": (lambda: cg.losses.BinaryCrossentropy(axis=1), "there is no axis here"),
+    "a patience": (lambda: cg.callbacks.EarlyStopping(patience=-1), r"EarlyStopping\(patience=-1\)"),
     "a callback": (lambda: cg.callbacks.EarlyStopping(patiense=3), "did you mean 'patience'"),
     "Keras's argument of a callback": (lambda: cg.callbacks.EarlyStopping(axis=1), "there is no axis here"),
     "a metric": (lambda: cg.metrics.MeanMetricWrapper(len, on_logit=True), "did you mean 'on_logits'"),

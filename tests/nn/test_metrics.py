@@ -135,6 +135,24 @@ def squared(y_true, y_pred):
     return (y_pred**2).mean(axis=-1)
 
 
+def test_r2_keeps_its_digits_and_is_0_of_equal_targets():
+    rng = np.random.default_rng(0)
+    y = (rng.standard_normal((500, 2)) + 1000).astype("float32")
+    p = (y + 0.5 * rng.standard_normal((500, 2))).astype("float32")
+    wide, near = y.astype("float64"), p.astype("float64")
+    expected = 1 - ((wide - near) ** 2).sum(0) / ((wide - wide.mean(0)) ** 2).sum(0)
+    assert float(metrics.R2Score()(y, p)) == pytest.approx(expected.mean(), abs=1e-6)
+    assert float(metrics.R2Score()(np.full((7, 1), 0.1), np.zeros((7, 1)))) == 0
+    assert float(metrics.R2Score()(y[:1], p[:1])) == 0
+
+
+def test_weights_of_other_samples_are_named():
+    with pytest.raises(ShapeError, match=r"sample_weight has shape \(3,\) beside y_pred \(4, 1\)"):
+        metrics.Accuracy()(np.ones((4, 1)), np.ones((4, 1)), sample_weight=np.ones(3))
+    for weights in (np.ones(4), np.ones((4, 1)), 1.0):
+        assert float(metrics.Accuracy()(np.ones((4, 1)), np.ones((4, 1)), sample_weight=weights)) == 1
+
+
 def test_what_a_metric_or_a_loss_cannot_be_given_is_named():
     with pytest.raises(ShapeError, match=r"precision: y_true has shape \(3,\), y_pred \(2, 1\)"):
         metrics.Precision()([1, 0, 1], [[0.1], [0.2]])

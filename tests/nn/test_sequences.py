@@ -92,6 +92,30 @@ def test_both_directions_are_the_layer_and_it_from_the_end(mode):
     assert [m.shape[1:] for m in layer(x)] == layer.output_shape((4, 3))
 
 
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_steps_that_do_not_count_are_in_no_statistics(axis):
+    x = np.random.default_rng(1).normal(size=(2, 4, 3))
+    counts = np.array([[1, 1, 0, 0], [1, 0, 1, 1]], bool)
+    layer = layers.BatchNormalization(axis=axis, momentum=0.0)
+    y = layer(cg.tensor(x), mask=cg.tensor(counts), training=True).numpy()
+    rest = (0, 1) if axis == -1 else (0, 2)
+    kept = np.where(counts[..., None], x, np.nan)
+    mean, variance = np.nanmean(kept, rest, keepdims=True), np.nanvar(kept, rest, keepdims=True)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-3), rtol=1e-12)
+    for found, expected in zip(layer.state.values(), (mean, variance), strict=True):
+        np.testing.assert_allclose(found, expected.ravel(), rtol=1e-12)
+
+
+def test_both_ways_give_0_where_nothing_counts():
+    layer = layers.Bidirectional(layers.GRU(2, return_sequences=True))
+    counts = np.array([[1, 0, 1, 0], [1, 1, 1, 1]], bool)
+    x = np.random.default_rng(1).normal(size=(2, 4, 3)).astype("float32")
+    y = layer(x, mask=cg.tensor(counts)).numpy()
+    assert (y[~counts] == 0).all()
+    assert (y[counts] != 0).all()
+    np.testing.assert_allclose(y[:1, ::2], layer(x[:1, ::2]).numpy(), atol=1e-6)
+
+
 def test_wrapped_layers_are_saved_and_loaded(tmp_path):
     model = MODELS["each step"](cg)
     model.compile("adam", "mse")
@@ -124,6 +148,16 @@ def test_a_mask_ends_at_what_does_not_know_of_it():
 def test_what_wrappers_refuse(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_masks_and_states_may_be_lists():
+    x, layer = np.ones((1, 3, 2), "float32"), layers.LSTM(2)
+    counts, state = [[1, 1, 0]], [[0.5, 0.0]]
+    found = layer(x, mask=counts, initial_state=[state, state])
+    assert found.dtype == "float32"
+    np.testing.assert_array_equal(found, layer(x[:, :2], initial_state=[cg.tensor(state), np.array(state)]))
+    with pytest.raises(ShapeError, match="initial_state has shapes"):
+        layer(x, initial_state=[0, 0])
 
 
 def test_a_mask_of_another_shape_names_the_layer():
