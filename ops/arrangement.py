@@ -165,7 +165,11 @@ def append(x, values, axis=None):
 def delete(x, obj, axis=None):
     """Without the elements, or the parts along `axis`, at these indices."""
     x, axis = (ravel(x), 0) if axis is None else (given(x), axis)
-    return along(x, axis, numpy.delete(numpy.arange(x.shape[axis]), obj))
+    length = x.shape[axis_of(axis, len(x.shape))]
+    try:
+        return along(x, axis, numpy.delete(numpy.arange(length), obj))
+    except IndexError as error:
+        raise ShapeError(f"delete: {error} of x of shape {x.shape}, axis {axis}.") from None
 
 
 @composition

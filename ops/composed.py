@@ -64,6 +64,12 @@ def given(x: Any, beside: Any = None) -> Any:
     return tensor(x, dtype=beside.dtype if beside is not None and beside.dtype.kind == "f" else None)
 
 
+def floating(x: Any) -> Any:
+    """x in floating point: as it is, or whole numbers and bools as floats, whose products do not wrap around."""
+    x = given(x)
+    return x if x.dtype.kind == "f" else multiply(x, 1.0)
+
+
 def constant(values: Any, x: Any) -> Tensor:
     """Numbers as a tensor of the dtype and on the device of x."""
     return tensor(values, dtype=x.dtype, device=x.device if isinstance(x, Tensor) else "cpu")

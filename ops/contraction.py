@@ -10,7 +10,7 @@ import numpy
 from ..errors import ShapeError, UsageError
 from .arithmetic import less, multiply, positive, where
 from .arrangement import along, moveaxis, ravel
-from .composed import axis_of, composition, constant, given
+from .composed import axis_of, composition, constant, floating, given
 from .linalg import matmul
 from .reduction import sum
 from .shapes import broadcast_to, concatenate, flip, getitem, pad, reshape, transpose
@@ -100,6 +100,8 @@ def cross(a, b, axis=-1):
 def convolve(a, v, mode="full"):
     """The convolution of two sequences, y[i] = Σₖ v[k] a[i - k]: full, same or valid as NumPy cuts it."""
     a, v = given(a), given(v)
+    if len(a.shape) != 1 or len(v.shape) != 1 or 0 in (a.size, v.size):
+        raise ShapeError(f"convolve takes two sequences with an element at least, not of shapes {a.shape}, {v.shape}.")
     a, v = (v, a) if v.shape[0] > a.shape[0] else (a, v)
     n, k = a.shape[0], v.shape[0]
     cuts = {"full": (0, n + k - 1), "same": ((k - 1) // 2, (k - 1) // 2 + n), "valid": (k - 1, n)}
@@ -165,7 +167,7 @@ def gradient(f, *distances, axis=None) -> Any:
 
     distances: one for all axes, or one for each: a number, or the places of the elements along the axis.
     """
-    f = given(f)
+    f = floating(f)
     axes = range(len(f.shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
     steps = distances * len(axes) if len(distances) == 1 else distances or (1.0,) * len(axes)
     if len(steps) != len(axes):
@@ -176,6 +178,8 @@ def gradient(f, *distances, axis=None) -> Any:
 
 def _slope(f, step, axis):
     """Along one axis: the parabola's through three points, and at the ends the line's through two."""
+    if f.shape[axis_of(axis, len(f.shape))] < 2:
+        raise ShapeError(f"gradient needs two elements along axis {axis}: f has shape {f.shape}.")
     rise = diff(f, axis=axis)
     run = step
     if step.shape:

@@ -20,7 +20,7 @@ from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError, UsageError
 from .arithmetic import absolute, multiply
 from .arrangement import matrix_transpose, moveaxis
-from .composed import axis_of, composed, given
+from .composed import axis_of, composed, floating, given
 from .contraction import cross, outer, tensordot, vecdot
 from .creation import identity_like
 from .linalg import matmul
@@ -357,6 +357,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 
 def _vector_norm(x, ord, axes, keepdims):
+    x = floating(x)
     if ord == 2:
         return namespace.sqrt(sum(multiply(x, x), axes, keepdims))
     if ord in (math.inf, -math.inf):

@@ -344,6 +344,10 @@ def _pad_arguments(x, pad_width, constant_values=0.0, mode="constant"):
         raise unknown_name("pad mode", mode, ("constant", *BORDERS))
     for axis, width in enumerate(widths if mode != "constant" else ()):  # of its own elements, then no more is added
         if any(width):
+            if not x.shape[axis]:
+                raise ShapeError(
+                    f"pad(mode={mode!r}): axis {axis} of x, of shape {x.shape}, has no elements to repeat."
+                )
             x = getitem(x, (*(slice(None),) * axis, numpy.pad(numpy.arange(x.shape[axis]), width, mode=mode)))
             widths[axis] = [0, 0]
     return (x,), {"pad_width": tuple(map(tuple, widths)), "constant_values": constant_values}

@@ -9,9 +9,11 @@ import numpy
 
 from ..engine.namespace import namespace
 from ..equation.axes import axes_of, kept_shape
+from ..errors import ShapeError, UsageError
 from .arithmetic import multiply, where
 from .arrangement import along, atleast_2d, moveaxis, ravel, sort
-from .composed import composition, constant, given
+from .composed import composition, constant, floating, given
+from .creation import ones_like
 from .elementary import sqrt
 from .logic import isnan, logical_not
 from .reduction import all, cumsum, max, mean, min, prod, running_product, sum, var
@@ -34,6 +36,8 @@ def ptp(x, axis=None, keepdims=False):
 def cumprod(x, axis=None):
     """The products of the first elements along `axis` (of the flattened array by default)."""
     x, axis = (ravel(x), 0) if axis is None else (given(x), axis)
+    if x.dtype.kind in "biu":  # as wide as a sum of them is
+        x = x.astype("uint64" if x.dtype.kind == "u" else "int64")
     return moveaxis(running_product(namespace, moveaxis(x, axis, -1)), -1, axis)
 
 
@@ -41,9 +45,10 @@ def cumprod(x, axis=None):
 def average(x, axis=None, weights=None, returned=False) -> Any:
     """Mean over `axis`, with weights of the shape of x or of the axis; returned: also the sum of the weights."""
     x = given(x)
-    weights = multiply(x, 0.0) + 1 if weights is None else given(weights, x)
+    ones = ones_like(floating(x))
+    weights = ones if weights is None else given(weights, x)
     if isinstance(axis, int) and weights.shape != x.shape:
-        weights = moveaxis(reshape(weights, (*weights.shape, *(1,) * (len(x.shape) - 1))), 0, axis) + multiply(x, 0.0)
+        weights = moveaxis(reshape(weights, (*weights.shape, *(1,) * (len(x.shape) - 1))), 0, axis) * ones
     total = sum(weights, axis)
     y = sum(multiply(x, weights), axis) / total
     return (y, total) if returned else y
@@ -70,16 +75,26 @@ def corrcoef(x, y=None, rowvar=True):
 
 @composition
 def quantile(a, q, axis=None, keepdims=False):
-    """The number below which the share q of the elements lies over `axis`, between two of them in proportion."""
-    x, shares = multiply(given(a), 1.0), numpy.asarray(q)
+    """The number below which the share q of the elements lies over `axis`, between two of them in proportion; not a
+    number where one of them is none.
+    """
+    x, shares = floating(a), numpy.asarray(q)
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise UsageError(f"quantile(q={q!r}): a share lies in [0, 1], and in per cent in [0, 100].")
     axes = axes_of(axis, len(x.shape))
     x = moveaxis(x, axes, range(len(x.shape))[-len(axes) :] if axes else ())
     shape = x.shape[: len(x.shape) - len(axes)]
-    x = sort(reshape(x, (*shape, -1)))
+    count = math.prod(x.shape[len(shape) :])
+    if not count:
+        raise ShapeError(f"quantile of no elements: a has shape {given(a).shape}, axis={axis}.")
+    x = sort(reshape(x, (*shape, count)))
     at = shares * (x.shape[-1] - 1)
     low = numpy.floor(at).astype(int)
     low_x, high_x = (along(x, -1, i) for i in (low, numpy.minimum(low + 1, x.shape[-1] - 1)))
-    y = low_x + (high_x - low_x) * constant(at - low, x)
+    share = constant(at - low, x)
+    y = where(share == 0, low_x, low_x + (high_x - low_x) * share)  # of infinities the difference is no number
+    last = along(x, -1, slice(-1, None))  # where what is not a number is sorted to
+    y = where(isnan(reshape(last, (*shape, *[1] * shares.ndim))), math.nan, y)
     if shares.ndim:
         y = moveaxis(y, range(-shares.ndim, 0), range(shares.ndim))
     return reshape(y, (*shares.shape, *kept_shape(given(a).shape, axis))) if keepdims else y
@@ -144,21 +159,29 @@ def nanmin(x, axis=None, keepdims=False):
     return _none_as_nan(min(_instead(x, math.inf), axis, keepdims), x, axis, keepdims)
 
 
+def _numbers(x):
+    """x in a dtype that holds its counts and sums, and its own, of what comes of it."""
+    x = floating(x)
+    return x.astype("float32") if x.dtype.itemsize < 4 else x, x.dtype
+
+
 def _count(x, axis, keepdims):
-    return sum(logical_not(isnan(x)), axis, keepdims).astype(given(x).dtype)
+    return sum(logical_not(isnan(x)), axis, keepdims).astype(x.dtype)
 
 
 @composition
 def nanmean(x, axis=None, keepdims=False):
     """Mean over the axes `axis` of what is a number."""
-    return nansum(x, axis, keepdims) / _count(x, axis, keepdims)
+    x, dtype = _numbers(x)
+    return (nansum(x, axis, keepdims) / _count(x, axis, keepdims)).astype(dtype)
 
 
 @composition
 def nanvar(x, axis=None, ddof=0, keepdims=False):
     """Variance over the axes `axis` of what is a number; ddof is taken off the count."""
-    deviation = _instead(x - nanmean(x, axis, True), 0.0)
-    return sum(deviation * deviation, axis, keepdims) / (_count(x, axis, keepdims) - ddof)
+    x, dtype = _numbers(x)
+    deviation = where(isnan(x), 0.0, x - nanmean(x, axis, True))
+    return (sum(deviation * deviation, axis, keepdims) / (_count(x, axis, keepdims) - ddof)).astype(dtype)
 
 
 @composition

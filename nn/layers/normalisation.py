@@ -151,9 +151,9 @@ class BatchNormalization(Scaling):
         (axis,) = self.axes(x.shape[1:])
         wide = x.astype("float32") if x.dtype.itemsize < 4 else x  # sums would go beyond float16
         counts = broadcast_to(mask.reshape(*mask.shape, 1), shape=x.shape).astype(wide.dtype)
-        factors = self.factors(weights, self.state["moving_mean"])
-        y = self._by_rows(moveaxis(wide, axis, -1), *factors, moveaxis(counts, axis, -1), generator)
-        return moveaxis(y, -1, axis).astype(x.dtype)
+        gamma, beta = self.factors(weights, self.state["moving_mean"])
+        y = self._by_rows(moveaxis(wide, axis, -1), gamma, beta, moveaxis(counts, axis, -1), generator)
+        return cast(Tensor, moveaxis(y, -1, axis).astype(x.dtype))
 
     def normalize(self, weights: Weights, x: Tensor, training: bool, generator: Any) -> Tensor:
         mean, variance = self.state["moving_mean"], self.state["moving_variance"]
