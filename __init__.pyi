@@ -555,7 +555,7 @@ def cov(m: Any, y: Any = None, rowvar: Any = True, bias: Any = False, ddof: Any 
 def corrcoef(x: Any, y: Any = None, rowvar: Any = True) -> Tensor:
     """The correlations of variables: rows by default."""
 def quantile(a: Any, q: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
-    """The number below which the share q of the elements lies over `axis`, between two of them in proportion."""
+    """The number below which the share q of the elements lies over `axis`, between two of them in proportion; not a"""
 def percentile(a: Any, q: Any, axis: Any = None, keepdims: Any = False) -> Tensor:
     """The number below which q per cent of the elements lie over `axis`."""
 def median(a: Any, axis: Any = None, keepdims: Any = False) -> Tensor:

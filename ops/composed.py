@@ -5,9 +5,10 @@ Here is how one is declared, and those that compute element by element; the othe
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy
@@ -49,12 +50,54 @@ def composition(function: Any = None, *, methods: tuple[str, ...] = (), synonyms
     """
     if function is None:
         return partial(composition, methods=methods, synonyms=synonyms)
+    function = in_float64(function)
     for name in (function.__name__, *synonyms):
         composed[name] = function
         setattr(namespace, name, function)
     for name in methods:
         setattr(Tensor, name, function)
     return function
+
+
+def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, of whose operands numbers and lists of them are float64 beside what is: no step takes them for
+    float32 first, as what stands alone is.
+    """
+    kinds = inspect.signature(function).parameters.values()
+    operands = math.inf if any(each.kind is each.VAR_POSITIONAL for each in kinds) else 0
+    operands += sum(each.default is each.empty for each in kinds)
+
+    @wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        like = _wide((*arguments, *options.values()))
+        if like is not None:
+            arguments = tuple(_made(each, like, place < operands) for place, each in enumerate(arguments))
+            options = {name: _made(each, like, False) for name, each in options.items()}
+        return function(*arguments, **options)
+
+    return called
+
+
+def _wide(values: Any) -> Any:
+    """The first of them, also in lists, that is float64."""
+    for x in values:
+        found = _wide(x) if isinstance(x, (list, tuple)) else x
+        if found is not None and getattr(getattr(found, "dtype", None), "char", "") == "d":
+            return found
+    return None
+
+
+def _made(x: Any, like: Any, operand: bool) -> Any:
+    """A float that is an operand, or a list with one, as a tensor; all else as it is."""
+    if isinstance(x, (list, tuple)):
+        if any(hasattr(each, "dtype") for each in x):
+            return type(x)(_made(each, like, True) for each in x)
+        return constant(x, like) if _with_floats(x) else x
+    return constant(x, like) if operand and type(x) is float else x
+
+
+def _with_floats(x: Any) -> bool:
+    return any(map(_with_floats, x)) if isinstance(x, (list, tuple)) else isinstance(x, float)
 
 
 def given(x: Any, beside: Any = None) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import reduce
+from inspect import isfunction
 from typing import Any
 
 import numpy
@@ -20,7 +21,7 @@ from ..engine.primitive import example, primitive
 from ..errors import DataError, ShapeError, UsageError
 from .arithmetic import absolute, multiply
 from .arrangement import matrix_transpose, moveaxis
-from .composed import axis_of, composed, floating, given
+from .composed import axis_of, composed, floating, given, in_float64
 from .contraction import cross, outer, tensordot, vecdot
 from .creation import identity_like
 from .linalg import matmul
@@ -56,6 +57,7 @@ def _listed(function: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
 
 def linear_algebra(function: Any) -> Any:
     """Declare a function of NumPy's `linalg`: a primitive, or composed of some."""
+    function = in_float64(function) if isfunction(function) else function
     setattr(namespace.linalg, function.__name__, function)
     if function.__name__ not in vars(namespace):
         setattr(namespace, function.__name__, function)
@@ -72,7 +74,7 @@ def _square(function, a):
 
 
 def _solve_arguments(a, b):
-    b = given(b)
+    a, b = given(a, b if hasattr(b, "dtype") else None), given(b, a if hasattr(a, "dtype") else None)
     return ((a, b), {}) if len(b.shape) > 1 else ((a, reshape(b, (-1, 1))), {}, lambda y: squeeze(y, -1))
 
 

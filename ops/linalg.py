@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..engine.primitive import example, primitive
-from ..errors import ShapeError, unknown_name
+from ..errors import ShapeError, UsageError, unknown_name
 from ..replay import calls
 from . import factors, products
 from .creation import identity_like
@@ -88,6 +88,10 @@ def _explicit(subscripts, shapes):
 
 
 def _einsum_arguments(subscripts, *xs):
+    if not isinstance(subscripts, str):
+        raise UsageError(
+            f"einsum takes indices such as 'ij,jk->ik', and then the arrays, not {subscripts!r:.80} first."
+        )
     return xs, {"subscripts": subscripts}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from ..engine.namespace import namespace
+from ..engine.tensor import Tensor
 from ..equation.axes import axes_of, kept_shape
 from ..errors import ShapeError, UsageError
 from .arithmetic import multiply, where
@@ -78,7 +79,7 @@ def quantile(a, q, axis=None, keepdims=False):
     """The number below which the share q of the elements lies over `axis`, between two of them in proportion; not a
     number where one of them is none.
     """
-    x, shares = floating(a), numpy.asarray(q)
+    x, shares = floating(a), numpy.asarray(q.numpy() if isinstance(q, Tensor) else q)
     if not ((shares >= 0) & (shares <= 1)).all():
         raise UsageError(f"quantile(q={q!r}): a share lies in [0, 1], and in per cent in [0, 100].")
     axes = axes_of(axis, len(x.shape))

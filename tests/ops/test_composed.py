@@ -402,3 +402,20 @@ def test_of_numbers_that_are_no_usual_floats(what):
 def test_what_has_no_answer_is_refused(made, told):
     with pytest.raises(ChalkgradError, match=told):
         made()
+
+
+ONE, TWO = np.array([0.3, -0.6, 0.85]), [0.1, 0.7, -0.3]
+
+
+@pytest.mark.parametrize(
+    "call",
+    """fmod(x, l) copysign(l, x) outer(l, x) kron(x, l) convolve(x, l) cross(x, l) append(x, l) vstack([x,l]) cov(x,l)
+    select([x>0],[l],x) float_power(abs(x),0.1) geomspace(0.1,abs(x)) interp(0.15,[-0.3,0.1,0.7],x) polyval(x,0.1)
+    linalg.solve([[0.1,0.7],[0.3,0.2]],x[:2]) meshgrid(x,l)[1] dot(l,x) trapezoid(l,x) broadcast_arrays(x,0.1)[1]
+    """.replace(", ", ",").split(),
+)
+def test_numbers_and_lists_beside_float64_are_float64(call):
+    """Each as it is written; no step of a composition takes them for float32, as what stands alone is."""
+    ours = eval(f"np.{call}", {"np": cg.np, "x": cg.tensor(ONE), "l": TWO})
+    assert ours.dtype == "float64"
+    np.testing.assert_allclose(ours, eval(f"np.{call}", {"np": np, "x": ONE, "l": TWO}), rtol=1e-13)
