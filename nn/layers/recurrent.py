@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy
@@ -210,6 +211,13 @@ class Gated(Recurrent, abstract=True):
         return x if self._gate is None else self._gate(x)
 
 
+def _remembering(begin: Begin, units: int, generator: numpy.random.Generator, shape: Shape) -> Any:
+    """A bias of an LSTM that begins with open forget gates."""
+    values = numpy.array(begin(generator, shape))
+    values[units : 2 * units] = 1
+    return values
+
+
 class LSTM(Gated):
     __doc__ = f"""Long short-term memory (Hochreiter & Schmidhuber 1997), the equation of `cg.lstm`. {Recurrent.__doc__}
     The gates stand in the kernels (…, 4 · units) in the order in, forget, candidate, out. unit_forget_bias: the forget
@@ -236,15 +244,7 @@ class LSTM(Gated):
         )  # fmt: skip
         self.unit_forget_bias = bool(unit_forget_bias)
         if self.unit_forget_bias:
-            self._initializers[2] = self._forgetting(self._initializers[2])
-
-    def _forgetting(self, begin: Begin) -> Begin:
-        def begun(generator: numpy.random.Generator, shape: Shape) -> Any:
-            values = numpy.array(begin(generator, shape))
-            values[self.units : 2 * self.units] = 1
-            return values
-
-        return begun
+            self._initializers[2] = partial(_remembering, self._initializers[2], self.units)
 
     def sequence(self, weights: Weights, z: Tensor, states: States, mask: Tensor) -> tuple[Tensor, States]:
         y = lstm(z, weights["recurrent_kernel"], *states, mask)

@@ -1,5 +1,7 @@
 """Layers: their values against NumPy, their gradients against differences, and what they refuse."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -215,6 +217,7 @@ def test_the_configuration_makes_the_same_layer_again(name):
     for make, shape in cases(name):
         layer = make()
         again = make_layer(layer.config())
+        assert pickle.loads(pickle.dumps(layer)).config() == layer.config()
         assert type(again) is type(layer)
         assert again.config() == layer.config()
         assert again.output_shape(shape) == layer.output_shape(shape)
