@@ -311,7 +311,7 @@ def singular_vectors(a: TensorLike) -> Tensor:
 def embedding(table: TensorLike, ids: TensorLike) -> Tensor:
     """The row of a table for each id. table: (ids there are, features); ids: whole numbers of any shape."""
 def segment_sum(x: TensorLike, ids: TensorLike, count: Any) -> Tensor:
-    """Of the rows of x, (…, features), the sum of those of each id 0 … count - 1: (count, features)."""
+    """Of the rows of x, (…, features), the sum of those of each id 0 … count - 1: (count, features). Ids as for"""
 def mean_squared_error(y_pred: TensorLike, y_true: TensorLike) -> Tensor:
     """Mean over every element of the squared difference (D10)."""
 def binary_cross_entropy(logits: TensorLike, targets: TensorLike) -> Tensor:

@@ -13,14 +13,16 @@ import numpy
 from ..engine.batching import vmap
 from ..engine.namespace import makers, namespace
 from ..engine.tensor import Tensor, tensor
+from ..errors import ShapeError
 from . import lookup
 from .activation import elu, log_softmax, relu, silu, softplus
 from .arithmetic import absolute, astype, equal, maximum, minimum, multiply
 from .arrangement import along, moveaxis, take_along_axis
 from .composed import given
+from .creation import one_hot as labels_as_rows
 from .elementary import sqrt, tanh
 from .reduction import argsort, max, sum
-from .shapes import flip
+from .shapes import flip, squeeze
 
 # Tensors
 
@@ -161,8 +163,17 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
     return lookup.segment_sum(data, segment_ids, count)
 
 
+def _beside(name, target, output):
+    """Both; raises ShapeError where they have not one shape, since they would only broadcast."""
+    target, output = given(target), given(output)
+    if target.shape != output.shape:
+        raise ShapeError(f"ops.{name}: target has shape {target.shape}, output {output.shape}; one shape for both.")
+    return target, output
+
+
 def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """-Σ t log p along `axis`, one for each example. Probabilities are scaled to sum to 1, and kept off 0 by 1e-7."""
+    target, output = _beside("categorical_crossentropy", target, output)
     if from_logits:
         return -sum(multiply(target, log_softmax(output, axis)), axis)
     output = output / sum(output, axis, True)
@@ -170,12 +181,17 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
 
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
-    """The same for integer labels."""
-    return categorical_crossentropy(one_hot(target, given(output).shape[axis], axis), output, from_logits, axis)
+    """The same for integer labels, of the shape of `output` without `axis`, or with 1 there."""
+    target, output = given(target), given(output)
+    if len(target.shape) == len(output.shape) and target.shape[axis] == 1:
+        target = squeeze(target, axis=axis)
+    rows = moveaxis(labels_as_rows(target, classes=output.shape[axis]), -1, axis).astype(output.dtype)
+    return categorical_crossentropy(rows, output, from_logits, axis)
 
 
 def binary_crossentropy(target, output, from_logits=False):
     """-t log p - (1 - t) log(1 - p), elementwise."""
+    target, output = _beside("binary_crossentropy", target, output)
     if from_logits:
         return softplus(output) - multiply(target, output)
     output = namespace.clip(output, 1e-7, 1 - 1e-7)

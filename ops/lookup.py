@@ -39,18 +39,22 @@ def _(table, ids):
         raise ShapeError(f"embedding takes a table of shape (ids, features), not {table.shape}.")
 
 
-@embedding.check_values
-def _(table, ids):
-    if not ids.size or (ids.dtype.kind != "f" and ids.min() >= 0 and ids.max() < len(table)):
+def _check_ids(ids, count):
+    if not ids.size or (ids.dtype.kind != "f" and ids.min() >= 0 and ids.max() < count):
         return
-    wrong = (ids < 0) | (ids >= len(table)) | (ids != numpy.floor(ids) if ids.dtype.kind == "f" else False)
+    wrong = (ids < 0) | (ids >= count) | (ids != numpy.floor(ids) if ids.dtype.kind == "f" else False)
     if wrong.any():
         at = tuple(map(int, numpy.argwhere(wrong)[0]))
         there = ", ".join(map(str, at)) or 0
         raise DataError(
-            f"the id {ids[at]} in row {there}, the first such, has no row in a table of {len(table)}: ids are "
-            f"0 … {len(table) - 1}."
+            f"the id {ids[at]} in row {there}, the first such, has no row in a table of {count}: ids are "
+            f"0 … {count - 1}."
         )
+
+
+@embedding.check_values
+def _(table, ids):
+    _check_ids(ids, len(table))
 
 
 embedding.value_checker.in_each_replay = True  # type: ignore[union-attr]  # what a step is given may be any ids
@@ -70,7 +74,9 @@ def _(xp, gy, ids, table_shape):
     examples=(example((5, 3), (5,), count=4), example((2, 3, 2), (2, 3), count=5)),
 )
 def segment_sum(xp, x, ids, *, count):
-    """Of the rows of x, (…, features), the sum of those of each id 0 … count - 1: (count, features)."""
+    """Of the rows of x, (…, features), the sum of those of each id 0 … count - 1: (count, features). Ids as for
+    `embedding`.
+    """
     width = x.shape[-1]
     numbers = xp.reshape(ids.astype("int64", copy=False), (-1, 1))
     places = xp.reshape(numbers * width + xp.arange(width), (-1,))
@@ -92,6 +98,14 @@ def _(x, ids, count):
     whole("segment_sum", "count", count)
     if not x.shape or x.shape[:-1] != ids.shape:
         raise ShapeError(f"segment_sum takes x of shape (…, features) and ids (…), not {x.shape} and {ids.shape}.")
+
+
+@segment_sum.check_values
+def _(x, ids, count):
+    _check_ids(ids, count)
+
+
+segment_sum.value_checker.in_each_replay = True  # type: ignore[union-attr]
 
 
 @segment_sum.vjp("x", "gx[..., k] = gy[ids[...], k]")

@@ -5,6 +5,7 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import ops
+from chalkgrad.errors import ChalkgradError
 from chalkgrad.ops import keras_names
 
 pytestmark = pytest.mark.cpu_only("Keras computes on the CPU")
@@ -77,3 +78,20 @@ def test_it_is_keras_s(text, keras):
     found, right = evaluated(text, ops, cg.tensor), theirs.convert_to_numpy(evaluated(text, theirs, theirs.array))
     np.testing.assert_allclose(found.detach().numpy(), right, rtol=2e-5, atol=1e-6)
     assert found.dtype.kind == right.dtype.kind
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: ops.categorical_crossentropy(np.eye(3), np.ones(3) / 3), r"\(3, 3\), output \(3,\)"),
+        (lambda: ops.binary_crossentropy(np.ones((3, 1)), np.ones(3) / 3), r"\(3, 1\), output \(3,\)"),
+        (lambda: ops.sparse_categorical_crossentropy([0, 3], np.ones((2, 3)) / 3), "label 3"),
+        (lambda: ops.segment_sum(np.ones((2, 1)), [0, -1], 2), "the id -1"),
+        (lambda: ops.segment_sum(np.ones((2, 1)), [0, 2], 2), "the id 2"),
+    ],
+)
+def test_what_would_only_broadcast_or_has_no_row_is_refused(call, told):
+    with pytest.raises(ChalkgradError, match=told):
+        call()
+    column = ops.sparse_categorical_crossentropy([[0], [2]], np.ones((2, 3)) / 3)
+    np.testing.assert_allclose(column, np.log([3, 3]), rtol=1e-6)
