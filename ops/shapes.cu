@@ -25,20 +25,39 @@ template <typename T> __device__ bool begins_run(const T* x) {
 }
 
 // N elements at a time; Count is as wide as a number below rows · width needs, for the sake of its division.
-template <int N, typename Count>
+template <int N, typename Count, typename Source, typename Index, typename Real>
 __device__ __forceinline__ void gather_runs(
-    const SOURCE* x, const INDEX* places, REAL* out, long long rows, long long width, long long rows_in, REAL scale) {
-    Count runs = Count(width / N), count = Count(rows) * runs, step = Count(gridDim.x) * blockDim.x;
-    for (Count at = Count(blockIdx.x) * blockDim.x + threadIdx.x; at < count; at += step) {
+    const Source* x, const Index* places, Real* out, long long rows, long long width, long long rows_in, Real scale,
+    unsigned block, unsigned blocks) {
+    Count runs = Count(width / N), count = Count(rows) * runs, step = Count(blocks) * blockDim.x;
+    for (Count at = Count(block) * blockDim.x + threadIdx.x; at < count; at += step) {
         Count row = at / runs;
         long long place = (long long)places[row];
         place = place < 0 ? place + rows_in : place;
         place = place < 0 ? 0 : place < rows_in ? place : rows_in - 1;
-        const auto from = reinterpret_cast<const Run<SOURCE, N>*>(x + place * width)[at - row * runs];
-        Run<REAL, N> to;
+        const auto from = reinterpret_cast<const Run<Source, N>*>(x + place * width)[at - row * runs];
+        Run<Real, N> to;
 #pragma unroll
-        for (int i = 0; i < N; ++i) to.x[i] = (REAL)from.x[i] * scale;  // REAL may be two words
-        reinterpret_cast<Run<REAL, N>*>(out)[at] = to;
+        for (int i = 0; i < N; ++i) to.x[i] = (Real)from.x[i] * scale;
+        reinterpret_cast<Run<Real, N>*>(out)[at] = to;
+    }
+}
+
+// The work of one of so many blocks.
+template <typename Source, typename Index, typename Real>
+__device__ __forceinline__ void gather_rows(
+    const Source* x, const Index* places, Real* out, long long rows, long long width, long long rows_in, Real scale,
+    unsigned block, unsigned blocks) {
+    bool four = width % 4 == 0 && begins_run(x) && begins_run(out);
+    bool few = (long long)blocks * blockDim.x < (1ll << 31) && (!width || rows < (1ll << 31) / width);
+    if (four && few) {
+        gather_runs<4, unsigned>(x, places, out, rows, width, rows_in, scale, block, blocks);
+    } else if (four) {
+        gather_runs<4, unsigned long long>(x, places, out, rows, width, rows_in, scale, block, blocks);
+    } else if (few) {
+        gather_runs<1, unsigned>(x, places, out, rows, width, rows_in, scale, block, blocks);
+    } else {
+        gather_runs<1, unsigned long long>(x, places, out, rows, width, rows_in, scale, block, blocks);
     }
 }
 
@@ -48,15 +67,5 @@ __device__ __forceinline__ void gather_runs(
 extern "C" __global__ void gather(
     const SOURCE* __restrict__ x, const INDEX* __restrict__ places, REAL* __restrict__ out, long long rows,
     long long width, long long rows_in, REAL scale) {
-    bool four = width % 4 == 0 && begins_run(x) && begins_run(out);
-    bool few = (long long)gridDim.x * blockDim.x < (1ll << 31) && (!width || rows < (1ll << 31) / width);
-    if (four && few) {
-        gather_runs<4, unsigned>(x, places, out, rows, width, rows_in, scale);
-    } else if (four) {
-        gather_runs<4, unsigned long long>(x, places, out, rows, width, rows_in, scale);
-    } else if (few) {
-        gather_runs<1, unsigned>(x, places, out, rows, width, rows_in, scale);
-    } else {
-        gather_runs<1, unsigned long long>(x, places, out, rows, width, rows_in, scale);
-    }
+    gather_rows(x, places, out, rows, width, rows_in, scale, blockIdx.x, gridDim.x);
 }

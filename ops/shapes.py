@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy
 
 from ..engine import backend
-from ..engine.cuda.launch import CudaKernel
+from ..engine.cuda.launch import THREADS, CudaKernel, Work
 from ..engine.cuda.sources import REAL, TYPES, source
 from ..engine.incoming import as_index
 from ..engine.kernels import chosen
@@ -390,18 +390,22 @@ def _suits_gather(x, indices):
 
 def _launch_gather(gpu, x, indices, out=None):
     out = gpu.xp.empty((*indices.shape, *x.shape[1:]), x.dtype) if out is None else out
-    count, width = indices.size, math.prod(x.shape[1:])
-    if count * width:
-        gpu.launch(
-            GATHER, "gather", (max(1, min(-(-count * width // 256), 8192)),), (256,), x,
-            gpu.xp.ascontiguousarray(indices), out, numpy.int64(count), numpy.int64(width), numpy.int64(len(x)),
-            out.dtype.type(1), SOURCE=x.dtype, REAL=out.dtype,
-        )  # fmt: skip
+    if out.size:
+        work = _gather_work(x, gpu.xp.ascontiguousarray(indices), out)
+        gpu.launch(GATHER, "gather", (work.blocks,), (THREADS,), *work.arguments, SOURCE=x.dtype, REAL=out.dtype)
     return out
 
 
+def _gather_work(x, indices, out):
+    sizes = map(numpy.int64, (indices.size, math.prod(x.shape[1:]), len(x)))
+    blocks = max(1, min(-(-out.size // THREADS), 8192))
+    return Work(GATHER, "gather_rows", (x, indices, out, *sizes, out.dtype.type(1)), blocks)
+
+
+_gather = CudaKernel("gather", _launch_gather, _suits_gather)
+_gather.work = _gather_work
 rows_at = chosen(
-    CudaKernel("gather", _launch_gather, _suits_gather),
+    _gather,
     lambda xp, x, indices: xp.take(x, indices, axis=0, mode="clip"),
 )
 """(xp, x, indices) -> the rows of an array at places known to be in range: how a batch is gathered."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..engine import backend
 from ..engine.cuda.graph import Feed, OwnStream, Parcel
-from ..engine.cuda.launch import CudaKernel, Together
+from ..engine.cuda.launch import CudaKernel, Together, Work
 from . import passes
 from .calls import BESIDE
 from .cuda_loop import CudaLoop, reduction_of
@@ -24,7 +24,7 @@ from .lowering import Step
 from .one_launch.steps import OneLaunch
 from .parts import Unfit
 from .places import keep_places
-from .program import Program, device_of
+from .program import Program, compiled, device_of
 from .recorded import shortened
 from .trace import Trace, nothing
 
@@ -54,6 +54,7 @@ class GpuProgram(Program):
         self._graph: Any = None
         self._many: dict[int, Any] = {}
         self._feed: Feed | None = None
+        self._rest: Callable[[], Any] = nothing
         self._runs, self._exact = 0, exact
         with backend.working(device_of(trace), "a recorded step"):
             super().__init__(trace, inputs, returned)
@@ -249,7 +250,8 @@ class GpuProgram(Program):
             return 0
         with backend.working(self.device, "replays"):
             if self._feed is None:
-                self._feed = Feed(self._parcel)
+                also, rest = self._beginning()
+                self._feed, self._rest = Feed(self._parcel, also), compiled(*self._text(False, rest))
                 self._stream.run(self._feed)  # compiled, before it is captured
             count = len(columns[0])
             for start in range(0, count, self._parcel.ahead):
@@ -284,7 +286,25 @@ class GpuProgram(Program):
     def _fed(self) -> None:
         assert self._feed is not None
         self._feed()
-        self._replay()
+        self._rest()
+
+    def _beginning(self) -> tuple[list[Work], list[Step]]:
+        """What the steps begin with that may go on beside the feed, and the steps without it."""
+        works: list[Work] = []
+        rest, written = list(self.steps), list[Any]()
+        for n, step in enumerate(self.steps):
+            if not step.calls:
+                continue
+            (function, arguments, options), *more = step.calls
+            if more or not isinstance(function, CudaKernel) or function.work is None or options.keys() != {"out"}:
+                break
+            *given, out = map(self._array, (*arguments, options["out"]))
+            if not out.size or any(x is None or backend.overlap(x, y) for x in (*given, out) for y in written):
+                break
+            works.append(function.work(*given, out))
+            written.append(out)
+            rest[n] = replace(step, calls=())
+        return works, rest
 
 
 def _may_be_in_a_loop(instruction: Instruction) -> bool:

@@ -231,8 +231,8 @@ class Program:
 
     # What it becomes
 
-    def _text(self, timed: bool) -> tuple[str, dict[str, Any]]:
-        """The Python text, and what its names mean."""
+    def _text(self, timed: bool, steps: Sequence[Step] | None = None) -> tuple[str, dict[str, Any]]:
+        """The Python text, and what its names mean. steps: others than its own."""
         names: dict[str, Any] = {}
         known: dict[int, str] = {}
 
@@ -251,7 +251,7 @@ class Program:
             return _named(names, known, value, "c")
 
         lines = [f"def replay({', '.join(name(v) for v in self.inputs if self._is_dynamic(v))}):"]
-        for n, step in enumerate(self.steps):
+        for n, step in enumerate(self.steps if steps is None else steps):
             if timed:
                 lines.append(f"    tick({n})")
             out = step.instruction.out

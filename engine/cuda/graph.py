@@ -10,12 +10,11 @@ from typing import Any
 import numpy
 
 from .. import backend
-from .launch import gpu_named
-from .sources import source
+from .launch import THREADS, Work, gpu_named
+from .sources import TYPES, source
 
 FEED = source(Path(__file__).with_name("feed.cu"), {})
 ALIGNMENT = 16
-THREADS = 256
 AHEAD, AHEAD_BYTES = 64, 1 << 26
 """Replays that the host prepares at once, at most, while the device works on those before; and how many bytes."""
 
@@ -125,18 +124,59 @@ class Table:
 
 
 class Feed:
-    """The launch that a graph begins with: it copies the next row of a table into the parcel's row."""
+    """The launch that a graph begins with: it copies the next row of a table into the parcel's row.
 
-    def __init__(self, parcel: Parcel) -> None:
+    also: what other blocks do in the same launch; what they take from the parcel's row, they take from the table's.
+    """
+
+    def __init__(self, parcel: Parcel, also: Sequence[Work] = ()) -> None:
         xp = parcel.xp
         self.parcel, self._gpu = parcel, gpu_named(parcel.device)
         self.source = xp.zeros((parcel.ahead, parcel.nbytes), "uint8")
         self.counter, self._arrived = xp.zeros(1, "uint64"), xp.zeros(1, "uint32")
+        self._blocks = max(1, min(64, -(-parcel.nbytes // (ALIGNMENT * THREADS))))
+        self._text, self._given = fed_text(also, backend.address_of(parcel.row), parcel.nbytes, self._blocks)
+        self._blocks += sum(work.blocks for work in also)
 
     def __call__(self) -> None:
         """Launch it."""
-        blocks = max(1, min(64, -(-self.parcel.nbytes // (ALIGNMENT * THREADS))))
         self._gpu.launch(
-            FEED, "feed", (blocks,), (THREADS,), self.source, self.parcel.row, numpy.int64(self.parcel.nbytes),
-            self.counter, self._arrived,
+            self._text or FEED, "fed" if self._text else "feed", (self._blocks,), (THREADS,), self.source,
+            self.parcel.row, numpy.int64(self.parcel.nbytes), self.counter, self._arrived, *self._given,
         )  # fmt: skip
+
+
+def fed_text(also: Sequence[Work], row: int, nbytes: int, blocks: int) -> tuple[str, list[Any]]:
+    """The kernel of a feed of so many blocks with others behind them, and what it takes besides; "" where none are.
+
+    row: where the parcel's row begins, of so many bytes.
+    """
+    given: list[Any] = []
+    parameters = ["const unsigned char* table", "unsigned char* row", "long long bytes"]
+    parameters += ["unsigned long long* counter", "unsigned* arrived"]
+    lines, begin = [f"if (block < {blocks}) {{", f"    copy_row(own, row, bytes, block, {blocks});"], blocks
+    for work in also:
+        names = []
+        for x in work.arguments:
+            kind, array = TYPES[x.dtype.name], not isinstance(x, numpy.generic)
+            offset = backend.address_of(x) - row if array else -1
+            if 0 <= offset < nbytes:
+                names.append(f"reinterpret_cast<const {kind}*>(own + {offset})")
+                continue
+            names.append(f"p{len(given)}")
+            parameters.append(f"{kind}{'*' * array} {names[-1]}")
+            given.append(x)
+        lines.append(f"}} else if (block < {begin + work.blocks}) {{")
+        lines.append(f"    {work.function}({', '.join(names)}, block - {begin}u, {work.blocks}u);")
+        begin += work.blocks
+    texts = [path.read_text(encoding="utf-8") for path in dict.fromkeys([FEED, *(work.source for work in also)])]
+    body = "\n    ".join((*lines, "}"))
+    kernel = f"""extern "C" __global__ void __launch_bounds__({THREADS}) fed({", ".join(parameters)}) {{
+    const unsigned long long number = *counter;
+    const unsigned char* const own = table + number * bytes;
+    const unsigned block = blockIdx.x;
+    {body}
+    count_row(counter, number, arrived);
+}}
+"""
+    return ("".join((*texts, kernel)) if also else ""), given

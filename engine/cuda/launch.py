@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -16,7 +17,7 @@ from .sources import TYPES, Modules, options_of
 
 NULL = numpy.uintp(0)
 """The null pointer, for an operand that is left out."""
-COUNTERS = 4096
+COUNTERS, THREADS = 4096, 256
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,28 @@ class ByRow:
     rows: int = 0
 
 
+class Work(NamedTuple):
+    """What some blocks of THREADS may do, so that others do something else in the same launch.
+
+    source: a .cu file. function: in it, which takes the arguments, the number of a block, and how many there are.
+    """
+
+    source: Path
+    function: str
+    arguments: Sequence[Any]
+    blocks: int
+
+
 class CudaKernel(OwnKernel):
     """An equation as a launch on a CUDA device. function: takes the `Gpu` before the operands.
 
     by_row: the same for each row, where it has such a form. joins: two of them may be one launch; see `Together`.
+    work: the same for some blocks of a launch: takes what a call does.
     """
 
     by_row: ByRow | None = None
     joins = False
+    work: Callable[..., Work] | None = None
 
     def __call__(self, *operands: Any, out: Any = None, **parameters: Any) -> Any:
         """Launch it; returns the result."""

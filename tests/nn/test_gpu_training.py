@@ -53,6 +53,8 @@ class Weights(cg.callbacks.Callback):
 class Explained(cg.callbacks.Callback):
     def on_epoch_end(self, epoch, logs):
         self.text = "\n".join(step.explain() for step in self.model.recorded_steps)
+        recordings = [each for step in self.model.recorded_steps for each in step.recordings.values()]
+        self.feeds = [feed for each in recordings if (feed := getattr(each.program, "_feed", None))]
 
 
 def bits(model):
@@ -80,6 +82,7 @@ def test_an_epoch_enqueued_is_the_same_as_step_by_step(dropout):
 def test_the_step_is_a_cuda_graph():
     explained = Explained()
     trained("gpu", *data(), each=[explained])
+    assert any("gather_rows(" in feed._text for feed in explained.feeds)  # the batch, in the launch that feeds it
     assert "replayed as a CUDA graph" in explained.text
     assert "affine_relu(" in explained.text
     assert "array calls recorded, 8 replayed" in explained.text  # loss, its gradient, metrics and their sums: one
