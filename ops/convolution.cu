@@ -1,136 +1,24 @@
-// Convolution over the two axes of maps, and its two adjoints; on one axis, maps have a height of 1.
+// Convolution over the two axes of maps, and its adjoint in the input.
 //
 //   convolution:             y[n, i, k] = Σ_{a, c} x[n, i · stride + a · dilation - before, c] w[a, c, k]  (+ bias[k])
 //   transposed_convolution:  x[n, r, c] = Σ_{a, k} y[n, i, k] w[a, c, k]  (+ bias[c]),
 //                            where i · stride + a · dilation - before = r
-//   kernel_correlation:      w[a, c, k] = Σ_{n, i} x[n, i · stride + a · dilation - before, c] y[n, i, k]
 //
-// x is batch × height × width × channels, w size_y × size_x × channels / groups × filters, y batch × rows × columns ×
-// filters, all row by row; filter k sees the channels of its group. Where x has no element counts 0. Each sum is a
-// product of matrices, whose elements are gathered from the maps while it runs; for channels each by itself
-// (channels = groups = filters) there are kernels without matrices. Every sum is taken in a fixed order, so that
-// results repeat to the last bit. A bias may be null. Arrays, x with its border too, have fewer than 2³⁰ elements, and more than none.
-#ifndef REAL
-#define REAL float
-#endif
-#ifndef SUM
-#define SUM REAL
-#endif
+// Each sum is a product of matrices, whose elements are gathered from the maps while it runs.
+#include "windows.cuh"
 
 #define TILE_M 128      // rows of the product that a block computes
 #define TILE_N 32       // columns of it; half as many for few filters
 #define TILE_K 16       // terms of the sum that are in shared memory at a time
-#define THREADS 128     // of a block; for channels by themselves, each computes one element
 #define CELL 4          // windows whose greatest is taken where pooling follows
 #define TERMS 32        // terms of a sum that is taken without panels
 #define SHORT_N 16      // filters of a thread then
-#ifndef MANY
-#define MANY 512        // of a block of `kernel_correlation`
-#endif
-#define RUN (16 / int(sizeof(REAL)))  // elements that a thread moves at a time
-#define SUM_COLUMNS 32  // channels of a block of `kernel_correlation_apart`: threadIdx.x
-#define SUM_ROWS 8      // the same: threadIdx.y
-
 #define INFINITE (1.0 / 0.0)
-#define NOWHERE (-(1 << 30))  // a row or column outside of every map, also after another one is added
-
-#define WINDOWS                                                                                                   \
-    int batch, int height, int width, int channels, int rows, int columns, int filters, int size_y, int size_x,   \
-        int stride_y, int stride_x, int dilation_y, int dilation_x, int before_y, int before_x, int groups
-#define THESE_WINDOWS                                                                                             \
-    {                                                                                                             \
-        batch, height, width, channels, rows, columns, filters, size_y, size_x, stride_y, stride_x, dilation_y,   \
-            dilation_x, before_y, before_x, groups                                                                \
-    }
 
 namespace {
 
-struct Windows {
-    int batch, height, width, channels, rows, columns, filters, size_y, size_x, stride_y, stride_x, dilation_y,
-        dilation_x, before_y, before_x, groups;
-};
-
-struct alignas(16) Four {
-    REAL x[4];
-};
-
 struct alignas(4) FourBytes {
     unsigned char x[4];
-};
-
-struct alignas(16) FourSums {
-    SUM x[4];
-};
-
-template <typename T, int N> struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Run {
-    T x[N];
-};
-
-template <int N> __device__ bool begins_run(const REAL* x) {
-    return reinterpret_cast<unsigned long long>(x) % alignof(Run<REAL, N>) == 0;
-}
-
-// A whole number by its digits, of which the last counts up to `inners`, the one before up to `middles`.
-struct Digits {
-    int outer, middle, inner;
-
-    __device__ __forceinline__ void add(const Digits& by, int middles, int inners) {
-        inner += by.inner;
-        int over = inner >= inners;
-        inner -= over ? inners : 0;
-        middle += by.middle + over;
-        over = middle >= middles;
-        middle -= over ? middles : 0;
-        outer += by.outer + over;
-    }
-};
-
-__device__ __forceinline__ Digits digits_of(int number, int middles, int inners) {
-    return {number / inners / middles, number / inners % middles, number % inners};
-}
-
-// An element of a map as a sum of two points: where the window begins, and the place in the window.
-struct Point {
-    int y, x;
-    unsigned at;  // elements from the first of the map; below it counts as from behind, which the sum makes good
-};
-
-__device__ __forceinline__ Point at_window(const Windows& g, const Digits& window) {
-    int y = window.middle * g.stride_y, x = window.inner * g.stride_x;
-    unsigned row = unsigned(window.outer) * g.height + y;
-    return {y, x, (row * g.width + x) * g.channels};
-}
-
-__device__ __forceinline__ Point at_place(const Windows& g, const Digits& place) {
-    int y = int(unsigned(place.outer) * g.dilation_y - g.before_y), x = place.middle * g.dilation_x - g.before_x;
-    return {y, x, (unsigned(y) * g.width + x) * g.channels + place.inner};
-}
-
-__device__ __forceinline__ bool inside(int height, int width, const Point& a, const Point& b) {
-    return unsigned(a.y + b.y) < unsigned(height) && unsigned(a.x + b.x) < unsigned(width);
-}
-
-// What moves along the terms of a sum: windows (outer: the sample), places in a window (inner: the channel), or the
-// rows of a matrix.
-struct OverWindows {
-    const Windows& g;
-    Digits now, step;
-    __device__ OverWindows(const Windows& g, int first, int by)
-        : g(g), now(digits_of(first, g.rows, g.columns)), step(digits_of(by, g.rows, g.columns)) {}
-    __device__ __forceinline__ Point point() const { return at_window(g, now); }
-    __device__ __forceinline__ void advance() { now.add(step, g.rows, g.columns); }
-};
-
-struct OverPlaces {
-    const Windows& g;
-    int channels;
-    Digits now, step;
-    __device__ OverPlaces(const Windows& g, int first, int by)
-        : g(g), channels(g.channels / g.groups), now(digits_of(first, g.size_x, channels)),
-          step(digits_of(by, g.size_x, channels)) {}
-    __device__ __forceinline__ Point point() const { return at_place(g, now); }
-    __device__ __forceinline__ void advance() { now.add(step, g.size_x, channels); }
-    __device__ __forceinline__ void next() { now.add({0, 0, 1}, g.size_x, channels); }
 };
 
 // One thread's elements of a panel, TILE_K × WIDTH of a matrix with rows, on their way to shared memory: a warp reads
@@ -300,11 +188,6 @@ struct OverKernel {
     __device__ __forceinline__ void advance() { places.advance(); }
     __device__ __forceinline__ void next() { places.next(); }
 };
-
-// A sum with its bias, where there is one.
-__device__ __forceinline__ REAL shifted(SUM sum, const REAL* bias, int channel) {
-    return REAL(bias ? sum + SUM(bias[channel]) : sum);
-}
 
 // Up to 4 numbers next to each other; whole: there are 4, and they begin where 16 bytes do.
 __device__ __forceinline__ void write(REAL* to, const Four& values, int count, bool whole) {
@@ -476,165 +359,6 @@ __device__ __forceinline__ void convolve_back(
     }
 }
 
-// kernel_correlation for tiles of M × N: a block takes a run of windows, by panels of as many as its threads load with
-// one run of places and one of filters each. The threads fall into groups, each of which takes its share of a panel's
-// windows and all numbers of the tile, HEIGHT · 4 a thread; at the end the groups' sums are added, half to half.
-template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
-    static constexpr int RIGHT = RUN * N / M, PANEL = RUN * MANY / M, QUADS = M * N / 4,
-                         GROUP = QUADS / HEIGHT, GROUPS = MANY / GROUP, LANES = MANY > QUADS ? MANY / QUADS : 1,
-                         LEFT_ROW = M + 4, RIGHT_ROW = N + 4, PANELS = 2 * PANEL * (LEFT_ROW + RIGHT_ROW),
-                         SUMS = M * N * GROUPS / 2,
-                         ROOM = PANELS * sizeof(REAL) > SUMS * sizeof(SUM) ? PANELS : SUMS * sizeof(SUM) / sizeof(REAL);
-
-    static_assert(GROUPS > 1 && PANEL % GROUPS == 0);
-
-    static __device__ __forceinline__ void run(
-        const REAL* x, const REAL* y, REAL* w, REAL* sums_of_y, SUM* partial, unsigned* arrived, int split,
-        const Windows& g) {
-        __shared__ __align__(16) REAL room[ROOM];
-        __shared__ bool last;
-        int t = threadIdx.x, group = blockIdx.z % g.groups, part = blockIdx.z / g.groups;
-        int each = g.channels / g.groups, m = g.size_y * g.size_x * each, n = g.filters / g.groups;
-        int first = blockIdx.x * M, first_column = blockIdx.y * N, windows = g.batch * g.rows * g.columns;
-        int per_part = ((windows - 1) / PANEL / split + 1) * PANEL;
-        int begin = min(windows, part * per_part), end = min(windows, begin + per_part);
-        x += group * each, y += group * n + first_column;
-
-        // What this thread brings: a run of rows, one of them of ones for the sums of y, and a run of columns.
-        int term = ALONG ? t % PANEL : t / (M / RUN), row = (ALONG ? t / PANEL : t % (M / RUN)) * RUN;
-        int term_of_y = t / (N / RIGHT), column = t % (N / RIGHT) * RIGHT, ones = sums_of_y ? m - first - row : -1;
-        bool runs = each % RUN == 0 && begins_run<RUN>(x), runs_of_y = g.filters % RIGHT == 0 && begins_run<RIGHT>(y);
-        Point places[RUN];
-#pragma unroll
-        for (int f = 0; f < RUN; ++f) {
-            int c = first + row + f;
-            places[f] = c < m ? at_place(g, digits_of(c, g.size_x, each)) : Point{NOWHERE, 0, 0};
-        }
-        OverWindows over(g, begin + term, PANEL);
-        Run<REAL, RUN> left;
-        Run<REAL, RIGHT> right;
-        auto load = [&](int at) {
-            Point window = over.point();
-            bool there = at + term < end;
-            if (!there) window.y = NOWHERE;
-            if (runs) {
-                left = Run<REAL, RUN>{};
-                if (inside(g.height, g.width, places[0], window))
-                    left = *reinterpret_cast<const Run<REAL, RUN>*>(x + (places[0].at + window.at));
-            } else {
-#pragma unroll
-                for (int f = 0; f < RUN; ++f)
-                    left.x[f] = inside(g.height, g.width, places[f], window) ? x[places[f].at + window.at] : REAL(0);
-            }
-#pragma unroll
-            for (int f = 0; f < RUN; ++f)
-                if (f == ones) left.x[f] = REAL(there);
-            over.advance();
-            right = Run<REAL, RIGHT>{};
-            const REAL* from = y + (unsigned(at + term_of_y) * g.filters + column);
-            int count = at + term_of_y < end ? n - first_column - column : 0;
-            if (runs_of_y) {
-                if (count > 0) right = *reinterpret_cast<const Run<REAL, RIGHT>*>(from);
-            } else {
-#pragma unroll
-                for (int f = 0; f < RIGHT; ++f)
-                    if (f < count) right.x[f] = from[f];
-            }
-        };
-
-        int of = t / GROUP, down = t % GROUP / (N / 4) * HEIGHT, along = t % (N / 4) * 4;
-        SUM sums[HEIGHT][4] = {};
-        if (begin < end) load(begin);
-        // Panels take turns in two buffers, so that one barrier does: whoever is past it has left the other buffer.
-        for (int at = begin, turn = 0; at < end; at += PANEL, turn ^= 1) {
-            REAL* lefts = room + turn * PANEL * LEFT_ROW;
-            REAL* rights = room + (2 * LEFT_ROW + turn * RIGHT_ROW) * PANEL;
-            *reinterpret_cast<Run<REAL, RUN>*>(lefts + term * LEFT_ROW + row) = left;
-            *reinterpret_cast<Run<REAL, RIGHT>*>(rights + term_of_y * RIGHT_ROW + column) = right;
-            __syncthreads();
-            if (end - at > PANEL) load(at + PANEL);
-#pragma unroll
-            for (int step = 0; step < PANEL / GROUPS; ++step) {  // past the end are zeros
-                int k = of + step * GROUPS;
-                Four b = *reinterpret_cast<const Four*>(rights + k * RIGHT_ROW + along);
-#pragma unroll
-                for (int i = 0; i < HEIGHT; i += 4) {
-                    Four a = *reinterpret_cast<const Four*>(lefts + k * LEFT_ROW + down + i);
-#pragma unroll
-                    for (int f = 0; f < 4; ++f)
-#pragma unroll
-                        for (int j = 0; j < 4; ++j) sums[i + f][j] += SUM(a.x[f]) * SUM(b.x[j]);
-                }
-            }
-        }
-
-        FourSums* tiles = reinterpret_cast<FourSums*>(room);
-#pragma unroll
-        for (int half = GROUPS / 2; half; half /= 2) {
-            __syncthreads();  // all are done with what lies there
-            FourSums* tile = tiles + of % half * QUADS + (down * N + along) / 4;
-#pragma unroll
-            for (int i = 0; i < HEIGHT; ++i)
-                if (of / half == 1) tile[i * N / 4] = FourSums{{sums[i][0], sums[i][1], sums[i][2], sums[i][3]}};
-            __syncthreads();
-#pragma unroll
-            for (int i = 0; i < HEIGHT; ++i)
-#pragma unroll
-                for (int j = 0; j < 4; ++j)
-                    if (of < half) sums[i][j] += tile[i * N / 4].x[j];
-        }
-#pragma unroll
-        for (int i = 0; i < HEIGHT; ++i)
-            if (of == 0) {
-                FourSums* tile = tiles + (down * N + along) / 4;
-                tile[i * N / 4] = FourSums{{sums[i][0], sums[i][1], sums[i][2], sums[i][3]}};
-            }
-        __syncthreads();
-
-        int lane = t / QUADS;
-        if (split > 1) {
-            unsigned of_grid = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-            FourSums* parts = reinterpret_cast<FourSums*>(partial) + (long long)of_grid * split * QUADS;
-            for (int q = t % QUADS; q < QUADS && lane == 0; q += MANY) parts[part * QUADS + q] = tiles[q];
-            __syncthreads();
-            if (t == 0) {
-                __threadfence();  // this part is seen before its arrival
-                last = atomicInc(&arrived[of_grid], split - 1) == unsigned(split - 1);
-                __threadfence();  // and after the last arrival all parts
-            }
-            __syncthreads();
-            if (!last) return;
-            for (int q = t % QUADS; q < QUADS; q += MANY) {
-                FourSums sum = {};
-#pragma unroll 8  // as many are on their way at a time
-                for (int z = lane; z < split; z += LANES) {
-                    FourSums more = parts[z * QUADS + q];
-#pragma unroll
-                    for (int j = 0; j < 4; ++j) sum.x[j] += more.x[j];
-                }
-                tiles[lane * QUADS + q] = sum;
-            }
-            __syncthreads();
-        }
-        for (int q = t % QUADS; q < QUADS && lane == 0; q += MANY) {
-            FourSums sum = tiles[q];
-            for (int z = 1; z < (split > 1 ? LANES : 1); ++z)
-#pragma unroll
-                for (int j = 0; j < 4; ++j) sum.x[j] += tiles[z * QUADS + q].x[j];
-            int i = first + q / (N / 4), k = q % (N / 4) * 4;
-#pragma unroll
-            for (int j = 0; j < 4; ++j)
-                if (first_column + k + j < n) {
-                    int filter = group * n + first_column + k + j;
-                    if (i < m) w[unsigned(i) * g.filters + filter] = REAL(sum.x[j]);
-                    if (i == m && sums_of_y) sums_of_y[filter] = REAL(sum.x[j]);
-                }
-        }
-    }
-};
-
-__device__ __forceinline__ unsigned index_of_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
-
 }  // namespace
 
 // Grid (⌈batch · rows · columns / TILE_M⌉, ⌈filters / groups / N⌉, groups), block THREADS. N is TILE_N, or half of it
@@ -688,110 +412,4 @@ extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_few
     const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
     WINDOWS) {
     convolve_back<TILE_N / 2>(y, w, bias, x, THESE_WINDOWS);
-}
-
-// Grid (⌈rows / M⌉, ⌈filters / groups / N⌉, groups · split), block MANY; there are size_y · size_x · channels / groups
-// rows, and one more where sums_of_y is given, Σ y[n, i, k] over n and i: the gradient of a bias. M × N is 64 × 32, or
-// 16 × 16 for few numbers.
-//
-// With split > 1, each part of the windows is summed by a block of its own into partial, which has room for `split`
-// tiles for each of the grid's, and the last block to arrive at a tile adds the parts in order. arrived has a 0 for
-// each tile, and has it again afterwards. Else both may be null.
-extern "C" __global__ void __launch_bounds__(MANY) kernel_correlation(
-    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, REAL* __restrict__ sums_of_y,
-    SUM* partial, unsigned* arrived, int split, WINDOWS) {
-    Correlation<64, 32, 32 / sizeof(REAL), false>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
-}
-
-extern "C" __global__ void __launch_bounds__(MANY) kernel_correlation_few(
-    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, REAL* __restrict__ sums_of_y,
-    SUM* partial, unsigned* arrived, int split, WINDOWS) {
-    Correlation<16, 16, 4, true>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
-}
-
-// For channels each by itself: a thread for each element of y; grid ⌈elements / THREADS⌉, block THREADS.
-extern "C" __global__ void __launch_bounds__(THREADS) convolution_apart(
-    const REAL* __restrict__ x, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ y,
-    WINDOWS) {
-    Windows g = THESE_WINDOWS;
-    unsigned at = index_of_thread();
-    if (at >= unsigned(g.batch * g.rows * g.columns * g.channels)) return;
-    int c = at % g.channels;
-    Point window = at_window(g, digits_of(at / g.channels, g.rows, g.columns));
-    SUM sum = 0;
-    for (int a = 0; a < g.size_y; ++a)
-        for (int b = 0; b < g.size_x; ++b) {
-            Point place = at_place(g, {a, b, c});
-            if (inside(g.height, g.width, window, place))
-                sum += SUM(x[window.at + place.at]) * SUM(w[(a * g.size_x + b) * g.channels + c]);
-        }
-    y[at] = shifted(sum, bias, c);
-}
-
-// The same for each element of x.
-extern "C" __global__ void __launch_bounds__(THREADS) transposed_convolution_apart(
-    const REAL* __restrict__ y, const REAL* __restrict__ w, const REAL* __restrict__ bias, REAL* __restrict__ x,
-    WINDOWS) {
-    Windows g = THESE_WINDOWS;
-    unsigned index = index_of_thread();
-    if (index >= unsigned(g.batch * g.height * g.width * g.channels)) return;
-    int c = index % g.channels;
-    Digits at = digits_of(index / g.channels, g.height, g.width);
-    SUM sum = 0;
-    for (int a = 0; a < g.size_y; ++a) {
-        int i = at.middle + g.before_y - a * g.dilation_y;
-        if (i < 0 || i % g.stride_y || (i /= g.stride_y) >= g.rows) continue;
-        for (int b = 0; b < g.size_x; ++b) {
-            int j = at.inner + g.before_x - b * g.dilation_x;
-            if (j < 0 || j % g.stride_x || (j /= g.stride_x) >= g.columns) continue;
-            sum += SUM(y[((at.outer * g.rows + i) * g.columns + j) * g.channels + c]) *
-                   SUM(w[(a * g.size_x + b) * g.channels + c]);
-        }
-    }
-    x[index] = shifted(sum, bias, c);
-}
-
-// The same for each element of w, summed by SUM_ROWS threads; grid (⌈channels / SUM_COLUMNS⌉, size_y · size_x, split),
-// block (SUM_COLUMNS, SUM_ROWS). split, partial and arrived are as for `kernel_correlation`, with a 0 for each of the
-// grid's x and y.
-extern "C" __global__ void __launch_bounds__(SUM_COLUMNS * SUM_ROWS) kernel_correlation_apart(
-    const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, SUM* partial, unsigned* arrived,
-    int split, WINDOWS) {
-    __shared__ SUM sums[SUM_ROWS][SUM_COLUMNS];
-    __shared__ bool last;
-    Windows g = THESE_WINDOWS;
-    int c = blockIdx.x * SUM_COLUMNS + threadIdx.x, windows = g.batch * g.rows * g.columns;
-    int per_part = (windows - 1) / split + 1;
-    int begin = min(windows, int(blockIdx.z) * per_part), end = min(windows, begin + per_part);
-    SUM sum = 0;
-    if (c < g.channels) {
-        Point place = at_place(g, {int(blockIdx.y) / g.size_x, int(blockIdx.y) % g.size_x, c});
-        OverWindows over(g, begin + threadIdx.y, SUM_ROWS);
-        for (int k = begin + threadIdx.y; k < end; k += SUM_ROWS) {
-            Point at = over.point();
-            if (inside(g.height, g.width, at, place)) sum += SUM(x[at.at + place.at]) * SUM(y[k * g.channels + c]);
-            over.advance();
-        }
-    }
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0)
-        for (int i = 1; i < SUM_ROWS; ++i) sum += sums[i][threadIdx.x];
-    unsigned to = blockIdx.y * g.channels + c;
-    if (split > 1) {
-        long long size = (long long)gridDim.y * g.channels;
-        if (threadIdx.y == 0 && c < g.channels) partial[blockIdx.z * size + to] = sum;
-        __syncthreads();
-        if (threadIdx.y == 0 && threadIdx.x == 0) {
-            __threadfence();  // this part is seen before its arrival
-            last = atomicInc(&arrived[blockIdx.y * gridDim.x + blockIdx.x], split - 1) == unsigned(split - 1);
-            __threadfence();  // and after the last arrival all parts
-        }
-        __syncthreads();
-        if (!last) return;
-        sum = 0;
-        if (threadIdx.y == 0 && c < g.channels)
-            for (int z = 0; z < split; ++z) sum += partial[z * size + to];
-    }
-    if (threadIdx.y == 0 && c < g.channels) w[to] = REAL(sum);
 }

@@ -6,6 +6,8 @@
 // Each is read once. A mean follows its elements, less those of the first row, and parts are put together as Chan, Golub &
 // LeVeque (1983) have it: no digits are lost where the mean is far greater than the spread. All is added in a fixed order, so that results repeat
 // to the last bit.
+#include "arrival.cuh"
+
 #ifndef REAL
 #define REAL float
 #endif
@@ -110,14 +112,7 @@ __device__ __forceinline__ void over_rows(
         if (there && depth == 0)
 #pragma unroll
             for (int f = 0; f < N; ++f) parts[(long long)blockIdx.y * channels + channel + f] = some.of[f];
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            __threadfence();  // this part is seen before its arrival
-            last = atomicInc(&arrived[blockIdx.x], split - 1) == unsigned(split - 1);
-            __threadfence();  // and after the last arrival all parts
-        }
-        __syncthreads();
-        if (!last) return;
+        if (!last_to_arrive(&arrived[blockIdx.x], split, last)) return;
         some = {};
         if (there)
 #pragma unroll 4

@@ -1,4 +1,6 @@
-"""Launching the kernels of convolution.cu and pooling.cu: sums, means and extremes over windows that slide over maps.
+"""Launching the kernels of convolution.cu, correlation.cu, depthwise.cu and pooling.cu.
+
+They take sums, means and extremes over windows that slide over maps.
 
 A map is (batch, *space, channels); with one axis of space it is taken as one row of a map with two.
 """
@@ -16,7 +18,9 @@ from ..engine.cuda.sources import source
 from . import products
 from .windows import Lengths, Padding, output_lengths
 
-CONVOLUTION = source(Path(__file__).with_name("convolution.cu"))
+CONVOLUTION, CORRELATION, DEPTHWISE = (
+    source(Path(__file__).with_name(f"{name}.cu")) for name in ("convolution", "correlation", "depthwise")
+)
 POOLING = source(Path(__file__).with_name("pooling.cu"), contracted=False)
 TILE_M, TILE_N, THREADS, MANY = 128, 32, 128, 512
 SUM_COLUMNS, SUM_ROWS = 32, 8
@@ -101,7 +105,7 @@ def convolution(
     windows = _convolved(x.shape, count, filters, size, stride, padding, dilation, groups)
     out = _given(gpu, out, (x.shape[0], *count, filters), x)
     if _apart(x.shape[-1], filters, groups):
-        return _each(gpu, CONVOLUTION, "convolution_apart", (x, w, b), out, windows)
+        return _each(gpu, DEPTHWISE, "convolution_apart", (x, w, b), out, windows)
     name, grid = _tiled("convolution", x.shape[0] * math.prod(count), filters // groups, math.prod(w.shape[:-1]))
     return _launch(gpu, CONVOLUTION, name, (*grid, groups), (x, w, b), out, windows)
 
@@ -119,7 +123,7 @@ def transposed_convolution(
     windows = _convolved(shape, x.shape[1:-1], x.shape[-1], size, stride, padding, dilation, groups)
     out = _given(gpu, out, shape, x)
     if _apart(channels, x.shape[-1], groups):
-        return _each(gpu, CONVOLUTION, "transposed_convolution_apart", (x, w, b), out, windows)
+        return _each(gpu, DEPTHWISE, "transposed_convolution_apart", (x, w, b), out, windows)
     alike = shape[0] * math.prod(-(-n // s) for n, s in zip(lengths, stride, strict=True))
     name, grid = _tiled("transposed_convolution", alike, w.shape[-2])
     return _launch(gpu, CONVOLUTION, name, (*grid, groups * math.prod(stride)), (x, w, b), out, windows)
@@ -155,7 +159,7 @@ def kernel_correlation(
         partial = (gpu.xp.empty(split * out.size, x.dtype), gpu.arrived) if split > 1 else (None, None)
         numbers = *partial, numpy.int32(split), *windows
         block = SUM_COLUMNS, SUM_ROWS
-        _launch(gpu, CONVOLUTION, "kernel_correlation_apart", (*tiles, split), (x, y), out, numbers, block)
+        _launch(gpu, DEPTHWISE, "kernel_correlation_apart", (*tiles, split), (x, y), out, numbers, block)
         return out if sums is None else (products.sums(gpu, y, sums), out)[1]
     rows, columns = places * channels + (sums is not None), filters // groups
     areas = [_whole(rows, m) * _whole(columns, n) for m, n in TILES]
@@ -168,7 +172,7 @@ def kernel_correlation(
     if split > 1:
         given = gpu.xp.empty(split * math.prod(tiles) * groups * m * n, x.dtype), gpu.arrived
     numbers = sums, *given, numpy.int32(split), *windows
-    return _launch(gpu, CONVOLUTION, name, (*tiles, groups * split), (x, y), out, numbers, (MANY,))
+    return _launch(gpu, CORRELATION, name, (*tiles, groups * split), (x, y), out, numbers, (MANY,))
 
 
 def _whole(count: int, tile: int) -> int:
@@ -333,5 +337,5 @@ def _launch(
 ) -> Any:
     """Launch it; arrays of other layouts are copied first. Returns out."""
     arrays = [None if x is None else gpu.xp.ascontiguousarray(x) for x in arrays]
-    gpu.launch(source, name, grid, block, *arrays, out, *numbers, contracted=source is CONVOLUTION, REAL=out.dtype)
+    gpu.launch(source, name, grid, block, *arrays, out, *numbers, contracted=source is not POOLING, REAL=out.dtype)
     return out

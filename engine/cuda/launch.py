@@ -13,7 +13,7 @@ import numpy
 from .. import backend
 from ..kernels import OwnKernel
 from .cublas import Blas, takes
-from .sources import TYPES, Modules, options_of
+from .sources import TYPES, Modules, options_of, text_of
 
 NULL = numpy.uintp(0)
 """The null pointer, for an operand that is left out."""
@@ -109,7 +109,7 @@ class Gpu:
             function(grid, block, given, shared_mem=shared)
 
     def _compiled(self, source: str | Path, name: str, contracted: bool, macros: dict[str, Any]) -> Any:
-        code = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        code = text_of(source) if isinstance(source, Path) else source
         return self.modules.get(code, options_of(contracted, macros)).get_function(name)
 
     def prepare(self, source: str, contracted: bool = True, **macros: Any) -> None:

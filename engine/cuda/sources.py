@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import hashlib
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ TYPES = {
 """What a dtype is called in CUDA C."""
 REAL = "real"
 """Stands in a declaration for the dtype of a model."""
+INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 background = min(4, os.cpu_count() or 1)
 """Threads that compile in the background; with 0 everything is compiled when it is first used."""
 
@@ -43,6 +45,11 @@ def source(path: Path, *variants: Mapping[str, str], contracted: bool = True) ->
     return path
 
 
+def text_of(path: Path) -> str:
+    """The text of a source, with the files beside it that it includes in their place."""
+    return INCLUDE.sub(lambda found: text_of(path.with_name(found[1])), path.read_text(encoding="utf-8"))
+
+
 def options_of(contracted: bool, macros: Mapping[str, Any]) -> tuple[str, ...]:
     """The compiler's options. contracted: a product and a sum may be rounded once."""
     given = [f"-D{k}={TYPES[v.name] if isinstance(v, numpy.dtype) else v}" for k, v in macros.items()]
@@ -51,10 +58,11 @@ def options_of(contracted: bool, macros: Mapping[str, Any]) -> tuple[str, ...]:
 
 def declared(dtype: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Code and options of the declared sources, for a model of a dtype; the shortest first, as the soonest done."""
-    for path, contracted, variants in sorted(_declared, key=lambda each: each[0].stat().st_size):
+    texts = [(text_of(path), contracted, variants) for path, contracted, variants in _declared]
+    for text, contracted, variants in sorted(texts, key=lambda each: len(each[0])):
         for macros in variants:
             kinds = {name: numpy.dtype(dtype if kind == REAL else kind) for name, kind in macros.items()}
-            yield path.read_text(encoding="utf-8"), options_of(contracted, kinds)
+            yield text, options_of(contracted, kinds)
 
 
 class Pending:

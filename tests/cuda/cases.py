@@ -11,22 +11,25 @@ from typing import Any
 import numpy as np
 from building import Launch, Library, build, constant
 
+from chalkgrad.engine.cuda.sources import text_of
 from chalkgrad.ops.loss import categorical_cross_entropy
 from chalkgrad.optim import updates
 
 ROOT = Path(__file__).parents[2]
-LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, NORMALISATION, UPDATE, FEED, BITS16 = (
+LINALG, LOSS, SHAPE, CONVOLUTION, CORRELATION, DEPTHWISE, POOLING, NORMALISATION, UPDATE, FEED, BITS16 = (
     "ops/linalg.cu",
     "ops/loss.cu",
     "ops/shapes.cu",
     "ops/convolution.cu",
+    "ops/correlation.cu",
+    "ops/depthwise.cu",
     "ops/pooling.cu",
     "ops/normalisation.cu",
     "optim/update.cu",
     "engine/cuda/feed.cu",
     "engine/cuda/bits16.cu",
 )
-FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, POOLING, NORMALISATION, UPDATE, FEED, BITS16)
+FILES = (LINALG, LOSS, SHAPE, CONVOLUTION, CORRELATION, DEPTHWISE, POOLING, NORMALISATION, UPDATE, FEED, BITS16)
 BAND = 16  # elements that nobody may touch, before and behind an array
 MARK = 113  # what they hold; a number, since much that a kernel does to a NaN leaves a NaN
 
@@ -34,7 +37,7 @@ MARK = 113  # what they hold; a number, since much that a kernel does to a NaN l
 @functools.cache
 def source(file: str) -> str:
     """The text of a .cu file."""
-    return (ROOT / file).read_text(encoding="utf-8")
+    return text_of(ROOT / file)
 
 
 @functools.cache

@@ -89,8 +89,8 @@ def convolutions(seed: int, dtype: Any = "f4", apart: bool = False) -> list[Case
 FEW = 128  # threads of a block of `kernel_correlation`, where each is a thread of the system
 
 
-def few_threads() -> list[Case]:
-    """The same with few blocks, of which two share a sum over more terms than a tile has; and channels apart."""
+def few_threads(file: str) -> list[Case]:
+    """Launches of a file with few blocks, of which two share a sum over more terms than a tile has."""
     rng, border = np.random.default_rng(0), ((1, 0), (0, 1))
     with patch.object(launches, "MANY", FEW):
         how = {"stride": (2, 1), "padding": border, "dilation": (1, 2), "groups": 1, "sms": 2, "summed": True}
@@ -98,7 +98,7 @@ def few_threads() -> list[Case]:
         many = three(rng, (1, 13, 6, 16), (2, 2, 16, 20), **how)
     each = three(rng, (1, 6, 3, 3), (2, 1, 1, 3), stride=(2, 1), padding=border, dilation=(1, 1), groups=3, part=6)
     assert [made[2].launch.grid for made in (one, many, each)] == [(1, 1, 2), (2, 1, 1), (1, 2, 2)]
-    return [replace(case, options=(*case.options, f"-DMANY={FEW}")) for case in one + many + each]
+    return [replace(case, options=(*case.options, f"-DMANY={FEW}")) for case in one + many + each if case.file == file]
 
 
 def three(

@@ -7,6 +7,8 @@ import pytest
 from building import kernels_of
 from tools import compiled, needs_gxx, needs_nvcc
 
+from chalkgrad.engine.cuda.sources import text_of
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in ROOT.glob("[!.]*/**/*.cu") if not path.is_relative_to(ROOT / "build"))
 pytestmark = [needs_nvcc, needs_gxx, pytest.mark.deep]
@@ -20,7 +22,7 @@ pytestmark = [needs_nvcc, needs_gxx, pytest.mark.deep]
 def test_compiles(file, architecture, real, tmp_path):
     made = compiled(file, tmp_path, architecture, [f"-DREAL={real}"])
     assert isinstance(made, bytes), made
-    for kernel in kernels_of(file.read_text(encoding="utf-8")):
+    for kernel in kernels_of(text_of(file)):
         assert f".text.{kernel}\0".encode() in made
 
 

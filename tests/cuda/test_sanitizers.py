@@ -5,6 +5,8 @@ from building import build
 from cases import (
     BITS16,
     CONVOLUTION,
+    CORRELATION,
+    DEPTHWISE,
     FEED,
     LINALG,
     LOSS,
@@ -42,7 +44,9 @@ MADE = {
         for rows, classes, labelled in ((19, 33, False), (3, 5, True))
     ],
     SHAPE: lambda: [gather(7, 5), gather(33, 8)],
-    CONVOLUTION: lambda: [*few_threads(), pooled_convolution(1)],
+    CONVOLUTION: lambda: [*few_threads(CONVOLUTION), pooled_convolution(1)],
+    CORRELATION: lambda: few_threads(CORRELATION),
+    DEPTHWISE: lambda: few_threads(DEPTHWISE),
     POOLING: lambda: [*poolings(5), *with_places(5)],
     NORMALISATION: lambda: [*of_channels(1500, 3), *of_channels(700, 8)],
     UPDATE: lambda: [adam("adamw", 131, pointers=True), adam("adam", 3), adam("adam_documented", 131)],
@@ -89,8 +93,8 @@ def test_a_barrier_or_fence_left_out_is_a_race(file, number):
         (SHAPE, "width % 4 == 0 && begins_run(x)", "true", "misaligned address"),
         (CONVOLUTION, "each % RUN == 0 && begins_run<RUN>(map)", "each % RUN < RUN", "misaligned address"),
         (CONVOLUTION, "n % 4 == 0 && begins_run<4>(y)", "true", "misaligned address"),
-        (CONVOLUTION, "g.filters % RIGHT == 0 && begins_run<RIGHT>(y)", "true", "misaligned address"),
-        (CONVOLUTION, "at + term_of_y < end ?", "true ?", "heap-buffer-overflow"),
+        (CORRELATION, "g.filters % RUN == 0 && begins_run<RUN>(y)", "true", "misaligned address"),
+        (CORRELATION, "at_y < end_of_y ?", "at_y < end_of_y + 64 ?", "heap-buffer-overflow"),
         (POOLING, "sample >= g.batch", "sample > g.batch", "heap-buffer-overflow"),
     ],
 )

@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
-from cases import CONVOLUTION, POOLING, drawn, size, source
+from cases import CONVOLUTION, CORRELATION, DEPTHWISE, POOLING, drawn, size, source
 from sliding_cases import convolutions, of_channels, pooled_convolution, poolings, sliding, with_places
 from tools import needs_gxx
 
@@ -116,7 +116,9 @@ def test_other_layouts_are_copied_and_other_arrays_left_to_the_array_code():
 @pytest.mark.parametrize(
     ("file", "constants"),
     [
-        (CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "CELL", "TERMS", "SHORT_N", "MANY", "SUM_COLUMNS", "SUM_ROWS"]),
+        (CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "CELL", "TERMS", "SHORT_N"]),
+        (CORRELATION, ["MANY"]),
+        (DEPTHWISE, ["THREADS", "SUM_COLUMNS", "SUM_ROWS"]),
         (POOLING, ["THREADS"]),
     ],
 )
@@ -143,7 +145,7 @@ def pooled_convolutions():
 
 MUTANTS = [
     ("if (k + e >= end)", "if (k + e > end)", convolved(1)),
-    ("int count = at + term_of_y < end ?", "int count = true ?", convolved(2)),
+    ("at_y < end_of_y ?", "at_y < end_of_y + 64 ?", convolved(2)),
     ("half; half /= 2", "half > 1; half /= 2", lambda: [split(False)]),
     ("runs = each % RUN == 0", "runs = true", convolved(2)),
     ("i == m && sums_of_y", "i == m + 1 && sums_of_y", lambda: [split(False)]),
@@ -157,7 +159,7 @@ MUTANTS = [
     ("place < size_of_window; ++place)", "place < size_of_window - 1; ++place)", convolved(1)),
     ("z < split; z += LANES", "z < split - 1; z += LANES", lambda: [split(False)]),
     ("z < split; z += LANES", "z < split - 1; z += LANES", lambda: many_tiles()[4:]),
-    ("z < split; ++z) sum += partial", "z < split - 1; ++z) sum += partial", lambda: [split(True)]),
+    ("z < split; z += SUM_ROWS", "z < split - 1; z += SUM_ROWS", lambda: [split(True)]),
     ("(i /= g.stride_y) >= g.rows", "(i /= g.stride_y) > g.rows", convolved(1, apart=True)),
     ("k < end; k += SUM_ROWS", "k < end - 1; k += SUM_ROWS", convolved(2, apart=True)),
     ("c < g.channels) w[to]", "c <= g.channels) w[to]", convolved(2, apart=True)),
