@@ -9,8 +9,8 @@ import numpy
 from ..engine.namespace import namespace, namespace_on
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from .arithmetic import positive, where
-from .composed import axis_of, composition, given
+from .arithmetic import where
+from .composed import axis_of, composition, given, itself
 from .creation import identity_like
 from .reduction import argsort
 from .shapes import broadcast_to, concatenate, expand_dims, flip, getitem, pad, reshape, roll, transpose
@@ -38,7 +38,7 @@ def ravel(x):
 @composition(methods=("copy",))
 def copy(x):
     """The same values in a new tensor, on the tape."""
-    return positive(x)
+    return itself(x)
 
 
 setattr(Tensor, "mT", property(lambda x: swapaxes(x, -1, -2), doc="The transpose of each matrix."))  # noqa: B010
@@ -90,13 +90,13 @@ def _each(of_one):
 @composition
 def atleast_1d(*xs) -> Any:
     """A number as a vector of one; more axes stay."""
-    return _each(lambda x: positive(x) if len(given(x).shape) else reshape(x, 1))(xs)
+    return _each(lambda x: itself(x) if len(given(x).shape) else reshape(x, 1))(xs)
 
 
 @composition
 def atleast_2d(*xs) -> Any:
     """A number or a vector as a matrix of one row; more axes stay."""
-    return _each(lambda x: positive(x) if len(given(x).shape) > 1 else reshape(x, (1, -1)))(xs)
+    return _each(lambda x: itself(x) if len(given(x).shape) > 1 else reshape(x, (1, -1)))(xs)
 
 
 @composition
@@ -105,7 +105,7 @@ def atleast_3d(*xs) -> Any:
     shapes = {0: (1, 1, 1), 1: (1, -1, 1)}
     return _each(
         lambda x: (
-            positive(x)
+            itself(x)
             if len(given(x).shape) > 2
             else reshape(x, shapes.get(len(given(x).shape)) or (*given(x).shape, 1))
         )
@@ -239,7 +239,7 @@ def rot90(x, k=1, axes=(0, 1)):
     if k % 4 == 2:
         return flip(x, (a, b))
     if k % 2 == 0:
-        return positive(x)
+        return itself(x)
     return swapaxes(flip(x, b), a, b) if k % 4 == 1 else flip(swapaxes(x, a, b), b)
 
 

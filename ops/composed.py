@@ -113,6 +113,11 @@ def floating(x: Any) -> Any:
     return x if x.dtype.kind == "f" else multiply(x, 1.0)
 
 
+def itself(x: Any) -> Any:
+    """The same values as a tensor; bools, too, of which NumPy refuses `+x`."""
+    return logical_not(logical_not(x)) if given(x).dtype.kind == "b" else positive(x)
+
+
 def constant(values: Any, x: Any) -> Tensor:
     """Numbers as a tensor of the dtype and on the device of x."""
     return tensor(values, dtype=x.dtype, device=x.device if isinstance(x, Tensor) else "cpu")
@@ -238,7 +243,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     """x with numbers for what is none, and for ±∞ (the greatest and the least by default), elementwise."""
     x = given(x)
     if x.dtype.kind != "f":
-        return positive(x)
+        return itself(x)
     most = float(numpy.finfo(x.dtype).max)
     x = where(equal(x, math.inf), most if posinf is None else posinf, where(isnan(x), nan, x))
     return where(equal(x, -math.inf), -most if neginf is None else neginf, x)
@@ -259,7 +264,7 @@ def select(condlist, choicelist, default=0):
 @composition(methods=("conj", "conjugate"), synonyms=("conj", "real", "real_if_close"))
 def conjugate(x):
     """x itself, since it is real."""
-    return positive(x)
+    return itself(x)
 
 
 @composition

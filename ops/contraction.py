@@ -8,9 +8,9 @@ from typing import Any
 import numpy
 
 from ..errors import ShapeError, UsageError
-from .arithmetic import less, multiply, positive, where
+from .arithmetic import less, multiply, where
 from .arrangement import along, moveaxis, ravel
-from .composed import axis_of, composition, constant, floating, given
+from .composed import axis_of, composition, constant, floating, given, itself
 from .linalg import matmul
 from .reduction import sum
 from .shapes import broadcast_to, concatenate, flip, getitem, pad, reshape, transpose
@@ -197,7 +197,7 @@ def _slope(f, step, axis):
 @composition
 def interp(x, xp, fp, left=None, right=None):
     """The values at x of the line through the points (xp, fp), xp ascending; left, right: what is beyond its ends."""
-    xp, fp = positive(xp), positive(fp)
+    xp, fp = itself(xp), itself(fp)
     x = given(x, xp)
     after = sum(reshape(x, (*x.shape, 1)) >= xp, -1).clip(min=1, max=xp.shape[0] - 1)
     x0, x1, y0, y1 = (getitem(line, i) for line in (xp, fp) for i in (after - 1, after))
