@@ -29,6 +29,8 @@ ACTIVATIONS = {
     "relu": "relu", "silu": "silu", "swish": "silu",
 }  # fmt: skip
 """Their names of σ, and ours."""
+LABELS = "LABEL_0", "LABEL_1"
+"""What transformers takes a classifier's labels to be where its settings do not say."""
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "uint16", "I64": "int64", "U8": "uint8"}
 
 
@@ -236,8 +238,8 @@ def read(cls: type[Transformer], path: str | os.PathLike[str], device: str, **op
             f"{folder} holds a model of the kind {config.get('model_type')!r}; {cls.__name__} reads {layout.kind!r}."
         )
     arguments = {ours: config[theirs] for theirs, ours in layout.arguments.items() if theirs in config}
-    if "id2label" in config and "classes" in cls.__init__.__annotations__:
-        arguments["classes"] = len(config["id2label"])
+    if "classes" in cls.__init__.__annotations__:
+        arguments["classes"] = len(config.get("id2label", LABELS))
     for name, value in {**FIXED, **layout.fixed}.items():
         if config.get(name, value) != value and (name, config[name]) != ("n_inner", 4 * config.get("n_embd", 0)):
             raise DataError(f"{folder}: {name} is {config[name]!r}; {cls.__name__} has {value!r} alone.")

@@ -223,3 +223,13 @@ def test_files_that_are_missing_or_damaged(folder):
 def test_what_is_refused(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_classifier_whose_labels_are_not_told_has_two(tmp_path):
+    """So their files are: a setting that is their default is left out."""
+    model = ViT(2, image=4, patch=2, width=4, depth=1, heads=1, hidden=4)
+    model.save(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    del settings["id2label"]
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert ViT.load(tmp_path).classes == 2
