@@ -1,4 +1,4 @@
-"""Launching the kernels of normalisation.cu: what normalisation over a batch sums for each channel."""
+"""Launching the kernels of normalisation.cu: what is summed for each channel of (…, channels)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def suits(x: Any, *others: Any) -> bool:
     return bool(alike and x.ndim and 0 < x.size < 1 << 31 and x.shape[-1] <= COUNTERS * THREADS)
 
 
+def sums(gpu: Gpu, x: Any, out: Any = None) -> Any:
+    """(channels,): the sum of each channel."""
+    return _over_rows(gpu, "channel_sums", (x,), gpu.xp.empty(x.shape[-1], x.dtype) if out is None else out)
+
+
 def moments(gpu: Gpu, x: Any, *, out: Any = None) -> Any:
     """(2, channels): the mean of each channel, and the mean squared distance from it."""
     return _over_rows(gpu, "channel_moments", (x,), out)
@@ -40,7 +45,7 @@ def _over_rows(gpu: Gpu, name: str, arrays: Any, out: Any) -> Any:
     out = xp.empty((2, channels), x.dtype) if out is None else out
     groups = -(-channels // THREADS)
     split = max(1, min(BLOCKS * gpu.multiprocessors // groups, x.size * x.itemsize // (16 * THREADS * LEAST)))
-    parts = (xp.empty(2 * split * channels, x.dtype), gpu.arrived) if split > 1 else (None, None)
+    parts = (xp.empty(split * out.size, x.dtype), gpu.arrived) if split > 1 else (None, None)
     numbers = numpy.int32(math.prod(x.shape[:-1])), numpy.int32(channels)
     given = map(xp.ascontiguousarray, arrays)
     gpu.launch(SOURCE, name, (groups, split), (THREADS,), *given, out, *parts, *numbers, REAL=x.dtype)

@@ -19,7 +19,7 @@ from ..engine.cuda.launch import CudaKernel
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError
 from ..replay import calls
-from . import columns, cores, products, sliding
+from . import channels, columns, cores, sliding
 from .normalisation import channel_sums
 from .shapes import transpose
 from .windows import (
@@ -352,7 +352,7 @@ def _to_bias(xp, gy):
 for _made, _text in ((convolution, "gb[k] = sum(gy[n, *i, k], n, *i)"),
                      (transposed_convolution, "gb[m] = sum(gy[n, *r, m], n, *r)")):  # fmt: skip
     _made.vjp("b", _text)(_to_bias)
-    _made.cuda("b", suits=products.suit_sums)(products.sums)
+    _made.cuda("b", suits=channels.suits)(channels.sums)
 
 
 @primitive(

@@ -8,7 +8,10 @@
 #include "windows.cuh"
 
 #ifndef MANY
-#define MANY 512  // threads of a block
+#define MANY 384  // threads of a block
+#endif
+#ifndef MANY_FEW
+#define MANY_FEW 512  // the same for few numbers
 #endif
 
 namespace {
@@ -20,14 +23,14 @@ struct alignas(16) FourSums {
 // kernel_correlation for tiles of M × N: a block takes a run of windows, by panels of as many as its threads load with
 // one run of places and one of filters each. The threads fall into groups, each of which takes its share of a panel's
 // windows and all numbers of the tile, HEIGHT · 4 a thread; at the end the groups' sums are added, half to half.
-template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
-    static constexpr int PANEL = RUN * MANY / M, QUADS = M * N / 4,
-                         GROUP = QUADS / HEIGHT, GROUPS = MANY / GROUP, LANES = MANY > QUADS ? MANY / QUADS : 1,
+template <int T, int M, int N, int HEIGHT, bool ALONG> struct Correlation {
+    static constexpr int PANEL = RUN * T / M, QUADS = M * N / 4,
+                         GROUP = QUADS / HEIGHT, GROUPS = T / GROUP, LANES = T > QUADS ? T / QUADS : 1,
                          LEFT_ROW = M + 4, RIGHT_ROW = N + 4, PANELS = 2 * PANEL * (LEFT_ROW + RIGHT_ROW),
                          SUMS = M * N * GROUPS / 2,
                          ROOM = PANELS * sizeof(REAL) > SUMS * sizeof(SUM) ? PANELS : SUMS * sizeof(SUM) / sizeof(REAL);
 
-    static_assert(GROUPS > 1 && PANEL % GROUPS == 0 && PANEL * N <= MANY * RUN);
+    static_assert(GROUPS > 1 && (GROUPS & (GROUPS - 1)) == 0 && PANEL % GROUPS == 0 && PANEL * N <= T * RUN);
 
     static __device__ __forceinline__ void run(
         const REAL* x, const REAL* y, REAL* w, REAL* sums_of_y, SUM* partial, unsigned* arrived, int split,
@@ -68,9 +71,10 @@ template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
                 for (int f = 0; f < RUN; ++f)
                     left.x[f] = inside(g.height, g.width, places[f], window) ? x[places[f].at + window.at] : REAL(0);
             }
+            if (unsigned(ones) < unsigned(RUN))
 #pragma unroll
-            for (int f = 0; f < RUN; ++f)
-                if (f == ones) left.x[f] = REAL(there);
+                for (int f = 0; f < RUN; ++f)
+                    if (f == ones) left.x[f] = REAL(there);
             over.advance();
             right = Run<REAL, RUN>{};
             int count = at_y < end_of_y ? of_y : 0;
@@ -137,9 +141,9 @@ template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
         if (split > 1) {
             unsigned of_grid = (group * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
             FourSums* parts = reinterpret_cast<FourSums*>(partial) + (long long)of_grid * split * QUADS;
-            for (int q = t % QUADS; q < QUADS && lane == 0; q += MANY) parts[part * QUADS + q] = tiles[q];
+            for (int q = t % QUADS; q < QUADS && lane == 0; q += T) parts[part * QUADS + q] = tiles[q];
             if (!last_to_arrive(&arrived[of_grid], split, last)) return;
-            for (int q = t % QUADS; q < QUADS; q += MANY) {
+            for (int q = t % QUADS; q < QUADS; q += T) {
                 FourSums sum = {};
 #pragma unroll 8  // as many are on their way at a time
                 for (int z = lane; z < split; z += LANES) {
@@ -151,7 +155,7 @@ template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
             }
             __syncthreads();
         }
-        for (int q = t % QUADS; q < QUADS && lane == 0; q += MANY) {
+        for (int q = t % QUADS; q < QUADS && lane == 0; q += T) {
             FourSums sum = tiles[q];
             for (int z = 1; z < (split > 1 ? LANES : 1); ++z)
 #pragma unroll
@@ -170,8 +174,8 @@ template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
 
 }  // namespace
 
-// Grid (⌈rows / M⌉, ⌈filters / groups / N⌉, groups · split), block MANY; there are size_y · size_x · channels / groups
-// rows, and one more where sums_of_y is given, Σ y[n, i, k] over n and i: the gradient of a bias. M × N is 64 × 32, or
+// Grid (⌈rows / M⌉, ⌈filters / groups / N⌉, groups · split), block MANY, or MANY_FEW for few numbers; there are size_y · size_x · channels / groups
+// rows, and one more where sums_of_y is given, Σ y[n, i, k] over n and i: the gradient of a bias. M × N is 48 × 32, or
 // 16 × 16 for few numbers.
 //
 // With split > 1, each part of the windows is summed by a block of its own into partial, which has room for `split`
@@ -180,11 +184,11 @@ template <int M, int N, int HEIGHT, bool ALONG> struct Correlation {
 extern "C" __global__ void __launch_bounds__(MANY) kernel_correlation(
     const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, REAL* __restrict__ sums_of_y,
     SUM* partial, unsigned* arrived, int split, WINDOWS) {
-    Correlation<64, 32, 32 / sizeof(REAL), false>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
+    Correlation<MANY, 48, 32, 32 / sizeof(REAL), false>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
 }
 
-extern "C" __global__ void __launch_bounds__(MANY) kernel_correlation_few(
+extern "C" __global__ void __launch_bounds__(MANY_FEW) kernel_correlation_few(
     const REAL* __restrict__ x, const REAL* __restrict__ y, REAL* __restrict__ w, REAL* __restrict__ sums_of_y,
     SUM* partial, unsigned* arrived, int split, WINDOWS) {
-    Correlation<16, 16, 4, true>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
+    Correlation<MANY_FEW, 16, 16, 4, true>::run(x, y, w, sums_of_y, partial, arrived, split, THESE_WINDOWS);
 }

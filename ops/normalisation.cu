@@ -1,5 +1,6 @@
-// What normalisation over a batch sums for each channel; x and g are rows × channels, row by row.
+// What is summed for each channel; x and g are rows × channels, row by row.
 //
+//   channel_sums:     out[k] = Σ_i x[i, k]
 //   channel_moments:  out[0, k] = mean over i of x[i, k],  out[1, k] = mean over i of (x[i, k] - out[0, k])²
 //   channel_slopes:   out[0, k] = Σ_i g[i, k],             out[1, k] = Σ_i g[i, k] (x[i, k] - mean[k])
 //
@@ -30,6 +31,7 @@ __device__ __forceinline__ bool begins_run(const REAL* x) {
 
 // Of some elements, less `middle`, their mean, and the sum of their squared distances from it.
 struct Moments {
+    static constexpr int NUMBERS = 2;
     SUM a, b;
     __device__ __forceinline__ void take(SUM x, SUM, SUM middle, SUM inverse) {
         SUM distance = x - middle - a;
@@ -46,11 +48,21 @@ struct Moments {
 };
 
 struct Slopes {
+    static constexpr int NUMBERS = 2;
     SUM a, b;
     __device__ __forceinline__ void take(SUM x, SUM g, SUM middle, SUM) { a += g, b += g * (x - middle); }
     __device__ __forceinline__ void add(const Slopes& other, SUM, SUM) { a += other.a, b += other.b; }
     __device__ __forceinline__ SUM first(SUM) const { return a; }
     __device__ __forceinline__ SUM second(SUM) const { return b; }
+};
+
+struct Sums {
+    static constexpr int NUMBERS = 1;
+    SUM a;
+    __device__ __forceinline__ void take(SUM x, SUM, SUM, SUM) { a += x; }
+    __device__ __forceinline__ void add(const Sums& other, SUM, SUM) { a += other.a; }
+    __device__ __forceinline__ SUM first(SUM) const { return a; }
+    __device__ __forceinline__ SUM second(SUM) const { return a; }
 };
 
 // N channels of a thread, of `count` rows so far.
@@ -129,7 +141,7 @@ __device__ __forceinline__ void over_rows(
 #pragma unroll
         for (int f = 0; f < N; ++f) {
             out[channel + f] = REAL(some.of[f].first(middles.x[f]));
-            out[channels + channel + f] = REAL(some.of[f].second(SUM(rows)));
+            if (Kind::NUMBERS == 2) out[channels + channel + f] = REAL(some.of[f].second(SUM(rows)));
         }
 }
 
@@ -138,9 +150,17 @@ __device__ __forceinline__ void over_rows(
 // Grid (⌈channels / THREADS⌉, split), block THREADS; rows and channels > 0. Where channels are a multiple of RUN, a
 // thread takes as many at once.
 //
-// With split > 1, each part of the rows goes by itself into partial, which has 2 · split · channels elements, and the last
-// block to arrive at its channels puts the parts together in order. arrived has a 0 for each block of the grid's x, and
+// With split > 1, each part of the rows goes by itself into partial, which has as many elements as `split` of out, and the
+// last block to arrive at its channels puts the parts together in order. arrived has a 0 for each block of the grid's x, and
 // has it again afterwards. Else both may be null.
+extern "C" __global__ void __launch_bounds__(THREADS) channel_sums(
+    const REAL* __restrict__ x, REAL* __restrict__ out, SUM* partial, unsigned* arrived, int rows, int channels) {
+    if (channels % RUN == 0 && begins_run(x))
+        over_rows<Sums, RUN>(x, nullptr, x, out, partial, arrived, rows, channels);
+    else
+        over_rows<Sums, 1>(x, nullptr, x, out, partial, arrived, rows, channels);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS) channel_moments(
     const REAL* __restrict__ x, REAL* __restrict__ out, SUM* partial, unsigned* arrived, int rows, int channels) {
     if (channels % RUN == 0 && begins_run(x))

@@ -10,7 +10,7 @@ from ..engine.kernels import chosen
 from ..engine.namespace import Namespace as Taping
 from ..engine.primitive import example, primitive
 from ..errors import ShapeError, UsageError
-from . import channels, products
+from . import channels as launches
 
 
 def moments(xp: Namespace, x: Array) -> tuple[Array, Array]:
@@ -25,7 +25,7 @@ def _in_two_passes(xp, x):
     return mean, channel_means(xp, deviation * deviation, x.shape[-1])
 
 
-_moments = chosen(CudaKernel("channel_moments", channels.moments, channels.suits), _in_two_passes)
+_moments = chosen(CudaKernel("channel_moments", launches.moments, launches.suits), _in_two_passes)
 
 
 def channel_means(xp: Namespace, x: Array, channels: int) -> Array:
@@ -45,11 +45,11 @@ def _ones_times_rows(xp, x, *, channels):
 
 
 def _sums_of_rows(gpu, x, *, channels, out=None):
-    return products.sums(gpu, x.reshape(-1, channels), out)
+    return launches.sums(gpu, x.reshape(-1, channels), out)
 
 
 _channel_sums = chosen(
-    CudaKernel("channel_sums", _sums_of_rows, lambda x, channels: products.suit_sums(x)), _ones_times_rows
+    CudaKernel("channel_sums", _sums_of_rows, lambda x, channels: launches.suits(x)), _ones_times_rows
 )
 
 
@@ -228,7 +228,7 @@ def _by_loops(xp, gy, x, mean, deviation=None):
     return channel_sums(xp, incoming, x.shape[-1]), channel_sums(xp, incoming * deviation, x.shape[-1])
 
 
-_slopes = chosen(CudaKernel("channel_slopes", channels.slopes, channels.suits), _by_loops)
+_slopes = chosen(CudaKernel("channel_slopes", launches.slopes, launches.suits), _by_loops)
 
 
 def _sums(xp, gy, x, mean, deviation):

@@ -15,17 +15,17 @@ import numpy
 
 from ..engine.cuda.launch import COUNTERS, Gpu
 from ..engine.cuda.sources import source
-from . import products
+from .channels import sums as channel_sums
 from .windows import Lengths, Padding, output_lengths
 
 CONVOLUTION, CORRELATION, DEPTHWISE = (
     source(Path(__file__).with_name(f"{name}.cu")) for name in ("convolution", "correlation", "depthwise")
 )
 POOLING = source(Path(__file__).with_name("pooling.cu"), contracted=False)
-TILE_M, TILE_N, THREADS, MANY = 128, 32, 128, 512
+TILE_M, TILE_N, THREADS, MANY, MANY_FEW = 128, 32, 128, 384, 512
 SUM_COLUMNS, SUM_ROWS = 32, 8
 """As in the sources."""
-TILES = (64, 32), (16, 16)
+TILES = (48, 32), (16, 16)
 """Numbers of a block of `kernel_correlation`, and of `kernel_correlation_few`."""
 PART = 256
 """Windows that are worth a block of their own, where a channel's sum goes over all of them."""
@@ -160,19 +160,21 @@ def kernel_correlation(
         numbers = *partial, numpy.int32(split), *windows
         block = SUM_COLUMNS, SUM_ROWS
         _launch(gpu, DEPTHWISE, "kernel_correlation_apart", (*tiles, split), (x, y), out, numbers, block)
-        return out if sums is None else (products.sums(gpu, y, sums), out)[1]
+        return out if sums is None else (channel_sums(gpu, y, sums), out)[1]
     rows, columns = places * channels + (sums is not None), filters // groups
     areas = [_whole(rows, m) * _whole(columns, n) for m, n in TILES]
-    name, (m, n) = ("kernel_correlation", TILES[0]) if areas[0] < 2 * areas[1] else ("kernel_correlation_few", TILES[1])
+    few = areas[0] >= 2 * areas[1]
+    name, threads = ("kernel_correlation_few", MANY_FEW) if few else ("kernel_correlation", MANY)
+    m, n = TILES[few]
     tiles = -(-rows // m), -(-columns // n)
-    panels = -(-count // (MANY * 16 // x.dtype.itemsize // m))
+    panels = -(-count // (threads * 16 // x.dtype.itemsize // m))
     room = max(1, min(gpu.multiprocessors, COUNTERS) // (math.prod(tiles) * groups))
     split = -(-panels // -(-panels // room))  # all have as many panels, but for the last
     given = (None, None)
     if split > 1:
         given = gpu.xp.empty(split * math.prod(tiles) * groups * m * n, x.dtype), gpu.arrived
     numbers = sums, *given, numpy.int32(split), *windows
-    return _launch(gpu, CORRELATION, name, (*tiles, groups * split), (x, y), out, numbers, (MANY,))
+    return _launch(gpu, CORRELATION, name, (*tiles, groups * split), (x, y), out, numbers, (threads,))
 
 
 def _whole(count: int, tile: int) -> int:

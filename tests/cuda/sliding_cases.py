@@ -86,19 +86,20 @@ def convolutions(seed: int, dtype: Any = "f4", apart: bool = False) -> list[Case
     return three(rng, of_x, of_w, dtype, summed=not apart and seed % 2 == 0, **how)
 
 
-FEW = 128  # threads of a block of `kernel_correlation`, where each is a thread of the system
+FEW = {"MANY": 96, "MANY_FEW": 128}  # threads of a block of `kernel_correlation`, where each is one of the system
 
 
 def few_threads(file: str) -> list[Case]:
     """Launches of a file with few blocks, of which two share a sum over more terms than a tile has."""
     rng, border = np.random.default_rng(0), ((1, 0), (0, 1))
-    with patch.object(launches, "MANY", FEW):
+    with patch.multiple(launches, **FEW):
         how = {"stride": (2, 1), "padding": border, "dilation": (1, 2), "groups": 1, "sms": 2, "summed": True}
         one = three(rng, (1, 13, 6, 3), (2, 2, 3, 5), **how)
         many = three(rng, (1, 13, 6, 16), (2, 2, 16, 20), **how)
     each = three(rng, (1, 6, 3, 3), (2, 1, 1, 3), stride=(2, 1), padding=border, dilation=(1, 1), groups=3, part=6)
     assert [made[2].launch.grid for made in (one, many, each)] == [(1, 1, 2), (2, 1, 1), (1, 2, 2)]
-    return [replace(case, options=(*case.options, f"-DMANY={FEW}")) for case in one + many + each if case.file == file]
+    options = [f"-D{name}={count}" for name, count in FEW.items()]
+    return [replace(case, options=(*case.options, *options)) for case in one + many + each if case.file == file]
 
 
 def three(
@@ -193,22 +194,23 @@ def pooled_convolution(seed: int, dtype: Any = "f4") -> Case:
 
 
 def of_channels(rows: int, count: int, dtype: Any = "f4", mean: float = 1e4, sms: int = 2) -> list[Case]:
-    """The moments of so many channels about a mean that is large beside the spread, and what their gradient sums."""
+    """The sums of so many channels, their moments about a mean that is large beside the spread, and what the gradient
+    of a normalisation sums."""
     rng, eps = np.random.default_rng(rows), np.finfo(dtype).eps
     x, g = (rng.standard_normal((rows, count)) + mean).astype(dtype), drawn(rng, (rows, count), dtype)
     exact, slopes = x.astype(np.longdouble), g.astype(np.longdouble)
     middle = exact.mean(0).astype(dtype)
-    distance, parts = exact - middle, [Keeping(sms), Keeping(sms)]
+    distance, parts = exact - middle, [Keeping(sms) for _ in range(3)]
     with patch.object(channels, "LEAST", 1):
-        made = channels.moments(parts[0], x), channels.slopes(parts[1], g, x, middle)
+        made = channels.sums(parts[0], g), channels.moments(parts[1], x), channels.slopes(parts[2], g, x, middle)
     wide = abs(exact - exact.mean(0)).max(0)
     bounds = (
+        (rows + 4) * eps * abs(slopes).sum(0),
         np.stack([eps * (abs(middle) + 8 * wide), 40 * eps * wide * wide]),
         np.stack([(rows + 4) * eps * abs(slopes).sum(0), (rows + 4) * eps * abs(slopes * distance).sum(0)]),
     )
-    expected = (
-        np.stack([exact.mean(0), exact.var(0)]), np.stack([slopes.sum(0), (slopes * distance).sum(0)])
-    )  # fmt: skip
+    along = (slopes * distance).sum(0)
+    expected = slopes.sum(0), np.stack([exact.mean(0), exact.var(0)]), np.stack([slopes.sum(0), along])
     return [
         Case(gpu.file, gpu.options, gpu.kept, ((out, right, bound), (gpu.arrived, 0, 0)))
         for gpu, out, right, bound in zip(parts, made, expected, bounds, strict=True)

@@ -117,7 +117,7 @@ def test_other_layouts_are_copied_and_other_arrays_left_to_the_array_code():
     ("file", "constants"),
     [
         (CONVOLUTION, ["TILE_M", "TILE_N", "THREADS", "CELL", "TERMS", "SHORT_N"]),
-        (CORRELATION, ["MANY"]),
+        (CORRELATION, ["MANY", "MANY_FEW"]),
         (DEPTHWISE, ["THREADS", "SUM_COLUMNS", "SUM_ROWS"]),
         (POOLING, ["THREADS"]),
     ],
@@ -175,10 +175,10 @@ MUTANTS = [
     ("(j /= g.stride_x) >= g.columns", "(j /= g.stride_x) > g.columns", pooled(3)),
 ]
 DEEP = [
-    ("part = others / (count + others)", "part = others / (others + others)", lambda: of_channels(1500, 3)),
-    ("b += distance * (x - middle - a)", "b += distance * distance", lambda: of_channels(1500, 3)),
-    ("part < split; part += deep", "part < split - 1; part += deep", lambda: of_channels(1500, 3)),
-    ("row < end; row += deep", "row < end - 1; row += deep", lambda: of_channels(1500, 3)[1:]),
+    ("part = others / (count + others)", "part = others / (others + others)", lambda: of_channels(1500, 3)[1:]),
+    ("b += distance * (x - middle - a)", "b += distance * distance", lambda: of_channels(1500, 3)[1:]),
+    ("part < split; part += deep", "part < split - 1; part += deep", lambda: of_channels(1500, 3)[1:]),
+    ("row < end; row += deep", "row < end - 1; row += deep", lambda: of_channels(1500, 3)[2:]),
     ("t < g.size_y * g.size_x * each * SHORT_N", "t < g.size_y * g.size_x * each", convolved(0)),
     ("place / pool_x, at.inner", "0, at.inner", pooled_convolutions),
     ("(!relu || most.x[j] > 0)) equal", "true) equal", pooled_convolutions),
