@@ -243,6 +243,11 @@ class Connected:
             found = shape_after(call.layer, graph.mapped(shapes.__getitem__, call.x), took)
             if isinstance(call.layer, Body) and isinstance(found, list) and not isinstance(call.y, list):
                 self._spread(len(self.inputs_at), len(found))
+            if len(listed(found)) != len(listed(call.y)):
+                raise ShapeError(
+                    f"{call.layer.name} gives {len(listed(found))} outputs, and what comes next takes "
+                    f"{len(listed(call.y))}: call it on symbols, cg.Model(inputs, outputs), to use each."
+                )
             for number, shape in zip(listed(call.y), listed(found), strict=True):
                 if math.prod(n or 1 for n in shape) > LARGEST:
                     raise ShapeError(f"{call.layer.name}: a sample of shape {shape} is more than any machine holds.")

@@ -47,7 +47,10 @@ class Fed(Compiled):
         names = self.output_names
         if len(names) == 1 and not (isinstance(y, (list, tuple)) and len(y) == 1 and hasattr(y[0], "shape")):
             return [y[names[0]] if isinstance(y, dict) and [*y] == names else y]
-        return in_order(y, names, what)
+        found = in_order(y, names, what)
+        if lost := [name for name, each in zip(names, found, strict=True) if each is None]:
+            raise UsageError(f"{what} has no targets for the output {lost[0]!r}: each output has some, {names}.")
+        return found
 
     def _joined(
         self, x: Any, y: Any, what: str, sample_weight: Any, class_weight: Any, augmentation: Augment | None

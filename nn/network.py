@@ -6,7 +6,7 @@ import copy
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy
 import numpy.typing
@@ -82,6 +82,13 @@ class Network(Connected):
         prepare(self.device, self.dtype)
         super().__init__(layers)
         self._flat: Flat | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "sharing":
+                raise UsageError(f"{type(self).__name__}: its constructor has to call super().__init__() first.")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _rebuilt(self) -> None:
         super()._rebuilt()

@@ -231,6 +231,8 @@ class Layer:
                 return own[kind][name]
         if name in self.piece_names:
             return None
+        if name == "name":
+            raise UsageError(f"{type(self).__name__}: its constructor has to call super().__init__() first.")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
 
     def _made(self) -> graph.Made:
@@ -520,7 +522,10 @@ def _drawn(layer: Layer, wanted: Beginnings, generator: numpy.random.Generator) 
     for name, (shape, _) in wanted.items():
         if math.prod(shape) > LARGEST:
             raise ShapeError(f"{layer.name}: its {name} of shape {shape} is more than any machine holds.")
-    return {name: begin(generator, shape) for name, (shape, begin) in wanted.items()}
+    drawn = {name: begin(generator, shape) for name, (shape, begin) in wanted.items()}
+    for name, (shape, _) in wanted.items():
+        written.check_drawn(layer, name, shape, drawn[name])
+    return drawn
 
 
 def default_name(kind: type) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from ...checks import is_whole, wholes
 from ...engine import random
 from ...engine.incoming import as_array
 from ...engine.tensor import Tensor, tensor
@@ -133,9 +134,12 @@ def drawing(layer: Layer, generator: numpy.random.Generator, dtype: Any) -> Iter
 
 def add_weight(layer: Layer, shape: Any, initializer: Any, dtype: Any, trainable: bool, name: str | None) -> Tensor:
     """See Layer.add_weight."""
-    lengths = (int(shape),) if isinstance(shape, (int, numpy.integer)) else tuple(shape or ())
-    if None in lengths:
-        raise UsageError(f"{layer.name}: a weight of shape {lengths} has a length that is not known (None).")
+    given = (shape,) if is_whole(shape) else () if shape is None else shape
+    if isinstance(given, (tuple, list)) and None in given:
+        raise UsageError(f"{layer.name}: a weight of shape {given} has a length that is not known (None).")
+    lengths = wholes(given)
+    if lengths is None or min(lengths, default=0) < 0:
+        raise UsageError(f"{layer.name}: add_weight(shape={shape!r}): a shape consists of whole numbers.")
     kept = layer.weights if trainable else layer.state
     number = len(layer.variables)
     name = name or ("variable" if not number else f"variable_{number}")
@@ -146,9 +150,18 @@ def add_weight(layer: Layer, shape: Any, initializer: Any, dtype: Any, trainable
         initializer = "glorot_uniform"
     kind = "float32" if dtype is None else str(dtype)
     values = numpy.asarray(make_initializer(initializer)(generator, lengths))
+    check_drawn(layer, name, lengths, values)
     kept[name] = Tensor(values.astype(own if kind.startswith("float") else kind), name=f"{layer.name}/{name}")
     layer.ask_for_gradients()
     return kept[name]
+
+
+def check_drawn(layer: Layer, name: str, shape: tuple[int, ...], drawn: Any) -> None:
+    """Raise ShapeError where an initialiser has given another shape than it was asked for."""
+    if numpy.shape(drawn) != tuple(shape):
+        raise ShapeError(
+            f"{layer.name}: the initialiser of {name} gave shape {numpy.shape(drawn)}, not {tuple(shape)}."
+        )
 
 
 def begin(layer: Layer, input_shape: Shapes, generator: numpy.random.Generator, dtype: Any) -> None:

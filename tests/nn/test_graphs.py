@@ -317,6 +317,7 @@ def test_an_output_that_another_layer_takes_has_its_softmax():
     [
         ([X[:, :4]], [Y, KIND], UsageError, "takes a list of 2 inputs, \\['a', 'b'\\], not 1"),
         ({"a": X[:, :4], "bb": X[:, 4:]}, [Y, KIND], cg.ChalkgradError, "input 'bb'.*did you mean 'b'"),
+        ([X[:, :4], X[:, 4:]], {"row": Y}, UsageError, "y has no targets for the output 'kind'"),
         ([X[:, :4], X[:, 4:]], [Y], UsageError, "y is a list of 2, one for each of the outputs"),
         ([X[:, :4], X[:9, 4:]], [Y, KIND], ShapeError, "48 samples of the first input, and 9 of input 2"),
         ([X[:, :4], X[:, 4:]], [Y, KIND + 5], cg.ChalkgradError, "output 'kind': y has a label outside of 0 … 2"),

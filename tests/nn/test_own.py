@@ -243,6 +243,57 @@ class Doubled(layers.Dense):
         super().__init__(2 * units)
 
 
+class Silent(layers.Layer):
+    def __init__(self):
+        self.inner = layers.Dense(2)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+class SilentModel(cg.Model):
+    __init__, call = Silent.__init__, Silent.call
+
+
+class Weighed(layers.Layer):
+    shape, initializer = (3,), "ones"
+
+    def build(self, input_shape):
+        self.w = self.add_weight(self.shape, self.initializer, name="w")
+
+    def call(self, x):
+        return x * self.w
+
+
+class Fraction(Weighed):
+    shape = (2.5,)
+
+
+class Single(Weighed):
+    initializer = staticmethod(lambda generator, shape: np.array(0.5))
+
+
+class Twice(layers.Layer):
+    def call(self, x):
+        return [x, x]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Silent, r"Silent: its constructor has to call super\(\).__init__\(\) first"),
+        (SilentModel, r"SilentModel: its constructor has to call super\(\).__init__\(\) first"),
+        (Fraction, r"fraction: add_weight\(shape=\(2.5,\)\)"),
+        (Single, r"the initialiser of w gave shape \(\), not \(3,\)"),
+        (lambda: layers.Dense(2, kernel_initializer=lambda g, shape: 0.1), r"of kernel gave shape \(\), not \(3, 2\)"),
+        (lambda: Sequential([cg.Input((3,)), Twice(), layers.Dense(2)]), "twice gives 2 outputs"),
+    ],
+)
+def test_what_a_class_leaves_out_is_told(make, told):
+    with pytest.raises(cg.ChalkgradError, match=told):
+        make()(X[:, :3])
+
+
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
