@@ -119,6 +119,11 @@ class Operators(Layer):
             except FROM_NUMPY as error:
                 raise UsageError(f"{where}: {error}") from error
             values.update(zip(outputs, made if isinstance(made, list) else [made], strict=False))
+        if missing := [name for name, _ in self.outputs if name not in values]:
+            raise UsageError(
+                f"{self.name}: nothing here gives the output {missing[0]!r}: of what its node gives the first alone is "
+                "computed."
+            )
         return [values[name] if isinstance(values[name], Tensor) else tensor(values[name]) for name, _ in self.outputs]
 
 

@@ -254,6 +254,14 @@ def test_lengths_that_cannot_be_name_the_node(case):
         layer(X)
 
 
+def test_a_further_output_of_a_node_that_is_not_computed_is_named():
+    node = ["LayerNormalization", ["i0", "i1"], ["o0", "mean"], {}]
+    constants = {"i1": ["float32", [4], [1.0] * 4]}
+    layer = layers.Operators([node], [["i0", [4], "float32"]], [["o0", [4]], ["mean", [1]]], {}, {}, constants)
+    with pytest.raises(UsageError, match="nothing here gives the output 'mean'"):
+        layer(X)
+
+
 def test_what_is_no_file_and_what_does_not_fit(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         import_onnx(tmp_path / "none.onnx")
