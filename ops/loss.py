@@ -239,10 +239,10 @@ def _weighted_surprise(xp, logits, targets):
 
 
 def _surprise_of_labels(xp, logits, labels):
-    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
-    chosen = xp.take(xp.reshape(shifted, (-1,)), _places(xp, logits, labels), mode="clip")
-    whole = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))  # as softmax sums: one sum for both
-    return xp.reshape(whole, labels.shape) - (chosen if labels.ndim == 1 else xp.reshape(chosen, labels.shape))
+    chosen = xp.take(xp.reshape(logits, (-1,)), _places(xp, logits, labels), mode="clip")
+    greatest = xp.max(logits, axis=-1, keepdims=True)
+    whole = xp.log(xp.sum(xp.exp(logits - greatest), axis=-1, keepdims=True))  # as softmax sums: one sum for both
+    return xp.reshape(whole - (xp.reshape(chosen, greatest.shape) - greatest), labels.shape)
 
 
 def _places(xp, logits, labels):

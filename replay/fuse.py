@@ -11,24 +11,23 @@ import functools
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
-from ..engine import backend, blocks
-from . import team
-from .calls import CALLS, IN_LOOPS, UNKNOWN, is_elementwise
+from ..engine import backend
+from .calls import CALLS, IN_LOOPS, UNKNOWN
 from .listing import Variable
 from .lowering import Step, choose
 from .passes import from_outside
-from .spread import by_parts, parts_of, shares
+from .spread import by_parts, parts_of
 
-FLOATS = ("float32", "float64")
+FLOATS, INTEGERS = ("float32", "float64"), ("int32", "int64")
 CHOICE = "({1} if {0} else {2})"
 """What `choose` is in a loop."""
-LINES, CALLS_IN_CACHE = 4, 2
-"""Of a compiled loop, and calls over what is in the cache, that take the time of one call over a large array."""
+LINES = 4
+"""Of a compiled loop, that take the time of one call over a large array."""
 _compiled: dict[str, Callable[..., None]] = {}
 
 
@@ -36,6 +35,17 @@ _compiled: dict[str, Callable[..., None]] = {}
 def available() -> bool:
     """Whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None
+
+
+@dataclass(frozen=True)
+class RowReduction:
+    """The reduction of each row, along the last axis: a sum, or an extreme."""
+
+    ufunc: Any
+
+    def __call__(self, x: Any, out: Any) -> None:
+        """Reduce rows into a column."""
+        self.ufunc.reduce(x, -1, None, out, True)
 
 
 class Loop:
@@ -72,9 +82,13 @@ class Loop:
         chooses = function is choose
         text = CHOICE if chooses else CALLS.get(getattr(function, "__name__", ""), UNKNOWN).loop
         given = (*arguments, out) if chooses else arguments
-        floats = {x.dtype for x in given if isinstance(x, numpy.ndarray) and x.dtype.kind == "f"}
-        fits = len(floats) == 1 and (out.dtype in floats or out.dtype == bool) and _plain(out)
-        if not text or not (chooses or isinstance(function, numpy.ufunc)) or not fits:
+        dtypes = {x.dtype for x in given if isinstance(x, numpy.ndarray)}
+        if not text or not plain(out) or not (chooses or isinstance(function, numpy.ufunc)):
+            return None
+        if len(dtypes) == 1 and out.dtype == bool and not any(x.__class__ in (bool, int, float) for x in given):
+            return text if {x.name for x in dtypes} <= {*FLOATS, *INTEGERS} else None  # a comparison
+        (floats := {dtype for dtype in dtypes if dtype.kind == "f"})
+        if len(floats) != 1 or not dtypes <= {*floats, numpy.dtype(bool)} or out.dtype not in (*floats, bool):
             return None
         self._dtype = floats.pop().name
         return text
@@ -88,19 +102,19 @@ class Loop:
             return "number"
         if not isinstance(x, numpy.ndarray) or not self._knows(x.dtype):
             return None
-        if x.shape == self.shape and _plain(x):
+        if x.shape == self.shape and plain(x):
             return "full"
         if x.size == 1:
             return "one"
-        if len(self.shape) == 2 and _plain(x):
-            if x.shape in (self.shape[1:], (1, *self.shape[1:])):
+        if len(self.shape) > 1 and plain(x):
+            if x.shape[-1:] == self.shape[-1:] and x.size == x.shape[-1] and x.ndim <= len(self.shape):
                 return "row"
-            if x.shape == (self.shape[0], 1):
+            if x.shape == (*self.shape[:-1], 1):
                 return "column"
         return None
 
     def _knows(self, dtype: Any) -> bool:
-        return dtype.name in (*FLOATS, "bool")
+        return dtype.name in (*FLOATS, *INTEGERS, "bool")
 
     def _in_the_way(self, x: Any, kind: str | None) -> bool:
         """Whether an operand would be read from memory that the loop has written to elsewhere."""
@@ -114,7 +128,7 @@ class Loop:
     def _clashes(self, out: Any) -> bool:
         """Whether writing the result would spoil what the loop has yet to read, or writes besides."""
         others = [(array, kind) for _, array, kind in self.loads.values()] + [(s, "full") for s in self.stores.values()]
-        return any(backend.overlap(out, array) and not (kind == "full" and _same(out, array)) for array, kind in others)
+        return any(backend.overlap(out, array) and not (kind == "full" and same(out, array)) for array, kind in others)
 
     def _name(self, x: Any, kind: str | None) -> str:
         if kind == "number":
@@ -129,27 +143,34 @@ class Loop:
 
     def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
         """The compiled loop, and the arrays to call it with. needed: whether what lies at an address is read later."""
-        stores = [(address, array) for address, array in self.stores.items() if needed(address)]
         flat = all(kind in ("full", "one") for _, _, kind in self.loads.values())
+        shape = (math.prod(self.shape),) if flat else (math.prod(self.shape[:-1]), self.shape[-1])
+        parts = parts_of(shape, -(-len(self.lines) // LINES))
+        text, operands = self.text(needed, flat)
+        arrays = [x.reshape(shape if kind == "full" else -1) for x, kind in operands]
+        loop = compiled(text, arrays, apart=len(parts) > 1)
+        if len(parts) > 1:
+            loop = by_parts(loop, [kind in ("full", "column") for _, kind in operands], parts)
+        return loop, arrays
+
+    def text(self, needed: Callable[[int], bool], flat: bool) -> tuple[str, list[tuple[Any, str]]]:
+        """The loop's text, and the arrays that it takes, with how they lie. flat: as over one axis, not two."""
+        stores = [(address, array) for address, array in self.stores.items() if needed(address)]
         place = "i" if flat else "i, j"
         places = {"full": place, "row": "j", "column": "i", "one": "0"}
         names = {address: name for (address, kind), (name, _, _) in self.loads.items() if kind == "full"}
-        arguments: list[tuple[str, Any]] = []
-        extra: list[tuple[str, Any]] = []
-        for name, array, kind in self.loads.values():
-            arguments.append((name, array.reshape(-1) if flat or kind != "full" else array))
+        arguments = [(name, (array, kind)) for name, array, kind in self.loads.values()]
         for address, array in stores:
             if address not in names:
-                names[address] = f"o{len(extra)}"
-                extra.append((names[address], array.reshape(-1) if flat else array))
-        arguments += extra
+                names[address] = f"o{len(arguments)}"
+                arguments.append((names[address], (array, "full")))
         text = [f"def loop({', '.join(name for name, _ in arguments)}):"]
         ones = [f"    {name}_ = {name}[0]" for name, _, kind in self.loads.values() if kind == "one"]
         reads = {kind: [f"{name}_ = {name}[{places[kind]}]" for name, _, k in self.loads.values() if k == kind]
                  for kind in places}  # fmt: skip
         writes = [f"{names[address]}[{place}] = {self.values[address]}" for address, _ in stores]
         text += ones
-        size = next(name for name, _ in (*((n, a) for n, a, k in self.loads.values() if k == "full"), *extra))
+        size = next(name for name, (_, kind) in arguments if kind == "full")
         if flat:
             text.append(f"    for i in range({size}.size):")
             indent = "        "
@@ -159,81 +180,7 @@ class Loop:
             text += [f"            {line}" for line in reads["row"]]
             indent = "            "
         text += [indent + line for line in (*reads["full"], *self.lines, *writes)]
-        arrays = [array for _, array in arguments]
-        parts = parts_of((math.prod(self.shape),) if flat else self.shape, -(-len(self.lines) // LINES))
-        loop = _compile("\n".join(text), arrays, apart=len(parts) > 1)
-        if len(parts) > 1:
-            cut = [kind in ("full", "column") for _, _, kind in self.loads.values()] + [True] * len(extra)
-            loop = by_parts(loop, cut, parts)
-        return loop, arrays
-
-
-class Passes(Loop):
-    """Calls over large arrays, each NumPy's own, one after the other for each block of rows; for small ones, nothing.
-
-    What lies between, and is not read later, is written into the thread's own room, which is in its cache.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(shape)
-        self.calls: list[tuple[Any, Sequence[Any]]] = []
-        self.large = math.prod(shape) > 2 * blocks.BLOCK
-
-    def take(self, function: Any, arguments: Sequence[Any], out: Any) -> bool:
-        """Add a call; False, and nothing is added, where it does not fit."""
-        taken = self.large and super().take(function, arguments, out)
-        if taken:
-            self.calls.append((function, (*arguments, out)))
-        return taken
-
-    def _expression(self, function: Any, arguments: Sequence[Any], out: Any) -> str | None:
-        known = is_elementwise(function) or function is choose
-        return function.__name__ if known and _plain(out) and self._knows(out.dtype) else None
-
-    def _knows(self, dtype: Any) -> bool:
-        return dtype.kind in "fiub"
-
-    def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
-        """The function that does them, and the arrays to call it with."""
-        read = {address for address, kind in self.loads if kind == "full"}
-        between = {address for address in self.stores if address not in read and not needed(address)}
-        flat = all(kind in ("full", "one") for _, kind in self.loads)
-        shape = (math.prod(self.shape),) if flat else self.shape
-        given: list[Any] = []
-        cuts: list[Callable[[Any, slice], Any] | None] = []  # what of an array a block takes
-        parts = blocks.blocks(numpy, shape[0], math.prod(shape[1:])) or (slice(0, shape[0]),)
-        held, begins = parts[0].stop * math.prod(shape[1:]), [0]
-        places: dict[Any, int] = {}
-
-        def place(x: Any) -> int:
-            kind = str(self._kind(x))
-            address = backend.address_of(x) if kind != "number" else 0
-            key = (address, x.dtype, x.shape) if address else (type(x), repr(x))
-            if key not in places:
-                places[key] = len(given)
-                given.append(x.reshape({"full": shape, "one": ()}[kind]) if flat and kind != "number" else x)
-                if kind == "full" and address in between:
-                    cuts.append(functools.partial(_room, begins, begins[-1]))
-                    begins.append(begins[-1] + held * x.itemsize)
-                else:
-                    cuts.append(_itself if kind in ("full", "column") else None)
-            return places[key]
-
-        calls = [(function, tuple(place(x) for x in operands)) for function, operands in self.calls]
-        large = shares(math.prod(shape) * -(-len(calls) // CALLS_IN_CACHE)) > 1
-
-        def passes(*arrays: Any) -> None:
-            def one(n: int) -> None:
-                block = [x if cut is None else cut(x, parts[n]) for x, cut in zip(arrays, cuts, strict=True)]
-                for function, operands in calls:
-                    function(*[block[i] for i in operands[:-1]], out=block[operands[-1]])
-
-            if large:
-                team.each(one, len(parts))
-            else:
-                any(map(one, range(len(parts))))
-
-        return passes, given
+        return "\n".join(text), [operand for _, operand in arguments]
 
 
 def fused(
@@ -254,13 +201,14 @@ def fused(
                 call = elementwise(step)
                 if call is None:
                     break
-                function, arguments, out = call
-                loop = loop or new_loop(out.shape)
-                if not loop.take(function, arguments, out):
+                calls = call if isinstance(call, list) else [call]
+                shape = calls[0][1][0].shape if isinstance(calls[0][0], RowReduction) else calls[0][2].shape
+                loop = loop or new_loop(shape)
+                if not all(loop.take(*each) for each in calls):  # one that follows a reduction always fits
                     break
                 taken.append(end)
                 assert step.instruction.out is not None
-                storages[backend.address_of(out)] = step.instruction.out
+                storages[backend.address_of(calls[-1][2])] = step.instruction.out
             end += 1
         if loop is None or len(taken) < loop.least:
             n += 1
@@ -278,7 +226,7 @@ def fused(
     return result
 
 
-def _compile(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., None]:
+def compiled(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., None]:
     """The loop as machine code for arrays of these dtypes; made once for one text. apart: without Python's lock."""
     kinds = [(a.dtype.name, a.ndim, a.flags.writeable) for a in arrays]  # what is only read may lie anywhere
     key = f"{source}\n{kinds}{apart}"
@@ -297,20 +245,11 @@ def _compile(source: str, arrays: Sequence[Any], apart: bool) -> Callable[..., N
     return _compiled[key]
 
 
-def _itself(array: Any, part: slice) -> Any:
-    return array[part]
-
-
-def _room(begins: Sequence[int], begin: int, array: Any, part: slice) -> Any:
-    """The thread's own room instead of a part of an array. begins: where there each such array begins, and all end."""
-    shape = (part.stop - part.start, *array.shape[1:])
-    bytes_there = team.room(begins[-1], "passes")[begin : begin + math.prod(shape) * array.itemsize]
-    return bytes_there.view(array.dtype).reshape(shape)
-
-
-def _plain(array: Any) -> bool:
+def plain(array: Any) -> bool:
+    """Whether an array lies in one piece, each number at its place."""
     return bool(array.flags.c_contiguous and array.flags.aligned)
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two arrays begin in one place and have numbers of one size."""
     return backend.address_of(a) == backend.address_of(b) and a.itemsize == b.itemsize

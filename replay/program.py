@@ -19,11 +19,12 @@ import numpy
 from ..engine import backend, blocks
 from ..engine.kernels import CpuKernel
 from . import passes
+from .blockwise import Blockwise
 from .buffers import ALIGNMENT, planned
 from .calls import is_elementwise
 from .epoch import Epoch
 from .exchange import exchange
-from .fuse import Loop, Passes, fused
+from .fuse import Loop, RowReduction, fused
 from .halves import Halves, halves
 from .listing import Instruction, Variable, mapped, root, variables
 from .lowering import Call, Step, as_array, choose, lower, lower_write
@@ -71,7 +72,8 @@ class Program:
         places, self.arena_bytes = planned(instructions, elsewhere, self._xp, to_the_end, self._held(instructions))
         arena = (room or partial(self._xp.empty, dtype="uint8"))(self.arena_bytes + ALIGNMENT)
         self._arena = arena[-backend.address_of(arena) % ALIGNMENT :]
-        self._single = [self._step(i, places, placed) for i in instructions]
+        steps = [self._step(i, places, placed) for i in instructions]
+        self._single = sorted(steps, key=self._looks_at_inputs, reverse=True)
         self.steps = self._on_all_cores(self._in_blocks(self._single))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
@@ -172,15 +174,15 @@ class Program:
                 (f.compiled if isinstance(f, CpuKernel) else f, given, options) for f, given, options in step.calls
             ]
             self._single[n] = replace(step, calls=tuple(calls))
-        self.steps = self._on_all_cores(self._in_blocks(self._in_loops(self._single, self._loop)))
+        self.steps = self._on_all_cores(self._in_loops(self._in_blocks(self._single, True), self._loop))
         self.source, self._names = self._text(timed=False)
         self._replay = compiled(self.source, self._names)
 
-    def _in_blocks(self, steps: list[Step]) -> list[Step]:
+    def _in_blocks(self, steps: list[Step], compiles: bool = False) -> list[Step]:
         """The steps with neighbouring calls over large arrays done block by block, on a CPU."""
-        if self._xp is not numpy or not any(_size(step) > 2 * blocks.BLOCK for step in steps):
+        if self._xp is not numpy or not any(_size(step) > blocks.BLOCK // 2 for step in steps):
             return steps
-        return self._in_loops(steps, Passes)
+        return self._in_loops(steps, partial(Blockwise, compiles=compiles), self._by_rows)
 
     def _on_all_cores(self, steps: list[Step]) -> list[Step]:
         """The steps with single calls over large arrays done part by part, on a CPU."""
@@ -208,10 +210,15 @@ class Program:
         *given, out = map(self._example, (*arguments, *options.values()))
         return function, given, out
 
+    def _looks_at_inputs(self, step: Step) -> bool:
+        """Whether a step is a view of an input, the same of each: such come first, so that they part no loop."""
+        return step.instruction.kind == "view" and all(root(v).kind == "input" for v in step.instruction.reads())
+
     def _stands_still(self, v: Variable) -> bool:
         """Whether a loop can read it: it lies at one place, or is an input, or all of one, in one piece."""
-        given = root(v).kind == "input" and v.nbytes > 0 and self._is_row_major(v)
-        return given or not self._is_dynamic(v)
+        lengths = [(n, s) for n, s in zip(v.shape, v.strides, strict=True) if n > 1]
+        steps = [s == v.dtype.itemsize * math.prod([n for n, _ in lengths[i:]]) for i, (_, s) in enumerate(lengths, 1)]
+        return not self._is_dynamic(v) or (root(v).kind == "input" and v.nbytes > 0 and all(steps))
 
     def _example(self, value: Any) -> Any:
         """The array that a variable stands for; for an input an empty one, which lies where nothing else does."""
@@ -221,10 +228,27 @@ class Program:
         array.flags.writeable = False
         return array
 
-    def _in_loops(self, steps: list[Step], new_loop: Callable[..., Loop]) -> list[Step]:
+    def _by_rows(self, step: Step) -> Any:
+        """The calls of a step that takes each row by itself: elementwise, or a reduction of rows."""
+        (function, arguments, _), *more = step.calls
+        ufunc: Any = getattr(function, "__self__", None)
+        if not isinstance(ufunc, numpy.ufunc) or function.__name__ != "reduce" or len(arguments) != 5:
+            return self._elementwise(step)
+        x, axis, dtype, out, _ = arguments
+        by_rows = dtype is None and axis in (-1, len(x.shape) - 1, (-1,), (len(x.shape) - 1,))
+        if not by_rows or self._is_dynamic(out) or not self._stands_still(x):
+            return None
+        calls: list[Any] = [(RowReduction(ufunc), [self._example(x)], self._array(out))]
+        for divide, (same, number, to), _ in more:  # a mean's division
+            if not (same is to is out) or number.__class__ is not int:
+                return None
+            calls.append((divide, [calls[0][2], number], calls[0][2]))
+        return calls
+
+    def _in_loops(self, steps: list[Step], new_loop: Callable[..., Loop], calls_of: Any = None) -> list[Step]:
         """The steps with runs of elementwise calls as loops."""
         self._inputs_in_loops = dict[int, tuple[Variable, Any]]()
-        found = fused(steps, self._elementwise, new_loop, {v.storage for v in self.returned} | self._placed)
+        found = fused(steps, calls_of or self._elementwise, new_loop, {v.storage for v in self.returned} | self._placed)
         inputs = {backend.address_of(array): v for v, array in self._inputs_in_loops.values()}
         self._inputs_in_loops.clear()
         return [_of_inputs(step, inputs) if inputs and step.fused and step.calls else step for step in found]
