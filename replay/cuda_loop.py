@@ -18,7 +18,7 @@ from ..engine import backend
 from ..engine.cuda.launch import CudaKernel, gpu_of
 from ..engine.cuda.sources import TYPES
 from .calls import CALLS, UNKNOWN
-from .cuda_text import ELEMENT, ONE, PLACES, ROW, THREADS, WARPS, Line, Load, Reduction, Store, Text
+from .cuda_text import COLUMN, ELEMENT, ONE, PLACES, ROW, THREADS, WARPS, Line, Load, Reduction, Store, Text
 from .fuse import Loop
 from .listing import Instruction, Variable
 from .lowering import reduction_options
@@ -47,8 +47,8 @@ def reduction_of(instruction: Instruction) -> Reduction | None:
 
 
 class CudaLoop(Loop):
-    """Calls over the elements of one shape, over its rows, and over single numbers; operands are numbers, or arrays of
-    any strides that broadcast.
+    """Calls over the elements of one shape, over its rows or columns, and over single numbers; operands are numbers, or
+    arrays of any strides that broadcast.
 
     exact: a sum is taken only where its order is of no matter. shape: of the elements; None as long as there are none.
     by_rows: a warp takes a row; else each thread takes elements. real: the dtype of kernels of a row.
@@ -59,6 +59,7 @@ class CudaLoop(Loop):
         self.shape: Any = None
         self.by_rows, self.real = False, ""
         self.texts: list[Line] = []
+        self.shared: dict[str, Load] = {}  # what all blocks read for columns
         self.read: dict[Any, Load] = {}
         self.written: dict[int, Store] = {}
 
@@ -89,6 +90,10 @@ class CudaLoop(Loop):
         late = any(isinstance(x, Line) and x.late for x in operands)
         if len(operands) < len(found) or (late and (scope != ONE or reduction)):
             return False
+        shared = self._behind_columns(operands) if ELEMENT in (scope, of) else {}
+        if any(backend.overlap(x.array, s.array) for x in shared.values() for s in self.written.values()):
+            return False
+        self.shared |= shared
         names = [self._loaded(x) if isinstance(x, Load) else x.name if isinstance(x, Line) else x for x in operands]
         uses = tuple([name for name, x in zip(names, operands, strict=True) if not isinstance(x, str)])
         name = f"x{len(self.texts)}"
@@ -108,7 +113,13 @@ class CudaLoop(Loop):
     def _take_reduction(self, reduction: Reduction, x: Any, out: Any) -> bool:
         of = self._scope(x.shape, reduction.scope == ROW)
         whole = out.shape == () if reduction.scope == ONE else out.shape in (x.shape[:-1], (*x.shape[:-1], 1))
-        if of in (None, ONE) or not whole or not x.size or not _fits(out) or self._clashes(out, reduction.scope):
+        if (
+            of in (None, ONE, COLUMN)
+            or not whole
+            or not x.size
+            or not _fits(out)
+            or self._clashes(out, reduction.scope)
+        ):
             return False
         if (reduction.scope == ROW and of != ELEMENT) or (self.exact and not reduction.in_any_order(x.dtype)):
             return False
@@ -150,9 +161,18 @@ class CudaLoop(Loop):
             return ONE if self.shape is None or prod(self.shape) else None
         if self.shape is None and (prod(shape) or not self.texts):
             self.shape = shape
+        columns = any(line.scope == COLUMN for line in self.texts)
         if shape == self.shape:
-            return ELEMENT if not over_rows or _worth_rows(shape) else None
+            return ELEMENT if not over_rows or (_worth_rows(shape) and not columns) else None
         if self.shape is None:
+            return None
+        if not self.by_rows and not over_rows and _are_columns(shape, self.shape):
+            return COLUMN
+        gathered = self.by_rows or columns or any(line.reduction for line in self.texts)
+        if not gathered and not over_rows and _are_columns(self.shape, shape):
+            self._become(COLUMN, shape)
+            return ELEMENT
+        if columns:
             return None
         lead, before = self.shape[:-1], shape[:-1]
         if lead and shape in (lead, (*lead, 1)) and (self.by_rows or _worth_rows(self.shape, few=True)):
@@ -160,19 +180,29 @@ class CudaLoop(Loop):
             return ROW
         upgraded = not self.by_rows and before and self.shape in (before, (*before, 1))
         if upgraded and _worth_rows(shape, few=not over_rows):
-            self._become_rows(shape)
+            self._become(ROW, shape)
             return ELEMENT
         return None
 
-    def _become_rows(self, shape: Any) -> None:
-        """Have what were elements be rows of that shape."""
+    def _become(self, scope: str, shape: Any) -> None:
+        """Have what were elements be rows, or columns, of that shape."""
         every: list[Any] = [*self.texts, *self.read.values(), *self.written.values()]
         for each in every:
-            each.scope = ROW if each.scope == ELEMENT else each.scope
+            each.scope = scope if each.scope == ELEMENT else each.scope
         for line in self.texts:
-            line.of = ROW if line.of == ELEMENT else line.of
+            line.of = scope if line.of == ELEMENT else line.of
         self.read = {(*key[:-1], load.scope): load for key, load in self.read.items()}
-        self.shape, self.by_rows = shape, True
+        self.shape, self.by_rows = shape, scope == ROW
+
+    def _behind_columns(self, operands: Sequence[Any]) -> dict[str, Load]:
+        """What is read for those of the operands that are columns."""
+        lines, loads = {line.name: line for line in self.texts}, {f"{x.name}_": x for x in self.read.values()}
+        waiting, found = [x for x in operands if isinstance(x, Line) and x.scope == COLUMN], dict[str, Load]()
+        while waiting:
+            uses = waiting.pop().uses
+            waiting += [lines[name] for name in uses if name in lines]
+            found |= {name: loads[name] for name in uses if name in loads}
+        return found
 
     def _operand(self, x: Any, scope: str, shape: Any) -> Line | Load | str | None:
         """What a call over a shape takes: what was computed here, what is read, or a number; None where it cannot."""
@@ -184,6 +214,7 @@ class CudaLoop(Loop):
         if store is not None and store.value and x.flags.c_contiguous and _same(x, store.array):
             alike = store.scope == scope and x.shape == shape
             widened = store.scope == ROW and scope == ELEMENT and x.shape == (*self.shape[:-1], 1)
+            widened |= store.scope == COLUMN and scope == ELEMENT and _are_columns(x.shape, self.shape)
             if alike or widened or (store.scope == ONE and x.size == 1):
                 return next(line for line in self.texts if line.name == store.value)
         if self._is_written(x):
@@ -210,6 +241,7 @@ class CudaLoop(Loop):
     def _clashes(self, out: Any, scope: str, also: Sequence[Load] = ()) -> bool:  # type: ignore[override]
         """Whether writing the result would spoil what the loop has yet to read, or writes besides."""
         others = [(x.array, x.kind == "full" and x.scope == scope) for x in (*self.read.values(), *also)]
+        others += [(x.array, False) for x in self.shared.values()]
         others += [(s.array, s.scope == scope and s.value is not None) for s in self.written.values()]
         return any(backend.overlap(out, x) and not (aligned and _same(out, x)) for x, aligned in others)
 
@@ -277,6 +309,13 @@ def _worth_rows(shape: Any, few: bool = False) -> bool:
     """Whether a warp for a row of that shape is worth it; few: where nothing asks for rows."""
     rows = prod(shape[:-1])
     return len(shape) > 1 and (rows <= MANY_ROWS or (shape[-1] >= WIDE and not few))
+
+
+def _are_columns(shape: Any, whole: Any) -> bool:
+    """Whether that is the shape of the columns of the whole, of which each thread has one all the time."""
+    width = shape[-1] if shape else 0
+    few = bool(width) and THREADS % width == 0 and prod(shape) == width == whole[-1] < prod(whole)
+    return few and len(shape) <= len(whole)
 
 
 def _fits(x: Any) -> bool:

@@ -1,7 +1,8 @@
 """The text of a loop's kernel: what `cuda_loop` has gathered, in CUDA C.
 
-    rows:  a warp takes a row. Reductions over it go through its elements once each, and compute these anew.
-    all:   lanes, warps and blocks add up in a fixed order; the last block to arrive does what follows from that.
+    rows:     a warp takes a row. Reductions over it go through its elements once each, and compute these anew.
+    columns:  each thread has one, for which it computes what is needed, before it goes through its elements.
+    all:      lanes, warps and blocks add up in a fixed order; the last block to arrive does what follows from that.
 
 No value is added atomically, so a launch repeats to the last bit.
 """
@@ -24,8 +25,8 @@ from .splitting import STARTS
 THREADS, WARPS = 256, 8
 """Of a block."""
 PLACES = ("argmax", "argmin")
-ELEMENT, ROW, ONE = "element", "row", "one"
-"""The scopes in which a call is computed: for each element, for each row, or once."""
+ELEMENT, ROW, COLUMN, ONE = "element", "row", "column", "one"
+"""The scopes in which a call is computed: for each element, row, column (a place on the last axis), or once."""
 BITS16 = Path(cuda.__file__).with_name("bits16.cu")
 """Where the calls that give a factor of 16 bits are in CUDA C."""
 BEGIN = """#define INFINITE (1.0 / 0.0)
@@ -114,7 +115,7 @@ class Text:
         self, lines: Sequence[Line], loads: Sequence[Load], stores: Sequence[Store], shape: Any, by_rows: bool,
         real: str,
     ) -> None:  # fmt: skip
-        self.stores, self.real, self._rows = stores, real, by_rows
+        self.stores, self.real, self._over = stores, real, ELEMENT
         self._lines = {line.name: line for line in lines}
         self._loads = {f"{load.name}_": load for load in loads}
         alive = self._all({s.value for s in stores if s.value} | {x.name for x in lines if x.kernel})
@@ -123,7 +124,9 @@ class Text:
         self.shape: Any = shape if used - {ONE} else ()
         self.by_rows = by_rows and bool({ROW, ELEMENT} & used)
         if self.by_rows and ELEMENT not in used and not any(line.kernel for line in self.lines):
-            self.shape, self.by_rows = shape[:-1], False  # a thread for each row
+            self.shape, self.by_rows, self._over = shape[:-1], False, ROW  # a thread for each row
+        if COLUMN in used and ELEMENT not in used:
+            self.shape, self._over = shape[-1:], COLUMN
         self._sums = [line for line in self.lines if line.late and line.reduction]
         begin = [name for line in self.lines if line.scope != ONE or line.reduction for name in line.uses]
         self._early = [x for x in self.lines if x.scope == ONE and not x.late and x.name in self._all(set(begin))]
@@ -173,15 +176,25 @@ class Text:
             yield from _indented(self._row())
             yield "}"
         elif self.shape:
+            columns = [line for line in self.lines if line.scope == COLUMN != self._over]
+            shared = self._all({name for line in self.lines if line.scope != COLUMN for name in line.uses})
+            if any(line.name in shared for line in columns):
+                yield f"const int c = threadIdx.x % {self.shape[-1]};"
+            yield from self._computed([line for line in columns if line.name in shared], COLUMN, index="c")
             yield "const long long step = (long long)gridDim.x * blockDim.x;"
             yield "for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;"
             yield f"     i < {prod(self.shape)}LL; i += step) {{"
-            scope = ROW if self._rows else ELEMENT
+            scope = self._over
             lines = [line for line in self.lines if line.scope == scope]
             yield from _indented(
                 [*self._computed(lines, scope, self._sums), *self._added(scope), *self._stored(scope, "i")]
             )
             yield "}"
+            alone = [line for line in columns if line.name not in shared]
+            single = [*self._computed(alone, COLUMN, index="threadIdx.x"), *self._stored(COLUMN, "threadIdx.x")]
+            if columns and single:
+                yield f"if (blockIdx.x == 0 && threadIdx.x < {self.shape[-1]}) {{"
+                yield from [*_indented(single), "}"]
         last = [x for x in self.lines if x.scope == ONE and not x.reduction and x not in self._early]
         if self.totals is not None:
             yield from self._met()
@@ -191,12 +204,14 @@ class Text:
             yield from _indented(singles)
             yield "}"
 
-    def _computed(self, lines: Sequence[Line], scope: str, also: Sequence[Line] = ()) -> Iterator[str]:
+    def _computed(
+        self, lines: Sequence[Line], scope: str, also: Sequence[Line] = (), index: str = "i"
+    ) -> Iterator[str]:
         """The lines, after what they read in that scope. also: others that read it."""
         read = {name for line in (*lines, *also) if line.of in ("", scope) for name in line.uses}
         for name, load in self._loads.items():
             if name in read and load.scope == scope:
-                yield self._reading(name, load)
+                yield self._reading(name, load, index)
         for line in lines:
             yield f"const {line.kind} {line.name} = {line.text};"
 

@@ -68,12 +68,14 @@ class GpuProgram(Program):
             self.fuse()
 
     def _rearranged(self, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
-        return passes.hoist(keep_places(super()._rearranged(instructions, kept), kept, self._xp), _gathers)
+        return passes.hoist(
+            keep_places(super()._rearranged(instructions, kept), kept, self._xp), _may_be_in_a_loop, _gathers
+        )
 
     # Where everything lies
 
     def _held(self, instructions: Sequence[Instruction]) -> Sequence[int]:
-        return passes.ends_of_runs(instructions, _may_be_in_a_loop, _gathers)
+        return passes.ends_of_runs(instructions, _may_be_in_a_loop, _may_join)
 
     def _taken_in(self, instructions: Sequence[Instruction]) -> set[int]:
         """The inputs, and what the host computes for each replay, have their places in the parcel: nothing varies."""
@@ -309,6 +311,12 @@ class GpuProgram(Program):
 
 def _may_be_in_a_loop(instruction: Instruction) -> bool:
     return bool(instruction.row.c) or instruction.copied() is not None or _gathers(instruction)
+
+
+def _may_join(run: Sequence[Instruction]) -> bool:
+    """Whether calls over different shapes may be one launch."""
+    shapes = {i.out.shape for i in run if i.kind != "view" and i.out is not None}
+    return len(shapes) > 1 or any(map(_gathers, run))
 
 
 def _gathers(instruction: Instruction) -> bool:

@@ -15,8 +15,11 @@ from typing import Any
 import numpy
 
 from ..engine import backend
-from .listing import Instruction, Variable, mapped, root, substitute
+from .listing import Instruction, Variable, mapped, root, substitute, variables
 from .trace import Trace
+
+FEW = 1024
+"""Bytes of a result that may be computed earlier."""
 
 
 def written_storages(instructions: Iterable[Instruction]) -> set[int]:
@@ -182,21 +185,25 @@ def place(instructions: list[Instruction], kept: set[int]) -> tuple[list[Instruc
     return left, placed
 
 
-def hoist(instructions: list[Instruction], gathers: Callable[[Instruction], bool]) -> list[Instruction]:
-    """With what is computed of single numbers right after the last call that they follow from, where that gathers such
-    numbers itself, or was put there: so that both can be one launch.
+def hoist(
+    instructions: list[Instruction], loops: Callable[[Instruction], bool], gathers: Callable[[Instruction], bool]
+) -> list[Instruction]:
+    """With what is computed of few numbers right after the last call that they follow from, where a loop can take it.
+
+    loops: whether a loop can take a call. gathers: whether it takes single numbers along, too.
     """
     left: list[Instruction] = []
     moved: set[int] = set()
     for instruction in instructions:
         out, at = instruction.out, len(left)
-        single = instruction.kind in ("make", "write") and instruction.row.c and not instruction.row.on_host
-        if out is not None and out.shape == () and single:
+        few = instruction.kind in ("make", "write") and loops(instruction) and not gathers(instruction)
+        if out is not None and few and out.nbytes <= FEW:
             own = {v.storage for v in (*instruction.reads(), *([out] if instruction.kind == "write" else []))}
             while at and not _holds(left[at - 1], own, out.storage):
                 at -= 1
-            before = left[at - 1] if at else None
-            if before is not None and before.kind != "host" and (gathers(before) or id(before) in moved):
+            before, after = left[at - 1] if at else None, left[at] if at < len(left) else None
+            single = before is not None and (gathers(before) or id(before) in moved)
+            if single if out.shape == () else after is not None and loops(after):
                 moved.add(id(instruction))
             else:
                 at = len(left)
@@ -205,23 +212,26 @@ def hoist(instructions: list[Instruction], gathers: Callable[[Instruction], bool
 
 
 def ends_of_runs(
-    instructions: Sequence[Instruction], fits: Callable[[Instruction], bool], gathers: Callable[[Instruction], bool]
+    instructions: Sequence[Instruction],
+    fits: Callable[[Instruction], bool],
+    joins: Callable[[Sequence[Instruction]], bool],
 ) -> list[int]:
-    """For each instruction the end of its run of fitting ones, where one of these gathers the others; else itself."""
+    """For each instruction the end of its run of fitting ones, where these join; else itself."""
     ends = list(range(len(instructions)))
     for fitting, run in groupby(
         range(len(instructions)), lambda n: instructions[n].kind == "view" or fits(instructions[n])
     ):
         numbers = list(run)
-        if fitting and any(gathers(instructions[n]) for n in numbers):
-            ends[numbers[0] : numbers[-1] + 1] = [numbers[-1]] * len(numbers)
+        if fitting and joins(instructions[numbers[0] : numbers[-1] + 1]):
+            ends = ends[: numbers[0]] + [numbers[-1]] * len(numbers) + ends[numbers[-1] + 1 :]
     return ends
 
 
 def _holds(earlier: Instruction, own: set[int], written: int) -> bool:
     """Whether a call that touches these storages, and writes one of them, has to stay behind an earlier one."""
     fixed = earlier.kind == "host" or earlier.row.by_all
-    made = earlier.out is not None and earlier.out.storage in own
+    told = variables(earlier.options)  # some of these it may write to
+    made = any(v.storage in own for v in (*told, *([earlier.out] if earlier.out else [])))
     return fixed or made or any(v.storage == written for v in earlier.reads())
 
 

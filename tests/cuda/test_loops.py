@@ -225,6 +225,48 @@ def test_all_of_single_elements_and_numbers_before():
     close([(x.own, wanted), (half.own, np.sqrt((wanted**2).sum())), (twice.own, scale.own * 2)])
 
 
+def normalised(shape=(5, 3, 16), dtype="float32"):
+    """Maps normalised by their channels, whose running means are kept, and a sum of all."""
+    x = given(*shape, dtype=dtype)
+    scale, sums, running = (OnDevice(np.arange(1, 1 + shape[-1]).astype(dtype) / n) for n in (3, 5, 7))
+    mean, share, out, kept = (empty(shape[-1], dtype=dtype) for _ in range(4))
+    wide, total = empty(*shape, dtype=dtype), empty(dtype=dtype)
+    calls = [
+        ("divide", (sums, 15), mean),
+        ("multiply", (running, 0.9), running),
+        ("subtract", (x, mean), wide),
+        ("multiply", (mean, 0.1), share),
+        ("add", (running, share), running),
+        ("square", (scale,), out),
+        ("multiply", (wide, out), wide),
+        (reduction("add", ONE), (wide,), total),
+        ("copy", (mean,), kept),
+    ]
+    expected = [(running.own, running.own * 0.9 + sums.own / 15 * 0.1), (kept.own, sums.own / 15),
+                (wide.own, (x.own - sums.own / 15) * scale.own**2)]  # fmt: skip
+    expected.append((total.own, expected[-1][1].sum()))
+    return calls, expected, [running, kept, wide, total]
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((5, 3, 16), "float32"), ((70, 32), "float64"), ((2, 256), "float32")])
+def test_columns_in_the_loop_over_elements(shape, dtype):
+    calls, expected, kept = normalised(shape, dtype)
+    text, made = launch(taken(calls), kept)
+    assert f"threadIdx.x % {shape[-1]}" in text
+    Library(build(text)).run(made)
+    close(expected, dtype)
+
+
+def test_columns_that_others_would_read_after_they_are_written_are_not_taken():
+    x, running, mean, wide = given(6, 8), given(8), empty(8), empty(6, 8)
+    loop = taken([("multiply", (running, 0.9), running)])
+    assert not loop.take("subtract", (x, running), wide)  # of which the old is what other blocks would read
+    loop = taken([("multiply", (running, 0.9), mean), ("subtract", (x, mean), wide)])
+    assert not loop.take("add", (running, 1.0), running)
+    assert not loop.take(reduction("add"), (wide,), empty(6))
+    assert not taken([("copy", (given(10),), empty(10))]).take("copy", (given(3, 10),), empty(3, 10))
+
+
 def test_a_loss_in_a_loop_has_the_bits_of_its_own_launch():
     logits, labels, alone = given(203, 10), OnDevice(np.arange(203) % 10), np.zeros((), "f4")
     logits.own = np.ascontiguousarray(logits.own)
@@ -257,6 +299,7 @@ WRONG = {
     "n < gridDim.x;": "n < gridDim.x - 1;",
     "by = 16": "by = 8",
 }
+WRONG_COLUMNS = {"threadIdx.x % 16": "threadIdx.x % 8", "threadIdx.x < 16": "threadIdx.x < 15"}
 
 
 @pytest.mark.parametrize("old", [*[pytest.param(old, marks=pytest.mark.deep) for old in WRONG][1:], next(iter(WRONG))])
@@ -269,9 +312,20 @@ def test_what_is_wrong_in_a_reduction_shows(old):
         close(expected)
 
 
-def reported(sanitize, leave_out=0):
+@pytest.mark.parametrize("old", WRONG_COLUMNS)
+@pytest.mark.deep
+def test_what_is_wrong_in_a_column_shows(old):
+    calls, expected, kept = normalised()
+    text, made = launch(taken(calls), kept)
+    assert old in text
+    Library(build(text.replace(old, WRONG_COLUMNS[old]))).run(made)
+    with pytest.raises(AssertionError):
+        close(expected)
+
+
+def reported(sanitize, leave_out=0, calls_of=lambda: metrics(9, 5)):
     """What a sanitizer says. leave_out: which barrier or fence is, counted from the end."""
-    calls, expected = metrics(9, 5)
+    calls, expected, *_ = calls_of()
     text, made = launch(taken(calls), blocks=2)
     text, orderings = number_orderings(text)
     left = len(orderings) + leave_out if leave_out else None
@@ -283,8 +337,9 @@ def reported(sanitize, leave_out=0):
 
 @pytest.mark.deep
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
-def test_no_step_outside_and_no_race(sanitize):
-    assert reported(sanitize) == ""
+@pytest.mark.parametrize("calls_of", [lambda: metrics(9, 5), normalised])
+def test_no_step_outside_and_no_race(sanitize, calls_of):
+    assert reported(sanitize, calls_of=calls_of) == ""
 
 
 @pytest.mark.deep
@@ -295,8 +350,9 @@ def test_a_barrier_or_fence_left_out_is_a_race(leave_out):
 
 @pytest.mark.deep
 @needs_nvcc
+@pytest.mark.parametrize("calls_of", [lambda dtype: metrics(128, 10, dtype), lambda dtype: normalised(dtype=dtype)])
 @pytest.mark.parametrize(("architecture", "dtype"), [("sm_80", "float32"), ("sm_90", "float64")])
-def test_reductions_compile_and_spill_nothing(architecture, dtype, tmp_path):
-    (tmp_path / "loop.cu").write_text(launch(taken(metrics(128, 10, dtype)[0]))[0])
+def test_reductions_and_columns_compile_and_spill_nothing(architecture, dtype, calls_of, tmp_path):
+    (tmp_path / "loop.cu").write_text(launch(taken(calls_of(dtype)[0]))[0])
     made = compiled(tmp_path / "loop.cu", tmp_path, architecture, [])
     assert isinstance(made, bytes), made
