@@ -377,3 +377,25 @@ def test_no_gradient_passes_through_integers_and_comparisons():
         assert not y.requires_grad
     (x * (x > 0)).sum().backward()
     assert x.grad.tolist() == [1, 0]
+
+
+@pytest.mark.cpu_only("arrays of NumPy")
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (4, 1), (1, 1), (), (2, 4, 3), (2, 1, 3), (1, 4, 1)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_was_repeated_is_summed_as_in_a_recorded_step(shape, dtype):
+    """By few calls: a product with ones has the operand's shape, where that has an axis of length 1, too."""
+    whole = (2, 4, 3) if len(shape) == 3 else (4, 3)
+    x, g = leaf(*shape, dtype=dtype), cg.tensor(np.random.default_rng(3).standard_normal((3, *whole)).astype(dtype))
+
+    def step(g):
+        x.grad = None
+        (x * g[0] + x * g[1:]).backward(g[1:])
+        return x.grad
+
+    recorded, right = cg.capture(step), step(g).numpy()
+    bound = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-13}[dtype]
+    wide = leaf(*shape)
+    (wide * g[0].astype("float64") + wide * g[1:].astype("float64")).backward(g[1:].astype("float64"))
+    np.testing.assert_allclose(right, wide.grad.numpy(), rtol=bound, atol=bound)
+    for _ in range(4):
+        assert recorded(g).numpy().tobytes() == right.tobytes()
