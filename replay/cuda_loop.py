@@ -17,7 +17,7 @@ import numpy
 from ..engine import backend
 from ..engine.cuda.launch import CudaKernel, gpu_of
 from ..engine.cuda.sources import TYPES
-from .calls import CALLS, UNKNOWN
+from .cuda_expression import cast_to, expression, fits, number_text, place_of, steps_of, total_type
 from .cuda_text import COLUMN, ELEMENT, ONE, PLACES, ROW, THREADS, WARPS, Line, Load, Reduction, Store, Text
 from .fuse import Loop
 from .listing import Instruction, Variable
@@ -27,9 +27,6 @@ MOST_BLOCKS, MOST_THAT_MEET, BLOCKS_OF_ROWS = 4096, 1024, 4
 """Blocks of a loop over elements, of one that adds up what they have, and of one over rows on a multiprocessor."""
 WIDE, MANY_ROWS = 16, 4096
 """Elements from which on a row is worth a warp's work; rows up to which a shorter one is, too."""
-PRODUCTS = {"multiply": "times<{T}>({}, {})", "square": "times<{T}>({0}, {0})"}
-BITS = ("bfloat16_bits", "float16_bits")
-"""Calls that give a factor of 16 bits."""
 
 
 def reduction_of(instruction: Instruction) -> Reduction | None:
@@ -75,7 +72,7 @@ class CudaLoop(Loop):
         if isinstance(function, Reduction):
             return self._take_reduction(function, arguments[0], out)
         scope = self._scope(out.shape)
-        text = None if scope is None else self._expression(function, arguments, out)
+        text = None if scope is None else expression(function, arguments, out)
         if scope is None or text is None or self._clashes(out, scope):
             return False
         return self._add(scope, arguments, out.shape, out, text, TYPES[out.dtype.name])
@@ -113,19 +110,13 @@ class CudaLoop(Loop):
     def _take_reduction(self, reduction: Reduction, x: Any, out: Any) -> bool:
         of = self._scope(x.shape, reduction.scope == ROW)
         whole = out.shape == () if reduction.scope == ONE else out.shape in (x.shape[:-1], (*x.shape[:-1], 1))
-        if (
-            of in (None, ONE, COLUMN)
-            or not whole
-            or not x.size
-            or not _fits(out)
-            or self._clashes(out, reduction.scope)
-        ):
+        if of in (None, ONE, COLUMN) or not whole or not x.size or not fits(out) or self._clashes(out, reduction.scope):
             return False
         if (reduction.scope == ROW and of != ELEMENT) or (self.exact and not reduction.in_any_order(x.dtype)):
             return False
-        kind = _total_type(reduction, x.dtype, out.dtype)
+        kind = total_type(reduction, x.dtype, out.dtype)
         count = number_text(x.size if reduction.scope == ONE else x.shape[-1])
-        end = f"({TYPES[out.dtype.name]})({_cast(out.dtype)} / {count})" if reduction.mean else _cast(out.dtype)
+        end = f"({TYPES[out.dtype.name]})({cast_to(out.dtype)} / {count})" if reduction.mean else cast_to(out.dtype)
         if kind is None or not self._add(reduction.scope, (x,), x.shape, out, end, kind, str(of), reduction):
             return False
         self.by_rows |= reduction.scope == ROW
@@ -137,7 +128,7 @@ class CudaLoop(Loop):
         assert form is not None
         rows = arguments[form.rows]
         scope = ONE if form.mean else ELEMENT
-        fitting = all(hasattr(x, "strides") and _fits(x) for x in (*arguments, out)) and rows.ndim > 1 and rows.size
+        fitting = all(hasattr(x, "strides") and fits(x) for x in (*arguments, out)) and rows.ndim > 1 and rows.size
         if not fitting or self._scope(rows.shape, True) != ELEMENT or self.real not in ("", rows.dtype.name):
             return False
         own = [Load("", x, "whole", ELEMENT, "") for x in arguments]
@@ -221,11 +212,11 @@ class CudaLoop(Loop):
             return None
         if x.shape == shape and x.flags.c_contiguous:
             return Load("", x, "full", scope, "0" if scope == ONE else "i")
-        steps = _steps(x, shape)
+        steps = steps_of(x, shape)
         if steps is None:
             return None
         kind = " ".join(map(str, steps)) if any(steps) else "one"
-        return Load("", x, kind, scope, _place(kind, shape))
+        return Load("", x, kind, scope, place_of(kind, shape))
 
     def _loaded(self, load: Load) -> str:
         """The name of what is read."""
@@ -244,28 +235,6 @@ class CudaLoop(Loop):
         others += [(x.array, False) for x in self.shared.values()]
         others += [(s.array, s.scope == scope and s.value is not None) for s in self.written.values()]
         return any(backend.overlap(out, x) and not (aligned and _same(out, x)) for x, aligned in others)
-
-    def _expression(self, name: str, arguments: Sequence[Any], out: Any) -> str | None:
-        if not _fits(out) or not all(x.__class__ in (bool, int, float) or hasattr(x, "dtype") for x in arguments):
-            return None
-        weak = [x if x.__class__ in (bool, int, float) else x.dtype for x in arguments]
-        dtypes = {x for x in weak if isinstance(x, numpy.dtype)}
-        row, cast = CALLS.get(name, UNKNOWN), _cast(out.dtype)
-        if name == "where" and len(arguments) == 3 and getattr(arguments[0], "dtype", out.dtype).kind == "b":
-            return f"{{}} ? {cast} : {cast}"
-        if name in BITS:
-            return f"{name}({{}})" if weak == [numpy.dtype("float32")] else None
-        if name == "copy":
-            return "{} != 0" if out.dtype == bool else cast
-        if not row.c or not dtypes or (row.floats and out.dtype.kind != "f"):
-            return None
-        if row.computes_in == "result":
-            return None if out.dtype == bool else _with_casts(PRODUCTS.get(name, row.c), len(arguments), out.dtype)
-        if out.dtype != bool:
-            return None
-        if row.computes_in == "operands":
-            return _with_casts(row.c, len(arguments), numpy.result_type(*weak))
-        return row.c if dtypes == {numpy.dtype(bool)} else None
 
     def finish(self, needed: Callable[[int], bool]) -> tuple[Callable[..., None], list[Any]]:
         """The launch, and the arrays to call it with. needed: whether what lies at an address is read later."""
@@ -318,65 +287,5 @@ def _are_columns(shape: Any, whole: Any) -> bool:
     return few and len(shape) <= len(whole)
 
 
-def _fits(x: Any) -> bool:
-    return bool(x.flags.c_contiguous and x.dtype.name in TYPES)
-
-
 def _same(a: Any, b: Any) -> bool:
     return backend.address_of(a) == backend.address_of(b) and (a.itemsize, a.size) == (b.itemsize, b.size)
-
-
-def _total_type(reduction: Reduction, given: Any, out: Any) -> str | None:
-    """In which type of CUDA C a reduction adds up, or compares; None where it has no form."""
-    if given.name not in TYPES or (reduction.name in PLACES and out != "int64"):
-        return None
-    if reduction.name in PLACES:
-        return TYPES[given.name]
-    if reduction.name.startswith("logical"):
-        return "int" if given.kind == out.kind == "b" else None
-    if reduction.name == "add":
-        return TYPES[out.name] if given.kind == "f" and given == out else "long long" if given.kind in "biu" else None
-    return TYPES[given.name] if given.kind == "f" and given == out else None
-
-
-def _steps(x: Any, shape: tuple[int, ...]) -> list[int] | None:
-    """The elements of x from one place to the next along each axis of `shape`; None where it does not broadcast."""
-    extra = len(shape) - x.ndim
-    if extra < 0 or any(n not in (1, m) for n, m in zip(x.shape, shape[extra:], strict=True)):
-        return None
-    if any(stride % x.itemsize for stride in x.strides):
-        return None
-    own = [0 if n == 1 else stride // x.itemsize for n, stride in zip(x.shape, x.strides, strict=True)]
-    return [0] * extra + own
-
-
-def _place(kind: str, shape: tuple[int, ...]) -> str:
-    """The index of an operand's element, from the number i of the result's."""
-    if kind == "one":
-        return "0"
-    terms, inner = [], 1
-    for axis in reversed(range(len(shape))):
-        step = int(kind.split()[axis])
-        if step:
-            place = "i" if inner == 1 else f"i / {inner}"
-            terms.append(f"({place}{f' % {shape[axis]}' if axis else ''}) * {step}")
-        inner *= shape[axis]
-    return " + ".join(terms)
-
-
-def _cast(dtype: Any) -> str:
-    return f"({TYPES[dtype.name]})({{}})"
-
-
-def _with_casts(template: str, count: int, dtype: Any) -> str:
-    suffix = "" if dtype == "float64" else "f"
-    return template.format(*[f"({TYPES[dtype.name]})({{{n}}})" for n in range(count)], f=suffix, T=TYPES[dtype.name])
-
-
-def number_text(x: Any) -> str:
-    """A plain number in CUDA C."""
-    if x.__class__ is not float:
-        return str(int(x)) + ("LL" if abs(x) > 1 << 30 else "")
-    if x != x:
-        return "NOT_A_NUMBER"
-    return repr(x) if abs(x) != float("inf") else f"({'-' if x < 0 else ''}INFINITE)"

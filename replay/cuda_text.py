@@ -10,7 +10,7 @@ No value is added atomically, so a launch repeats to the last bit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -43,7 +43,7 @@ template <bool greatest, typename T> __device__ __forceinline__ bool comes_first
     return (greatest ? x > y : x < y) || (x == y && i < j);
 }
 """
-IN_C = {"-inf": "-INFINITE", "inf": "INFINITE", "True": "1"}
+IN_C = {"-inf": "-INFINITE", "inf": "INFINITE", "True": "true", "False": "false"}
 """What reductions begin with, in CUDA C."""
 
 
@@ -153,7 +153,7 @@ class Text:
         parameters += [f"{TYPES[store.array.dtype.name]}* {store.name}" for store in self.stores]
         if self.totals is not None:
             parameters += ["unsigned char* room", "unsigned* arrived"]
-        body = "\n".join(_indented(self._body()))
+        body = "\n".join(indented(self._body()))
         before = [f"#define REAL {TYPES[self.real]}\n"] if self.real else []
         forms = [line.kernel.by_row for line in self.lines if line.kernel]
         before += sorted({form.source.read_text("utf-8") for form in forms if form})
@@ -173,7 +173,7 @@ class Text:
         if self.by_rows:
             yield f"for (long long r = (long long)blockIdx.x * {WARPS} + warp; r < {prod(self.shape[:-1])}LL;"
             yield f"     r += (long long)gridDim.x * {WARPS}) {{"
-            yield from _indented(self._row())
+            yield from indented(self._row())
             yield "}"
         elif self.shape:
             columns = [line for line in self.lines if line.scope == COLUMN != self._over]
@@ -186,7 +186,7 @@ class Text:
             yield f"     i < {prod(self.shape)}LL; i += step) {{"
             scope = self._over
             lines = [line for line in self.lines if line.scope == scope]
-            yield from _indented(
+            yield from indented(
                 [*self._computed(lines, scope, self._sums), *self._added(scope), *self._stored(scope, "i")]
             )
             yield "}"
@@ -194,14 +194,14 @@ class Text:
             single = [*self._computed(alone, COLUMN, index="threadIdx.x"), *self._stored(COLUMN, "threadIdx.x")]
             if columns and single:
                 yield f"if (blockIdx.x == 0 && threadIdx.x < {self.shape[-1]}) {{"
-                yield from [*_indented(single), "}"]
+                yield from [*indented(single), "}"]
         last = [x for x in self.lines if x.scope == ONE and not x.reduction and x not in self._early]
         if self.totals is not None:
             yield from self._met()
         singles = [*self._finished(), *self._computed(last, ONE), *self._stored(ONE, "0")]
         if singles:
             yield f"if ({'lane == 0' if self.totals is not None else 'blockIdx.x == 0 && threadIdx.x == 0'}) {{"
-            yield from _indented(singles)
+            yield from indented(singles)
             yield "}"
 
     def _computed(
@@ -247,7 +247,7 @@ class Text:
         yield from self._added(ROW)
         if single := [*self._stored(ROW, "r")]:
             yield "__syncwarp();  // all lanes have read what lies there"
-            yield from ["if (lane == 0) {", *_indented(single), "}"]
+            yield from ["if (lane == 0) {", *indented(single), "}"]
 
     def _pass(self, wanted: set[str], body: Sequence[str]) -> Iterator[str]:
         """Once through the elements of the row: what is wanted of each, and what is done with it."""
@@ -258,7 +258,7 @@ class Text:
         yield f"for (int k = lane; k < {width}; k += 32) {{"
         if any(re.search(r"\bi\b", line) for line in lines):
             yield f"    const long long i = r * {width} + k;"
-        yield from [*_indented(lines), "}"]
+        yield from [*indented(lines), "}"]
 
     def _over_row(self, line: Line) -> Iterator[str]:
         """A reduction over the row, in all lanes."""
@@ -309,7 +309,7 @@ class Text:
             yield f"    {line.name}_t = {_start(line)};"
             yield "    for (unsigned n = lane; n < gridDim.x; n += 32)"
             yield f"        {line.name}_t = {_combined(line, f'{line.name}_p[n]')};"
-            yield from _indented(_over_lanes(line))
+            yield from indented(_over_lanes(line))
         yield "}"
 
     def _finished(self) -> Iterator[str]:
@@ -322,7 +322,7 @@ def _start(line: Line) -> str:
     """What a total begins with."""
     assert line.reduction is not None
     begins = STARTS[line.reduction.name]
-    return f"({line.kind})({IN_C.get(begins, begins if begins != 'False' else '0')})"
+    return f"({line.kind})({IN_C.get(begins, begins)})"
 
 
 def _combined(line: Line, other: str) -> str:
@@ -332,12 +332,18 @@ def _combined(line: Line, other: str) -> str:
 
 
 def _over_lanes(line: Line) -> Iterator[str]:
-    """What each lane of a warp has, put together in all of them."""
+    assert line.reduction is not None
+    return over_lanes(CALLS[line.reduction.name].c, line.kind, f"{line.name}_t")
+
+
+def over_lanes(combined: str, kind: str, total: str) -> Iterator[str]:
+    """What each lane of a warp has, put together in all of them. combined: a total with another, as text."""
     yield "#pragma unroll\nfor (int by = 16; by; by /= 2) {"
-    yield f"    const {line.kind} other = __shfl_xor_sync(0xffffffffu, {line.name}_t, by);"
-    yield f"    {line.name}_t = {_combined(line, 'other')};\n}}"
+    yield f"    const {kind} other = __shfl_xor_sync(0xffffffffu, {total}, by);"
+    yield f"    {total} = {combined.format(total, 'other')};\n}}"
 
 
-def _indented(lines: Sequence[str] | Iterator[str]) -> list[str]:
+def indented(lines: Iterable[str], by: int = 1) -> list[str]:
+    """The lines, so many levels deeper."""
     texts = [part for line in lines for part in line.split("\n")]
-    return [text if text.startswith("#") or not text else f"    {text}" for text in texts]
+    return [text if text.startswith("#") or not text else "    " * by + text for text in texts]

@@ -8,18 +8,15 @@ captured leaves the program to be replayed call by call, and `explain()` says so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
 from typing import Any
 
 from ..engine import backend
 from ..engine.cuda.graph import Feed, OwnStream, Parcel
-from ..engine.cuda.launch import CudaKernel, Together, Work
 from . import passes
-from .calls import BESIDE
 from .cuda_loop import CudaLoop, reduction_of
 from .fuse import Loop
-from .listing import Instruction, Variable, root, variables
+from .joined import beginning, beside, gathers, is_by_row, may_be_in_a_loop, may_join, together
+from .listing import Instruction, Variable, root
 from .lowering import Step
 from .one_launch.steps import OneLaunch
 from .parts import Unfit
@@ -64,18 +61,18 @@ class GpuProgram(Program):
                 if any(i.kind == "write" and i.out is not None and root(i.out) is v for i in trace.instructions)
             ]
             self._stream = OwnStream()
-            self._single = self._together(self._beside(self._single))
+            self._single = together(beside(self._single, self._array, exact), self._array)
             self.fuse()
 
     def _rearranged(self, instructions: list[Instruction], kept: set[int]) -> list[Instruction]:
         return passes.hoist(
-            keep_places(super()._rearranged(instructions, kept), kept, self._xp), _may_be_in_a_loop, _gathers
+            keep_places(super()._rearranged(instructions, kept), kept, self._xp), may_be_in_a_loop, gathers
         )
 
     # Where everything lies
 
     def _held(self, instructions: Sequence[Instruction]) -> Sequence[int]:
-        return passes.ends_of_runs(instructions, _may_be_in_a_loop, _may_join)
+        return passes.ends_of_runs(instructions, may_be_in_a_loop, may_join)
 
     def _taken_in(self, instructions: Sequence[Instruction]) -> set[int]:
         """The inputs, and what the host computes for each replay, have their places in the parcel: nothing varies."""
@@ -100,48 +97,6 @@ class GpuProgram(Program):
             return Step(instruction, (), None, False)
         return super()._step(instruction, places, placed)
 
-    def _beside(self, steps: Sequence[Step]) -> list[Step]:
-        """The steps without the launches that the one just before them does as well: a bias's gradient."""
-        left: list[Step] = []
-        before = -1
-        for step in steps:
-            left.append(step)
-            if not step.calls:
-                continue
-            earlier, own = left[before] if before >= 0 else step, step.instruction
-            option, places, same = BESIDE.get(own.name, {}).get(earlier.instruction.name, ("", (), bool))
-            (function, arguments, options), *more = earlier.calls
-            given = option and tuple(own.arguments) == tuple([arguments[i] for i in places])
-            if given and not more and isinstance(function, CudaKernel) and (not self._exact or same(*own.arguments)):
-                target, *taken = map(self._array, (own.out, *earlier.instruction.reads(), earlier.instruction.out))
-                known = not any(x is None for x in (target, *taken))  # each is in its place, the same each time
-                if known and not any(backend.overlap(target, x) for x in taken):
-                    left[before] = replace(earlier, calls=((function, arguments, {**options, option: own.out}),))
-                    left[-1] = replace(step, calls=())
-                    continue
-            before = len(left) - 1
-        return left
-
-    def _together(self, steps: list[Step]) -> list[Step]:
-        """The steps with neighbouring products that do not follow from one another as one launch."""
-        first = -1
-        for n, step in enumerate(steps):
-            if not step.calls:
-                continue
-            calls = [*(steps[first].calls if first >= 0 else ()), *step.calls]
-            if len(calls) == 2 and all(isinstance(f, CudaKernel) and f.joins for f, _, _ in calls):
-                reads, writes = zip(*[[variables(x) for x in (a, o)] for _, a, o in calls], strict=True)
-                arrays = [[self._array(v) for v in x] for x in (*writes, *reads)]
-                (one, other, read, also_read) = arrays
-                pairs = [*product(one, (*other, *also_read)), *product(other, read)]
-                if not any(x is None or y is None or backend.overlap(x, y) for x, y in pairs):
-                    given = tuple((arguments, options) for _, arguments, options in calls)
-                    steps[first] = replace(steps[first], calls=((Together(calls[0][0], calls[1][0]), given, {}),))
-                    steps[n], first = replace(step, calls=()), -1
-                    continue
-            first = n
-        return steps
-
     def _is_fresh(self, v: Variable) -> bool:
         return True  # copied after the launch
 
@@ -159,7 +114,7 @@ class GpuProgram(Program):
             return None
         name: Any = instruction.name
         arguments, copied, kernel = tuple(instruction.arguments), instruction.copied(), step.calls[0][0]
-        if _is_by_row(kernel) and not instruction.options:
+        if is_by_row(kernel) and not instruction.options:
             name = kernel
         elif instruction.kind == "make" and (reduction := reduction_of(instruction)):
             name, arguments = reduction, tuple(instruction.reads())
@@ -252,7 +207,7 @@ class GpuProgram(Program):
             return 0
         with backend.working(self.device, "replays"):
             if self._feed is None:
-                also, rest = self._beginning()
+                also, rest = beginning(self.steps, self._array)
                 self._feed, self._rest = Feed(self._parcel, also), compiled(*self._text(False, rest))
                 self._stream.run(self._feed)  # compiled, before it is captured
             count = len(columns[0])
@@ -289,44 +244,6 @@ class GpuProgram(Program):
         assert self._feed is not None
         self._feed()
         self._rest()
-
-    def _beginning(self) -> tuple[list[Work], list[Step]]:
-        """What the steps begin with that may go on beside the feed, and the steps without it."""
-        works: list[Work] = []
-        rest, written = list(self.steps), list[Any]()
-        for n, step in enumerate(self.steps):
-            if not step.calls:
-                continue
-            (function, arguments, options), *more = step.calls
-            if more or not isinstance(function, CudaKernel) or function.work is None or options.keys() != {"out"}:
-                break
-            *given, out = map(self._array, (*arguments, options["out"]))
-            if not out.size or any(x is None or backend.overlap(x, y) for x in (*given, out) for y in written):
-                break
-            works.append(function.work(*given, out))
-            written.append(out)
-            rest[n] = replace(step, calls=())
-        return works, rest
-
-
-def _may_be_in_a_loop(instruction: Instruction) -> bool:
-    return bool(instruction.row.c) or instruction.copied() is not None or _gathers(instruction)
-
-
-def _may_join(run: Sequence[Instruction]) -> bool:
-    """Whether calls over different shapes may be one launch."""
-    shapes = {i.out.shape for i in run if i.kind != "view" and i.out is not None}
-    return len(shapes) > 1 or any(map(_gathers, run))
-
-
-def _gathers(instruction: Instruction) -> bool:
-    """Whether its launch may do what is computed beside it as well."""
-    return bool(reduction_of(instruction)) or _is_by_row(instruction.function)
-
-
-def _is_by_row(function: Any) -> bool:
-    """Whether it is a kernel that has a form for a row."""
-    return isinstance(function, CudaKernel) and function.by_row is not None
 
 
 def _drawing(instruction: Instruction) -> Callable[[], Sequence[Any]]:

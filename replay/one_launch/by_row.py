@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy
 
 from ...engine.cuda.sources import TYPES
+from ..cuda_text import indented, over_lanes
 from ..listing import Variable
 from ..parts import Operation
 from .division import WARP, power_below
-from .elements import Elements, combined, indented, left_type, start
+from .elements import Elements, combined, left_type, start
 from .phases import is_by_row
 
 
@@ -96,12 +97,5 @@ def _reduced(e: Elements, o: Operation) -> Iterator[str]:
     yield f"    {kind} total = {start(o)};"
     element = combined(o, "total", f"({kind})s{x.number}[c]")
     yield f"    for (int c = t; c < {e.width(x)}; c += {WARP}) total = {element};"
-    yield from indented(over_lanes(o, kind, "total"))
+    yield from indented(over_lanes(o.c, kind, "total"))
     yield f"    if (t == 0) s{out.number}[0] = ({TYPES[out.dtype.name]})(total{e.divided(o)});\n}}"
-
-
-def over_lanes(o: Operation, kind: str, total: str) -> Iterator[str]:
-    """What each lane of a warp has, put together in all of them."""
-    yield f"#pragma unroll\nfor (int by = {WARP // 2}; by; by /= 2) {{"
-    yield f"    const {kind} other = __shfl_xor_sync(0xffffffffu, {total}, by);"
-    yield f"    {total} = {combined(o, total, 'other')};\n}}"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy
 
 from ...engine.cuda.sources import TYPES
+from ..cuda_text import indented, over_lanes
 from ..listing import Variable
 from ..parts import Operation, Place, Segment, size
-from .by_row import over_lanes
 from .division import WARP, power_below
-from .elements import Elements, combined, indented, start
+from .elements import Elements, combined, start
 
 
 def weights_text(e: Elements) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _numbers(e: Elements) -> Iterator[str]:
         yield f"    {kind} {total} = {start(o)};\n#pragma unroll 4"
         element = combined(o, total, f"({kind})look(g{x.number} + i)")
         yield f"    for (int i = t; i < {e.shape.rows * e.width(x)}; i += {WARP}) {total} = {element};"
-        yield from indented(over_lanes(o, kind, total))
+        yield from indented(over_lanes(o.c, kind, total))
         result = TYPES[out.dtype.name]
         yield f"    const {result} {known[out]} = ({result})({total}{e.divided(o)});"
 

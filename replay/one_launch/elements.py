@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy
 
 from ...engine.cuda.sources import TYPES
-from ..cuda_loop import number_text
+from ..cuda_expression import number_text
+from ..cuda_text import IN_C
 from ..listing import Variable
 from ..parts import ROWS, Operation, Place, Segment, Unfit, size
 from .division import Shape
 from .phases import Step, is_by_row
-
-STARTS = {"-inf": "-INFINITE", "inf": "INFINITE", "True": "true", "False": "false"}
 
 
 class Elements:
@@ -147,7 +145,7 @@ class Elements:
 
 def start(o: Operation) -> str:
     """What a reduction begins with."""
-    return STARTS.get(o.start, o.start)
+    return IN_C.get(o.start, o.start)
 
 
 def combined(o: Operation, total: str, other: str) -> str:
@@ -158,9 +156,3 @@ def combined(o: Operation, total: str, other: str) -> str:
 def left_type(v: Variable) -> str:
     """How rows of a variable lie for other blocks; of bool there is no load past the caches."""
     return "unsigned char" if v.dtype == bool else TYPES[v.dtype.name]
-
-
-def indented(lines: Sequence[str] | Any, by: int = 1) -> list[str]:
-    """The lines, so many levels deeper."""
-    texts = [part for line in lines for part in line.split("\n")]
-    return [text if text.startswith("#") or not text else "    " * by + text for text in texts]

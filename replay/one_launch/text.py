@@ -17,10 +17,11 @@ from functools import cached_property
 from pathlib import Path
 
 from ...engine.cuda.sources import TYPES
+from ..cuda_text import indented
 from .by_row import rows_text
 from .by_weight import over_own, weights_text
 from .division import Shape
-from .elements import Elements, indented, left_type
+from .elements import Elements, left_type
 from .phases import Step
 
 BEGIN = Path(__file__).with_name("steps.cu")
