@@ -46,8 +46,8 @@ GRACE = 10.0
 TAIL = 14
 """Lines of a log in the summary."""
 SECTIONS = {
-    "mnist": 115.0, "first": 20.0, "epoch": 8.0, "launch": 10.0, "products": 20.0, "crossover": 45.0, "cnn": 22.0,
-    "energy": 8.0,
+    "mnist": 107.0, "first": 20.0, "epoch": 8.0, "launch": 10.0, "products": 20.0, "crossover": 45.0, "cnn": 20.0,
+    "peers": 27.0, "energy": 8.0,
 }  # fmt: skip
 """The sections of `chalkgrad bench --device gpu`, and their seconds."""
 QUICK_TESTS = "tests/nn/test_gpu_training.py"
@@ -82,7 +82,7 @@ def steps_for(quick: bool, standin: bool) -> list[Step]:
     click, pytest = ("click", "rich"), ("pytest", "hypothesis", "mpmath")
     return [
         Step("doctor", (*command, "doctor"), 10, click),
-        Step("pytest", _pytest(quick, standin, QUICK_TESTS if quick else "tests"), 95, pytest, at_root=True),
+        Step("pytest", _pytest(quick, standin, QUICK_TESTS if quick else "tests"), 85, pytest, at_root=True),
         Step("prove", ("-m", f"{here}.proofs", "--json", "proofs.json", "--seconds", SECONDS, *small), 60,
              (*click, "hypothesis", "mpmath")),
         Step("replays", ("-m", f"{here}.replays", "--json", "replays.json", *small), 20),

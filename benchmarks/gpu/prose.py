@@ -69,7 +69,8 @@ def part(name: str, section: Section, results: Results) -> list[str]:
         return _crossover(section, *peaks(results))
     if name == "products":
         return _products(section, *peaks(results))
-    return {"mnist": _mnist, "epoch": _epoch, "launch": _launch, "energy": _energy, "first": _first}[name](section)
+    works = {"mnist": _mnist, "peers": _peers, "epoch": _epoch, "launch": _launch, "energy": _energy, "first": _first}
+    return works[name](section)
 
 
 def _held(found: Mapping[str, Any]) -> list[str]:
@@ -132,6 +133,24 @@ def _mnist(section: Section) -> list[str]:
         unfinished(section),
         steadiness(section),
         "\n".join(settings),
+    ]
+
+
+def _peers(section: Section) -> list[str]:
+    rows, records = [], section["workloads"]
+    for batch, record in records.items():
+        own = next((name for name in by_time(record) if name in OURS), None)
+        for name in by_time(record):
+            time, share = time_of(record, name), ratio(record, name, own) if own else None
+            label = f"**{name}**" if name in OURS else name
+            shown = seconds_text(time.median), quartiles(time, seconds_text), share_text(share)
+            rows.append([f"{int(batch):,}", label, *shown])
+    return [
+        "### A small CNN beside PyTorch",
+        "Two layers of 16 and 32 convolutions, 3×3, pooled, on 28×28, float32 without TF32; samples on the device. "
+        "Same weights and same order for all.",
+        table(["batch", "", "a step", "quartiles", "as a multiple of ours"], rows) if rows else "",
+        *map(unfinished, records.values()),
     ]
 
 

@@ -16,7 +16,7 @@ from ..speed.contestants import Contestant
 from ..speed.problems import make_problem
 from ..speed.results import FAILED, GPU, OK, head
 from ..speed.runner import Plan, Tell, run_workload
-from ..speed.workloads import GPU_WORKLOAD
+from ..speed.workloads import GPU_CNNS, GPU_WORKLOAD
 from .crossover import SWEEPS, measure_crossover
 from .energy import measure_energy
 from .first import measure_first
@@ -32,6 +32,7 @@ SECTIONS: Mapping[str, str] = {
     "products": "a step of a network 4,096 wide, batch 8,192, against its bare matrix products",
     "crossover": "width × batch of a step, CPU against GPU",
     "cnn": "the same of a small CNN",
+    "peers": "a step of a small CNN, batch 128 and 1,024, beside PyTorch's CUDA graphs",
     "energy": "the energy of a step, where NVML tells it",
 }
 """What is measured, by name."""
@@ -56,6 +57,16 @@ def measure_contestants(device: str, contestants: Sequence[Contestant], plan: Pl
     seconds, by = bare_seconds(device, task.sizes, task.batch, 1 if plan.quick else 5, 2 if plan.quick else 100)  # type: ignore[attr-defined]
     record["bound"] = {"seconds": seconds * task.count, "what": f"its products by {by}", "for_all": False}
     return record
+
+
+PEERS = ("captured", "pytorch graphs")
+
+
+def measure_peers(contestants: Sequence[Contestant], plan: Plan, tell: Tell) -> dict[str, Any]:
+    """The records of the small CNN's steps, by batch; losses are held against ours, since NumPy on a CPU takes long."""
+    chosen = [contestant for contestant in contestants if contestant.name in PEERS]
+    records = {str(w.task(plan.quick).batch): run_workload(w, chosen, plan, tell) for w in GPU_CNNS}  # type: ignore[attr-defined]
+    return {"workloads": records}
 
 
 def measure_epoch(device: str, quick: bool) -> dict[str, Any]:
@@ -163,6 +174,7 @@ def measure_gpu(
         "products": lambda: measure_products(device, plan.quick),
         "crossover": lambda: measure_crossover(device, plan.quick, tell, SWEEPS["crossover"], until()),
         "cnn": lambda: measure_crossover(device, plan.quick, tell, SWEEPS["cnn"], until()),
+        "peers": lambda: measure_peers(contestants, replace(plan, until=until(PREPARING)), tell),
         "energy": lambda: measure_energy(device, plan.quick),
     }
     run = head(GPU, plan.quick)

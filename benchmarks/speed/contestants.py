@@ -84,7 +84,8 @@ CONTESTANTS: Mapping[str, Contestant] = {contestant.name: contestant for contest
 
 
 def _on_gpu(name: str, module: str, variant: str, packages: tuple[str, ...], setting: str, quick: bool) -> Contestant:
-    return Contestant(name, f"{PLACE}.{module}", variant, packages, setting, ("training",), quick, "gpu")
+    kinds = ("training",) if module == "jax_" else ("training", "convolutional")
+    return Contestant(name, f"{PLACE}.{module}", variant, packages, setting, kinds, quick, "gpu")
 
 
 _ALL_ON_GPU = (

@@ -253,6 +253,17 @@ GPU_WORKLOAD = Workload(
 """What is timed on a GPU. Its last batch is short, so that two programs take turns."""
 
 
+GPU_CNNS = tuple(
+    Workload(
+        f"cnn of {batch}", f"two layers of 16 and 32 convolutions, 3×3, pooled, on 28×28, batch {batch:,}",
+        Convolutional("mnist", steps * batch, (784, 10), batch, filters=(16, 32)),
+        Convolutional("mnist", 4 * quick, (784, 10), quick, filters=(2, 3)), "step", 0.01, least=0.1,
+    )
+    for batch, steps, quick in ((128, 468, 8), (1024, 56, 16))
+)  # fmt: skip
+"""What is timed on a GPU beside PyTorch's CUDA graphs."""
+
+
 def find_workloads(names: tuple[str, ...], quick: bool) -> list[Workload]:
     """The workloads of these names, or where there are none those of the run. Raises UsageError for an unknown name."""
     for name in names:

@@ -57,6 +57,8 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
     assert moved["to_device"] <= 3
     assert moved["to_host"] == 1
     assert found["sections"]["products"]["by"] == "cuBLAS"
+    peers = found["sections"]["peers"]["workloads"].values()
+    assert [entry["status"] for record in peers for entry in record["contestants"].values()] == ["ok", "ok"]
     assert "CPU against GPU" in shown
     assert "<svg" in drawn.read_text()
     text = "\n".join(prose.page([Run(found)], "pictures"))
@@ -68,6 +70,7 @@ def test_a_whole_run_on_the_stand_in(standin, tmp_path):
         "Large",
         "Width × batch",
         "A CNN",
+        "A small CNN beside PyTorch",
         "Energy",
     ):
         assert heading in text
