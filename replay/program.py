@@ -196,19 +196,20 @@ class Program:
 
     def _elementwise(self, step: Step) -> tuple[Any, Sequence[Any], Any] | None:
         """The one elementwise call of a step as function, arguments and output; None where it is something else."""
-        instruction = step.instruction
-        if len(step.calls) != 1 or instruction.out is None:
+        out = step.instruction.out
+        fresh = out is not None and _is_fresh(step) and out.nbytes > 0
+        if len(step.calls) != 1 + fresh or out is None or (self._is_dynamic(out) and not fresh):
             return None
-        if self._is_dynamic(instruction.out) or not all(map(self._stands_still, instruction.reads())):
+        if not all(map(self._stands_still, step.instruction.reads())):
             return None
-        function, arguments, options = step.calls[0]
+        function, arguments, options = step.calls[-1]
         nin = 3 if function is choose else getattr(function, "nin", -1)
         if not (isinstance(function, numpy.ufunc) or function is choose) or len(arguments) + len(options) != nin + 1:
             return None
         if options.keys() not in (set(), {"out"}):
             return None
-        *given, out = map(self._example, (*arguments, *options.values()))
-        return function, given, out
+        *given, to = map(self._example, (*arguments, *options.values()))
+        return function, given, to
 
     def _looks_at_inputs(self, step: Step) -> bool:
         """Whether a step is a view of an input, the same of each: such come first, so that they part no loop."""
@@ -221,11 +222,11 @@ class Program:
         return not self._is_dynamic(v) or (root(v).kind == "input" and v.nbytes > 0 and all(steps))
 
     def _example(self, value: Any) -> Any:
-        """The array that a variable stands for; for an input an empty one, which lies where nothing else does."""
+        """The array that a variable stands for; for an input, or a new result, an empty one, which lies by itself."""
         if value.__class__ is not Variable or not self._is_dynamic(value):
             return self._array(value)
         _, array = self._inputs_in_loops.setdefault(value.number, (value, numpy.empty(value.shape, value.dtype)))
-        array.flags.writeable = False
+        array.flags.writeable = root(value).kind == "made"
         return array
 
     def _by_rows(self, step: Step) -> Any:
@@ -251,7 +252,15 @@ class Program:
         found = fused(steps, calls_of or self._elementwise, new_loop, {v.storage for v in self.returned} | self._placed)
         inputs = {backend.address_of(array): v for v, array in self._inputs_in_loops.values()}
         self._inputs_in_loops.clear()
-        return [_of_inputs(step, inputs) if inputs and step.fused and step.calls else step for step in found]
+        made: list[Step] = []
+        for before, step in zip(steps, found, strict=True):
+            if step.fused and step.calls:
+                first, step = len(made), _of_inputs(step, inputs) if inputs else step
+            if step.fused and not before.fused and _is_fresh(before):  # the new array comes before the loop
+                made.insert(first, replace(before, calls=before.calls[:1]))
+                step = replace(step, allocates=False)
+            made.append(step)
+        return made
 
     # What it becomes
 
@@ -289,7 +298,8 @@ class Program:
                     function, arguments, options = product, (), {}
                 given = [*map(name, arguments), *(f"{k}={name(v)}" for k, v in options.items())]
                 call = f"{_named(names, known, function, 'f')}({', '.join(given)})"
-                if i == 0 and out is not None and step.instruction.kind != "write" and self._is_dynamic(out):
+                makes = i == 0 and not step.fused and step.instruction.kind != "write"
+                if makes and out is not None and self._is_dynamic(out):
                     call = f"asarray({call})" if step.allocates and function is not self._xp.empty else call
                     call = f"v{out.number} = {call}"
                 lines.append(f"    {call}")
@@ -410,6 +420,11 @@ def _size(step: Step) -> int:
     """Elements of its result."""
     out = step.instruction.out
     return math.prod(out.shape) if out is not None else 0
+
+
+def _is_fresh(step: Step) -> bool:
+    """Whether it makes a new array on the CPU, and computes into that."""
+    return len(step.calls) == 2 and step.calls[0][0] is numpy.empty
 
 
 def _of_inputs(step: Step, inputs: Mapping[int, Variable]) -> Step:
