@@ -105,6 +105,11 @@ class Loss(Piece, key="loss"):
         values = self.call_logits(y_true, y_pred) if logits else self.call(y_true, y_pred)
         return reduced(values, self.reduction, sample_weight, mask, shard)
 
+    @property
+    def by_batches(self) -> bool:
+        """Whether the mean over several batches depends on what is in a batch with what."""
+        return self.reduction in ("sum", "mean_with_sample_weight") or getattr(self, "ignore_class", None) is not None
+
     def _counts(self, y_true: Tensor) -> Tensor | None:
         """Which labels count, where one is said not to."""
         ignored = getattr(self, "ignore_class", None)

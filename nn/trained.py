@@ -22,7 +22,7 @@ from .fed import Fed, of_samples
 from .graph import Graph, listed
 from .hooks import Callback, History, Hooks, checked_callbacks
 from .keeping import BackupAndRestore
-from .measuring import check_rows
+from .measuring import check_rows, is_masked
 from .network import on_its_device
 from .progress import figure
 from .samples import Augment, Samples, split_off
@@ -117,7 +117,8 @@ class Trained(Fed):
         they change. augmentation: a function
         (samples, generator) -> samples that each batch goes through, anew in each epoch, such as
         `cg.datasets.Augmentation`. validation_freq: every how many epochs there is a validation, or after which
-        (from 1); validation_batch_size, validation_steps: as batch_size and steps of `evaluate`.
+        (from 1); validation_batch_size, validation_steps: as batch_size and steps of `evaluate`, batch_size by default
+        where that changes the result.
         distributed: train on all processes that `mpirun` has started, each with its share of a batch.
 
         Raises before anything is changed: UsageError (not compiled, batch_size 0), ShapeError, DtypeError, or
@@ -128,7 +129,7 @@ class Trained(Fed):
         loss = self._compiled("fit")
         batch_size = whole("fit", "batch_size", 32 if batch_size is None else batch_size, 1)
         epochs, initial_epoch = whole("fit", "epochs", epochs, 0), whole("fit", "initial_epoch", initial_epoch, 0)
-        validated, size = epochs_with(validation_freq), _size("fit", validation_batch_size, "validation_batch_size")
+        validated = epochs_with(validation_freq)
         random.generator(0 if seed is None else seed)  # refuses what is no seed
         if not isinstance(shuffle, (bool, numpy.bool_)):
             raise UsageError(f"fit(shuffle={shuffle!r}): it is True or False.")
@@ -162,6 +163,10 @@ class Trained(Fed):
         if validation_data is not None:
             given = (validation_data, None, None) if is_source(validation_data) else triple(validation_data)
             kept = self._measurable(given[0], given[1], given[2], loss, "validation ", validation_steps)
+            size = self._measured_by(
+                "fit", "validation_batch_size", validation_batch_size, batch_size,
+                self.output_shapes(of_samples(first.shape)),
+            )  # fmt: skip
             taken = None
             if isinstance(kept, Samples):
                 taken = steps_of("fit", "validation_steps", validation_steps, len(kept), size)
@@ -182,6 +187,14 @@ class Trained(Fed):
             shuffle=shuffle, seed=seed, verbose=verbose, callbacks=followers,
             evaluate_training=evaluate_training, history=self.history, group=here(distributed),
         )  # fmt: skip
+
+    def _measured_by(self, method: str, name: str, given: Any, otherwise: int, outputs: Sequence[Any]) -> int:
+        """How many samples are measured at a time: many, where the result is the same, else as Keras has it."""
+        if given is not None:
+            return whole(method, name, given, 1)
+        masked = is_masked(self) and any(len(shape) > 1 for shape in outputs)
+        by_batches = masked or any(loss.by_batches for loss in self.losses)
+        return otherwise if by_batches else training.EVALUATION_BATCH
 
     @checked
     @changing
@@ -253,14 +266,15 @@ class Trained(Fed):
         """The loss, and after it the metrics, over all samples: a list (one number where there are no metrics).
 
         x, y, sample_weight: as `fit` takes them, also what gives batches. batch_size changes speed and memory, not the
-        result; but of a loss that is a mean over what a mask or `ignore_class` leaves, the mean of the batches is told,
-        as in Keras. steps: over the first so many batches instead. return_dict: by name instead. verbose: 0 prints
-        nothing.
+        result; but of a loss that is a sum, or a mean over what a mask or `ignore_class` leaves, the batches' mean is
+        told, and they have 32 samples by default, as in Keras. steps: over the first so many batches instead.
+        return_dict: by name instead. verbose: 0 prints nothing.
         distributed: shared out among the processes that `mpirun` has started; each gets all values.
         """
         loss, followers = self._compiled("evaluate"), checked_callbacks(callbacks)
         self._built("evaluate")
-        size, samples = _size("evaluate", batch_size), self._measurable(x, y, sample_weight, loss, "", steps)
+        size = self._measured_by("evaluate", "batch_size", batch_size, 32, self.output_shapes())
+        samples = self._measurable(x, y, sample_weight, loss, "", steps)
         check_rows(self, samples.first() if isinstance(samples, Source) else samples, size)
         steps, params = _run("evaluate", steps, samples, size, verbose)
         group = here(distributed)
@@ -294,7 +308,7 @@ class Trained(Fed):
             self.check_input(x.shape)
             return self._as_given(training.predict_batch(self, x))
         samples: Samples | Source = self._inputs(x) if not is_source(x) else Source(x, self._inputs_of, steps=steps)
-        size = _size("predict", batch_size)
+        size = training.EVALUATION_BATCH if batch_size is None else whole("predict", "batch_size", batch_size, 1)
         steps, params = _run("predict", steps, samples, size, verbose)
         hooks = Hooks(self, followers, params)
         return self._as_given(training.predict(self, samples, size, steps, hooks, here(distributed)))
@@ -308,10 +322,6 @@ class Trained(Fed):
                 "or give input_shape= to the first layer."
             )
         self.build()
-
-
-def _size(method: str, batch_size: Any, name: str = "batch_size") -> int:
-    return training.EVALUATION_BATCH if batch_size is None else whole(method, name, batch_size, 1)
 
 
 def _run(

@@ -185,3 +185,19 @@ def test_rows_of_another_length_are_refused_by_the_fused_loss(name):
     targets = np.zeros(4, int) if LOSSES[name].targets == "labels" else np.ones((4, 3))
     with pytest.raises(ShapeError, match="2, 3"):
         make_loss(name)(cg.tensor(targets), cg.tensor(np.ones((2, 3))), logits=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "size"),
+    [(losses.MeanAbsoluteError(reduction="sum"), 4), (losses.MeanAbsoluteError(), 512)],
+)
+def test_what_depends_on_the_batches_is_measured_by_those_of_fit(loss, size):
+    """As in Keras: of a sum the mean over the batches."""
+    x, y = np.arange(11.0)[:, None], np.zeros((11, 1))
+    model = Sequential([Dense(1, kernel_initializer="ones", input_shape=(1,))])
+    model.compile(GradientDescent(0.0), loss)
+    found = model.fit(x, y, batch_size=4, validation_data=(x, y), verbose=0).history["val_loss"][0]
+    assert found == pytest.approx(model.evaluate(x, y, batch_size=size, verbose=0))
+    parts = [x[at : at + size] for at in range(0, 11, size)]
+    whole = [part.sum() if loss.reduction == "sum" else part.mean() for part in parts]
+    assert found == pytest.approx(np.average(whole, weights=[len(part) for part in parts]))
