@@ -185,12 +185,12 @@ def _slope(f, step, axis):
     if step.shape:
         run = reshape(diff(step), [-1 if i == axis_of(axis, len(f.shape)) else 1 for i in range(len(f.shape))])
     slopes = rise / run
-    before, after = along(slopes, axis, slice(None, -1)), along(slopes, axis, slice(1, None))
     if step.shape:
+        before, after = along(slopes, axis, slice(None, -1)), along(slopes, axis, slice(1, None))
         left, right = along(run, axis, slice(None, -1)), along(run, axis, slice(1, None))
         within = (before * right + after * left) / (left + right)
     else:
-        within = (before + after) / 2
+        within = (along(f, axis, slice(2, None)) - along(f, axis, slice(None, -2))) / (2 * run)  # not of the middle
     return concatenate([along(slopes, axis, slice(None, 1)), within, along(slopes, axis, slice(-1, None))], axis)
 
 

@@ -58,6 +58,8 @@ def average(x, axis=None, weights=None, returned=False) -> Any:
 @composition
 def cov(m, y=None, rowvar=True, bias=False, ddof=None):
     """The covariances of variables: rows by default; ddof, or 1 without bias, is taken off the count."""
+    if any(len(given(each).shape) > 2 for each in (m, y) if each is not None):
+        raise ShapeError(f"cov takes variables × observations, not an array of shape {given(m).shape}.")
     x = atleast_2d(m) if rowvar or len(given(m).shape) < 2 else swap_last(namespace, given(m))
     if y is not None:
         x = concatenate([x, atleast_2d(y) if rowvar or len(given(y).shape) < 2 else swap_last(namespace, given(y))], 0)
