@@ -34,13 +34,14 @@ def compare(expected):
         np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.parametrize("sizes", [(7, 12), (14, 49)])
+@pytest.mark.parametrize("sizes", [(14, 49), pytest.param((7, 12), marks=pytest.mark.deep)])
 def test_a_row_and_what_is_gathered_at_its_places(sizes):
     text, launch, expected = made(*sizes)
     Library(build(text)).run(launch)
     compare(expected)
 
 
+@pytest.mark.deep
 def test_what_is_wrong_shows():
     text, launch, expected = made()
     assert "own + 32" in text

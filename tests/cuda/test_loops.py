@@ -19,6 +19,10 @@ pytestmark = needs_gxx
 DTYPES = ["float32", "float64"]
 
 
+def deep(*values):
+    return pytest.param(*values, marks=pytest.mark.deep)
+
+
 class OnDevice:
     """A NumPy array as the loop sees an array of a device."""
 
@@ -205,7 +209,10 @@ def close(expected, dtype="float32"):
         np.testing.assert_allclose(got, wanted, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-7)
 
 
-@pytest.mark.parametrize(("rows", "classes", "dtype"), [(21, 37, "float32"), (130, 10, "float64"), (4, 6, "float32")])
+@pytest.mark.parametrize(
+    ("rows", "classes", "dtype"),
+    [(21, 37, "float32"), deep(130, 10, "float64"), deep(4, 6, "float32")],
+)
 def test_rows_and_all_in_one_launch(rows, classes, dtype):
     calls, expected = metrics(rows, classes, dtype)
     text, made = launch(taken(calls))
@@ -214,6 +221,7 @@ def test_rows_and_all_in_one_launch(rows, classes, dtype):
     assert made.values[-1] == 0  # for the next launch
 
 
+@pytest.mark.deep
 def test_all_of_single_elements_and_numbers_before():
     x, scale, norm, twice, half = given(1000), given(), empty(), empty(), empty()
     calls = [("multiply", (scale, 2.0), twice), ("multiply", (x, twice), x), ("square", (x,), wide := empty(1000)),
@@ -248,7 +256,9 @@ def normalised(shape=(5, 3, 16), dtype="float32"):
     return calls, expected, [running, kept, wide, total]
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((5, 3, 16), "float32"), ((70, 32), "float64"), ((2, 256), "float32")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((5, 3, 16), "float32"), deep((70, 32), "float64"), deep((2, 256), "float32")]
+)
 def test_columns_in_the_loop_over_elements(shape, dtype):
     calls, expected, kept = normalised(shape, dtype)
     text, made = launch(taken(calls), kept)
@@ -267,6 +277,7 @@ def test_columns_that_others_would_read_after_they_are_written_are_not_taken():
     assert not taken([("copy", (given(10),), empty(10))]).take("copy", (given(3, 10),), empty(3, 10))
 
 
+@pytest.mark.deep
 def test_a_loss_in_a_loop_has_the_bits_of_its_own_launch():
     logits, labels, alone = given(203, 10), OnDevice(np.arange(203) % 10), np.zeros((), "f4")
     logits.own = np.ascontiguousarray(logits.own)
@@ -302,7 +313,8 @@ WRONG = {
 WRONG_COLUMNS = {"threadIdx.x % 16": "threadIdx.x % 8", "threadIdx.x < 16": "threadIdx.x < 15"}
 
 
-@pytest.mark.parametrize("old", [*[pytest.param(old, marks=pytest.mark.deep) for old in WRONG][1:], next(iter(WRONG))])
+@pytest.mark.deep
+@pytest.mark.parametrize("old", WRONG)
 def test_what_is_wrong_in_a_reduction_shows(old):
     calls, expected = metrics()
     text, made = launch(taken(calls))
