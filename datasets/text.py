@@ -35,7 +35,8 @@ def pad_sequences(
     """Sequences of different lengths as one array of shape (sequences, maxlen, …), filled up with `value`.
 
     maxlen: the longest one's length by default. padding, truncating: at which end it is filled, and cut: "pre" or
-    "post". Raises DataError where the elements of two sequences have other shapes, UsageError for other ends.
+    "post". Raises DataError where the elements of two sequences have other shapes, and for one that the dtype does not
+    hold, 1.5 or 2**40 in int32, say; UsageError for other ends.
     """
     for name, end in (("padding", padding), ("truncating", truncating)):
         if end not in ("pre", "post"):
@@ -51,12 +52,29 @@ def pad_sequences(
     if len(shapes) > 1:
         raise DataError(f"pad_sequences: elements have shapes {', '.join(map(str, sorted(shapes)))}; one for all.")
     longest = max(map(len, given), default=0) if maxlen is None else whole("pad_sequences", "maxlen", maxlen)
-    padded = numpy.full((len(given), longest, *shapes.pop()), value, dtype)
-    for row, own in zip(padded, given, strict=True):
+    shape = (len(given), longest, *shapes.pop())
+    padded = _held(numpy.broadcast_to(numpy.asarray(value), shape), dtype, "value=").copy()
+    for number, (row, own) in enumerate(zip(padded, given, strict=True)):
         kept = (own[-longest:] if truncating == "pre" else own[:longest]) if longest else own[:0]
         if len(kept):
-            row[slice(-len(kept), None) if padding == "pre" else slice(len(kept))] = kept
+            place = slice(-len(kept), None) if padding == "pre" else slice(len(kept))
+            row[place] = _held(kept, dtype, f"row {number} has ")
     return padded
+
+
+def _held(values: numpy.typing.NDArray[Any], dtype: Any, what: str) -> numpy.typing.NDArray[Any]:
+    """In that dtype; raises DataError for what integers do not hold."""
+    try:
+        with numpy.errstate(invalid="ignore"):
+            made = values.astype(dtype)
+        lost = made.dtype.kind in "iu" and values.dtype.kind != "b" and made != values
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"pad_sequences: {what}{values.ravel()[:1].tolist()} does not become {dtype!r} ({error})."
+        ) from error
+    if numpy.any(lost):
+        raise DataError(f"pad_sequences: {what}{values[lost].ravel()[0].item()!r}: {made.dtype} does not hold it.")
+    return made
 
 
 class TextVectorization:
@@ -85,7 +103,10 @@ class TextVectorization:
             raise unknown_name("output_mode", output_mode, MODES)
         self.max_tokens = None if max_tokens is None else whole("TextVectorization", "max_tokens", max_tokens, 3)
         self.standardize, self.split, self.output_mode = standardize, split, output_mode
-        self.output_sequence_length = output_sequence_length
+        self.output_sequence_length = (
+            None if output_sequence_length is None
+            else whole("TextVectorization", "output_sequence_length", output_sequence_length)
+        )  # fmt: skip
         self._numbers: dict[str, int] = {}
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -101,6 +122,8 @@ class TextVectorization:
         words = list(vocabulary)
         for mark in ("", UNKNOWN):
             words = words[words[:1] == [mark] :]
+        if wrong := [word for word in words if not isinstance(word, str)]:
+            raise UsageError(f"the vocabulary has {wrong[0]!r}, which is no text.")
         if len(set(words)) < len(words):
             raise UsageError(f"the vocabulary has {len(words) - len(set(words))} words twice: each stands once.")
         if self.max_tokens is not None and len(words) + 2 > self.max_tokens:

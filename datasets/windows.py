@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 import numpy.typing
 
-from ..checks import number, whole
+from ..checks import is_whole, number, whole
 from ..engine.random import generator
 from ..errors import DataError, UsageError
 
@@ -44,10 +44,7 @@ class Characters:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of numbers; raises DataError for one that no character has."""
-        wrong = [each for each in ids if not 0 <= each < len(self)]
-        if wrong:
-            raise DataError(f"no character has the number {wrong[0]}: they go from 0 to {len(self) - 1}.")
-        return "".join(self.alphabet[each] for each in ids)
+        return "".join(self.alphabet[each] for each in _numbers_below(len(self), ids, "character"))
 
     def pieces(self, ids: Iterable[int], before: Iterable[int] = ()) -> Iterator[str]:
         """The text of numbers as they come behind others."""
@@ -65,8 +62,16 @@ class Bytes:
         return [*text.encode()]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of numbers; what is no UTF-8 becomes �."""
-        return bytes(ids).decode(errors="replace")
+        """The text of numbers; what is no UTF-8 becomes �. Raises DataError for a number that is no byte."""
+        return bytes(_numbers_below(len(self), ids, "byte")).decode(errors="replace")
+
+
+def _numbers_below(count: int, ids: Iterable[int], what: str) -> list[int]:
+    found = list(ids)
+    wrong = [each for each in found if not is_whole(each) or not 0 <= each < count]
+    if wrong:
+        raise DataError(f"no {what} has the number {wrong[0]}: they go from 0 to {count - 1}.")
+    return found
 
 
 class Windows:

@@ -56,6 +56,8 @@ def test_a_file_stays_on_the_disk(tmp_path):
     [
         (lambda: Characters("ab").encode("abc"), DataError, "the character 'c' in place 2 is none of the alphabet's 2"),
         (lambda: Characters("ab").decode([0, 2]), DataError, "no character has the number 2"),
+        (lambda: Characters("ab").decode([0.5]), DataError, "no character has the number 0.5"),
+        (lambda: Bytes().decode([256]), DataError, "no byte has the number 256"),
         (lambda: Characters(""), UsageError, "one at least"),
         (lambda: Windows(np.arange(5), 5), DataError, "a text of 5 tokens has no window of 5"),
         (lambda: Windows(np.ones((2, 9)), 2), DataError, r"not float64 of shape \(2, 9\)"),
