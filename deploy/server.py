@@ -204,7 +204,8 @@ class Service:
             x = numpy.array(asked["instances"])
         except (ValueError, OverflowError) as error:
             raise Refused(400, "the instances are no array: their rows differ in length.") from error
-        if x.dtype.kind not in "iuf":
+        truths = b"true" in body or b"false" in body  # which NumPy takes for 1 and 0 beside numbers
+        if x.dtype.kind not in "iuf" or (truths and bool in map(type, numpy.array(asked["instances"], object).flat)):
             raise Refused(400, "the instances are nested lists of numbers, and of nothing else.")
         self.model.check_input(x.shape)
         if not self.model.takes_integers:

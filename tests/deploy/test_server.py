@@ -71,6 +71,7 @@ REFUSED = {
     b'{"instances": [[1, 2, "3"]]}': (400, "numbers"),
     b'{"instances": [[1, 2, null]]}': (400, "numbers"),
     b'{"instances": [[true, true, true]]}': (400, "numbers"),
+    b'{"instances": [[1, true, 3]]}': (400, "numbers"),
     b'{"instances": [[1, 2, 3, 4]]}': (400, "(batch, 3)"),
     b'{"instances": 7}': (400, '{"instances": [...]}'),
     instances(np.zeros((9, 3))): (413, "8 at most"),
