@@ -20,6 +20,8 @@ from .trace import Trace
 
 FEW = 1024
 """Bytes of a result that may be computed earlier."""
+FAR = 64
+"""Calls by which it is computed earlier, at most: so the time of it all grows as the list."""
 
 
 def written_storages(instructions: Iterable[Instruction]) -> set[int]:
@@ -199,11 +201,12 @@ def hoist(
         few = instruction.kind in ("make", "write") and loops(instruction) and not gathers(instruction)
         if out is not None and few and out.nbytes <= FEW:
             own = {v.storage for v in (*instruction.reads(), *([out] if instruction.kind == "write" else []))}
-            while at and not _holds(left[at - 1], own, out.storage):
+            least = max(0, at - FAR)
+            while at > least and not _holds(left[at - 1], own, out.storage):
                 at -= 1
             before, after = left[at - 1] if at else None, left[at] if at < len(left) else None
             single = before is not None and (gathers(before) or id(before) in moved)
-            if single if out.shape == () else after is not None and loops(after):
+            if (at > least or not least) and (single if out.shape == () else after is not None and loops(after)):
                 moved.add(id(instruction))
             else:
                 at = len(left)
@@ -223,7 +226,7 @@ def ends_of_runs(
     ):
         numbers = list(run)
         if fitting and joins(instructions[numbers[0] : numbers[-1] + 1]):
-            ends = ends[: numbers[0]] + [numbers[-1]] * len(numbers) + ends[numbers[-1] + 1 :]
+            ends[numbers[0] : numbers[-1] + 1] = [numbers[-1]] * len(numbers)
     return ends
 
 
