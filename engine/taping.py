@@ -400,9 +400,10 @@ def _summed_how(whole: tuple[int, ...], shape: tuple[int, ...], dtype: Any) -> t
         total = (xp.dot(ones, gx) if xp else ones.dot(gx)) if by_rows else gx.dot(ones)
         return total if total.shape == shape else total.reshape(shape)
 
-    if matrix != whole:
+    kept = (1, left) if by_rows else (left, 1)
+    if matrix != whole or shape not in ((left,), kept):
         return product, product, axes
-    if shape != (left,):  # with an axis of length 1: so it comes out
+    if shape == kept:  # so it comes out
         ones = ones.reshape((1, rows) if by_rows else (columns, 1))
     return ones.dot if by_rows else lambda gx: gx.dot(ones), product, axes
 

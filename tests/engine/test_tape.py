@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import itertools
+import math
 import re
 import sys
 import weakref
@@ -377,6 +379,17 @@ def test_no_gradient_passes_through_integers_and_comparisons():
         assert not y.requires_grad
     (x * (x > 0)).sum().backward()
     assert x.grad.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("whole", [*itertools.product([1, 2], repeat=3), (1, 1), (2, 1), (1, 2)])
+def test_every_operand_has_a_gradient_of_its_shape(whole):
+    for shape in itertools.product(*[{1, n} for n in whole]):
+        for left in range(len(whole) + 1):
+            if all(n == 1 for n in shape[:left]):
+                x = leaf(*shape[left:], dtype="float64")
+                (x * cg.tensor(np.ones(whole))).backward(cg.tensor(np.ones(whole)))
+                assert x.grad.shape == x.shape
+                np.testing.assert_array_equal(x.grad.numpy(), np.full(x.shape, math.prod(whole) / x.size))
 
 
 @pytest.mark.cpu_only("arrays of NumPy")
