@@ -101,6 +101,7 @@ def test_the_command_is_there_where_nothing_is_installed():
     assert "from a checkout, nothing installed" in subprocess.check_output(command, text=True)
 
 
+@pytest.mark.deep
 def test_replays_are_proven(standin, tmp_path):
     shown = standin("-m", "chalkgrad.benchmarks.gpu.replays", "--quick", "--json", tmp_path / "found.json")
     assert "DOES NOT HOLD" not in shown

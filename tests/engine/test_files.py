@@ -157,5 +157,7 @@ def test_what_writes_files_does_so_through_here():
         if room in NO_COMMANDS or room.startswith(".") or path.name == "files.py":
             continue
         text = path.read_text("utf-8")
+        if not any(name in text for name in (*WRITE, "open(")):
+            continue
         assert "replacing(" in text or not any(map(writes, ast.walk(ast.parse(text)))), path
     assert any(map(writes, ast.walk(ast.parse("open(name, 'wb')"))))
