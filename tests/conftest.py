@@ -8,7 +8,6 @@ where a test names none, and a tensor on a GPU may be compared with a NumPy arra
 from __future__ import annotations
 
 import functools
-import gc
 import importlib.util
 import io
 import os
@@ -132,13 +131,6 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker("gpu")
         elif only is not None and elsewhere:
             item.add_marker(pytest.mark.skip(reason=f"CPU only: {only.args[0]}"))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish():
-    """What was collected stays until the end: let the garbage collector look at it no more, a seventh of the time."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def test_torn_and_mixed_files_are_seen(tmp_path):
     assert {sort for sort, _ in wrong_in(tmp_path)} == {"torn", "mixed"}
 
 
+@pytest.mark.deep
 def test_another_result_is_seen(monkeypatch):
     kind = next(kind for kind in KINDS if kind.name == "schedule")
     other = reference(kind)

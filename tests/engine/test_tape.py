@@ -19,6 +19,7 @@ from chalkgrad.engine import tape
 from chalkgrad.errors import GraphError, ShapeError
 
 DEEP = 1_000_000
+COUNTS = pytest.mark.parametrize("count", [DEEP // 10, pytest.param(DEEP, marks=pytest.mark.deep)])
 
 
 def leaf(*shape, seed=0, dtype="float64", name=None):
@@ -151,15 +152,16 @@ def chain_of_additions(x, length):
     return node
 
 
-def test_a_million_additions_go_backward_and_are_freed(shallow_stack):
+@COUNTS
+def test_a_million_additions_go_backward_and_are_freed(shallow_stack, count):
     x = leaf()
-    root = chain_of_additions(x, DEEP)
+    root = chain_of_additions(x, count)
     gradients = tape.reverse(root, np.asarray(1.5), np)
     assert gradients == {x: 1.5}
     assert root.parents == ()
 
 
-@pytest.mark.parametrize("count", [DEEP // 10, pytest.param(DEEP, marks=pytest.mark.deep)])
+@COUNTS
 def test_a_million_additions_are_freed_when_dropped(shallow_stack, count):
     x = leaf()
     root = chain_of_additions(x, count)

@@ -1,6 +1,6 @@
 """Generated programs that read what changes meanwhile: recorded and replayed they are the tape's, to the last bit.
 
-CHALKGRAD_PROGRAMS is how many are tried, 30 by default.
+CHALKGRAD_PROGRAMS is how many are tried, 15 by default.
 """
 
 import os
@@ -12,7 +12,7 @@ from replaying import bits, given_tensor
 import chalkgrad as cg
 from chalkgrad import optim
 
-COUNT = int(os.environ.get("CHALKGRAD_PROGRAMS", "30"))
+COUNT = int(os.environ.get("CHALKGRAD_PROGRAMS", "15"))
 CALLS = 14
 HEAD = """
 import functools, types
