@@ -3,14 +3,26 @@
 import sys
 
 import numpy as np
+import pytest
 
 import chalkgrad as cg
 from chalkgrad import layers
-from chalkgrad.engine import backend
+from chalkgrad.engine import backend, blocks
+from chalkgrad.replay import fuse, spread, team
 
 CALLS = 5
 RECORDED = 2
 """How many calls a function that is the same each time takes to be recorded."""
+JIT = [False, pytest.param(True, marks=pytest.mark.skipif(not fuse.available(), reason="Numba is not installed"))]
+
+
+def few_are_large(monkeypatch, large, part, block, note):
+    """Let so few elements be large, a part, and a block; each call on all cores notes how many parts it has."""
+    monkeypatch.setattr(spread, "LARGE", large)
+    monkeypatch.setattr(spread, "PART", part)
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    each = team.each
+    monkeypatch.setattr(team, "each", lambda do, count: (note(count), each(do, count)))
 
 
 def values(*shape, seed=0, dtype="float64"):

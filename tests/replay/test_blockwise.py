@@ -5,23 +5,17 @@ import random
 import pytest
 
 import chalkgrad as cg
-from chalkgrad.engine import blocks
-from chalkgrad.replay import fuse, spread, team
 
-from .replaying import RECORDED, given_tensor, same
+from .replaying import JIT, RECORDED, few_are_large, given_tensor, same
 
 pytestmark = pytest.mark.cpu_only("a GPU has cores of its own")
-JIT = [False, pytest.param(True, marks=pytest.mark.skipif(not fuse.available(), reason="Numba is not installed"))]
 
 
 @pytest.fixture(autouse=True)
 def shared(monkeypatch):
     """What few elements are large; how many parts there were in each call."""
-    monkeypatch.setattr(spread, "LARGE", 60)
-    monkeypatch.setattr(spread, "PART", 20)
-    monkeypatch.setattr(blocks, "BLOCK", 16)
-    each, found = team.each, []
-    monkeypatch.setattr(team, "each", lambda part, count: (found.append(count), each(part, count)))
+    found = []
+    few_are_large(monkeypatch, 60, 20, 16, found.append)
     return found
 
 

@@ -5,23 +5,18 @@ import pytest
 
 import chalkgrad as cg
 from chalkgrad import optim
-from chalkgrad.engine import blocks
-from chalkgrad.replay import fuse, spread, team
+from chalkgrad.replay import spread
 
-from .replaying import agree, given_tensor, leaf
+from .replaying import JIT, agree, few_are_large, given_tensor, leaf
 
 pytestmark = pytest.mark.cpu_only("a GPU has cores of its own")
-JIT = [False, pytest.param(True, marks=pytest.mark.skipif(not fuse.available(), reason="Numba is not installed"))]
 
 
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
     """What few elements are large, and how many parts there were in each call."""
-    monkeypatch.setattr(spread, "LARGE", 1000)
-    monkeypatch.setattr(spread, "PART", 300)
-    monkeypatch.setattr(blocks, "BLOCK", 400)
-    each, found = team.each, set()
-    monkeypatch.setattr(team, "each", lambda part, count: (found.add(count), each(part, count)))
+    found = set()
+    few_are_large(monkeypatch, 1000, 300, 400, found.add)
     return found
 
 
